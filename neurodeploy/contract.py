@@ -1,0 +1,121 @@
+"""What NIR leaves undefined, made explicit and carried in one metadata key of the graph.
+
+NIR gives equations in continuous time. A deployment also needs the time step, the integrator, the
+reset, the comparison, how samples become input and how the output is read. All of it stands here
+and travels in ``graph.metadata["neurodeploy"]``; nothing else in a file is trusted to say it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from neurodeploy.schema import build
+
+METADATA_KEY = "neurodeploy"
+FORMAT = 1
+"""Version of the metadata layout."""
+
+EXPORT_DT = 1e-4
+"""Seconds per step in files we write: snnTorch, SpikingJelly and published Lava scripts assume it."""
+
+Reset = Literal["zero", "subtract"]
+Comparison = Literal[">", ">="]
+Integrator = Literal["euler", "exponential"]
+Encoder = Literal["direct", "rate", "events"]
+Decode = Literal["last_v", "sum_v", "spike_count"]
+
+
+@dataclass(frozen=True)
+class Semantics:
+    """How continuous equations become steps.
+
+    Attributes:
+        dt: seconds per step.
+        reset: after a spike, v becomes ``zero`` or loses (``subtract``) the threshold.
+        comparison: a neuron fires when v ``>`` or ``>=`` its threshold.
+        integrator: ``euler`` keeps 1 - dt/tau of the state per step and feeds dt/tau of the input;
+            ``exponential`` keeps exp(-dt/tau) and feeds 1 - exp(-dt/tau).
+    """
+
+    dt: float
+    reset: Reset
+    comparison: Comparison
+    integrator: Integrator = "euler"
+
+    def __post_init__(self) -> None:
+        if not self.dt > 0:
+            raise ValueError(f"dt is in seconds and must be positive, found {self.dt}")
+
+
+@dataclass(frozen=True)
+class InputCode:
+    """How a sample enters the network.
+
+    Attributes:
+        encoder: ``direct`` repeats the sample's integers at every step as graded spikes, ``rate``
+            draws Bernoulli spikes with probability value/levels, ``events`` takes (T, ...) spikes.
+        levels: the largest integer; the float network sees integer/levels. 1 for binary spikes.
+    """
+
+    encoder: Encoder
+    levels: int = 1
+
+    def __post_init__(self) -> None:
+        if self.levels < 1:
+            raise ValueError(f"levels must be at least 1, found {self.levels}")
+
+    @property
+    def graded(self) -> bool:
+        """Whether input carries integers instead of binary spikes."""
+        return self.encoder != "rate" and self.levels > 1
+
+    @property
+    def payload(self) -> int:
+        """Largest integer an input event carries: ``levels`` when graded, else 1."""
+        return self.levels if self.graded else 1
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Everything a deployment assumes beyond the NIR equations.
+
+    Attributes:
+        steps: T, steps per sample.
+        decode: class = argmax over outputs of the last v, the sum of v, or the number of spikes.
+        dataset: name in ``neurodeploy.data.DATASETS``, or an empty string.
+    """
+
+    semantics: Semantics
+    input_code: InputCode
+    steps: int
+    decode: Decode
+    dataset: str = ""
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps must be at least 1, found {self.steps}")
+
+    def to_metadata(self) -> dict[str, Any]:
+        """Nested dict of scalars and strings, as NIR metadata can hold it."""
+        return {"format": FORMAT, **asdict(self)}
+
+    @staticmethod
+    def from_metadata(metadata: Mapping[str, Any], where: str) -> Contract:
+        """Read back what ``to_metadata`` wrote.
+
+        Raises:
+            InputError: unknown or missing keys or values of the wrong type, named with ``where``.
+        """
+        table = {key: value for key, value in _plain(metadata).items() if key != "format"}
+        return build(Contract, table, where)
+
+
+def _plain(value: Any) -> Any:
+    """NIR gives numpy scalars and byte strings back; make them plain Python values."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, bytes):
+        return value.decode()
+    return value.item() if hasattr(value, "item") else value

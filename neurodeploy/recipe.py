@@ -1,0 +1,168 @@
+"""Recipes: everything that defines a training run, read from TOML.
+
+A recipe is found by name among the built-in ones (``models/*.toml``) or by path. Keys can be
+overridden one by one (``--set training.epochs=5``). Nothing is guessed: an unknown key is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from neurodeploy.contract import Comparison, Reset
+from neurodeploy.errors import InputError
+from neurodeploy.schema import build, builtin_names, find_toml, read_toml, tomllib
+
+PACKAGE = "neurodeploy.models"
+
+@dataclass(frozen=True)
+class DataRecipe:
+    """Which samples, and how many of the training ones are held back for validation.
+
+    Attributes:
+        name: a key of ``neurodeploy.data.DATASETS``.
+        validation: share of the training samples, 0 < validation < 1.
+    """
+
+    name: str
+    validation: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.validation < 1:
+            raise ValueError(f"validation is a share between 0 and 1, found {self.validation}")
+
+
+@dataclass(frozen=True)
+class EncoderRecipe:
+    """How a static sample becomes T steps of input.
+
+    ``direct`` gives the sample's value at every step (graded input); ``rate`` draws Bernoulli
+    spikes with the value as probability.
+    """
+
+    name: Literal["direct", "rate"] = "direct"
+
+
+@dataclass(frozen=True)
+class NeuronRecipe:
+    """Hidden neurons: u[t] = (1 - 1/tau) v[t-1] + x[t] (Meng et al. 2023, eq. 2).
+
+    Attributes:
+        tau: membrane time constant in steps, > 1; the leak is 1 - 1/tau.
+        v_threshold: firing threshold, > 0.
+        reset: after a spike, ``subtract`` the threshold or set to ``zero``.
+        comparison: a neuron fires when u ``>=`` or ``>`` the threshold.
+        surrogate: derivative used for the spike in training.
+    """
+
+    tau: float
+    v_threshold: float = 1.0
+    reset: Reset = "subtract"
+    comparison: Comparison = ">="
+    surrogate: str = "triangle"
+
+    def __post_init__(self) -> None:
+        if self.tau <= 1:
+            raise ValueError(f"tau is in steps and must be above 1, found {self.tau}")
+        if self.v_threshold <= 0:
+            raise ValueError(f"v_threshold must be positive, found {self.v_threshold}")
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """The loop: T steps per sample, epochs, batches and optimiser.
+
+    Attributes:
+        steps: T, simulated steps per sample.
+        mse_weight: share a of the mean-squared error in the loss at each step,
+            (1 - a) CE + a MSE (Meng et al. 2023, section 4.4).
+        warmup_epochs: linear rise of the learning rate before its cosine decay.
+    """
+
+    steps: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    optimizer: Literal["adam", "sgd"] = "adam"
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    mse_weight: float = 0.0
+    warmup_epochs: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate must be positive, found {self.learning_rate}")
+        if not 0 <= self.mse_weight <= 1:
+            raise ValueError(f"mse_weight is a share from 0 to 1, found {self.mse_weight}")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training run. ``network`` and ``rule`` carry a ``family`` / ``name`` plus their options."""
+
+    name: str
+    description: str
+    data: DataRecipe
+    neuron: NeuronRecipe
+    training: TrainingRecipe
+    network: dict[str, Any]
+    rule: dict[str, Any] = field(default_factory=lambda: {"name": "sltt"})
+    encoder: EncoderRecipe = field(default_factory=EncoderRecipe)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.network.get("family"), str):
+            raise ValueError("[network] needs a 'family', for example family = \"conv\"")
+        if not isinstance(self.rule.get("name"), str):
+            raise ValueError("[rule] needs a 'name', for example name = \"sltt\"")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain nested dict, as JSON and TOML can hold it."""
+        return dataclasses.asdict(self)
+
+
+def builtin_recipes() -> dict[str, Recipe]:
+    """All recipes that ship with the package, by name."""
+    return {name: load_recipe(name) for name in builtin_names(PACKAGE)}
+
+
+def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """Read a recipe by built-in name or path, with ``key=value`` overrides applied.
+
+    Raises:
+        InputError: no such recipe, malformed TOML, unknown key or bad value.
+    """
+    path = find_toml(source, PACKAGE, "recipe")
+    table = read_toml(path)
+    for override in overrides:
+        _apply_override(table, override)
+    table.setdefault("name", path.stem)
+    return build(Recipe, table, path.name)
+
+
+def recipe_from_dict(table: dict[str, Any], where: str) -> Recipe:
+    """Rebuild a recipe that ``Recipe.as_dict`` wrote, for example from a run directory."""
+    return build(Recipe, table, where)
+
+
+def _apply_override(table: dict[str, Any], override: str) -> None:
+    """Set ``a.b=value`` in nested tables; the value is read as TOML, else taken as a string."""
+    dotted, equals, text = override.partition("=")
+    if not equals or not dotted:
+        raise InputError(f"--set {override!r}: expected KEY=VALUE, for example training.epochs=5")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *parents, last = dotted.strip().split(".")
+    for parent in parents:
+        table = table.setdefault(parent, {})
+        if not isinstance(table, dict):
+            raise InputError(f"--set {override!r}: {parent!r} is a value, not a table")
+    table[last] = value

@@ -1,0 +1,129 @@
+"""Strict reading of TOML tables into frozen dataclasses.
+
+Every key must be a field, every value must have the field's type; anything else is refused with
+the place, what was found and the nearest valid key. Recipes and targets are both read this way.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import types
+import typing
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from neurodeploy.errors import InputError, nearest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+T = TypeVar("T")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        InputError: the file is absent, unreadable or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid TOML: {error}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def builtin_names(package: str) -> list[str]:
+    """Names of the TOML files that ship in ``package``, sorted, without their ending."""
+    names = [entry.name for entry in resources.files(package).iterdir()]
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
+
+
+def find_toml(source: str | Path, package: str, kind: str) -> Path:
+    """Path of the TOML that ``source`` means: a built-in name, else a path.
+
+    Raises:
+        InputError: neither exists; the message names the nearest built-in one.
+    """
+    path = Path(source)
+    if path.suffix == ".toml" or len(path.parts) > 1:
+        if not path.is_file():
+            raise InputError(f"{kind} {str(source)!r}: no such file")
+        return path
+    names = builtin_names(package)
+    if str(source) not in names:
+        raise InputError(f"{kind} {str(source)!r} is not built in{nearest(str(source), names)}")
+    with resources.as_file(resources.files(package) / f"{source}.toml") as found:
+        return found
+
+
+def build(cls: type[T], table: Mapping[str, Any], where: str) -> T:
+    """Build dataclass ``cls`` from ``table``; nested dataclasses come from nested tables.
+
+    Args:
+        cls: a dataclass; fields without default are required.
+        table: keys to values as TOML gives them.
+        where: the place to name in messages, for example ``digits_conv.toml [neuron]``.
+
+    Raises:
+        InputError: unknown or missing key, or a value of the wrong type.
+    """
+    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
+    for key in table:
+        if key not in fields:
+            raise InputError(f"{where}: unknown key {key!r}{nearest(key, fields)}")
+    hints = typing.get_type_hints(cls)
+    values = {}
+    for name, field in fields.items():
+        if name in table:
+            values[name] = _convert(hints[name], table[name], f"{where}: {name}")
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise InputError(f"{where}: key {name!r} is missing")
+    try:
+        return cls(**values)
+    except ValueError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    """Check ``value`` against the annotation ``hint``; ints are accepted where floats are meant."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        for choice in arguments:
+            try:
+                return _convert(choice, value, where)
+            except InputError as error:
+                problem = error
+        raise problem
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, Mapping):
+            raise InputError(f"{where}: expected a table, found {value!r}")
+        return build(hint, value, where)
+    if origin is typing.Literal:
+        if value not in arguments:
+            choices = ", ".join(repr(argument) for argument in arguments)
+            raise InputError(f"{where}: {value!r} is not one of {choices}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise InputError(f"{where}: expected a list, found {value!r}")
+        return tuple(_convert(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise InputError(f"{where}: expected a table, found {value!r}")
+        return {key: _convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise InputError(f"{where}: expected {hint.__name__}, found {value!r}")
+    return value

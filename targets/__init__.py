@@ -1,0 +1,1 @@
+"""Built-in chips, one TOML each, every figure with its source."""
