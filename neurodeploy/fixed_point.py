@@ -1,0 +1,79 @@
+"""Integer formats and the arithmetic that Lava's fixed-point models compute with.
+
+Source: ``PyLifModelBitAcc`` and ``PyDenseModelBitAcc`` of lava-nc 0.10.0, which follow Loihi:
+24-bit state, 12-bit decays, activations and thresholds shifted left by 6 bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+STATE_LIMIT = 2**23
+"""u wraps once when it leaves (-2^23, 2^23]; v saturates at +-(2^23 - 1)."""
+
+DECAY_ONE = 2**12
+"""Decays are in 1/4096: a decay d keeps (4096 - d)/4096 of the state per step."""
+
+ACTIVATION_SHIFT = 6
+"""Synaptic input and thresholds are shifted left by 6 bits against the state."""
+
+WEIGHT_BITS = 8
+"""Width of a weight with its sign; fewer bits drop the lowest ones (``weight_step``)."""
+
+
+@dataclass(frozen=True)
+class WeightFormat:
+    """Which integers a projection's weights can be.
+
+    Attributes:
+        bits: width, 1..8.
+        sign: ``mixed`` spends one bit on the sign; the others hold magnitudes of one sign.
+    """
+
+    bits: int
+    sign: str
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.bits <= WEIGHT_BITS:
+            raise ValueError(f"weight bits must be 1..{WEIGHT_BITS}, found {self.bits}")
+        if self.sign not in ("mixed", "excitatory", "inhibitory"):
+            raise ValueError(f"unknown sign mode {self.sign!r}")
+
+    @property
+    def step(self) -> int:
+        """Weights are multiples of this: 2 for mixed 8-bit weights."""
+        return 1 << (WEIGHT_BITS - self.bits + (self.sign == "mixed"))
+
+    @property
+    def minimum(self) -> int:
+        """Smallest weight."""
+        return {"mixed": -256, "excitatory": 0, "inhibitory": self.step - 256}[self.sign]
+
+    @property
+    def maximum(self) -> int:
+        """Largest weight: the largest multiple of ``step`` below 256."""
+        return 0 if self.sign == "inhibitory" else 256 - self.step
+
+    @staticmethod
+    def fitting(weights: np.ndarray, bits: int) -> WeightFormat:
+        """The format for weights of these signs (Lava's own rule, excitatory when all are 0)."""
+        if (weights >= 0).all():
+            return WeightFormat(bits, "excitatory")
+        return WeightFormat(bits, "inhibitory" if (weights <= 0).all() else "mixed")
+
+
+def split_bias(bias: int, mantissa_bits: int, exponent_max: int) -> tuple[int, int]:
+    """Nearest ``mantissa << exponent`` to an integer bias, with the smallest exponent that fits.
+
+    Returns:
+        mantissa in [-2^(bits-1), 2^(bits-1) - 1] and exponent in [0, exponent_max]; a bias beyond
+        the largest one is clipped (the caller sees it from the difference).
+    """
+    low, high = -(2 ** (mantissa_bits - 1)), 2 ** (mantissa_bits - 1) - 1
+    for exponent in range(exponent_max + 1):
+        mantissa = round(bias / 2**exponent)
+        if low <= mantissa <= high:
+            return mantissa, exponent
+    return (high if bias > 0 else low), exponent_max

@@ -1,0 +1,385 @@
+"""Linear operators: what one projection computes, written once, usable in two ways.
+
+Each operator maps arrays of ``input_shape`` to arrays of ``output_shape``. ``compile`` gives a fast
+function on torch batches; ``matrix`` writes the same map out as a sparse matrix, which is what a
+synapse table holds. Tests keep the two equal. Weights are numpy arrays, floats or integers alike.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+if TYPE_CHECKING:
+    import torch
+
+    TorchMap = Callable[[torch.Tensor], torch.Tensor]
+
+Shape = tuple[int, ...]
+
+
+class Operator(ABC):
+    """A linear map between arrays of fixed shapes."""
+
+    kind: str
+
+    @property
+    @abstractmethod
+    def input_shape(self) -> Shape:
+        """Shape of one input, without batch axis."""
+
+    @property
+    @abstractmethod
+    def output_shape(self) -> Shape:
+        """Shape of one output, without batch axis."""
+
+    @property
+    @abstractmethod
+    def weights(self) -> np.ndarray:
+        """The stored values, each once however often it is used."""
+
+    @abstractmethod
+    def with_weights(self, weights: np.ndarray) -> Operator:
+        """The same connectivity with other values of the same shape."""
+
+    @abstractmethod
+    def scaled(self, gain: np.ndarray) -> Operator:
+        """The map followed by a factor per output; ``gain`` broadcasts to ``output_shape``."""
+
+    @abstractmethod
+    def compile(self, dtype: torch.dtype) -> TorchMap:
+        """A function from a batch (N, *input_shape) to (N, *output_shape), both of ``dtype``."""
+
+    @abstractmethod
+    def matrix(self) -> sparse.csr_matrix:
+        """The map as (outputs, inputs) over flattened arrays (C order), zeros left out."""
+
+    @abstractmethod
+    def absolute_row_bound(self) -> float:
+        """An upper bound on sum over inputs of abs(weight), over all outputs."""
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        """Apply to a numpy batch in float64."""
+        import torch
+
+        values = torch.from_numpy(np.ascontiguousarray(batch, np.float64))
+        return self.compile(torch.float64)(values).numpy()
+
+
+def _tensor(values: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(values)).to(dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Dense(Operator):
+    """Every input to every output; ``weights`` is (outputs, inputs) over flattened arrays."""
+
+    weights: np.ndarray  # type: ignore[assignment]
+    input_shape: Shape  # type: ignore[assignment]
+    output_shape: Shape  # type: ignore[assignment]
+    kind = "dense"
+
+    def __post_init__(self) -> None:
+        expected = (math.prod(self.output_shape), math.prod(self.input_shape))
+        if self.weights.shape != expected:
+            raise ValueError(f"dense weights are {self.weights.shape}, expected {expected}")
+
+    def with_weights(self, weights: np.ndarray) -> Dense:
+        return replace(self, weights=weights)
+
+    def scaled(self, gain: np.ndarray) -> Operator:
+        return self.with_weights(self.weights * _full(gain, self.output_shape).reshape(-1, 1))
+
+    def compile(self, dtype: torch.dtype) -> TorchMap:
+        transposed = _tensor(self.weights, dtype).T.contiguous()
+        return lambda x: (x.flatten(1) @ transposed).unflatten(1, self.output_shape)
+
+    def matrix(self) -> sparse.csr_matrix:
+        return sparse.csr_matrix(self.weights)
+
+    def absolute_row_bound(self) -> float:
+        return float(np.abs(self.weights).sum(axis=1, dtype=np.float64).max(initial=0))
+
+
+@dataclass(frozen=True, eq=False)
+class Conv(Operator):
+    """Convolution over one or two axes, in the cross-correlation convention of torch.
+
+    Attributes:
+        weights: (outputs, inputs // groups, *kernel).
+        input_shape: (inputs, *size).
+        stride, dilation: one number per axis.
+        padding: zeros before and after, one pair per axis.
+    """
+
+    weights: np.ndarray  # type: ignore[assignment]
+    input_shape: Shape  # type: ignore[assignment]
+    stride: Shape
+    padding: tuple[tuple[int, int], ...]
+    dilation: Shape
+    groups: int = 1
+    kind = "conv"
+
+    def __post_init__(self) -> None:
+        axes = len(self.input_shape) - 1
+        if axes not in (1, 2) or self.weights.ndim != axes + 2:
+            raise ValueError(
+                f"convolution of {self.input_shape} inputs with {self.weights.shape} weights: "
+                "expected 1 or 2 axes beside the channels"
+            )
+        channels = self.input_shape[0]
+        if channels % self.groups or self.weights.shape[0] % self.groups:
+            raise ValueError(f"{self.groups} groups do not divide the channels")
+        if self.weights.shape[1] * self.groups != channels:
+            raise ValueError(
+                f"convolution weights are for {self.weights.shape[1] * self.groups} input "
+                f"channels, the input has {channels}"
+            )
+        if min(self.output_shape) < 1:
+            raise ValueError(f"convolution kernel is larger than its input {self.input_shape}")
+
+    @property
+    def kernel(self) -> Shape:
+        """Kernel size, one number per axis."""
+        return self.weights.shape[2:]
+
+    @property
+    def output_shape(self) -> Shape:
+        size = tuple(
+            (n + sum(pad) - dilation * (kernel - 1) - 1) // stride + 1
+            for n, kernel, stride, pad, dilation in zip(
+                self.input_shape[1:],
+                self.kernel,
+                self.stride,
+                self.padding,
+                self.dilation,
+                strict=True,
+            )
+        )
+        return (self.weights.shape[0], *size)
+
+    def with_weights(self, weights: np.ndarray) -> Conv:
+        return replace(self, weights=weights)
+
+    def scaled(self, gain: np.ndarray) -> Operator:
+        gain = _full(gain, self.output_shape).reshape(self.output_shape[0], -1)
+        if (gain == gain[:, :1]).all():
+            return self.with_weights(
+                self.weights * gain[:, 0].reshape(-1, *[1] * (self.weights.ndim - 1))
+            )
+        return SparseMatrix.of(self).scaled(gain)
+
+    def compile(self, dtype: torch.dtype) -> TorchMap:
+        from torch.nn import functional
+
+        weights = _tensor(self.weights, dtype)
+        convolve = functional.conv1d if len(self.kernel) == 1 else functional.conv2d
+        options: dict[str, Any] = {
+            "stride": self.stride,
+            "dilation": self.dilation,
+            "groups": self.groups,
+        }
+        if all(before == after for before, after in self.padding):
+            options["padding"] = tuple(before for before, _ in self.padding)
+            return lambda x: convolve(x, weights, **options)
+        ends = [end for pair in reversed(self.padding) for end in pair]
+        return lambda x: convolve(functional.pad(x, ends), weights, **options)
+
+    def matrix(self) -> sparse.csr_matrix:
+        out_channels, in_per_group = self.weights.shape[:2]
+        out_size, in_size = self.output_shape[1:], self.input_shape[1:]
+        group = np.arange(out_channels) // (out_channels // self.groups)
+        channel = group[:, None] * in_per_group + np.arange(in_per_group)
+        rows, columns, values = [], [], []
+        for offset in np.ndindex(*self.kernel):
+            # Input coordinate that this kernel position reads, for every output coordinate.
+            reads = [
+                np.arange(n) * stride + at * dilation - pad[0]
+                for n, stride, at, dilation, pad in zip(
+                    out_size, self.stride, offset, self.dilation, self.padding, strict=True
+                )
+            ]
+            inside = [
+                np.flatnonzero((read >= 0) & (read < n))
+                for read, n in zip(reads, in_size, strict=True)
+            ]
+            here = np.ravel_multi_index(np.ix_(*inside), out_size).ravel()
+            there = np.ravel_multi_index(
+                np.ix_(*[read[index] for read, index in zip(reads, inside, strict=True)]), in_size
+            ).ravel()
+            row = np.arange(out_channels)[:, None, None] * math.prod(out_size) + here
+            column = channel[:, :, None] * math.prod(in_size) + there
+            value = self.weights[(slice(None), slice(None), *offset)][:, :, None]
+            for target, array in ((rows, row), (columns, column), (values, value)):
+                target.append(np.broadcast_to(array, column.shape).ravel())
+        shape = (math.prod(self.output_shape), math.prod(self.input_shape))
+        index = (np.concatenate(rows), np.concatenate(columns))
+        matrix = sparse.csr_matrix((np.concatenate(values), index), shape=shape)
+        matrix.eliminate_zeros()
+        return matrix
+
+    def absolute_row_bound(self) -> float:
+        axes = tuple(range(1, self.weights.ndim))
+        return float(np.abs(self.weights).sum(axis=axes, dtype=np.float64).max(initial=0))
+
+
+@dataclass(frozen=True, eq=False)
+class SparseMatrix(Operator):
+    """Any linear map, as the non-zero entries of its matrix.
+
+    Attributes:
+        weights: (non-zeros,) values.
+        indices, indptr: column of each value and start of each row (CSR).
+    """
+
+    weights: np.ndarray  # type: ignore[assignment]
+    indices: np.ndarray
+    indptr: np.ndarray
+    input_shape: Shape  # type: ignore[assignment]
+    output_shape: Shape  # type: ignore[assignment]
+    kind = "sparse"
+
+    @staticmethod
+    def of(operator: Operator) -> SparseMatrix:
+        """Write another operator out."""
+        return SparseMatrix.from_matrix(
+            operator.matrix(), operator.input_shape, operator.output_shape
+        )
+
+    @staticmethod
+    def from_matrix(matrix: Any, input_shape: Shape, output_shape: Shape) -> SparseMatrix:
+        """Take a scipy matrix of shape (outputs, inputs)."""
+        matrix = sparse.csr_matrix(matrix)
+        matrix.sum_duplicates()
+        return SparseMatrix(matrix.data, matrix.indices, matrix.indptr, input_shape, output_shape)
+
+    def with_weights(self, weights: np.ndarray) -> SparseMatrix:
+        return replace(self, weights=weights)
+
+    def scaled(self, gain: np.ndarray) -> Operator:
+        rows = np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
+        return self.with_weights(self.weights * _full(gain, self.output_shape).ravel()[rows])
+
+    def compile(self, dtype: torch.dtype) -> TorchMap:
+        import torch
+
+        if self.weights.size == 0:
+            return lambda x: x.new_zeros((x.shape[0], *self.output_shape))
+        matrix = torch.sparse_csr_tensor(
+            _tensor(self.indptr, torch.int64),
+            _tensor(self.indices, torch.int64),
+            _tensor(self.weights, dtype),
+            size=(math.prod(self.output_shape), math.prod(self.input_shape)),
+        )
+        return lambda x: (
+            (matrix @ x.flatten(1).T.contiguous()).T.reshape(-1, *self.output_shape)
+        )
+
+    def matrix(self) -> sparse.csr_matrix:
+        shape = (math.prod(self.output_shape), math.prod(self.input_shape))
+        matrix = sparse.csr_matrix((self.weights, self.indices, self.indptr), shape=shape)
+        matrix.eliminate_zeros()
+        return matrix
+
+    def absolute_row_bound(self) -> float:
+        return float(abs(self.matrix()).sum(axis=1, dtype=np.float64).max(initial=0))
+
+
+def _full(gain: np.ndarray, shape: Shape) -> np.ndarray:
+    """A factor per output; per-channel vectors must already carry their trailing axes."""
+    return np.broadcast_to(np.asarray(gain).reshape(np.shape(gain) or (1,)), shape)
+
+
+def pool(
+    input_shape: Shape, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]
+) -> Conv:
+    """Sum pooling over the trailing axes, as a convolution with ones in a group per channel."""
+    channels = input_shape[0]
+    return Conv(
+        np.ones((channels, 1, *kernel)),
+        input_shape,
+        tuple(stride),
+        tuple((pad, pad) for pad in padding),
+        (1,) * len(kernel),
+        groups=channels,
+    )
+
+
+def identity(shape: Shape) -> SparseMatrix:
+    """One-to-one connections of weight 1."""
+    return SparseMatrix.from_matrix(sparse.identity(math.prod(shape), format="csr"), shape, shape)
+
+
+def compose(first: Operator, second: Operator) -> Operator:
+    """``second`` after ``first`` as one operator, keeping convolutions shared where it can.
+
+    Pooling with equal kernel and stride before an ungrouped convolution becomes one convolution
+    with a larger kernel; anything before a dense operator becomes dense; the rest is written out.
+    """
+    if first.output_shape != second.input_shape:
+        raise ValueError(
+            f"cannot compose: the first gives {first.output_shape}, "
+            f"the second takes {second.input_shape}"
+        )
+    if isinstance(second, Dense):
+        weights = (first.matrix().T @ second.weights.T).T
+        return Dense(np.ascontiguousarray(weights), first.input_shape, second.output_shape)
+    if isinstance(first, Conv) and isinstance(second, Conv):
+        merged = _merge_pool_into_conv(first, second)
+        if merged is not None:
+            return merged
+    product = second.matrix() @ first.matrix()
+    return SparseMatrix.from_matrix(product, first.input_shape, second.output_shape)
+
+
+def _merge_pool_into_conv(first: Conv, second: Conv) -> Conv | None:
+    """Non-overlapping depthwise ``first`` merged into the kernel of ``second``, if that is exact."""
+    channels = first.input_shape[0]
+    depthwise = first.groups == channels == first.weights.shape[0]
+    tiles = first.kernel == first.stride and set(first.dilation) == {1}
+    unpadded = all(pad == (0, 0) for pad in first.padding)
+    # With a remainder, the merged padding would read input that the pooling leaves out.
+    covers = all(
+        n % kernel == 0 for n, kernel in zip(first.input_shape[1:], first.kernel, strict=True)
+    )
+    if not (depthwise and tiles and unpadded and covers and set(second.dilation) == {1}):
+        return None
+    per_group = second.weights.shape[1]
+    group = np.arange(second.weights.shape[0]) // (second.weights.shape[0] // second.groups)
+    reads = group[:, None] * per_group + np.arange(per_group)
+    small = first.weights[:, 0][reads]
+    if second.weights.ndim == 3:
+        merged = np.einsum("oik,oia->oika", second.weights, small)
+        merged = merged.reshape(*second.weights.shape[:2], -1)
+    else:
+        merged = np.einsum("oikl,oiab->oikalb", second.weights, small)
+        rows = second.kernel[0] * first.kernel[0]
+        merged = merged.reshape(*second.weights.shape[:2], rows, -1)
+    return Conv(
+        merged,
+        first.input_shape,
+        tuple(a * b for a, b in zip(first.stride, second.stride, strict=True)),
+        tuple(
+            (before * size, after * size)
+            for (before, after), size in zip(second.padding, first.kernel, strict=True)
+        ),
+        second.dilation,
+        second.groups,
+    )
+
+
+def reshaped(operator: Operator, output_shape: Shape) -> Operator:
+    """The same numbers in the same C order under another output shape (flatten)."""
+    if math.prod(output_shape) != math.prod(operator.output_shape):
+        raise ValueError(f"cannot reshape {operator.output_shape} to {output_shape}")
+    if isinstance(operator, Dense | SparseMatrix):
+        return replace(operator, output_shape=output_shape)
+    return replace(SparseMatrix.of(operator), output_shape=output_shape)
