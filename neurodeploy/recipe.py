@@ -18,6 +18,8 @@ from neurodeploy.schema import build, builtin_names, find_toml, read_toml, tomll
 
 PACKAGE = "neurodeploy.models"
 
+MseTarget = Literal["ones", "one_hot"]
+
 @dataclass(frozen=True)
 class DataRecipe:
     """Which samples, and how many of the training ones are held back for validation.
@@ -78,7 +80,9 @@ class TrainingRecipe:
     Attributes:
         steps: T, simulated steps per sample.
         mse_weight: share a of the mean-squared error in the loss at each step,
-            (1 - a) CE + a MSE (Meng et al. 2023, section 4.4).
+            (1 - a) CE + a MSE (Meng et al. 2023, eq. 14).
+        mse_target: what that error draws the outputs to: ``ones`` for all classes alike, which
+            is the default of the authors' code, or the label's ``one_hot`` vector.
         warmup_epochs: linear rise of the learning rate before its cosine decay.
     """
 
@@ -90,6 +94,7 @@ class TrainingRecipe:
     momentum: float = 0.9
     weight_decay: float = 0.0
     mse_weight: float = 0.0
+    mse_target: MseTarget = "ones"
     warmup_epochs: int = 0
 
     def __post_init__(self) -> None:

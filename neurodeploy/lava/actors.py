@@ -1,0 +1,283 @@
+"""The operating system processes under a Lava simulation, none of which outlives it.
+
+``Crew`` stands where Lava's ``MultiProcessing`` infrastructure stood. It differs in what
+happens when something goes wrong:
+
+- an actor (one Lava process, or Lava's service that clocks them) reports its failure as text
+  through a pipe of its own, and the end of that pipe tells of a death without a word;
+- channels are anonymous shared memory: it has no name in ``/dev/shm``, needs no manager
+  process, and is freed with the last process that maps it, even after SIGKILL;
+- actors ignore Ctrl-C, which a terminal sends to them too, and die with their parent.
+
+Nothing of Lava is imported here until an actor is built.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import mmap
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing.connection import Connection, wait
+from types import FrameType
+from typing import Any
+
+# How long a failed actor may take to say why, after others have noticed that it failed.
+_LAST_WORDS = 1.0
+
+# How long the system may take to end a killed process; only a stuck disk or device exceeds it.
+_KILL = 5.0
+
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+
+
+class Segment:
+    """A block of memory shared with every process forked after its creation.
+
+    It is never closed by hand: Lava's ports keep numpy views of ``buf`` that do not stop a
+    mapping from being closed, and reading one afterwards would crash the interpreter.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.buf = memoryview(mmap.mmap(-1, max(1, size)))
+
+
+class Actor:
+    """One forked process that builds and runs ``builder``'s object."""
+
+    def __init__(self, label: str, builder: Any) -> None:
+        self.label = label
+        self.built = False
+        self.failure: str | None = None  # the traceback it reported
+        self.ended = False  # its end of the pipe is closed
+        self._builder = builder
+        self._reports: Connection | None = None
+        self._process: Any = None
+
+    def start(self) -> None:
+        """Fork the process."""
+        self._reports, reports = multiprocessing.Pipe(duplex=False)
+        _libc()  # loaded before the fork: the loader's lock may be held in a forked child
+        self._process = multiprocessing.get_context("fork").Process(
+            target=_act,
+            args=(self._builder, reports, os.getpid()),
+            name=self.label,
+            # If all else fails, multiprocessing ends its daemons when the interpreter exits.
+            daemon=True,
+        )
+        with warnings.catch_warnings():
+            # Python 3.12 warns of forking beside threads (numpy and torch have theirs). An
+            # actor uses none of them: numpy's own are made for forks, torch stays outside.
+            warnings.filterwarnings("ignore", r".*multi-threaded", DeprecationWarning)
+            self._process.start()
+        reports.close()
+
+    @property
+    def pipe(self) -> Connection | None:
+        """The pipe to watch for reports, None when there is nothing to come."""
+        return None if self.ended else self._reports
+
+    def read_report(self) -> None:
+        """Take in one report from ``pipe``, which must have one."""
+        assert self._reports is not None
+        try:
+            report = self._reports.recv()
+        except (EOFError, OSError):
+            self.ended = True
+            return
+        if report is None:
+            self.built = True
+        else:
+            self.failure = report
+
+    def exit_code(self) -> int | None:
+        """Return the exit code, negative for a signal, of an actor that has ended."""
+        self._process.join(_KILL)
+        return self._process.exitcode
+
+    def join(self, seconds: float) -> bool:
+        """Wait for the end; return whether it came. An actor never started has ended."""
+        if self._process is None or self._process.pid is None:
+            return True
+        self._process.join(seconds)
+        return self._process.exitcode is not None
+
+    def kill(self) -> None:
+        """End the process now. It holds nothing that would need a gentler way."""
+        if self._process is not None and self._process.pid is not None:
+            self._process.kill()
+
+    def release(self) -> None:
+        """Give back the pipe and the process handle."""
+        if self._reports is not None:
+            self._reports.close()
+        self.ended = True
+
+
+class Crew:
+    """All actors and channels of one simulation, in the shape Lava's runtime expects."""
+
+    def __init__(self, labels: Mapping[int, str]) -> None:
+        """Take what to call each actor, by the ``id`` of its builder."""
+        self.actors: list[Actor] = []
+        self._labels = labels
+
+    @property
+    def smm(self) -> Crew:
+        """Where Lava's channels ask for memory."""
+        return self
+
+    def create_shared_memory(self, size: int) -> Segment:
+        """Return ``size`` bytes shared with the actors started from now on."""
+        return Segment(size)
+
+    def channel_class(self, channel_type: Any) -> Any:
+        """Return Lava's channel between two Python processes, the only kind on a CPU."""
+        from lava.magma.compiler.channels.interfaces import ChannelType
+        from lava.magma.compiler.channels.pypychannel import PyPyChannel
+
+        if channel_type is not ChannelType.PyPy:
+            raise NotImplementedError(f"channels of type {channel_type} need Loihi hardware")
+        return PyPyChannel
+
+    def start(self) -> None:
+        """Do nothing: there is no manager process to start."""
+
+    def build_actor(self, target: Any, builder: Any, exceptions: Any = None) -> Actor:
+        """Fork an actor for ``builder``; Lava's own target and exception queue go unused."""
+        del target, exceptions
+        actor = Actor(self._labels.get(id(builder), "Lava's runtime service"), builder)
+        self.actors.append(actor)
+        with signals_deferred():
+            actor.start()
+        return actor
+
+    def read_reports(self, seconds: float) -> None:
+        """Take in the actors' reports, waiting up to ``seconds`` for the first."""
+        pipes = {actor.pipe: actor for actor in self.actors if actor.pipe is not None}
+        for pipe in wait(list(pipes), seconds):
+            pipes[pipe].read_report()  # pyright: ignore[reportArgumentType]
+
+    def failure(self, *, expected: bool = False) -> str | None:
+        """Say what went wrong, with tracebacks; None while every actor is well.
+
+        ``expected`` waits a moment for the report of a failure that is known of already.
+        """
+        deadline = time.monotonic() + _LAST_WORDS
+        self.read_reports(0)
+        while True:
+            failed = [actor for actor in self.actors if actor.failure is not None]
+            if failed:
+                return "\n\n".join(map(_describe_failure, failed))
+            ended = [actor for actor in self.actors if actor.ended]
+            if any(actor.exit_code() for actor in ended):
+                return "; ".join(_describe_death(actor) for actor in ended if actor.exit_code())
+            if not ended and not expected:
+                return None
+            # An actor that ended well did so because another failed, which has yet to report.
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                return "; ".join(map(_describe_death, ended)) or None
+            self.read_reports(min(remaining, 0.02))
+
+    def join(self, seconds: float) -> bool:
+        """Wait for every actor to end by itself; return whether all did."""
+        deadline = time.monotonic() + seconds
+        return all(actor.join(max(0.0, deadline - time.monotonic())) for actor in self.actors)
+
+    def stop(self) -> None:
+        """End every actor that still lives, and give back its handles."""
+        for actor in self.actors:
+            if not actor.join(0):
+                actor.kill()
+        self.join(_KILL)
+        for actor in self.actors:
+            actor.release()
+
+
+@contextmanager
+def signals_deferred() -> Iterator[None]:
+    """Hold back SIGINT and SIGTERM until the end of the block, then deliver one.
+
+    Between the fork of an actor and its entry in the crew, or half-way through a clean-up, an
+    interruption would leave a process behind. Outside the main thread there is nothing to do:
+    Python runs signal handlers in the main thread alone.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        caught.append(number)
+
+    previous = {
+        number: signal.getsignal(number)
+        for number in (signal.SIGINT, signal.SIGTERM)
+        # None: set outside Python, and could not be put back.
+        if signal.getsignal(number) not in (None, signal.SIG_IGN)
+    }
+    for number in previous:
+        signal.signal(number, note)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        if caught:
+            signal.raise_signal(caught[0])
+
+
+def _act(builder: Any, reports: Connection, parent: int) -> None:
+    """Build and run one actor, in its own process; report None when built, text on failure."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _die_with(parent)
+    try:
+        actor = builder.build()
+        reports.send(None)
+        actor.start()
+    except BaseException:  # SystemExit as well: whatever ends an actor early is a failure
+        reports.send(traceback.format_exc())
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def _die_with(parent: int) -> None:
+    """Have this process killed when the thread that forked it ends (Linux only)."""
+    libc = _libc()
+    if libc is None:
+        return
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it died before the call above
+        os._exit(1)
+
+
+def _describe_failure(actor: Actor) -> str:
+    report = (actor.failure or "").rstrip()
+    what = "failed" if actor.built else "could not be built"
+    return f"{actor.label} {what}: {report.splitlines()[-1]}\n{report}"
+
+
+def _describe_death(actor: Actor) -> str:
+    code = actor.exit_code()
+    if code is not None and code < 0:
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = f"signal {-code}"
+        hint = "; the machine may be short of memory" if -code == signal.SIGKILL else ""
+        return f"{actor.label} was ended from outside by {name}{hint}"
+    return f"{actor.label} ended before its time, without an exception (exit code {code})"

@@ -1,0 +1,156 @@
+"""Import Lava 0.10.0 safely on Python 3.10 to 3.12, or say what to install.
+
+Lava is archived: it says it needs Python 3.10 and will never say anything else. Three things
+stand in its way on later Pythons or in a larger program, and are dealt with here, on request:
+
+- Python 3.11 refuses dataclass fields whose default is unhashable, and Lava has such fields;
+- Lava sets the ``fork`` start method of ``multiprocessing`` when imported, and fails if
+  anything in the program has settled the start method before, even on ``fork``;
+- it is installed past its own requirements, so a dependency of it may well be missing.
+
+Nothing happens when this module is imported.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from typing import Any
+
+from neurodeploy.errors import MissingDependencyError, SimulationError
+
+INSTALL_COMMAND = "pip install --no-deps --ignore-requires-python lava-nc==0.10.0 lava-dl==0.6.0"
+
+_WITHOUT_LAVA = "the reference engine (`--engine reference`) works without it"
+
+# With Python 3.13 and the numpy it needs, Lava's processes hang.
+_FIRST_UNUSABLE_PYTHON = (3, 13)
+
+_VAR_MODEL = "lava.magma.compiler.var_model"
+
+# What var_model itself imports. These come first so that they see the ordinary ``dataclass``.
+_BEFORE_VAR_MODEL = (
+    "lava.magma.core.process.variable",
+    "lava.magma.core.process.ports.connection_config",
+    "lava.magma.compiler.mappable_interface",
+    "lava.magma.compiler.subcompilers.address",
+)
+
+# Importing a process imports Lava's compiler, runtime and message infrastructure with it.
+_AFTER_VAR_MODEL = ("lava.magma.core.process.process", "lava.magma.core.run_configs")
+
+
+def lava_version() -> str | None:
+    """Return the installed version of lava-nc, or None, without importing Lava."""
+    try:
+        return metadata.version("lava-nc")
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def lava_available() -> bool:
+    """Say whether Lava is installed and can be found, without importing it."""
+    try:
+        return lava_version() is not None and importlib.util.find_spec("lava") is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def require_lava() -> None:
+    """Import Lava, so that any ``from lava... import ...`` after this call works.
+
+    May be called any number of times; it costs microseconds after the first.
+
+    Raises:
+        MissingDependencyError: Lava is absent, incomplete, or cannot run on this Python.
+        SimulationError: the program uses a ``multiprocessing`` start method other than
+            ``fork``, with which Lava cannot work, or the system has no ``fork``.
+    """
+    if sys.version_info >= _FIRST_UNUSABLE_PYTHON:
+        raise MissingDependencyError(
+            f"Lava runs on Python 3.10 to 3.12, and this is {sys.version.split()[0]}; "
+            f"use one of those for the Lava engines, or {_WITHOUT_LAVA}"
+        )
+    start_method = _checked_start_method()
+    if _VAR_MODEL in sys.modules and all(name in sys.modules for name in _AFTER_VAR_MODEL):
+        return
+    if not lava_available():
+        raise MissingDependencyError(
+            f"Lava is not installed; install it with `{INSTALL_COMMAND}`; {_WITHOUT_LAVA}"
+        )
+    try:
+        with _start_method_forgotten(start_method):
+            for name in _BEFORE_VAR_MODEL:
+                importlib.import_module(name)
+            with _hashable_byte_encoder():
+                importlib.import_module(_VAR_MODEL)
+            for name in _AFTER_VAR_MODEL:
+                importlib.import_module(name)
+    # numpy 2 shows itself as an AttributeError: names that Lava uses are gone from it.
+    except (ImportError, AttributeError) as error:
+        raise MissingDependencyError(
+            f"Lava {lava_version()} is installed but cannot be imported ({error}); it needs "
+            "numpy<2, scipy, networkx<=2.8.7, asteval<0.10 and scikit-learn beside "
+            f"`{INSTALL_COMMAND}`; {_WITHOUT_LAVA}"
+        ) from error
+
+
+def _checked_start_method() -> str | None:
+    """Return the program's start method, None when still open; refuse all but ``fork``."""
+    if not hasattr(os, "fork"):
+        raise SimulationError(
+            "Lava's simulator starts its processes with fork, which this system lacks; "
+            f"{_WITHOUT_LAVA}"
+        )
+    start_method = multiprocessing.get_start_method(allow_none=True)
+    if start_method not in (None, "fork"):
+        raise SimulationError(
+            f"this program has set multiprocessing's start method to {start_method!r}, and "
+            "Lava's simulator works with 'fork' only; call "
+            "multiprocessing.set_start_method('fork') instead, or run Lava in a program of its "
+            f"own; {_WITHOUT_LAVA}"
+        )
+    return start_method
+
+
+@contextmanager
+def _start_method_forgotten(start_method: str | None) -> Iterator[None]:
+    """Leave the start method open, because Lava insists on being the first to set it."""
+    multiprocessing.set_start_method(None, force=True)
+    try:
+        yield
+    finally:
+        if multiprocessing.get_start_method(allow_none=True) is None and start_method:
+            multiprocessing.set_start_method(start_method)
+
+
+@contextmanager
+def _hashable_byte_encoder() -> Iterator[None]:
+    """Let ``dataclass`` make Lava's ``ByteEncoder`` hashable while one module is imported.
+
+    ``var_model`` uses ``ByteEncoder()`` as a default of dataclass fields. Python 3.11 takes an
+    unhashable default for a mutable one and refuses it. Every other class stays as written.
+    """
+    original = dataclasses.dataclass
+
+    def dataclass(cls: type | None = None, /, **options: Any) -> Any:
+        def decorate(cls: type) -> type:
+            if cls.__module__ == _VAR_MODEL and cls.__qualname__ == "ByteEncoder":
+                options.setdefault("unsafe_hash", True)
+            return original(**options)(cls)
+
+        return decorate if cls is None else decorate(cls)
+
+    patched: Callable[..., Any] = dataclass
+    dataclasses.dataclass = patched  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        yield
+    finally:
+        dataclasses.dataclass = original

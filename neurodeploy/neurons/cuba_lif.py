@@ -1,0 +1,28 @@
+"""CubaLIF: tau_syn dI/dt = -I + w_in S; tau_mem dv/dt = (v_leak - v) + r I; spike above threshold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.contract import Semantics
+from neurodeploy.network import Neuron
+from neurodeploy.neurons.leak import keep_and_feed, refuse_v_reset
+
+
+def discretize_cuba_lif(node: Any, semantics: Semantics, where: str) -> tuple[Neuron, np.ndarray]:
+    """I is updated first and v sees the new I, as Loihi does; u is I times its gain into v."""
+    refuse_v_reset(node, where)
+    syn_keep, syn_feed = keep_and_feed(node.tau_syn, semantics, f"{where} tau_syn")
+    keep, feed = keep_and_feed(node.tau_mem, semantics, f"{where} tau_mem")
+    neuron = Neuron(
+        kind="CubaLIF",
+        u_keep=syn_keep,
+        v_keep=keep,
+        bias=feed * node.v_leak,
+        v_threshold=np.asarray(node.v_threshold, np.float64),
+        reset=semantics.reset,
+        comparison=semantics.comparison,
+    )
+    return neuron, syn_feed * node.w_in * feed * node.r

@@ -1,0 +1,200 @@
+"""Computing a network in model time: layer by layer over all steps, stepwise where it is recurrent.
+
+Shared by the float and the integer engine, which differ in their steppers and in the number type of
+each projection. Inside, tensors are time-first: (T, N, *shape).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from neurodeploy.contract import Contract
+from neurodeploy.operators import Shape, TorchMap
+from neurodeploy.simulation.trace import Batch, PopulationTrace, SpikeTrace
+from neurodeploy.timing import components, is_recurrent, step_order
+
+
+class Stepper(Protocol):
+    """One population's state and its step; see ``neurons.dynamics``."""
+
+    u: torch.Tensor
+    v: torch.Tensor
+
+    def reset(self) -> None: ...
+    def step(self, activation: torch.Tensor) -> torch.Tensor: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Link:
+    """A projection made ready to run.
+
+    Attributes:
+        apply: from (N, *source) of ``dtype`` to (N, *target).
+    """
+
+    source: str
+    target: str
+    delay: int
+    dtype: torch.dtype
+    apply: TorchMap
+
+
+class LayerwiseSimulator:
+    """Runs batches through a graph.
+
+    Args:
+        graph: float or quantised network (``populations``, ``projections``, ``output``).
+        contract: gives T.
+        steppers: per population with neurons.
+        links: one per projection.
+        input_scale: input integers are divided by this (1 for the integer engine).
+        state_dtype: numpy type that u and v are recorded in.
+    """
+
+    def __init__(
+        self,
+        graph: Any,
+        contract: Contract,
+        steppers: Mapping[str, Stepper],
+        links: list[Link],
+        *,
+        input_scale: int,
+        state_dtype: torch.dtype,
+    ) -> None:
+        self.graph = graph
+        self.steps = contract.steps
+        self.steppers = steppers
+        self.links = links
+        self.input_scale = input_scale
+        self.state_dtype = state_dtype
+        self.shapes: dict[str, Shape] = {p.name: p.shape for p in graph.populations}
+        self.components = components(graph)
+        self.step_order = step_order(graph)
+
+    @torch.no_grad()
+    def run(self, batch: Batch, *, state: bool) -> SpikeTrace:
+        """Simulate one batch from reset; ``state`` records u and v of every step."""
+        recorder = _Recorder(self, len(batch), state)
+        drive = torch.from_numpy(np.ascontiguousarray(batch.values))
+        for component in self.components:
+            if component[0] not in self.steppers:
+                values = drive if batch.static else drive.transpose(0, 1)
+                recorder.input(component[0], values, batch.static)
+            elif is_recurrent(self.graph, component):
+                self._run_stepwise(component, recorder)
+            else:
+                self._run_layer(component[0], recorder)
+        return recorder.trace(batch.first, self.graph.output)
+
+    def _activations(self, name: str, recorder: _Recorder, inside: set[str]) -> list[torch.Tensor]:
+        """Summed input of each step from projections that start outside ``inside``."""
+        shape = (recorder.samples, *self.shapes[name])
+        total: list[torch.Tensor] | None = None
+        for link in self.links:
+            if link.target != name or link.source in inside:
+                continue
+            current = self._over_time(link, recorder)
+            total = (
+                current
+                if total is None
+                else [a.double() + b.double() for a, b in zip(total, current, strict=True)]
+            )
+        return total or [torch.zeros(shape, dtype=torch.float64)] * self.steps
+
+    def _over_time(self, link: Link, recorder: _Recorder) -> list[torch.Tensor]:
+        """Activation of each step through one projection, its delay applied."""
+        spikes = recorder.spikes[link.source]
+        if link.source in recorder.static:
+            once = link.apply(self._values(link.source, spikes, link.dtype))
+            current = [once] * self.steps
+        else:
+            flat = self._values(link.source, spikes, link.dtype).flatten(0, 1)
+            current = list(link.apply(flat).unflatten(0, (self.steps, -1)))
+        if link.delay:
+            silence = [torch.zeros_like(current[0])] * min(link.delay, self.steps)
+            current = silence + current[: self.steps - len(silence)]
+        return current
+
+    def _values(self, source: str, spikes: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        values = spikes.to(dtype)
+        return values if source in self.steppers else values / self.input_scale
+
+    def _run_layer(self, name: str, recorder: _Recorder) -> None:
+        stepper = self.steppers[name]
+        stepper.reset()
+        for t, activation in enumerate(self._activations(name, recorder, set())):
+            recorder.step(name, t, stepper.step(activation.double()), stepper)
+
+    def _run_stepwise(self, component: list[str], recorder: _Recorder) -> None:
+        inside = set(component)
+        outside = {name: self._activations(name, recorder, inside) for name in component}
+        order = [name for name in self.step_order if name in inside]
+        internal = [link for link in self.links if link.source in inside and link.target in inside]
+        for name in order:
+            self.steppers[name].reset()
+        for t in range(self.steps):
+            for name in order:
+                activation = outside[name][t].double()
+                for link in internal:
+                    if link.target == name and t >= link.delay:
+                        earlier = recorder.spikes[link.source][t - link.delay]
+                        activation = activation + link.apply(earlier.to(link.dtype)).double()
+                recorder.step(name, t, self.steppers[name].step(activation), self.steppers[name])
+
+
+class _Recorder:
+    """Collects spikes, and state where asked, of one batch."""
+
+    def __init__(self, simulator: LayerwiseSimulator, samples: int, state: bool) -> None:
+        self.simulator = simulator
+        self.samples = samples
+        self.state = state
+        self.spikes: dict[str, torch.Tensor] = {}
+        self.static: set[str] = set()
+        self.u: dict[str, torch.Tensor] = {}
+        self.v: dict[str, torch.Tensor] = {}
+        self.final_v = torch.zeros(0)
+        self.summed_v: Any = 0
+
+    def input(self, name: str, values: torch.Tensor, static: bool) -> None:
+        self.spikes[name] = values
+        if static:
+            self.static.add(name)
+
+    def step(self, name: str, t: int, fires: torch.Tensor, stepper: Stepper) -> None:
+        size = (self.simulator.steps, *fires.shape)
+        if name not in self.spikes:
+            self.spikes[name] = torch.zeros(size, dtype=torch.uint8)
+            if self.state:
+                self.u[name] = torch.zeros(size, dtype=self.simulator.state_dtype)
+                self.v[name] = torch.zeros(size, dtype=self.simulator.state_dtype)
+        self.spikes[name][t] = fires
+        if self.state:
+            self.u[name][t] = stepper.u
+            self.v[name][t] = stepper.v
+        if name == self.simulator.graph.output:
+            self.final_v = stepper.v.clone()
+            self.summed_v = self.summed_v + self.final_v
+
+    def trace(self, first: int, output: str) -> SpikeTrace:
+        populations = {}
+        for name, spikes in self.spikes.items():
+            if name in self.static:
+                s = spikes.unsqueeze(1).expand(-1, self.simulator.steps, *spikes.shape[1:])
+            else:
+                s = spikes.transpose(0, 1)
+            u, v = (
+                record[name].transpose(0, 1).numpy() if name in record else None
+                for record in (self.u, self.v)
+            )
+            populations[name] = PopulationTrace(s.numpy(), u, v)
+        final, summed = (
+            value.to(self.simulator.state_dtype if value is self.final_v else torch.float64)
+            for value in (self.final_v, self.summed_v)
+        )
+        return SpikeTrace(first, populations, final.numpy(), summed.numpy(), output)

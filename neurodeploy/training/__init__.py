@@ -1,0 +1,12 @@
+"""Training of spiking networks: the only home of torch autograd.
+
+A run starts from a ``Recipe`` and leaves a run folder with the trained network as NIR. The pieces
+are registries of one file each: ``surrogate.SURROGATES``, ``networks.FAMILIES``, ``rules.RULES``.
+"""
+
+from __future__ import annotations
+
+from neurodeploy.training.export import to_nir
+from neurodeploy.training.run import RunResult, resume_run, train
+
+__all__ = ["RunResult", "resume_run", "to_nir", "train"]

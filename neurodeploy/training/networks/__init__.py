@@ -1,0 +1,33 @@
+"""Network families. A new one is one file with an options dataclass, and one line in ``FAMILIES``."""
+
+from __future__ import annotations
+
+from neurodeploy.data import Dataset
+from neurodeploy.errors import InputError, nearest
+from neurodeploy.recipe import Recipe
+from neurodeploy.schema import build
+from neurodeploy.training.networks.conv import Conv
+from neurodeploy.training.networks.mlp import Mlp
+from neurodeploy.training.networks.network import Family, SpikingNetwork
+
+FAMILIES: dict[str, type[Family]] = {
+    "conv": Conv,
+    "mlp": Mlp,
+}
+
+
+def build_network(recipe: Recipe, dataset: Dataset) -> SpikingNetwork:
+    """Build the recipe's network for the data set, with weights from torch's global generator.
+
+    Raises:
+        InputError: unknown family or option, or options that do not suit the samples.
+    """
+    options = dict(recipe.network)
+    name = options.pop("family")
+    if name not in FAMILIES:
+        raise InputError(f"[network] family {name!r} is not known{nearest(name, FAMILIES)}")
+    family = build(FAMILIES[name], options, f"recipe {recipe.name}: [network]")
+    return family.build(dataset.sample_shape, dataset.classes, recipe.neuron)
+
+
+__all__ = ["FAMILIES", "Family", "SpikingNetwork", "build_network"]
