@@ -383,3 +383,12 @@ def reshaped(operator: Operator, output_shape: Shape) -> Operator:
     if isinstance(operator, Dense | SparseMatrix):
         return replace(operator, output_shape=output_shape)
     return replace(SparseMatrix.of(operator), output_shape=output_shape)
+
+
+def reading(operator: Operator, input_shape: Shape) -> Operator:
+    """The same numbers in the same C order taken from an array of another shape."""
+    if operator.input_shape == input_shape:
+        return operator
+    if isinstance(operator, Dense | SparseMatrix):
+        return replace(operator, input_shape=input_shape)
+    return replace(SparseMatrix.of(operator), input_shape=input_shape)

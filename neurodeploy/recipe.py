@@ -103,6 +103,15 @@ class TrainingRecipe:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
         if self.learning_rate <= 0:
             raise ValueError(f"learning_rate must be positive, found {self.learning_rate}")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must be from 0 to below 1, found {self.momentum}")
+        if self.weight_decay < 0:
+            raise ValueError(f"weight_decay must not be negative, found {self.weight_decay}")
+        if not 0 <= self.warmup_epochs < self.epochs:
+            raise ValueError(
+                f"warmup_epochs must be from 0 to below the {self.epochs} epochs, "
+                f"found {self.warmup_epochs}"
+            )
         if not 0 <= self.mse_weight <= 1:
             raise ValueError(f"mse_weight is a share from 0 to 1, found {self.mse_weight}")
 

@@ -57,7 +57,7 @@ class Actor:
     def __init__(self, label: str, builder: Any) -> None:
         self.label = label
         self.built = False
-        self.failure: str | None = None  # the traceback it reported
+        self.failure: tuple[str, str] | None = None  # the exception in a line, the traceback
         self.ended = False  # its end of the pipe is closed
         self._builder = builder
         self._reports: Connection | None = None
@@ -98,6 +98,14 @@ class Actor:
             self.built = True
         else:
             self.failure = report
+
+    def notice_end(self) -> None:
+        """See an end that the pipe does not show: a fork elsewhere may hold it open."""
+        if not self.ended and self.join(0):
+            assert self._reports is not None
+            while not self.ended and self._reports.poll():
+                self.read_report()
+            self.ended = True
 
     def exit_code(self) -> int | None:
         """Return the exit code, negative for a signal, of an actor that has ended."""
@@ -166,6 +174,8 @@ class Crew:
         pipes = {actor.pipe: actor for actor in self.actors if actor.pipe is not None}
         for pipe in wait(list(pipes), seconds):
             pipes[pipe].read_report()  # pyright: ignore[reportArgumentType]
+        for actor in self.actors:
+            actor.notice_end()
 
     def failure(self, *, expected: bool = False) -> str | None:
         """Say what went wrong, with tracebacks; None while every actor is well.
@@ -188,6 +198,11 @@ class Crew:
             if remaining <= 0:
                 return "; ".join(map(_describe_death, ended)) or None
             self.read_reports(min(remaining, 0.02))
+
+    def has_lost_an_actor(self) -> bool:
+        """Say whether any has failed or died, without waiting to hear why."""
+        self.read_reports(0)
+        return any(a.failure is not None or (a.ended and a.exit_code()) for a in self.actors)
 
     def join(self, seconds: float) -> bool:
         """Wait for every actor to end by itself; return whether all did."""
@@ -246,8 +261,8 @@ def _act(builder: Any, reports: Connection, parent: int) -> None:
         actor = builder.build()
         reports.send(None)
         actor.start()
-    except BaseException:  # SystemExit as well: whatever ends an actor early is a failure
-        reports.send(traceback.format_exc())
+    except BaseException as error:  # SystemExit as well: whatever ends an actor early
+        reports.send((traceback.format_exception_only(error)[-1].strip(), traceback.format_exc()))
 
 
 @functools.cache
@@ -266,9 +281,10 @@ def _die_with(parent: int) -> None:
 
 
 def _describe_failure(actor: Actor) -> str:
-    report = (actor.failure or "").rstrip()
+    assert actor.failure is not None
+    exception, trace = actor.failure
     what = "failed" if actor.built else "could not be built"
-    return f"{actor.label} {what}: {report.splitlines()[-1]}\n{report}"
+    return f"{actor.label} {what}: {exception}\n{trace.rstrip()}"
 
 
 def _describe_death(actor: Actor) -> str:

@@ -35,11 +35,11 @@ class SLTT:
     ) -> BatchResult:
         """Add sum_t d(l[t]/T)/dW to every parameter's ``grad``."""
         model.reset_state(cut=True)
-        losses, total = [], torch.zeros(())
+        summed_loss = total = torch.zeros((), device=labels.device)
         for frame in frames:
             outputs = model(frame)
             step_loss = loss(outputs, labels) / steps
             step_loss.backward()
-            losses.append(step_loss.detach())
-            total = total.to(outputs) + outputs.detach()
-        return BatchResult(torch.stack(losses).sum(), total)
+            summed_loss = summed_loss + step_loss.detach()
+            total = total + outputs.detach()
+        return BatchResult(summed_loss, total)

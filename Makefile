@@ -1,0 +1,67 @@
+# What a person and CI both run. `make help` lists the targets.
+
+# The first of these that is Python 3.10, 3.11 or 3.12; name another with make PYTHON=...
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
+	$$p -c $(SUPPORTED) 2>/dev/null && echo $$p && break; done)
+SUPPORTED = 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))'
+
+PY = .venv/bin/python
+PIP = $(PY) -m pip -qq --disable-pip-version-check --no-input install -c constraints.txt
+SOURCES = neurodeploy models targets tests setup.py
+
+export PIP_ROOT_USER_ACTION = ignore
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help install demo test lint types clean
+
+help:
+	@echo "make install   make .venv with the pinned dependencies, neurodeploy and Lava"
+	@echo "make demo      train, export, simulate and validate the default network, in demo/"
+	@echo "make test      lint, types and the quick tests; what CI runs"
+	@echo "make lint      formatting and lint"
+	@echo "make types     type check"
+	@echo "make clean     remove .venv, demo/, build products and caches"
+
+install: .venv/.installed
+
+# setuptools comes first because the later lines build without isolation, so with the pinned one.
+# Lava and norse come without their dependencies: what their metadata ask for is wrong or unused
+# (see [tool.uv] in pyproject.toml).
+.venv/.installed: pyproject.toml setup.py constraints.txt
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "neurodeploy needs Python 3.10, 3.11 or 3.12 and found none; name one with" \
+			"make install PYTHON=/path/to/python" >&2; exit 1; fi
+	@$(PYTHON) -c $(SUPPORTED) 2>/dev/null || { \
+		echo "neurodeploy needs Python 3.10, 3.11 or 3.12; $(PYTHON) is" \
+			"$$($(PYTHON) --version 2>&1 || true)" >&2; exit 1; }
+	@$(PY) -c $(SUPPORTED) 2>/dev/null && $(PY) -m pip --version >/dev/null 2>&1 \
+		|| $(PYTHON) -m venv --clear .venv
+	@echo "Installing into .venv; the first time takes a few minutes, most of it PyTorch."
+	@$(PIP) setuptools setuptools-scm
+	@$(PIP) --no-build-isolation --no-warn-conflicts -e '.[dev]'
+	@$(PIP) --no-build-isolation --no-deps --ignore-requires-python lava-nc lava-dl nirtorch norse
+	@touch $@
+
+demo: install
+	@rm -rf demo && mkdir demo
+	@cd demo && start=$$(date +%s) && \
+	for step in train "export --target loihi2" simulate validate; do \
+		echo "$$ neurodeploy $$step"; \
+		../.venv/bin/neurodeploy $$step || exit; \
+	done && \
+	echo "The demo took $$(($$(date +%s) - start)) s; its files are in demo/."
+
+lint: install
+	$(PY) -m ruff format --check $(SOURCES)
+	$(PY) -m ruff check $(SOURCES)
+
+types: install
+	$(PY) -m basedpyright --pythonpath $(PY)
+
+test: lint types
+	$(PY) -m pytest --durations=15
+
+clean:
+	rm -rf .venv demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

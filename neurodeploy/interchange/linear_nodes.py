@@ -1,0 +1,110 @@
+"""NIR's linear primitives as operators, each with its bias."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import nir
+import numpy as np
+
+from neurodeploy.errors import UnsupportedError
+from neurodeploy.operators import Conv, Dense, Operator, Shape, SparseMatrix, pool
+
+LINEAR_NODES = (
+    nir.Affine,
+    nir.Linear,
+    nir.Scale,
+    nir.Conv1d,
+    nir.Conv2d,
+    nir.SumPool2d,
+    nir.AvgPool2d,
+    nir.Flatten,
+    nir.Delay,
+)
+
+
+def to_operator(node: Any, shape: Shape, where: str) -> tuple[Operator, np.ndarray | None]:
+    """Operator and bias of one node.
+
+    Args:
+        node: any of ``LINEAR_NODES`` but Flatten and Delay, which are not operators.
+        shape: of the array that reaches the node.
+        where: the place to name in messages.
+
+    Returns:
+        The operator, and the bias broadcast to its output shape, or None without one.
+
+    Raises:
+        UnsupportedError: the shapes do not fit.
+    """
+    try:
+        operator = _operator(node, shape, where)
+    except ValueError as error:
+        raise UnsupportedError(f"{where}: {error}") from None
+    bias = getattr(node, "bias", None)
+    if bias is None or not np.any(np.asarray(bias)):
+        return operator, None
+    bias = np.asarray(bias, np.float64)
+    if isinstance(operator, Conv):
+        bias = bias.reshape(-1, *[1] * (len(operator.output_shape) - 1))
+    return operator, np.broadcast_to(bias, operator.output_shape)
+
+
+def _operator(node: Any, shape: Shape, where: str) -> Operator:
+    if isinstance(node, nir.Affine | nir.Linear):
+        weights = np.asarray(node.weight, np.float64)
+        if weights.ndim != 2:
+            raise UnsupportedError(f"{where}: weights have {weights.ndim} axes, 2 are supported")
+        if weights.shape[1] != math.prod(shape):
+            raise UnsupportedError(
+                f"{where}: weights take {weights.shape[1]} inputs, {math.prod(shape)} reach it"
+            )
+        return Dense(weights, shape, (weights.shape[0],))
+    if isinstance(node, nir.Scale):
+        factor = np.broadcast_to(np.asarray(node.scale, np.float64), shape).ravel()
+        index = np.arange(factor.size + 1)
+        return SparseMatrix(factor, index[:-1], index, shape, shape)
+    if isinstance(node, nir.Conv1d | nir.Conv2d):
+        return _convolution(node, shape, where)
+    kernel, stride, padding = (
+        _pair(value) for value in (node.kernel_size, node.stride, node.padding)
+    )
+    if len(shape) != 3:
+        raise UnsupportedError(f"{where}: pools (channels, height, width), found shape {shape}")
+    operator = pool(shape, kernel, stride, padding)
+    if isinstance(node, nir.AvgPool2d):
+        operator = operator.with_weights(operator.weights / math.prod(kernel))
+    return operator
+
+
+def _convolution(node: Any, shape: Shape, where: str) -> Conv:
+    weights = np.asarray(node.weight, np.float64)
+    axes = weights.ndim - 2
+    if len(shape) != axes + 1:
+        raise UnsupportedError(f"{where}: convolves {axes} axes, found shape {shape}")
+    stride, dilation = (_numbers(value, axes) for value in (node.stride, node.dilation))
+    reach = [d * (k - 1) for d, k in zip(dilation, weights.shape[2:], strict=True)]
+    padding = node.padding.decode() if isinstance(node.padding, bytes) else node.padding
+    if isinstance(padding, str):
+        if padding == "valid":
+            pads = [(0, 0)] * axes
+        elif padding == "same" and set(stride) == {1}:
+            pads = [(total // 2, total - total // 2) for total in reach]
+        else:
+            raise UnsupportedError(
+                f"{where}: padding {padding!r} with stride {stride} has no agreed meaning; "
+                "write the padding as numbers"
+            )
+    else:
+        pads = [(pad, pad) for pad in _numbers(padding, axes)]
+    return Conv(weights, shape, stride, tuple(pads), dilation, int(node.groups))
+
+
+def _numbers(value: Any, axes: int) -> tuple[int, ...]:
+    flat = [int(item) for item in np.asarray(value).ravel()]
+    return tuple(flat * axes if len(flat) == 1 else flat)
+
+
+def _pair(value: Any) -> tuple[int, ...]:
+    return _numbers(value, 2)

@@ -1,0 +1,208 @@
+"""Post-training quantisation: one scale per population, largest weights fill the format.
+
+A population with activation scale S holds currents and thresholds in units of 1/S; a projection
+from a source whose integers mean 1/scale brings weights W S / scale. S is as large as the weights,
+the threshold and the 24-bit current allow; a power of two of it goes into the weight exponent, which
+costs nothing and makes thresholds and leaks finer.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from neurodeploy.fixed_point import (
+    ACTIVATION_SHIFT,
+    DECAY_ONE,
+    STATE_LIMIT,
+    WeightFormat,
+    split_bias,
+)
+from neurodeploy.network import Network, Neuron, Population, Projection
+from neurodeploy.quantized import (
+    QuantizedNetwork,
+    QuantizedNeuron,
+    QuantizedPopulation,
+    QuantizedProjection,
+)
+from neurodeploy.target import Target
+
+ACTIVATION_LIMIT = (STATE_LIMIT - 1) >> ACTIVATION_SHIFT
+"""Largest activation that cannot wrap u on its own."""
+
+
+def quantize(network: Network, target: Target, weight_bits: int | None = None) -> QuantizedNetwork:
+    """Round a network to the integers of a target.
+
+    Args:
+        weight_bits: width of all weights; the target's when None.
+    """
+    bits = target.synapse.weight_bits.value if weight_bits is None else weight_bits
+    scales = {p.name: float(_payload(network, p)) for p in network.populations if p.neuron is None}
+    populations, projections = {}, {}
+    notes: dict[str, str] = {}
+    for population in network.populations:
+        if population.neuron is None:
+            populations[population.name] = QuantizedPopulation(
+                population.name, population.shape, None, scales[population.name]
+            )
+            continue
+        incoming = [
+            _Incoming.of(p, network, bits)
+            for p in network.projections
+            if p.target == population.name
+        ]
+        scale, exponents = _choose_scale(population.neuron, incoming, target)
+        for item, exponent in zip(incoming, exponents, strict=True):
+            projections[item.projection.name] = item.quantized(scale, exponent)
+            if projections[item.projection.name].clipped:
+                notes[item.projection.name] = (
+                    f"{projections[item.projection.name].clipped} weights clipped to the format"
+                )
+        neuron, clipped = _quantize_neuron(population.neuron, scale, target)
+        if clipped:
+            notes[population.name] = clipped
+        populations[population.name] = QuantizedPopulation(
+            population.name, population.shape, neuron, scale
+        )
+    return QuantizedNetwork(
+        network.name,
+        tuple(populations[p.name] for p in network.populations),
+        tuple(projections[p.name] for p in network.projections),
+        network.output,
+        network.contract,
+        notes,
+    )
+
+
+def _payload(network: Network, population: Population) -> int:
+    return network.contract.input_code.payload if population.neuron is None else 1
+
+
+@dataclass(frozen=True, eq=False)
+class _Incoming:
+    """A projection with what its quantisation needs.
+
+    Attributes:
+        weights: per unit of the source's integers.
+        payload: largest integer a source spike carries.
+    """
+
+    projection: Projection
+    weights: np.ndarray
+    weight_format: WeightFormat
+    payload: int
+
+    @staticmethod
+    def of(projection: Projection, network: Network, bits: int) -> _Incoming:
+        payload = _payload(network, network.population(projection.source))
+        weights = projection.operator.weights / payload
+        return _Incoming(projection, weights, WeightFormat.fitting(weights, bits), payload)
+
+    @property
+    def full_scale(self) -> float:
+        """The scale at which the largest weight just fills its format; infinite for all zeros."""
+        highest, lowest = self.weights.max(initial=0), self.weights.min(initial=0)
+        up = self.weight_format.maximum / highest if highest > 0 else math.inf
+        down = self.weight_format.minimum / lowest if lowest < 0 else math.inf
+        return min(up, down)
+
+    @property
+    def bound(self) -> float:
+        """Largest activation per unit of scale."""
+        return self.projection.operator.absolute_row_bound()
+
+    def quantized(self, scale: float, exponent: int) -> QuantizedProjection:
+        step = self.weight_format.step
+        exact = np.rint(self.weights * (scale / 2**exponent / step)).astype(np.int64) * step
+        integers = np.clip(exact, self.weight_format.minimum, self.weight_format.maximum)
+        p = self.projection
+        return QuantizedProjection(
+            name=p.name,
+            source=p.source,
+            target=p.target,
+            operator=p.operator.with_weights(integers),
+            weight_format=self.weight_format,
+            exponent=exponent,
+            payload=self.payload,
+            delay=p.delay,
+            clipped=int((exact != integers).sum()),
+        )
+
+
+def _choose_scale(
+    neuron: Neuron, incoming: list[_Incoming], target: Target
+) -> tuple[float, list[int]]:
+    """Scale of a population and the weight exponent of each projection into it."""
+    exponent_max = max(target.synapse.weight_exponent_max.value, 0)
+    full = [item.full_scale for item in incoming]
+    finite = [scale for scale in full if math.isfinite(scale)]
+    base = min(max(finite, default=1.0), min(finite, default=1.0) * 2**exponent_max)
+    highest = _largest_scale(neuron, incoming, target)
+    # Doubling the scale until something else would overflow; the exponents pay for it.
+    while base * 2 <= highest and base * 2 <= min(finite, default=base) * 2**exponent_max:
+        base *= 2
+    scale = min(base, highest)
+    exponents = [
+        max(0, math.ceil(math.log2(scale / at_most) - 1e-9)) if math.isfinite(at_most) else 0
+        for at_most in full
+    ]
+    return scale, exponents
+
+
+def _largest_scale(neuron: Neuron, incoming: list[_Incoming], target: Target) -> float:
+    """Scale beyond which the threshold leaves its width or the input could wrap u."""
+    limits = [math.inf]
+    if neuron.v_threshold is not None and neuron.v_threshold.size:
+        threshold = float(np.abs(neuron.v_threshold).max())
+        if threshold > 0:
+            limits.append((2**target.neuron.threshold_bits.value - 1) / threshold)
+    bound = sum(item.bound for item in incoming)
+    # A current that decays by u_keep per step adds up to 1 / (1 - u_keep) times its input.
+    memory = float(np.max(1.0 / (1.0 - np.minimum(neuron.u_keep, 1 - 1 / DECAY_ONE)), initial=1.0))
+    if bound > 0:
+        limits.append(ACTIVATION_LIMIT / (bound * memory))
+    return min(limits) if math.isfinite(min(limits)) else 1.0
+
+
+def _quantize_neuron(
+    neuron: Neuron, scale: float, target: Target
+) -> tuple[QuantizedNeuron, str]:
+    """Integer parameters at a scale, and a note on anything that had to be clipped."""
+    decay_max = 2**target.neuron.decay_bits.value - 1
+    u_decay = np.clip(np.rint(DECAY_ONE * (1 - neuron.u_keep)), 1, decay_max + 1)
+    v_decay = np.clip(np.rint(DECAY_ONE * (1 - neuron.v_keep)), 0, decay_max)
+    wanted = np.rint(neuron.bias * scale * 2**ACTIVATION_SHIFT).astype(np.int64)
+    split = {
+        int(bias): split_bias(
+            int(bias),
+            target.neuron.bias_mantissa_bits.value,
+            target.neuron.bias_exponent_max.value,
+        )
+        for bias in np.unique(wanted)
+    }
+    pairs = np.array([split[int(bias)] for bias in wanted.ravel()], np.int64).reshape(-1, 2)
+    mantissa, exponent = (pairs[:, i].reshape(wanted.shape) for i in range(2))
+    notes = []
+    far = np.abs(mantissa * 2**exponent - wanted) > 2**exponent
+    if far.any():
+        notes.append(f"{int(far.sum())} biases clipped")
+    threshold = None
+    if neuron.v_threshold is not None:
+        exact = np.rint(neuron.v_threshold * scale).astype(np.int64)
+        threshold = np.clip(exact, 0, 2**target.neuron.threshold_bits.value - 1)
+        if (threshold != exact).any():
+            notes.append(f"{int((threshold != exact).sum())} thresholds clipped")
+    quantized = QuantizedNeuron(
+        kind=neuron.kind,
+        u_decay=u_decay.astype(np.int64),
+        v_decay=v_decay.astype(np.int64),
+        bias_mantissa=mantissa,
+        bias_exponent=exponent,
+        threshold=threshold,
+        reset=neuron.reset,
+        comparison=neuron.comparison,
+    )
+    return quantized, ", ".join(notes)

@@ -1,0 +1,127 @@
+"""The state of a run in one file, without pickle: tensors and a JSON header (safetensors).
+
+One file and one rename make a checkpoint complete or absent. It is the run's only truth: metrics
+and ``best.safetensors`` can be rewritten from it, whenever a run was killed while writing them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from neurodeploy.errors import InputError
+from neurodeploy.training.files import replace_file
+from neurodeploy.training.metrics import EpochMetrics
+from neurodeploy.training.networks import SpikingNetwork
+
+BEST = "best.safetensors"
+LAST = "last.safetensors"
+FORMAT = 1
+"""Version of both files' layout."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingState:
+    """Everything needed to go on after an epoch.
+
+    There is no random state in it: each epoch seeds its generators from the recipe's seed and its
+    own number. There is no schedule either: the learning rate is a function of the epoch.
+
+    Attributes:
+        model, best: parameters and buffers after the last epoch and after the best one.
+        optimizer: per parameter number and name, for example ``0.exp_avg``.
+        history: metrics of the epochs done.
+        best_epoch: counted from 1.
+    """
+
+    model: Mapping[str, Tensor]
+    optimizer: Mapping[str, Tensor]
+    best: Mapping[str, Tensor]
+    history: tuple[EpochMetrics, ...]
+    best_epoch: int
+
+
+def copy_weights(model: SpikingNetwork) -> dict[str, Tensor]:
+    """Parameters and buffers, copied to the CPU so that further training leaves them alone."""
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's tensors by ``number.name``; its options come from the recipe."""
+    return {
+        f"{number}.{name}": value.detach().cpu().clone()
+        for number, state in optimizer.state_dict()["state"].items()
+        for name, value in state.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put back what ``optimizer_tensors`` took."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        number, _, name = key.partition(".")
+        state.setdefault(int(number), {})[name] = value
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def save_state(run: Path, state: TrainingState) -> None:
+    """Write ``last.safetensors``: from here on, a resumed run starts after this epoch."""
+    tensors = {
+        f"{part}.{name}": value.contiguous()
+        for part in ("model", "optimizer", "best")
+        for name, value in getattr(state, part).items()
+    }
+    header = {
+        "history": [asdict(metrics) for metrics in state.history],
+        "best_epoch": state.best_epoch,
+    }
+    replace_file(run / LAST, _pack(tensors, header))
+
+
+def save_best(run: Path, state: TrainingState) -> None:
+    """Write the weights of the best epoch as ``best.safetensors``, names as in the model."""
+    header = asdict(state.history[state.best_epoch - 1])
+    replace_file(run / BEST, _pack(state.best, header))
+
+
+def load_state(run: Path) -> TrainingState | None:
+    """Read ``last.safetensors``; None when no epoch was finished.
+
+    Raises:
+        InputError: the file is damaged or of another format.
+    """
+    path = run / LAST
+    if not path.exists():
+        return None
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if metadata.get("format") != str(FORMAT):
+            raise ValueError(f"format {metadata.get('format')!r}, this version reads {FORMAT}")
+        header = json.loads(metadata["state"])
+        history = tuple(EpochMetrics(**row) for row in header["history"])
+        best_epoch = header["best_epoch"]
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a readable checkpoint: {error}") from None
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "best": {}}
+    for key, value in tensors.items():
+        part, _, name = key.partition(".")
+        parts[part][name] = value
+    return TrainingState(**parts, history=history, best_epoch=best_epoch)
+
+
+def _pack(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> bytes:
+    """Bytes of a safetensors file; its metadata may only map strings to strings."""
+    metadata = {"format": str(FORMAT), "state": json.dumps(header)}
+    return safetensors.torch.save(dict(tensors), metadata)

@@ -1,0 +1,63 @@
+"""Input of each step for the float network: integers 0..levels become values 0..1 or spikes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurodeploy.contract import InputCode
+from neurodeploy.data.encoding import encode
+from neurodeploy.errors import UnsupportedError
+
+
+def training_frames(
+    samples: Tensor, code: InputCode, steps: int, generator: torch.Generator
+) -> Iterator[Tensor]:
+    """Input of T steps; ``rate`` spikes are drawn anew each time a sample is seen.
+
+    Args:
+        samples: (N, *sample) integers 0..levels.
+        code: encoder and levels.
+        steps: T.
+        generator: of the Bernoulli draws, on the CPU, so that they are the same on any device.
+
+    Yields:
+        (N, *sample) float32, T times.
+
+    Raises:
+        UnsupportedError: the encoder is not one of static samples.
+    """
+    values = samples.to(torch.float32) / code.levels
+    for _ in range(steps):
+        if code.encoder == "direct":
+            yield values
+        elif code.encoder == "rate":
+            draws = torch.rand(values.shape, generator=generator).to(values.device)
+            yield (draws < values).to(values.dtype)
+        else:
+            raise UnsupportedError(f"encoder {code.encoder!r} is not supported in training")
+
+
+def evaluation_frames(
+    samples: np.ndarray, code: InputCode, steps: int, first: int, device: torch.device
+) -> Iterator[Tensor]:
+    """Input of T steps as a deployment sees it: from ``encode``, with the draws of its seed 0.
+
+    Args:
+        samples: (N, *sample) integers 0..levels.
+        code: encoder and levels.
+        steps: T.
+        first: index of the first sample in its data set.
+        device: where the frames are wanted.
+
+    Yields:
+        (N, *sample) float32, T times.
+    """
+    encoded = torch.from_numpy(encode(samples, code, steps, first=first)).to(device)
+    for t in range(steps):
+        # "direct" has no time axis: each step sees the same integers.
+        frame = encoded[:, t] if code.encoder == "rate" else encoded
+        yield frame.to(torch.float32) / code.payload

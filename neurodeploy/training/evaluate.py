@@ -1,0 +1,64 @@
+"""Loss and accuracy of a network over a data set."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from neurodeploy.contract import InputCode
+from neurodeploy.training.encoding import evaluation_frames
+from neurodeploy.training.loss import InstantaneousLoss
+from neurodeploy.training.networks import SpikingNetwork
+
+BATCH = 512
+"""Samples evaluated at once. Without a graph, memory is one step's activations."""
+
+
+class Evaluation(NamedTuple):
+    """Mean loss and share of right answers, 0 to 1."""
+
+    loss: float
+    accuracy: float
+
+
+@torch.no_grad()
+def evaluate(
+    model: SpikingNetwork,
+    samples: np.ndarray,
+    labels: np.ndarray,
+    code: InputCode,
+    steps: int,
+    loss: InstantaneousLoss,
+) -> Evaluation:
+    """Run the network in evaluation mode; the class is argmax of sum_t o[t].
+
+    The mode the network was in is restored.
+
+    Args:
+        samples: (N, *sample) integers 0..levels.
+        labels: (N,) class numbers.
+        code: encoder and levels.
+        steps: T.
+        loss: l of one step; the result is the mean of l over steps and samples.
+    """
+    was_training = model.training
+    device = next(model.parameters()).device
+    model.eval()
+    summed_loss, right = 0.0, 0
+    for first in range(0, len(samples), BATCH):
+        target = torch.from_numpy(labels[first : first + BATCH]).to(device)
+        total = torch.zeros((), device=device)
+        batch_loss = torch.zeros((), device=device)
+        model.reset_state()
+        batch = samples[first : first + BATCH]
+        for frame in evaluation_frames(batch, code, steps, first, device):
+            outputs = model(frame)
+            batch_loss = batch_loss + loss(outputs, target) / steps
+            total = total + outputs
+        summed_loss += batch_loss.item() * len(target)
+        right += int((total.argmax(1) == target).sum().item())
+    model.reset_state()
+    model.train(was_training)
+    return Evaluation(summed_loss / len(samples), right / len(samples))

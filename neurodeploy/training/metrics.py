@@ -1,0 +1,84 @@
+"""What is recorded of each epoch, and where."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+
+from neurodeploy.training.files import replace_file, writing
+
+METRICS = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """One line of ``metrics.jsonl``.
+
+    Attributes:
+        epoch: counted from 1.
+        train_loss, train_accuracy: means over the epoch's batches, each before its update.
+        validation_loss, validation_accuracy: after the epoch.
+        learning_rate: of the whole epoch.
+        seconds: wall time with validation.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    learning_rate: float
+    seconds: float
+
+    def better_than(self, other: EpochMetrics) -> bool:
+        """Higher validation accuracy; with equal accuracy, lower validation loss."""
+        mine = (self.validation_accuracy, -self.validation_loss)
+        return mine > (other.validation_accuracy, -other.validation_loss)
+
+
+class MetricsLog:
+    """Appends epochs to ``metrics.jsonl`` and to TensorBoard files in a run folder."""
+
+    def __init__(self, run: Path, history: Sequence[EpochMetrics]) -> None:
+        """Continue after ``history``: whatever an interrupted run wrote beyond it is dropped."""
+        # Slow to import, and not needed to read metrics.
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._path = run / METRICS
+        replace_file(self._path, "".join(map(_line, history)).encode())
+        with writing(run / TENSORBOARD):
+            self._writer = SummaryWriter(str(run / TENSORBOARD), purge_step=len(history) + 1)
+
+    def __enter__(self) -> MetricsLog:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._writer.close()
+
+    def append(self, metrics: EpochMetrics) -> None:
+        """Record one epoch."""
+        with writing(self._path), self._path.open("a", encoding="utf-8") as file:
+            file.write(_line(metrics))
+        for tag, value in {
+            "loss/train": metrics.train_loss,
+            "loss/validation": metrics.validation_loss,
+            "accuracy/train": metrics.train_accuracy,
+            "accuracy/validation": metrics.validation_accuracy,
+            "learning_rate": metrics.learning_rate,
+            "seconds": metrics.seconds,
+        }.items():
+            self._writer.add_scalar(tag, value, metrics.epoch)
+        self._writer.flush()
+
+
+def _line(metrics: EpochMetrics) -> str:
+    return json.dumps(asdict(metrics)) + "\n"

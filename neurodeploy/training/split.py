@@ -1,0 +1,47 @@
+"""Hold back part of the training samples for validation."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from neurodeploy.data import Dataset
+from neurodeploy.errors import InputError
+from neurodeploy.recipe import Recipe
+
+
+class Split(NamedTuple):
+    """(N, *sample) integers and (N,) labels of both parts."""
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_validation: np.ndarray
+    y_validation: np.ndarray
+
+
+def split_training(recipe: Recipe, dataset: Dataset) -> Split:
+    """Split the training samples by the recipe's share and seed, each class in proportion.
+
+    The test samples play no part: they are looked at once, when training is over.
+
+    Raises:
+        InputError: the share leaves a class without a sample in one of the parts.
+    """
+    # Imported here because it takes a second, which a wrong recipe should not have to wait for.
+    from sklearn.model_selection import train_test_split
+
+    try:
+        x_train, x_validation, y_train, y_validation = train_test_split(
+            dataset.x_train,
+            dataset.y_train,
+            test_size=recipe.data.validation,
+            stratify=dataset.y_train,
+            random_state=recipe.seed,
+        )
+    except ValueError as error:
+        raise InputError(
+            f"recipe {recipe.name}: [data] validation = {recipe.data.validation} cannot split "
+            f"{len(dataset.y_train)} samples of {dataset.classes} classes: {error}"
+        ) from None
+    return Split(x_train, y_train, x_validation, y_validation)
