@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,24 +25,18 @@ Shape = tuple[int, ...]
 
 
 class Operator(ABC):
-    """A linear map between arrays of fixed shapes."""
+    """A linear map between arrays of fixed shapes.
+
+    Attributes:
+        kind: short name, as files hold it.
+        weights: the stored values, each once however often it is used.
+        input_shape, output_shape: shapes without batch axis.
+    """
 
     kind: str
-
-    @property
-    @abstractmethod
-    def input_shape(self) -> Shape:
-        """Shape of one input, without batch axis."""
-
-    @property
-    @abstractmethod
-    def output_shape(self) -> Shape:
-        """Shape of one output, without batch axis."""
-
-    @property
-    @abstractmethod
-    def weights(self) -> np.ndarray:
-        """The stored values, each once however often it is used."""
+    weights: np.ndarray
+    input_shape: Shape
+    output_shape: Shape
 
     @abstractmethod
     def with_weights(self, weights: np.ndarray) -> Operator:
@@ -82,9 +76,9 @@ def _tensor(values: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
 class Dense(Operator):
     """Every input to every output; ``weights`` is (outputs, inputs) over flattened arrays."""
 
-    weights: np.ndarray  # type: ignore[assignment]
-    input_shape: Shape  # type: ignore[assignment]
-    output_shape: Shape  # type: ignore[assignment]
+    weights: np.ndarray
+    input_shape: Shape
+    output_shape: Shape
     kind = "dense"
 
     def __post_init__(self) -> None:
@@ -120,12 +114,13 @@ class Conv(Operator):
         padding: zeros before and after, one pair per axis.
     """
 
-    weights: np.ndarray  # type: ignore[assignment]
-    input_shape: Shape  # type: ignore[assignment]
+    weights: np.ndarray
+    input_shape: Shape
     stride: Shape
     padding: tuple[tuple[int, int], ...]
     dilation: Shape
     groups: int = 1
+    output_shape: Shape = field(init=False)
     kind = "conv"
 
     def __post_init__(self) -> None:
@@ -143,16 +138,6 @@ class Conv(Operator):
                 f"convolution weights are for {self.weights.shape[1] * self.groups} input "
                 f"channels, the input has {channels}"
             )
-        if min(self.output_shape) < 1:
-            raise ValueError(f"convolution kernel is larger than its input {self.input_shape}")
-
-    @property
-    def kernel(self) -> Shape:
-        """Kernel size, one number per axis."""
-        return self.weights.shape[2:]
-
-    @property
-    def output_shape(self) -> Shape:
         size = tuple(
             (n + sum(pad) - dilation * (kernel - 1) - 1) // stride + 1
             for n, kernel, stride, pad, dilation in zip(
@@ -164,7 +149,14 @@ class Conv(Operator):
                 strict=True,
             )
         )
-        return (self.weights.shape[0], *size)
+        object.__setattr__(self, "output_shape", (self.weights.shape[0], *size))
+        if min(self.output_shape) < 1:
+            raise ValueError(f"convolution kernel is larger than its input {self.input_shape}")
+
+    @property
+    def kernel(self) -> Shape:
+        """Kernel size, one number per axis."""
+        return self.weights.shape[2:]
 
     def with_weights(self, weights: np.ndarray) -> Conv:
         return replace(self, weights=weights)
@@ -240,11 +232,11 @@ class SparseMatrix(Operator):
         indices, indptr: column of each value and start of each row (CSR).
     """
 
-    weights: np.ndarray  # type: ignore[assignment]
+    weights: np.ndarray
     indices: np.ndarray
     indptr: np.ndarray
-    input_shape: Shape  # type: ignore[assignment]
-    output_shape: Shape  # type: ignore[assignment]
+    input_shape: Shape
+    output_shape: Shape
     kind = "sparse"
 
     @staticmethod

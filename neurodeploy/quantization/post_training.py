@@ -54,7 +54,9 @@ def quantize(network: Network, target: Target, weight_bits: int | None = None) -
             for p in network.projections
             if p.target == population.name
         ]
-        scale, exponents = _choose_scale(population.neuron, incoming, target)
+        scale, exponents = _choose_scale(
+            population.neuron, incoming, target, network.contract.steps
+        )
         for item, exponent in zip(incoming, exponents, strict=True):
             projections[item.projection.name] = item.quantized(scale, exponent)
             if projections[item.projection.name].clipped:
@@ -133,18 +135,17 @@ class _Incoming:
 
 
 def _choose_scale(
-    neuron: Neuron, incoming: list[_Incoming], target: Target
+    neuron: Neuron, incoming: list[_Incoming], target: Target, steps: int
 ) -> tuple[float, list[int]]:
     """Scale of a population and the weight exponent of each projection into it."""
-    exponent_max = max(target.synapse.weight_exponent_max.value, 0)
+    most = 2 ** max(target.synapse.weight_exponent_max.value, 0)
     full = [item.full_scale for item in incoming]
-    finite = [scale for scale in full if math.isfinite(scale)]
-    base = min(max(finite, default=1.0), min(finite, default=1.0) * 2**exponent_max)
-    highest = _largest_scale(neuron, incoming, target)
-    # Doubling the scale until something else would overflow; the exponents pay for it.
-    while base * 2 <= highest and base * 2 <= min(finite, default=base) * 2**exponent_max:
-        base *= 2
-    scale = min(base, highest)
+    finite = [scale for scale in full if math.isfinite(scale)] or [1.0]
+    # The projection of the smallest weights fills its format; the others shift theirs left.
+    scale = min(max(finite), min(finite) * most, _threshold_limit(neuron, target))
+    roomy = min(_overflow_limit(neuron, incoming, steps), _threshold_limit(neuron, target))
+    while scale * 2 <= roomy and scale * 2 <= min(finite) * most:
+        scale *= 2
     exponents = [
         max(0, math.ceil(math.log2(scale / at_most) - 1e-9)) if math.isfinite(at_most) else 0
         for at_most in full
@@ -152,19 +153,28 @@ def _choose_scale(
     return scale, exponents
 
 
-def _largest_scale(neuron: Neuron, incoming: list[_Incoming], target: Target) -> float:
-    """Scale beyond which the threshold leaves its width or the input could wrap u."""
-    limits = [math.inf]
-    if neuron.v_threshold is not None and neuron.v_threshold.size:
-        threshold = float(np.abs(neuron.v_threshold).max())
-        if threshold > 0:
-            limits.append((2**target.neuron.threshold_bits.value - 1) / threshold)
-    bound = sum(item.bound for item in incoming)
-    # A current that decays by u_keep per step adds up to 1 / (1 - u_keep) times its input.
-    memory = float(np.max(1.0 / (1.0 - np.minimum(neuron.u_keep, 1 - 1 / DECAY_ONE)), initial=1.0))
-    if bound > 0:
-        limits.append(ACTIVATION_LIMIT / (bound * memory))
-    return min(limits) if math.isfinite(min(limits)) else 1.0
+def _threshold_limit(neuron: Neuron, target: Target) -> float:
+    """Scale beyond which the threshold leaves its width."""
+    highest = 0.0 if neuron.v_threshold is None else float(np.abs(neuron.v_threshold).max())
+    width = target.neuron.threshold_bits.value
+    return (2**width - 1) / highest if highest > 0 else math.inf
+
+
+def _overflow_limit(neuron: Neuron, incoming: list[_Incoming], steps: int) -> float:
+    """Scale up to which not even the worst input can wrap u or saturate v.
+
+    Real input stays far below the worst one, so this limits only the exponent, which is free
+    precision, never the weights themselves; overflow is counted in every simulation.
+    """
+    worst = sum(item.bound for item in incoming) * _added_up(neuron.u_keep, steps)
+    worst = (worst + float(np.abs(neuron.bias).max())) * _added_up(neuron.v_keep, steps)
+    return ACTIVATION_LIMIT / worst if worst > 0 else math.inf
+
+
+def _added_up(keep: np.ndarray, steps: int) -> float:
+    """Largest multiple of a constant input that a leaky sum reaches within a sample."""
+    most = float(np.max(keep))
+    return min(steps, 1 / (1 - most)) if most < 1 else steps
 
 
 def _quantize_neuron(

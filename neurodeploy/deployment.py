@@ -1,0 +1,264 @@
+"""Deployment directories: what is on the chip, in files that say everything about it.
+
+    network.nir           the float network it came from, exactly the file that was exported
+    integers.safetensors  weights, biases, thresholds and decays
+    mapping.json          which neurons sit on which core, and what each core uses
+    manifest.json         structure, contract, target, versions, and a hash of every file above
+
+A deployment is written whole or not at all and is never changed afterwards; simulations put their
+results beside it in ``results/``.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from neurodeploy.contract import Contract
+from neurodeploy.errors import InputError
+from neurodeploy.files import folder_written_whole, read_json, sha256, write_json
+from neurodeploy.fixed_point import WeightFormat
+from neurodeploy.operators import Conv, Dense, Operator, SparseMatrix
+from neurodeploy.quantized import (
+    QuantizedNetwork,
+    QuantizedNeuron,
+    QuantizedPopulation,
+    QuantizedProjection,
+)
+from neurodeploy.schema import build
+from neurodeploy.versions import versions
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+NIR_FILE = "network.nir"
+INTEGERS = "integers.safetensors"
+MAPPING = "mapping.json"
+NEURON_ARRAYS = ("u_decay", "v_decay", "bias_mantissa", "bias_exponent", "threshold")
+
+
+@dataclass(frozen=True, eq=False)
+class Deployment:
+    """A loaded deployment.
+
+    Attributes:
+        manifest: the whole of ``manifest.json``.
+        mapping: the whole of ``mapping.json``.
+    """
+
+    path: Path
+    network: QuantizedNetwork
+    manifest: dict[str, Any]
+    mapping: dict[str, Any]
+
+    @property
+    def nir_file(self) -> Path:
+        """The float network that was deployed."""
+        return self.path / NIR_FILE
+
+    @property
+    def results(self) -> Path:
+        """Where simulations of this deployment put what they found."""
+        return self.path / "results"
+
+
+def write_deployment(
+    path: Path,
+    network: QuantizedNetwork,
+    mapping: dict[str, Any],
+    nir_file: Path,
+    target: dict[str, Any],
+    source: str,
+) -> None:
+    """Write a deployment directory, whole or not at all.
+
+    Args:
+        path: the new directory.
+        mapping, target: as plain JSON.
+        nir_file: the NIR the network was read from; copied.
+        source: what the user exported, a run or a file, for people to read.
+
+    Raises:
+        InputError: ``path`` exists or cannot be written.
+    """
+    with folder_written_whole(path) as folder:
+        shutil.copyfile(nir_file, folder / NIR_FILE)
+        save_file(_arrays(network), folder / INTEGERS)
+        write_json(folder / MAPPING, mapping)
+        manifest = {
+            "format": FORMAT,
+            "kind": "deployment",
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "source": source,
+            "target": target,
+            "network": _structure(network),
+            "versions": versions(),
+            "files": {name: sha256(folder / name) for name in (NIR_FILE, INTEGERS, MAPPING)},
+        }
+        write_json(folder / MANIFEST, manifest)
+
+
+def read_deployment(path: Path) -> Deployment:
+    """Read a deployment and check every file against its hash.
+
+    Raises:
+        InputError: not a deployment, a newer format, or a file missing or altered.
+    """
+    if not (path / MANIFEST).is_file():
+        raise InputError(
+            f"{path}: not a deployment (no {MANIFEST}); make one with neurodeploy export"
+        )
+    manifest = read_json(path / MANIFEST)
+    if manifest.get("kind") != "deployment" or manifest.get("format") != FORMAT:
+        raise InputError(
+            f"{path / MANIFEST}: kind {manifest.get('kind')!r} format {manifest.get('format')!r}; "
+            f"this version reads deployments of format {FORMAT}"
+        )
+    for name, expected in manifest.get("files", {}).items():
+        file = path / name
+        if not file.is_file():
+            raise InputError(f"{file}: missing from the deployment; export it again")
+        if sha256(file) != expected:
+            raise InputError(f"{file}: changed since the export (hash differs); export it again")
+    try:
+        arrays = load_file(path / INTEGERS)
+        network = _network(manifest["network"], arrays, str(path / MANIFEST))
+    except (KeyError, TypeError, ValueError, SafetensorError) as error:
+        raise InputError(f"{path}: damaged deployment ({error!r}); export it again") from None
+    return Deployment(path, network, manifest, read_json(path / MAPPING))
+
+
+def _arrays(network: QuantizedNetwork) -> dict[str, np.ndarray]:
+    arrays = {}
+    for population in network.populations:
+        for name in NEURON_ARRAYS if population.neuron else ():
+            value = getattr(population.neuron, name)
+            if value is not None:
+                full = np.broadcast_to(value, population.shape)
+                arrays[f"{population.name}/{name}"] = np.ascontiguousarray(full, np.int32)
+    for projection in network.projections:
+        operator = projection.operator
+        arrays[f"{projection.name}/weights"] = np.ascontiguousarray(operator.weights, np.int32)
+        if isinstance(operator, SparseMatrix):
+            for name in ("indices", "indptr"):
+                values = np.ascontiguousarray(getattr(operator, name), np.int64)
+                arrays[f"{projection.name}/{name}"] = values
+    return arrays
+
+
+def _structure(network: QuantizedNetwork) -> dict[str, Any]:
+    return {
+        "name": network.name,
+        "output": network.output,
+        "contract": asdict(network.contract),
+        "notes": network.notes,
+        "populations": [
+            {
+                "name": p.name,
+                "shape": list(p.shape),
+                "scale": p.scale,
+                "neuron": p.neuron
+                and {
+                    "kind": p.neuron.kind,
+                    "reset": p.neuron.reset,
+                    "comparison": p.neuron.comparison,
+                    "spikes": p.neuron.threshold is not None,
+                },
+            }
+            for p in network.populations
+        ],
+        "projections": [
+            {
+                "name": p.name,
+                "source": p.source,
+                "target": p.target,
+                "operator": _operator_structure(p.operator),
+                "weight_format": asdict(p.weight_format),
+                "exponent": p.exponent,
+                "payload": p.payload,
+                "delay": p.delay,
+                "clipped": p.clipped,
+            }
+            for p in network.projections
+        ],
+    }
+
+
+def _operator_structure(operator: Operator) -> dict[str, Any]:
+    structure: dict[str, Any] = {
+        "kind": operator.kind,
+        "input_shape": list(operator.input_shape),
+        "output_shape": list(operator.output_shape),
+    }
+    if isinstance(operator, Conv):
+        for name in ("stride", "padding", "dilation", "groups"):
+            structure[name] = getattr(operator, name)
+    return structure
+
+
+def _network(table: dict[str, Any], arrays: dict[str, np.ndarray], where: str) -> QuantizedNetwork:
+    populations = tuple(
+        QuantizedPopulation(
+            p["name"],
+            tuple(p["shape"]),
+            p["neuron"] and _neuron(p["name"], p["neuron"], arrays),
+            p["scale"],
+        )
+        for p in table["populations"]
+    )
+    projections = tuple(
+        QuantizedProjection(
+            name=p["name"],
+            source=p["source"],
+            target=p["target"],
+            operator=_operator(p["name"], p["operator"], arrays),
+            weight_format=WeightFormat(**p["weight_format"]),
+            exponent=p["exponent"],
+            payload=p["payload"],
+            delay=p["delay"],
+            clipped=p["clipped"],
+        )
+        for p in table["projections"]
+    )
+    contract = build(Contract, table["contract"], where)
+    return QuantizedNetwork(
+        table["name"], populations, projections, table["output"], contract, table["notes"]
+    )
+
+
+def _neuron(name: str, table: dict[str, Any], arrays: dict[str, np.ndarray]) -> QuantizedNeuron:
+    values = {
+        field: arrays[f"{name}/{field}"].astype(np.int64)
+        for field in NEURON_ARRAYS
+        if field != "threshold" or table["spikes"]
+    }
+    values.setdefault("threshold", None)
+    return QuantizedNeuron(
+        kind=table["kind"], reset=table["reset"], comparison=table["comparison"], **values
+    )
+
+
+def _operator(name: str, table: dict[str, Any], arrays: dict[str, np.ndarray]) -> Operator:
+    weights = arrays[f"{name}/weights"].astype(np.int64)
+    input_shape, output_shape = tuple(table["input_shape"]), tuple(table["output_shape"])
+    if table["kind"] == "dense":
+        return Dense(weights, input_shape, output_shape)
+    if table["kind"] == "conv":
+        return Conv(
+            weights,
+            input_shape,
+            tuple(table["stride"]),
+            tuple((before, after) for before, after in table["padding"]),
+            tuple(table["dilation"]),
+            table["groups"],
+        )
+    if table["kind"] == "sparse":
+        indices, indptr = arrays[f"{name}/indices"], arrays[f"{name}/indptr"]
+        return SparseMatrix(weights, indices, indptr, input_shape, output_shape)
+    raise ValueError(f"operator kind {table['kind']!r}")
