@@ -33,6 +33,13 @@ def contract_of(graph: nir.NIRGraph, where: str) -> Contract | None:
     return Contract.from_metadata(found, f"{where} metadata")
 
 
+def output_spikes(graph: nir.NIRGraph) -> bool:
+    """Whether the nodes that feed the output have a threshold."""
+    outputs = {name for name, node in graph.nodes.items() if isinstance(node, nir.Output)}
+    feeding = [graph.nodes[source] for source, target in graph.edges if target in outputs]
+    return all(hasattr(node, "v_threshold") for node in feeding)
+
+
 def to_network(graph: nir.NIRGraph, contract: Contract, name: str) -> Network:
     """Discretise a graph under a contract.
 

@@ -21,15 +21,14 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from multiprocessing.connection import Connection, wait
-from types import FrameType
 from typing import Any
+
+from neurodeploy.lava.signals import signals_deferred
 
 # How long a failed actor may take to say why, after others have noticed that it failed.
 _LAST_WORDS = 1.0
@@ -60,7 +59,7 @@ class Actor:
         self.failure: tuple[str, str] | None = None  # the exception in a line, the traceback
         self.ended = False  # its end of the pipe is closed
         self._builder = builder
-        self._reports: Connection | None = None
+        self._reports: Any = None
         self._process: Any = None
 
     def start(self) -> None:
@@ -82,13 +81,12 @@ class Actor:
         reports.close()
 
     @property
-    def pipe(self) -> Connection | None:
+    def pipe(self) -> Any:
         """The pipe to watch for reports, None when there is nothing to come."""
         return None if self.ended else self._reports
 
     def read_report(self) -> None:
         """Take in one report from ``pipe``, which must have one."""
-        assert self._reports is not None
         try:
             report = self._reports.recv()
         except (EOFError, OSError):
@@ -102,7 +100,6 @@ class Actor:
     def notice_end(self) -> None:
         """See an end that the pipe does not show: a fork elsewhere may hold it open."""
         if not self.ended and self.join(0):
-            assert self._reports is not None
             while not self.ended and self._reports.poll():
                 self.read_report()
             self.ended = True
@@ -125,9 +122,12 @@ class Actor:
             self._process.kill()
 
     def release(self) -> None:
-        """Give back the pipe and the process handle."""
+        """Give back the pipe, the process handle and the channels' memory."""
         if self._reports is not None:
             self._reports.close()
+        if self.join(0) and self._process is not None:
+            self._process.close()
+        self._process = self._builder = None
         self.ended = True
 
 
@@ -171,9 +171,11 @@ class Crew:
 
     def read_reports(self, seconds: float) -> None:
         """Take in the actors' reports, waiting up to ``seconds`` for the first."""
-        pipes = {actor.pipe: actor for actor in self.actors if actor.pipe is not None}
+        pipes: dict[Any, Actor] = {
+            actor.pipe: actor for actor in self.actors if actor.pipe is not None
+        }
         for pipe in wait(list(pipes), seconds):
-            pipes[pipe].read_report()  # pyright: ignore[reportArgumentType]
+            pipes[pipe].read_report()
         for actor in self.actors:
             actor.notice_end()
 
@@ -217,39 +219,6 @@ class Crew:
         self.join(_KILL)
         for actor in self.actors:
             actor.release()
-
-
-@contextmanager
-def signals_deferred() -> Iterator[None]:
-    """Hold back SIGINT and SIGTERM until the end of the block, then deliver one.
-
-    Between the fork of an actor and its entry in the crew, or half-way through a clean-up, an
-    interruption would leave a process behind. Outside the main thread there is nothing to do:
-    Python runs signal handlers in the main thread alone.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    caught: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        caught.append(number)
-
-    previous = {
-        number: signal.getsignal(number)
-        for number in (signal.SIGINT, signal.SIGTERM)
-        # None: set outside Python, and could not be put back.
-        if signal.getsignal(number) not in (None, signal.SIG_IGN)
-    }
-    for number in previous:
-        signal.signal(number, note)
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-        if caught:
-            signal.raise_signal(caught[0])
 
 
 def _act(builder: Any, reports: Connection, parent: int) -> None:

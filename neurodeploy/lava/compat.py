@@ -43,8 +43,13 @@ _BEFORE_VAR_MODEL = (
     "lava.magma.compiler.subcompilers.address",
 )
 
-# Importing a process imports Lava's compiler, runtime and message infrastructure with it.
-_AFTER_VAR_MODEL = ("lava.magma.core.process.process", "lava.magma.core.run_configs")
+# Lava imports its compiler, and networkx with it, only for the first network; here a missing
+# dependency shows itself at once.
+_AFTER_VAR_MODEL = (
+    "lava.magma.core.process.process",
+    "lava.magma.core.run_configs",
+    "lava.magma.compiler.compiler",
+)
 
 
 def lava_version() -> str | None:
@@ -61,6 +66,18 @@ def lava_available() -> bool:
         return lava_version() is not None and importlib.util.find_spec("lava") is not None
     except (ImportError, ValueError):
         return False
+
+
+def require_installed() -> None:
+    """Say what to install when Lava is absent, without importing it.
+
+    Raises:
+        MissingDependencyError: Lava is not installed.
+    """
+    if not lava_available():
+        raise MissingDependencyError(
+            f"Lava is not installed; install it with `{INSTALL_COMMAND}`; {_WITHOUT_LAVA}"
+        )
 
 
 def require_lava() -> None:
@@ -81,10 +98,7 @@ def require_lava() -> None:
     start_method = _checked_start_method()
     if _VAR_MODEL in sys.modules and all(name in sys.modules for name in _AFTER_VAR_MODEL):
         return
-    if not lava_available():
-        raise MissingDependencyError(
-            f"Lava is not installed; install it with `{INSTALL_COMMAND}`; {_WITHOUT_LAVA}"
-        )
+    require_installed()
     try:
         with _start_method_forgotten(start_method):
             for name in _BEFORE_VAR_MODEL:

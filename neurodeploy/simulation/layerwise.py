@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 
 from neurodeploy.contract import Contract
-from neurodeploy.operators import Shape, TorchMap
+from neurodeploy.operators import Shape
 from neurodeploy.simulation.trace import Batch, PopulationTrace, SpikeTrace
 from neurodeploy.timing import components, is_recurrent, step_order
+
+
+if TYPE_CHECKING:
+    from neurodeploy.operators import TorchMap
 
 
 class Stepper(Protocol):
@@ -79,7 +83,7 @@ class LayerwiseSimulator:
     @torch.no_grad()
     def run(self, batch: Batch, *, state: bool) -> SpikeTrace:
         """Simulate one batch from reset; ``state`` records u and v of every step."""
-        recorder = _Recorder(self, len(batch), state)
+        recorder = _Recorder(self, len(batch), state, self.graph.output)
         drive = torch.from_numpy(np.ascontiguousarray(batch.values))
         for component in self.components:
             if component[0] not in self.steppers:
@@ -150,7 +154,9 @@ class LayerwiseSimulator:
 class _Recorder:
     """Collects spikes, and state where asked, of one batch."""
 
-    def __init__(self, simulator: LayerwiseSimulator, samples: int, state: bool) -> None:
+    def __init__(
+        self, simulator: LayerwiseSimulator, samples: int, state: bool, needs_v: str
+    ) -> None:
         self.simulator = simulator
         self.samples = samples
         self.state = state
@@ -158,8 +164,7 @@ class _Recorder:
         self.static: set[str] = set()
         self.u: dict[str, torch.Tensor] = {}
         self.v: dict[str, torch.Tensor] = {}
-        self.final_v = torch.zeros(0)
-        self.summed_v: Any = 0
+        self.needs_v = needs_v
 
     def input(self, name: str, values: torch.Tensor, static: bool) -> None:
         self.spikes[name] = values
@@ -172,14 +177,13 @@ class _Recorder:
             self.spikes[name] = torch.zeros(size, dtype=torch.uint8)
             if self.state:
                 self.u[name] = torch.zeros(size, dtype=self.simulator.state_dtype)
+            if self.state or name == self.needs_v:
                 self.v[name] = torch.zeros(size, dtype=self.simulator.state_dtype)
         self.spikes[name][t] = fires
-        if self.state:
+        if name in self.u:
             self.u[name][t] = stepper.u
+        if name in self.v:
             self.v[name][t] = stepper.v
-        if name == self.simulator.graph.output:
-            self.final_v = stepper.v.clone()
-            self.summed_v = self.summed_v + self.final_v
 
     def trace(self, first: int, output: str) -> SpikeTrace:
         populations = {}
@@ -193,8 +197,4 @@ class _Recorder:
                 for record in (self.u, self.v)
             )
             populations[name] = PopulationTrace(s.numpy(), u, v)
-        final, summed = (
-            value.to(self.simulator.state_dtype if value is self.final_v else torch.float64)
-            for value in (self.final_v, self.summed_v)
-        )
-        return SpikeTrace(first, populations, final.numpy(), summed.numpy(), output)
+        return SpikeTrace(first, populations, output)

@@ -7,15 +7,18 @@ hold every integer exactly, whatever the order of the sum.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import torch
 
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.neurons.dynamics import FixedStepper
-from neurodeploy.operators import TorchMap
 from neurodeploy.quantized import QuantizedNetwork, QuantizedProjection
 from neurodeploy.simulation.layerwise import LayerwiseSimulator, Link
 from neurodeploy.simulation.trace import Batch, Overflow, SpikeTrace
+
+if TYPE_CHECKING:
+    from neurodeploy.operators import TorchMap
 
 FLOAT32_EXACT = 2**24
 FLOAT64_EXACT = 2**53

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,37 +33,40 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Samples to simulate, encoded batch by batch so that memory does not grow with their number.
+    """Samples to simulate, taken and encoded batch by batch, so that memory follows the batch.
 
     Attributes:
-        values: (N, *input) integers for the encoder, or (N, T, *input) when ``events``.
-        labels: (N,) class numbers, or None.
+        count: how many samples.
+        take: (first, last) to the integers of those samples: (n, *input) for the encoder, or
+            (n, T, *input) when ``over_time``.
+        labels: (count,) class numbers, or None.
+        origin: where they come from, for people to read.
+        over_time: the values are spikes or integers of each step already; nothing is encoded.
         seed: of the Bernoulli draws of the ``rate`` encoder.
     """
 
-    values: np.ndarray
+    count: int
+    take: Callable[[int, int], np.ndarray]
     labels: np.ndarray | None
     contract: Contract
-    events: bool = False
+    origin: str
+    over_time: bool = False
     seed: int = 0
-
-    def __len__(self) -> int:
-        return len(self.values)
 
     @property
     def static(self) -> bool:
         """Whether every step of a sample sees the same values."""
-        return not self.events and self.contract.input_code.encoder != "rate"
+        return not self.over_time and self.contract.input_code.encoder == "direct"
 
     def batches(self, size: int) -> Iterator[Batch]:
         """Consecutive batches of at most ``size`` samples."""
-        for first in range(0, len(self.values), size):
-            part = slice(first, first + size)
-            values = self.values[part]
-            if not self.events:
+        for first in range(0, self.count, size):
+            last = min(first + size, self.count)
+            values = self.take(first, last)
+            if not self.over_time:
                 code, steps = self.contract.input_code, self.contract.steps
                 values = encode(values, code, steps, self.seed, first)
-            labels = None if self.labels is None else self.labels[part]
+            labels = None if self.labels is None else self.labels[first:last]
             yield Batch(first, values, self.static, labels)
 
 
@@ -87,22 +90,24 @@ class SpikeTrace:
     """What every population did during a batch.
 
     Attributes:
-        final_v: (N, *output) v of the read-out population after the last step.
-        summed_v: (N, *output) sum of v of the read-out population over all steps.
+        first: index of the batch's first sample in its data set.
+        output: name of the population that is read out; its v is always recorded when it does
+            not spike.
     """
 
     first: int
     populations: Mapping[str, PopulationTrace]
-    final_v: np.ndarray
-    summed_v: np.ndarray
     output: str
 
     def predictions(self, decode: Decode) -> np.ndarray:
         """(N,) class numbers: argmax of what ``decode`` names, the lowest class on a tie."""
+        record = self.populations[self.output]
         if decode == "spike_count":
-            scores = self.populations[self.output].s.sum(axis=1, dtype=np.int64)
+            scores = record.s.sum(axis=1, dtype=np.int64)
+        elif record.v is None:
+            raise ValueError(f"decoding by {decode!r} needs v of {self.output!r} recorded")
         else:
-            scores = self.final_v if decode == "last_v" else self.summed_v
+            scores = record.v[:, -1] if decode == "last_v" else record.v.sum(axis=1)
         return scores.reshape(len(scores), -1).argmax(axis=1)
 
 

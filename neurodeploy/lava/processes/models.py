@@ -1,0 +1,127 @@
+"""Models of the processes: Lava's own fixed-point LIF arithmetic, inherited; the rest is I/O."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from lava.magma.core.decorator import implements, requires, tag
+from lava.magma.core.model.py.model import PyLoihiProcessModel
+from lava.magma.core.model.py.ports import PyInPort, PyOutPort, PyRefPort
+from lava.magma.core.model.py.type import LavaPyType
+from lava.magma.core.resources import CPU
+from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+from lava.proc.lif.models import AbstractPyLifModelFixed
+
+from neurodeploy.lava.processes.process import DeployedLIF, SampleSource, SpikeProbe, StateProbe
+
+
+@implements(proc=DeployedLIF, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("bit_accurate_loihi", "fixed_pt")
+class PyDeployedLIFModel(AbstractPyLifModelFixed):
+    """Lava's ``subthr_dynamics`` unchanged; only firing, reset and guard steps are ours."""
+
+    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
+    vth: np.ndarray = LavaPyType(np.ndarray, np.int32, precision=17)
+
+    def __init__(self, proc_params: dict[str, Any]) -> None:
+        super().__init__(proc_params)
+        self.effective_vth = np.zeros(1, np.int32)
+        self.reset_interval = proc_params["reset_interval"]
+        self.reset_offset = proc_params["reset_offset"] % self.reset_interval
+        self.soft_reset = proc_params["soft_reset"]
+        self.at_threshold = proc_params["at_threshold"]
+        self.spiking = proc_params["spiking"]
+        self.guard = proc_params["guard"]
+
+    def scale_threshold(self) -> None:
+        """As Lava's LIF: thresholds are shifted left by 6 bits."""
+        self.effective_vth = np.left_shift(self.vth, self.vth_shift)
+        self.isthrscaled = True
+
+    def spiking_activation(self) -> np.ndarray:
+        """Who fires at this step."""
+        if not self.spiking:
+            return np.zeros(self.v.shape, bool)
+        return self.v >= self.effective_vth if self.at_threshold else self.v > self.effective_vth
+
+    def reset_voltage(self, spike_vector: np.ndarray) -> None:
+        """Subtract the threshold where a neuron fired, or go to 0."""
+        if self.soft_reset:
+            self.v[:] -= np.where(spike_vector, self.effective_vth, 0)
+        else:
+            super().reset_voltage(spike_vector)
+
+    def run_spk(self) -> None:
+        """Reset at the first step of a sample, hold still in guard steps, else one LIF step."""
+        position = (self.time_step - self.reset_offset) % self.reset_interval
+        if position >= self.reset_interval - self.guard:
+            self.a_in.recv()
+            self.u[:] = 0
+            self.v[:] = 0
+            self.s_out.send(np.zeros(self.v.shape, bool))
+            return
+        if position == 0:
+            self.u[:] = 0
+            self.v[:] = 0
+        super().run_spk()
+
+
+@implements(proc=SampleSource, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PySampleSourceModel(PyLoihiProcessModel):
+    """Sends the input of each step; zeros in guard steps and after the last sample."""
+
+    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
+
+    def __init__(self, proc_params: dict[str, Any]) -> None:
+        super().__init__(proc_params)
+        self.files = proc_params["files"]
+
+    def run_spk(self) -> None:
+        """Send what this time step belongs to."""
+        self.s_out.send(self.files.drive_at(self.time_step))
+
+
+@implements(proc=SpikeProbe, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PySpikeProbeModel(PyLoihiProcessModel):
+    """Records spikes."""
+
+    s_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+
+    def __init__(self, proc_params: dict[str, Any]) -> None:
+        super().__init__(proc_params)
+        self.files = proc_params["files"]
+        self.population = proc_params["population"]
+
+    def run_spk(self) -> None:
+        """Write the spikes of this time step."""
+        self.files.record(self.population, "s", self.time_step, self.s_in.recv())
+
+
+@implements(proc=StateProbe, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PyStateProbeModel(PyLoihiProcessModel):
+    """Records u and v after the step, in Lava's management phase, as its own Monitor does."""
+
+    u: PyRefPort = LavaPyType(PyRefPort.VEC_DENSE, np.int32)
+    v: PyRefPort = LavaPyType(PyRefPort.VEC_DENSE, np.int32)
+
+    def __init__(self, proc_params: dict[str, Any]) -> None:
+        super().__init__(proc_params)
+        self.files = proc_params["files"]
+        self.population = proc_params["population"]
+
+    def post_guard(self) -> bool:
+        """Ask for a management phase after every step."""
+        return True
+
+    def run_post_mgmt(self) -> None:
+        """Write the state of this time step."""
+        self.files.record(self.population, "u", self.time_step, self.u.read())
+        self.files.record(self.population, "v", self.time_step, self.v.read())

@@ -1,0 +1,76 @@
+"""The processes; their behaviour is in ``models``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lava.magma.core.process.ports.ports import InPort, OutPort, RefPort
+from lava.magma.core.process.process import AbstractProcess
+from lava.proc.lif.process import LIF
+
+from neurodeploy.lava.samples import SampleFiles
+
+
+class DeployedLIF(LIF):
+    """Lava's LIF with what no stock process has: soft reset, >=, no spikes, silent guard steps.
+
+    It also resets u and v before the first step of every sample, as Lava's LIFReset does.
+
+    Args:
+        soft_reset: subtract the threshold after a spike instead of going to 0.
+        at_threshold: fire at v >= threshold instead of v > threshold.
+        spiking: False for a readout that only integrates.
+        reset_interval, reset_offset: samples start where time_step % interval == offset.
+        guard: steps at the end of each interval in which it is held silent at 0.
+        kwargs: as for Lava's LIF.
+    """
+
+    def __init__(
+        self,
+        *,
+        soft_reset: bool,
+        at_threshold: bool,
+        spiking: bool,
+        reset_interval: int,
+        reset_offset: int,
+        guard: int,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            soft_reset=soft_reset,
+            at_threshold=at_threshold,
+            spiking=spiking,
+            reset_interval=reset_interval,
+            reset_offset=reset_offset,
+            guard=guard,
+            **kwargs,
+        )
+
+
+class SampleSource(AbstractProcess):
+    """Sends the encoded input of one sample after the other, then silence.
+
+    Args:
+        files: memory-mapped input shared with the program that started the simulation.
+    """
+
+    def __init__(self, *, files: SampleFiles) -> None:
+        super().__init__(files=files)
+        self.s_out = OutPort(shape=(files.inputs,))
+
+
+class SpikeProbe(AbstractProcess):
+    """Writes the spikes of a population, step by step, into its memory-mapped record."""
+
+    def __init__(self, *, files: SampleFiles, population: str, size: int) -> None:
+        super().__init__(files=files, population=population)
+        self.s_in = InPort(shape=(size,))
+
+
+class StateProbe(AbstractProcess):
+    """Writes u and v of a population after every step into their memory-mapped records."""
+
+    def __init__(self, *, files: SampleFiles, population: str, size: int) -> None:
+        super().__init__(files=files, population=population)
+        self.u = RefPort(shape=(size,))
+        self.v = RefPort(shape=(size,))

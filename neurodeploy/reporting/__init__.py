@@ -1,0 +1,1 @@
+"""What people look at: parity between engines, and pictures."""

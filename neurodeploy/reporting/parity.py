@@ -1,0 +1,264 @@
+"""Parity: two engines on the same samples, compared over every population, step and sample."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.fixed_point import ACTIVATION_SHIFT, STATE_LIMIT
+from neurodeploy.quantized import QuantizedNetwork, QuantizedPopulation
+from neurodeploy.simulation.trace import PopulationTrace, SpikeTrace
+
+VARIABLES = ("u", "v", "s")
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first place where two engines differ.
+
+    Attributes:
+        neuron: index into the population's array.
+        first, second: u, v and s of both engines there.
+        cause: the likely reason, or an empty string when it cannot be told.
+    """
+
+    population: str
+    sample: int
+    step: int
+    neuron: tuple[int, ...]
+    variables: tuple[str, ...]
+    first: dict[str, float]
+    second: dict[str, float]
+    cause: str
+
+    def __str__(self) -> str:
+        values = "; ".join(
+            f"{name} = {self.first[name]:g} against {self.second[name]:g}" for name in self.first
+        )
+        cause = f"; likely cause: {self.cause}" if self.cause else ""
+        return (
+            f"population {self.population!r}, sample {self.sample}, step {self.step}, "
+            f"neuron {list(self.neuron)}: {values}{cause}"
+        )
+
+
+@dataclass
+class PopulationParity:
+    """Counts of one population over all samples.
+
+    Attributes:
+        compared: values compared (u, v and s each count; only s when floats are involved).
+        mismatches: how many of them differ.
+        spike_mismatches: how many of the spikes differ.
+        spikes_compared: how many spikes (neuron-steps) were compared.
+        max_v_difference: largest abs difference of v, in units of v's integers (in float units
+            when floats are involved).
+        mismatches_by_step: (T,) counts, for the parity map.
+    """
+
+    name: str
+    compared: int = 0
+    mismatches: int = 0
+    spikes_compared: int = 0
+    spike_mismatches: int = 0
+    max_v_difference: float = 0.0
+    mismatches_by_step: list[int] = field(default_factory=list)
+    first_divergence: Divergence | None = None
+
+    @property
+    def spike_agreement(self) -> float:
+        """Share of equal spikes."""
+        return 1 - self.spike_mismatches / max(self.spikes_compared, 1)
+
+
+@dataclass
+class ParityReport:
+    """What comparing two engines found.
+
+    Attributes:
+        exact: both engines compute in integers and must agree bit for bit; otherwise one is a
+            float engine and only spikes are compared.
+        accuracies: by engine, or None without labels.
+        agreeing_predictions: samples for which both engines predict the same class.
+    """
+
+    engines: tuple[str, str]
+    exact: bool
+    populations: list[PopulationParity]
+    samples: int = 0
+    agreeing_predictions: int = 0
+    accuracies: dict[str, float] | None = None
+
+    @property
+    def compared(self) -> int:
+        """Values compared over all populations."""
+        return sum(p.compared for p in self.populations)
+
+    @property
+    def mismatches(self) -> int:
+        """Values that differ over all populations."""
+        return sum(p.mismatches for p in self.populations)
+
+    @property
+    def first_divergence(self) -> Divergence | None:
+        """The earliest one: by sample, then step, then order of computation."""
+        found = [p.first_divergence for p in self.populations if p.first_divergence]
+        return min(found, key=lambda d: (d.sample, d.step), default=None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As ``--json`` prints it."""
+        first = self.first_divergence
+        return {
+            "engines": list(self.engines),
+            "exact": self.exact,
+            "samples": self.samples,
+            "compared": self.compared,
+            "mismatches": self.mismatches,
+            "first_divergence": first and asdict(first),
+            "agreeing_predictions": self.agreeing_predictions,
+            "accuracies": self.accuracies,
+            "populations": [
+                {**asdict(p), "spike_agreement": p.spike_agreement} for p in self.populations
+            ],
+        }
+
+
+class ParityComparison:
+    """Compares traces batch by batch.
+
+    Args:
+        network: gives populations, and what the likely causes depend on.
+        engines: names of both.
+        exact: whether all of u, v and s must agree; otherwise only s is counted.
+        scaled: whether the first (second) engine's v is in integers, for comparing v in floats.
+    """
+
+    def __init__(self, network: QuantizedNetwork, engines: tuple[str, str], exact: bool) -> None:
+        self.network = network
+        names = [p.name for p in network.populations]
+        self.report = ParityReport(engines, exact, [PopulationParity(name) for name in names])
+        self.correct = [0, 0]
+
+    def add(self, first: SpikeTrace, second: SpikeTrace, labels: np.ndarray | None) -> None:
+        """Compare one batch."""
+        report, decode = self.report, self.network.contract.decode
+        for parity in report.populations:
+            self._compare(parity, first, second)
+        predictions = [trace.predictions(decode) for trace in (first, second)]
+        report.samples += len(predictions[0])
+        report.agreeing_predictions += int((predictions[0] == predictions[1]).sum())
+        if labels is not None:
+            for index, predicted in enumerate(predictions):
+                self.correct[index] += int((predicted == labels).sum())
+            report.accuracies = {
+                engine: correct / report.samples
+                for engine, correct in zip(report.engines, self.correct, strict=True)
+            }
+
+    def _compare(self, parity: PopulationParity, a: SpikeTrace, b: SpikeTrace) -> None:
+        population = self.network.population(parity.name)
+        left, right = a.populations[parity.name], b.populations[parity.name]
+        differs = {}
+        for variable in VARIABLES if self.report.exact else ("s",):
+            x, y = getattr(left, variable), getattr(right, variable)
+            if x is None or y is None:
+                continue
+            differs[variable] = (x != y).reshape(x.shape[0], x.shape[1], -1)
+            parity.compared += x.size
+        wrong = np.logical_or.reduce(list(differs.values()))
+        spikes = differs["s"]
+        parity.spikes_compared += spikes.size
+        parity.spike_mismatches += int(spikes.sum())
+        parity.mismatches += sum(int(d.sum()) for d in differs.values())
+        by_step = sum(d.sum(axis=(0, 2)) for d in differs.values())
+        before = parity.mismatches_by_step or [0] * len(by_step)
+        parity.mismatches_by_step = [x + int(y) for x, y in zip(before, by_step, strict=True)]
+        if left.v is not None and right.v is not None:
+            difference = np.abs(self._v(a, population) - self._v(b, population)).max(initial=0)
+            parity.max_v_difference = max(parity.max_v_difference, float(difference))
+        if parity.first_divergence is None and wrong.any():
+            sample, step, flat = (int(i) for i in np.argwhere(wrong)[0])
+            where = (sample, step, *(int(i) for i in np.unravel_index(flat, population.shape)))
+            parity.first_divergence = Divergence(
+                population=population.name,
+                sample=a.first + sample,
+                step=step,
+                neuron=where[2:],
+                variables=tuple(name for name, d in differs.items() if d[sample, step, flat]),
+                first=_values(left, where),
+                second=_values(right, where),
+                cause=likely_cause(self.network, population, left, right, where)
+                if self.report.exact
+                else "",
+            )
+
+    def _v(self, trace: SpikeTrace, population: QuantizedPopulation) -> np.ndarray:
+        """v in integers when both engines are exact, else in units of the float network."""
+        v = trace.populations[population.name].v
+        if v is None:
+            raise ValueError(f"v of {population.name!r} was not recorded")
+        if self.report.exact or v.dtype == np.float64:
+            return v.astype(np.float64)
+        return v / (population.scale * 2**ACTIVATION_SHIFT)
+
+
+def _values(record: PopulationTrace, where: tuple[int, ...]) -> dict[str, float]:
+    found = {name: getattr(record, name) for name in VARIABLES}
+    return {name: values[where].item() for name, values in found.items() if values is not None}
+
+
+def likely_cause(
+    network: QuantizedNetwork,
+    population: QuantizedPopulation,
+    left: PopulationTrace,
+    right: PopulationTrace,
+    where: tuple[int, ...],
+) -> str:
+    """Name why two integer engines differ first at ``where`` = (sample, step, *neuron).
+
+    Looks, in this order, for: a shift by one step, a saturated v, a wrapped u, a spike at exactly
+    the threshold, a different reset, and clipped weights. Empty when none of them explains it.
+    """
+    if population.neuron is None:
+        return "the engines were given different input"
+    sample, step = where[0], where[1]
+    if _shifted(left.s[sample], right.s[sample]):
+        return "one-step shift"
+    a, b = _values(left, where), _values(right, where)
+    if "v" in a and "v" in b:
+        limit = STATE_LIMIT - 1
+        if a["v"] != b["v"] and limit in (abs(a["v"]), abs(b["v"])):
+            return "saturation of v at 24 bits"
+        if "u" in a and a["u"] != b["u"] and (a["u"] - b["u"]) % (2 * STATE_LIMIT) == 0:
+            return "wrap of u at 24 bits"
+        if "u" in a and a["u"] == b["u"]:
+            return _threshold_or_reset(population, a, b, where[2:])
+    clipped = [p.name for p in network.projections if p.target == population.name and p.clipped]
+    if clipped and a.get("u") != b.get("u"):
+        return f"weights clipped in {', '.join(clipped)}"
+    return ""
+
+
+def _threshold_or_reset(
+    population: QuantizedPopulation, a: dict[str, float], b: dict[str, float], neuron: tuple
+) -> str:
+    """The same current, but different spikes or a different potential after them."""
+    if population.neuron is None or population.neuron.threshold is None:
+        return ""
+    full = np.broadcast_to(population.neuron.threshold, population.shape)
+    threshold = int(full[neuron]) << ACTIVATION_SHIFT
+    if a["s"] != b["s"]:
+        unfired = a if b["s"] else b
+        return "threshold tie (> against >=)" if unfired["v"] == threshold else ""
+    if a["s"] and abs(a["v"] - b["v"]) > 0 and 0 in (a["v"], b["v"]):
+        return "reset mode (zero against subtract)"
+    return ""
+
+
+def _shifted(left: np.ndarray, right: np.ndarray) -> bool:
+    """Whether one sample's spikes are the other's one step later, and not trivially so."""
+    if left.shape[0] < 3 or not left.any() or not right.any() or (left == right).all():
+        return False
+    return bool((left[:-1] == right[1:]).all() or (left[1:] == right[:-1]).all())

@@ -1,0 +1,65 @@
+"""Spike raster of one sample: every population, neuron by step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from neurodeploy.files import written_whole
+from neurodeploy.simulation.trace import PopulationTrace, SpikeTrace
+
+SPIKE, INPUT, READOUT = "#0b5fa5", "Greys", "viridis"
+
+
+def draw_raster(trace: SpikeTrace, path: Path, title: str) -> None:
+    """Draw the batch's first sample: spikes as ticks, graded input and read-out v in shades.
+
+    Args:
+        trace: at least one sample.
+        path: the PNG to write, whole or not at all.
+    """
+    names = list(trace.populations)
+    sizes = [trace.populations[name].s[0, 0].size for name in names]
+    heights = [0.7 + 0.5 * np.log10(max(size, 1)) for size in sizes]
+    figure = Figure(figsize=(8.0, 0.9 + 1.15 * sum(heights)), layout="constrained", dpi=110)
+    canvas = FigureCanvasAgg(figure)
+    rows = figure.subplots(len(names), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    steps = trace.populations[names[0]].s.shape[1]
+    for axes, name in zip(rows, names, strict=True):
+        _draw_population(figure, axes, name, trace.populations[name])
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
+        axes.set_xlim(-0.5, steps - 0.5)
+    rows[-1].set_xlabel("model step t")
+    rows[-1].xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True))
+    figure.suptitle(title, fontsize=10)
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        canvas.print_png(file)
+
+
+def _draw_population(figure: Figure, axes, name: str, record: PopulationTrace) -> None:  # noqa: ANN001
+    s = record.s[0].reshape(record.s.shape[1], -1)
+    steps, size = s.shape
+    silent = not s.any()
+    if s.max(initial=0) > 1 or (silent and record.v is not None):
+        what, values, colours = ("input", s, INPUT)
+        if silent and record.v is not None:
+            what, values, colours = ("v", record.v[0].reshape(steps, -1), READOUT)
+        image = axes.imshow(
+            values.T, aspect="auto", origin="lower", cmap=colours, interpolation="nearest",
+            extent=(-0.5, steps - 0.5, -0.5, size - 0.5),
+        )  # fmt: skip
+        figure.colorbar(image, ax=axes, label=what, pad=0.01)
+        detail = what
+    else:
+        at, neuron = np.nonzero(s)
+        ticks = max(0.4, min(6.0, 220 / size))
+        axes.scatter(at, neuron, marker="|", s=18 * ticks, lw=1.1, color=SPIKE)
+        axes.set_ylim(-0.5, size - 0.5)
+        detail = f"{int(s.sum()):,} spikes"
+    axes.set_ylabel("neuron", fontsize=8)
+    axes.set_title(f"{name} ({size:,} neurons, {detail})", fontsize=9, loc="left")

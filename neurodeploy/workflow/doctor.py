@@ -1,0 +1,71 @@
+"""Doctor: what is installed, what works here, and how to get what is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import sys
+from dataclasses import dataclass
+
+from neurodeploy.versions import version_of
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        needed: whether neurodeploy's main job needs it.
+        advice: how to get it, when it is missing.
+    """
+
+    name: str
+    works: bool
+    detail: str
+    needed: bool
+    advice: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at Python, the packages and Lava; imports Lava to see that it really works."""
+    supported = (3, 10) <= sys.version_info[:2] <= (3, 12)
+    findings = [
+        Finding(
+            "python",
+            supported,
+            platform.python_version(),
+            True,
+            "use Python 3.10, 3.11 or 3.12; Lava does not run on others",
+        )
+    ]
+    for package in ("torch", "numpy", "scipy", "nir", "safetensors", "scikit-learn", "matplotlib"):
+        version = version_of(package)
+        findings.append(
+            Finding(
+                package, version is not None, version or "missing", True, f"pip install {package}"
+            )
+        )
+    findings.append(_lava())
+    norse = importlib.util.find_spec("norse") is not None
+    findings.append(
+        Finding(
+            "norse",
+            norse,
+            version_of("norse") or "missing",
+            False,
+            'pip install "neurodeploy[norse]"',
+        )
+    )
+    return findings
+
+
+def _lava() -> Finding:
+    from neurodeploy.errors import NeurodeployError
+    from neurodeploy.lava.compat import INSTALL_COMMAND, lava_version, require_lava
+
+    try:
+        require_lava()
+    except NeurodeployError as error:
+        version = lava_version()
+        return Finding("lava-nc", False, version or "missing", True, f"{INSTALL_COMMAND} ({error})")
+    return Finding("lava-nc", True, lava_version() or "", True)

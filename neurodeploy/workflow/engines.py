@@ -1,0 +1,91 @@
+"""The engines a deployment can be simulated on; one line each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+from neurodeploy.deployment import Deployment
+from neurodeploy.errors import InputError, nearest
+from neurodeploy.quantized import QuantizedNetwork
+from neurodeploy.simulation.trace import Batch, Overflow, SpikeTrace
+
+BATCH_BYTES = 32 * 2**20
+"""Roughly how much the states of a batch may take; larger batches are no faster."""
+
+MOST_SAMPLES = 256
+
+
+class Engine(Protocol):
+    """Anything that simulates batches of a network."""
+
+    name: str
+    overflow: Overflow
+
+    def run(self, batches: Iterable[Batch], *, state: bool = False) -> Iterator[SpikeTrace]: ...
+    def close(self) -> None: ...
+
+
+def batch_size(network: QuantizedNetwork) -> int:
+    """Samples per batch such that the largest population's states stay within ``BATCH_BYTES``."""
+    largest = max(math.prod(population.shape) for population in network.populations)
+    per_sample = 8 * largest * network.contract.steps
+    return max(1, min(MOST_SAMPLES, BATCH_BYTES // per_sample))
+
+
+def _reference(deployment: Deployment, state: bool, timeout: float | None) -> Engine:
+    from neurodeploy.simulation.reference import ReferenceEngine
+
+    return ReferenceEngine(deployment.network)
+
+
+def _float(deployment: Deployment, state: bool, timeout: float | None) -> Engine:
+    from neurodeploy.interchange.nir_file import read_nir
+    from neurodeploy.interchange.nir_in import to_network
+    from neurodeploy.simulation.float_engine import FloatEngine
+
+    graph = read_nir(deployment.nir_file)
+    network = deployment.network
+    return FloatEngine(to_network(graph, network.contract, network.name))
+
+
+def _lava(deployment: Deployment, state: bool, timeout: float | None) -> Engine:
+    from neurodeploy.lava.stock import LavaEngine
+
+    capacity = batch_size(deployment.network)
+    return LavaEngine(deployment.network, capacity=capacity, state=state, timeout=timeout)
+
+
+ENGINES: dict[str, Callable[[Deployment, bool, float | None], Engine]] = {
+    "reference": _reference,
+    "float": _float,
+    "lava": _lava,
+}
+
+
+def make_engine(
+    name: str, deployment: Deployment, *, state: bool = False, timeout: float | None = None
+) -> Engine:
+    """An engine by name.
+
+    Args:
+        state: whether u and v of every population will be asked for.
+        timeout: wall-clock seconds for engines that run other processes.
+
+    Raises:
+        InputError: no engine of that name.
+        MissingDependencyError: the engine needs Lava, which is not installed.
+    """
+    check_engine(name)
+    return ENGINES[name](deployment, state, timeout)
+
+
+def check_engine(name: str) -> None:
+    """Refuse an engine that does not exist or cannot run here, before any work is done."""
+    if name not in ENGINES:
+        raise InputError(f"engine {name!r} is not known{nearest(name, ENGINES)}")
+    if name.startswith("lava"):
+        from neurodeploy.lava.compat import require_installed
+
+        require_installed()

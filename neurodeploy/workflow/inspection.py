@@ -1,0 +1,100 @@
+"""Inspect: what is in a file or folder of ours, or in anyone's .nir."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.contract import Contract
+from neurodeploy.errors import InputError
+from neurodeploy.files import read_json
+from neurodeploy.workflow.locate import MANIFEST, RUN_FILE, read_run
+
+
+def describe(path: Path) -> str:
+    """A text for people about a .nir file, a run or a deployment.
+
+    Raises:
+        InputError: it is none of them, or damaged.
+    """
+    if path.is_dir() and (path / MANIFEST).is_file():
+        return _deployment(path)
+    if path.is_dir():
+        return _run(path)
+    if path.suffix == ".nir":
+        return _nir(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    raise InputError(f"{path}: neither a .nir file, nor a training run, nor a deployment")
+
+
+def _nir(path: Path) -> str:
+    from neurodeploy.interchange.nir_file import read_nir
+    from neurodeploy.interchange.nir_in import contract_of
+
+    graph = read_nir(path)
+    lines = [f"{path}: NIR graph, {len(graph.nodes)} nodes, {len(graph.edges)} edges"]
+    for name, node in graph.nodes.items():
+        after = [target for source, target in graph.edges if source == name]
+        shapes = " -> ".join(
+            str(tuple(int(n) for n in np.asarray(next(iter(kind.values()))).ravel()))
+            for kind in (node.input_type, node.output_type)
+            if kind and next(iter(kind.values())) is not None
+        )
+        lines.append(f"  {name:<16} {type(node).__name__:<10} {shapes:<28} to {', '.join(after)}")
+    contract = contract_of(graph, str(path))
+    lines += _contract(contract) if contract else ["No neurodeploy contract in the metadata."]
+    return "\n".join(lines)
+
+
+def _contract(contract: Contract) -> list[str]:
+    semantics, code = contract.semantics, contract.input_code
+    return [
+        f"Contract: dt {semantics.dt:g} s, {semantics.integrator}, fires at v "
+        f"{semantics.comparison} threshold, reset {semantics.reset}",
+        f"  input {code.encoder}, integers 0..{code.levels}; T = {contract.steps}; class by "
+        f"{contract.decode}; data set {contract.dataset or 'none'}",
+    ]
+
+
+def _run(path: Path) -> str:
+    run: dict[str, Any] = read_run(path)
+    recipe = run["recipe"]
+    return "\n".join(
+        [
+            f"{path}: training run of {recipe['name']} ({recipe['description']})",
+            f"  finished {run['created']}, {run['epochs']} epochs, best {run['best_epoch']}",
+            f"  test accuracy {run['test_accuracy']:.2%}, validation "
+            f"{run['validation_accuracy']:.2%}",
+            f"  files: {', '.join(sorted(entry.name for entry in path.iterdir()))}",
+            f"  marked complete by {RUN_FILE}",
+        ]
+    )
+
+
+def _deployment(path: Path) -> str:
+    from neurodeploy.deployment import read_deployment
+    from neurodeploy.mapping import Mapping
+
+    deployment = read_deployment(path)
+    network, manifest = deployment.network, deployment.manifest
+    lines = [
+        f"{path}: deployment of {manifest['source']} on {manifest['target']['name']}, "
+        f"written {manifest['created']}"
+    ]
+    for p in network.populations:
+        kind = "input" if p.neuron is None else p.neuron.kind
+        lines.append(f"  {p.name:<16} {kind:<8} {p.shape!s:<16} scale {p.scale:g}")
+    for q in network.projections:
+        w = q.operator.weights
+        lines.append(
+            f"  {q.name:<16} {q.operator.kind:<8} {q.source} -> {q.target}, {w.size:,} weights of "
+            f"{q.weight_format.bits} bits ({q.weight_format.sign}), << {q.exponent}"
+            + (f", delay {q.delay}" if q.delay else "")
+            + (f", {q.clipped} clipped" if q.clipped else "")
+        )
+    lines += _contract(network.contract)
+    lines.append(Mapping.from_dict(read_json(path / "mapping.json")).summary())
+    return "\n".join(lines)

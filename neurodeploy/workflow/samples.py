@@ -1,0 +1,157 @@
+"""Which samples to simulate: the deployment's data set, a file of the user's, or random spikes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from neurodeploy.contract import Contract
+from neurodeploy.data import load_dataset
+from neurodeploy.errors import InputError
+from neurodeploy.operators import Shape
+from neurodeploy.quantized import QuantizedNetwork
+from neurodeploy.simulation.trace import Samples
+
+
+def dataset_samples(contract: Contract, limit: int | None, seed: int = 0) -> Samples:
+    """The test part of the data set that the contract names.
+
+    Raises:
+        InputError: the contract names none.
+    """
+    if not contract.dataset:
+        raise InputError(
+            "this deployment names no data set; give samples with --data FILE.npz or --random N"
+        )
+    dataset = load_dataset(contract.dataset)
+    count = _limited(len(dataset.x_test), limit)
+    return Samples(
+        count,
+        lambda first, last: dataset.x_test[first:last],
+        dataset.y_test[:count],
+        contract,
+        f"{dataset.name} test set",
+        seed=seed,
+    )
+
+
+def file_samples(
+    path: Path, contract: Contract, shape: Shape, limit: int | None, seed: int = 0
+) -> Samples:
+    """Samples of an ``.npz`` with ``x`` and optionally ``y``.
+
+    ``x`` is (N, T, *input) spikes or graded integers, or (N, *input) static integers that are
+    encoded as the contract says.
+
+    Raises:
+        InputError: the file, a shape or a value does not fit.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in ("x", "y") if name in archive}
+    except (OSError, ValueError, BadZipFile) as error:
+        raise InputError(f"{path}: not a readable .npz file: {error}") from None
+    if "x" not in arrays:
+        raise InputError(f"{path}: holds no array 'x'")
+    x = arrays["x"]
+    over_time = x.shape[1:] == (contract.steps, *shape)
+    if not over_time and x.shape[1:] != shape:
+        raise InputError(
+            f"{path}: x has shape {x.shape}; expected (N, {contract.steps}, *{shape}) over time or "
+            f"(N, *{shape}) static"
+        )
+    if not over_time and contract.input_code.encoder == "events":
+        raise InputError(f"{path}: x is static, but the network takes events over time")
+    _check_values(x, _largest(contract, over_time), path)
+    labels = arrays.get("y")
+    if labels is not None and labels.shape != (len(x),):
+        raise InputError(f"{path}: y has shape {labels.shape}, expected ({len(x)},)")
+    count = _limited(len(x), limit)
+    return Samples(
+        count,
+        lambda first, last: x[first:last],
+        None if labels is None else labels[:count],
+        contract,
+        str(path),
+        over_time,
+        seed,
+    )
+
+
+def random_samples(
+    count: int, rate: float, seed: int, contract: Contract, shape: Shape
+) -> Samples:
+    """Bernoulli spikes of probability ``rate`` per step; graded inputs get random integers.
+
+    Raises:
+        InputError: the count or the rate is out of range.
+    """
+    if count < 1 or not 0 <= rate <= 1:
+        raise InputError(f"--random {count} --rate {rate}: needs N >= 1 and a rate from 0 to 1")
+    payload = contract.input_code.payload
+
+    def take(first: int, last: int) -> np.ndarray:
+        values = np.empty((last - first, contract.steps, *shape), np.int32)
+        for index in range(first, last):
+            rng = np.random.default_rng((seed, index))
+            fires = rng.random(values.shape[1:]) < rate
+            values[index - first] = fires * rng.integers(1, payload + 1, fires.shape)
+        return values
+
+    return Samples(
+        count, take, None, contract, f"{count} random samples, rate {rate:g}, seed {seed}", True
+    )
+
+
+def _largest(contract: Contract, over_time: bool) -> int:
+    """Largest integer of an input: what a spike carries, or what the encoder takes."""
+    return contract.input_code.payload if over_time else contract.input_code.levels
+
+
+def _check_values(x: np.ndarray, largest: int, path: Path) -> None:
+    if len(x) == 0:
+        raise InputError(f"{path}: x holds no samples")
+    if not (np.issubdtype(x.dtype, np.integer) or x.dtype == bool):
+        raise InputError(f"{path}: x is {x.dtype}; spikes and graded inputs are integers")
+    if x.min() < 0 or x.max() > largest:
+        raise InputError(
+            f"{path}: x holds values from {x.min()} to {x.max()}; this network's input takes "
+            f"0 to {largest}"
+        )
+
+
+def _limited(available: int, limit: int | None) -> int:
+    if limit is not None and limit < 1:
+        raise InputError(f"--samples {limit}: needs at least 1")
+    return available if limit is None else min(limit, available)
+
+
+def choose_samples(
+    network: QuantizedNetwork,
+    *,
+    samples: int | None = None,
+    data: Path | None = None,
+    random_count: int | None = None,
+    rate: float = 0.1,
+    seed: int = 0,
+    default_count: int | None = None,
+) -> Samples:
+    """Samples from a file, at random, or from the data set that the contract names.
+
+    Args:
+        samples: at most so many, ``default_count`` when None (and all when that is None too).
+
+    Raises:
+        InputError: contradicting choices, or none that works.
+    """
+    if data is not None and random_count is not None:
+        raise InputError("give either --data or --random, not both")
+    contract, (source,) = network.contract, network.inputs
+    limit = default_count if samples is None else samples
+    if random_count is not None:
+        return random_samples(random_count, rate, seed, contract, source.shape)
+    if data is not None:
+        return file_samples(data, contract, source.shape, limit, seed)
+    return dataset_samples(contract, limit, seed)

@@ -1,0 +1,226 @@
+"""Simulate: a deployment on one engine, over as many samples as wanted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.deployment import Deployment
+from neurodeploy.errors import CheckFailedError
+from neurodeploy.files import write_json
+from neurodeploy.simulation.trace import Batch, Overflow, Samples, SpikeTrace
+from neurodeploy.workflow.engines import batch_size, make_engine
+from neurodeploy.workflow.trace_file import TraceFile
+
+
+@dataclass(frozen=True)
+class SimulationResult:
+    """What a simulation found.
+
+    Attributes:
+        accuracy: share of samples whose predicted class is the label, or None without labels.
+        spikes_per_sample: mean number of spikes by population (sum of integers for graded input).
+        wraps, saturations: arithmetic overflow by population; for the Lava engine, whose own
+            processes do not report it, counted by the reference on the same samples.
+        clipped_weights: by projection, from quantisation.
+        raster: the picture, or None.
+    """
+
+    engine: str
+    deployment: Path
+    origin: str
+    samples: int
+    steps: int
+    seconds: float
+    accuracy: float | None
+    spikes_per_sample: dict[str, float]
+    wraps: dict[str, int]
+    saturations: dict[str, int]
+    clipped_weights: dict[str, int]
+    raster: Path | None
+
+    @property
+    def samples_per_second(self) -> float:
+        """Samples simulated per second of wall time, building the engine included."""
+        return self.samples / self.seconds
+
+    def as_dict(self) -> dict[str, Any]:
+        """As ``--json`` prints it."""
+        return {
+            **asdict(self),
+            "deployment": str(self.deployment),
+            "raster": self.raster and str(self.raster),
+            "samples_per_second": self.samples_per_second,
+            "total_spikes_per_sample": sum(self.spikes_per_sample.values()),
+        }
+
+
+def simulate(
+    deployment: Deployment,
+    samples: Samples,
+    engine_name: str = "lava",
+    *,
+    trace: Path | None = None,
+    trace_state: bool = False,
+    strict: bool = False,
+    timeout: float | None = None,
+    progress: bool = True,
+) -> SimulationResult:
+    """Simulate samples and keep a summary and a raster in the deployment's ``results/``.
+
+    Args:
+        trace: also write what happened to this ``.npz``; see ``workflow.trace_file``.
+        trace_state: u and v of every step as well.
+        strict: any wrap, saturation or clipped weight is an error.
+        timeout: wall-clock limit in seconds for the Lava engines.
+
+    Raises:
+        CheckFailedError: ``strict``, and something overflowed.
+        SimulationError: the engine failed.
+    """
+    from tqdm import tqdm
+
+    engine = make_engine(engine_name, deployment, state=trace_state, timeout=timeout)
+    tally = _Tally(deployment, samples)
+    size = batch_size(deployment.network)
+    overflow = engine.overflow
+    counting = _Counting(deployment) if engine_name.startswith("lava") else None
+    writer = TraceFile(trace, samples.count) if trace else None
+    started = time.perf_counter()
+    spent_elsewhere = 0.0
+    bar = tqdm(total=samples.count, desc=engine_name, unit="sample", disable=not progress)
+    try:
+        kept: list[Batch] = []
+        for record in engine.run(_remembered(samples, size, kept), state=trace_state):
+            pause = time.perf_counter()
+            batch = kept.pop()
+            tally.add(record, batch)
+            if writer:
+                writer.add(record)
+            if counting:
+                counting.add(batch)
+            bar.update(len(batch))
+            spent_elsewhere += time.perf_counter() - pause
+        seconds = time.perf_counter() - started - spent_elsewhere
+        if writer:
+            writer.finish()
+    finally:
+        bar.close()
+        engine.close()
+        if writer:
+            writer.discard()
+    if counting:
+        overflow = counting.overflow
+    result = tally.result(engine_name, seconds, overflow)
+    if strict:
+        check_strict(result.wraps, result.saturations, result.clipped_weights)
+    return result
+
+
+def _remembered(samples: Samples, size: int, kept: list[Batch]) -> Iterator[Batch]:
+    """The batches, each left in ``kept`` for whoever handles its trace."""
+    for batch in samples.batches(size):
+        kept.append(batch)
+        yield batch
+
+
+class _Counting:
+    """Overflow counted by the reference engine on the batches that another engine simulated."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        from neurodeploy.simulation.reference import ReferenceEngine
+
+        self.engine = ReferenceEngine(deployment.network)
+
+    def add(self, batch: Batch) -> None:
+        for _ in self.engine.run([batch]):
+            pass
+
+    @property
+    def overflow(self) -> Overflow:
+        return self.engine.overflow
+
+
+class _Tally:
+    """Sums over batches, and the first sample for the raster."""
+
+    def __init__(self, deployment: Deployment, samples: Samples) -> None:
+        self.deployment = deployment
+        self.samples = samples
+        self.spikes: dict[str, int] = {}
+        self.correct = 0
+        self.first: SpikeTrace | None = None
+        self.label: int | None = None
+        self.prediction = 0
+
+    def add(self, trace: SpikeTrace, batch: Batch) -> None:
+        for name, record in trace.populations.items():
+            self.spikes[name] = self.spikes.get(name, 0) + int(record.s.sum(dtype=np.int64))
+        predictions = trace.predictions(self.deployment.network.contract.decode)
+        if batch.labels is not None:
+            self.correct += int((predictions == batch.labels).sum())
+        if self.first is None:
+            self.first = trace
+            self.prediction = int(predictions[0])
+            self.label = None if batch.labels is None else int(batch.labels[0])
+
+    def result(self, engine: str, seconds: float, overflow: Overflow) -> SimulationResult:
+        network, count = self.deployment.network, self.samples.count
+        folder = self.deployment.results / engine
+        folder.mkdir(parents=True, exist_ok=True)
+        raster = folder / "raster.png"
+        self._draw(raster, engine)
+        result = SimulationResult(
+            engine=engine,
+            deployment=self.deployment.path,
+            origin=self.samples.origin,
+            samples=count,
+            steps=network.contract.steps,
+            seconds=seconds,
+            accuracy=None if self.samples.labels is None else self.correct / count,
+            spikes_per_sample={name: spikes / count for name, spikes in self.spikes.items()},
+            wraps={name: c.wraps for name, c in overflow.populations.items()},
+            saturations={name: c.saturations for name, c in overflow.populations.items()},
+            clipped_weights={p.name: p.clipped for p in network.projections},
+            raster=raster,
+        )
+        write_json(folder / "summary.json", result.as_dict())
+        return result
+
+    def _draw(self, path: Path, engine: str) -> None:
+        from neurodeploy.reporting.raster import draw_raster
+
+        if self.first is None:
+            return
+        title = f"{self.deployment.path.name} on {engine}: {self.samples.origin}, sample 0"
+        title += f", predicted {self.prediction}"
+        if self.label is not None:
+            title += f" (label {self.label})"
+        draw_raster(self.first, path, title)
+
+
+def check_strict(
+    wraps: dict[str, int], saturations: dict[str, int], clipped: dict[str, int]
+) -> None:
+    """Refuse any overflow.
+
+    Raises:
+        CheckFailedError: naming every population and projection with its counts.
+    """
+    problems = [
+        f"{kind} {name!r}: {count:,} {what}"
+        for kind, counts, what in (
+            ("population", wraps, "wraps of u beyond 24 bits"),
+            ("population", saturations, "saturations of v at 24 bits"),
+            ("projection", clipped, "weights clipped to their format"),
+        )
+        for name, count in counts.items()
+        if count
+    ]
+    if problems:
+        raise CheckFailedError("--strict: arithmetic overflowed:\n  " + "\n  ".join(problems))

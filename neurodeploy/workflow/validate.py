@@ -1,0 +1,77 @@
+"""Validate: the same samples through two engines, compared bit for bit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from neurodeploy.deployment import Deployment
+from neurodeploy.errors import InputError
+from neurodeploy.files import write_json
+from neurodeploy.reporting.parity import ParityComparison, ParityReport
+from neurodeploy.simulation.trace import Samples
+from neurodeploy.workflow.engines import batch_size, check_engine, make_engine
+
+FLOAT_ENGINES = ("float", "norse")
+"""Engines of the float network: compared with integers they show what quantisation changes."""
+
+
+@dataclass(frozen=True)
+class ValidationResult:
+    """A comparison and the files that hold it."""
+
+    report: ParityReport
+    summary: Path
+    picture: Path
+
+
+def validate(
+    deployment: Deployment,
+    samples: Samples,
+    engines: tuple[str, str] = ("reference", "lava"),
+    *,
+    timeout: float | None = None,
+    progress: bool = True,
+) -> ValidationResult:
+    """Compare every population, step and sample of two engines.
+
+    Args:
+        timeout: wall-clock limit in seconds for the Lava engines.
+
+    Raises:
+        InputError: the same engine twice, or one that does not exist.
+        SimulationError: an engine failed.
+    """
+    from tqdm import tqdm
+
+    from neurodeploy.reporting.parity_map import draw_parity_map
+
+    if len(engines) != 2 or engines[0] == engines[1]:
+        raise InputError(f"--engines {','.join(engines)}: give two different engines")
+    for name in engines:
+        check_engine(name)
+    floats = [name in FLOAT_ENGINES for name in engines]
+    comparison = ParityComparison(deployment.network, engines, exact=floats[0] == floats[1])
+    size = batch_size(deployment.network)
+    both = [make_engine(name, deployment, state=True, timeout=timeout) for name in engines]
+    bar = tqdm(
+        total=samples.count,
+        desc=" against ".join(engines),
+        unit="sample",
+        disable=not progress,
+    )
+    try:
+        runs = [engine.run(samples.batches(size), state=True) for engine in both]
+        for batch, first, second in zip(samples.batches(size), *runs, strict=True):
+            comparison.add(first, second, batch.labels)
+            bar.update(len(batch))
+    finally:
+        bar.close()
+        for engine in both:
+            engine.close()
+    report = comparison.report
+    folder = deployment.results / f"{engines[0]}-{engines[1]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "parity.json", report.as_dict())
+    draw_parity_map(report, folder / "parity.png")
+    return ValidationResult(report, folder / "parity.json", folder / "parity.png")
