@@ -33,8 +33,8 @@ install: .venv/.installed
 		echo "neurodeploy needs Python 3.10, 3.11 or 3.12 and found none; name one with" \
 			"make install PYTHON=/path/to/python" >&2; exit 1; fi
 	@$(PYTHON) -c $(SUPPORTED) 2>/dev/null || { \
-		echo "neurodeploy needs Python 3.10, 3.11 or 3.12; $(PYTHON) is" \
-			"$$($(PYTHON) --version 2>&1 || true)" >&2; exit 1; }
+		echo "neurodeploy needs Python 3.10, 3.11 or 3.12; $(PYTHON) --version says:" \
+			"$$($(PYTHON) --version 2>&1 | head -n 1)" >&2; exit 1; }
 	@$(PY) -c $(SUPPORTED) 2>/dev/null && $(PY) -m pip --version >/dev/null 2>&1 \
 		|| $(PYTHON) -m venv --clear .venv
 	@echo "Installing into .venv; the first time takes a few minutes, most of it PyTorch."

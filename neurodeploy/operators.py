@@ -249,7 +249,7 @@ class SparseMatrix(Operator):
     @staticmethod
     def from_matrix(matrix: Any, input_shape: Shape, output_shape: Shape) -> SparseMatrix:
         """Take a scipy matrix of shape (outputs, inputs)."""
-        matrix = sparse.csr_matrix(matrix)
+        matrix = sparse.csr_matrix(matrix, copy=True)
         matrix.sum_duplicates()
         return SparseMatrix(matrix.data, matrix.indices, matrix.indptr, input_shape, output_shape)
 
@@ -263,26 +263,27 @@ class SparseMatrix(Operator):
     def compile(self, dtype: torch.dtype) -> TorchMap:
         import torch
 
-        if self.weights.size == 0:
-            return lambda x: x.new_zeros((x.shape[0], *self.output_shape))
-        matrix = torch.sparse_csr_tensor(
-            _tensor(self.indptr, torch.int64),
-            _tensor(self.indices, torch.int64),
-            _tensor(self.weights, dtype),
-            size=(math.prod(self.output_shape), math.prod(self.input_shape)),
-        )
-        return lambda x: (
-            (matrix @ x.flatten(1).T.contiguous()).T.reshape(-1, *self.output_shape)
-        )
+        # scipy rather than torch: its sparse product is plain, exact in order and warns of nothing.
+        matrix = self.matrix().astype(torch.zeros((), dtype=dtype).numpy().dtype)
+
+        def apply(x: torch.Tensor) -> torch.Tensor:
+            columns = np.ascontiguousarray(x.flatten(1).numpy().T)
+            product = np.ascontiguousarray((matrix @ columns).T)
+            return torch.from_numpy(product).unflatten(1, self.output_shape)
+
+        return apply
 
     def matrix(self) -> sparse.csr_matrix:
         shape = (math.prod(self.output_shape), math.prod(self.input_shape))
-        matrix = sparse.csr_matrix((self.weights, self.indices, self.indptr), shape=shape)
+        # A copy, because leaving zeros out happens in place.
+        stored = (self.weights, self.indices, self.indptr)
+        matrix = sparse.csr_matrix(stored, shape=shape, copy=True)
         matrix.eliminate_zeros()
         return matrix
 
     def absolute_row_bound(self) -> float:
-        return float(abs(self.matrix()).sum(axis=1, dtype=np.float64).max(initial=0))
+        rows = np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
+        return float(np.bincount(rows, np.abs(self.weights)).max(initial=0))
 
 
 def _full(gain: np.ndarray, shape: Shape) -> np.ndarray:

@@ -8,31 +8,63 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from neurodeploy.schema import build, builtin_names, find_toml, read_toml
 
 PACKAGE = "neurodeploy.targets"
 
+Quality = Literal["documented", "read", "secondary", "fitted", "assumed"]
+"""How well a figure is known: ``documented`` in a paper or in code written against the chip,
+``read`` off the output of the maker's tools, ``secondary`` from someone who cites the maker,
+``fitted`` so that a formula meets such outputs, ``assumed`` for want of any of these."""
 
-@dataclass(frozen=True)
-class Limit:
-    """One figure and where it comes from."""
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """Where a figure comes from and how well it is known."""
+
+    source: str
+    quality: Quality
+
+    def __post_init__(self) -> None:
+        if not self.source.strip():
+            raise ValueError("every figure needs its source, found an empty one")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit(Figure):
+    """One number."""
 
     value: int
-    source: str
 
 
-@dataclass(frozen=True)
-class Ability:
-    """Something a chip can or cannot do, and where that is said."""
+@dataclass(frozen=True, kw_only=True)
+class Widths(Figure):
+    """The widths that a field can have, in bits."""
+
+    values: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.values or min(self.values) < 1:
+            raise ValueError(f"widths are at least one positive number, found {self.values}")
+
+    def holding(self, bits: int) -> int:
+        """The smallest width that holds ``bits``; the largest one when none does."""
+        return min((width for width in self.values if width >= bits), default=max(self.values))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ability(Figure):
+    """Something a chip can or cannot do."""
 
     value: bool
-    source: str
 
 
 @dataclass(frozen=True)
 class Chip:
-    """How many cores and chips there are."""
+    """How many cores a chip has and how many chips there are."""
 
     cores: Limit
     chips: Limit
@@ -44,14 +76,18 @@ class Core:
 
     Attributes:
         neurons: most neurons.
-        input_axons, output_axons: most distinct sources arriving, most targets cores leaving.
+        input_axons: most distinct sources arriving.
+        output_axons: most pairs of a neuron and a core it reaches.
         synapse_words: memory words for synapses.
+        fill_words: words at which a partitioner stops adding rows of a dense or sparse projection
+            to a core and takes the next one. A habit of the maker's tools, not a limit.
     """
 
     neurons: Limit
     input_axons: Limit | None = None
     output_axons: Limit | None = None
     synapse_words: Limit | None = None
+    fill_words: Limit | None = None
 
 
 @dataclass(frozen=True)
@@ -60,17 +96,25 @@ class SynapseMemory:
 
     Attributes:
         word_bits: width of a memory word.
-        row_words: words spent per input row besides its entries.
-        row_header_bits: bits spent per row besides its entries, inside the words.
-        dense_entry_bits: bits per synapse of a dense or sparse row besides the weight.
-        shared_convolution: whether a core stores a convolution's kernel once.
+        row_header_bits: bits spent per row besides its entries.
+        row_entries: most entries under one header, after which a new one starts on a new word;
+            None when a row has one header whatever its length.
+        weight_widths: widths in which weights are stored.
+        delay_bits: bits per entry that a projection with delays spends on them.
+        dense_entry_bits: bits per entry of a dense row besides weight and delay.
+        sparse_entry_bits: the same of a row that lists its neurons.
+        shared_convolution: whether a core stores a convolution's kernel once, with entries of the
+            weight alone, and takes all its input through one axon.
     """
 
     word_bits: Limit
-    row_words: Limit
     row_header_bits: Limit
+    weight_widths: Widths
+    delay_bits: Limit
     dense_entry_bits: Limit
+    sparse_entry_bits: Limit
     shared_convolution: Ability
+    row_entries: Limit | None = None
 
 
 @dataclass(frozen=True)

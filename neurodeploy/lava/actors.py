@@ -191,8 +191,11 @@ class Crew:
             if failed:
                 return "\n\n".join(map(_describe_failure, failed))
             ended = [actor for actor in self.actors if actor.ended]
-            if any(actor.exit_code() for actor in ended):
-                return "; ".join(_describe_death(actor) for actor in ended if actor.exit_code())
+            dead = [actor for actor in ended if actor.exit_code()]
+            if dead:
+                short = any(actor.exit_code() == -signal.SIGKILL for actor in dead)
+                hint = "; the machine may be short of memory" if short else ""
+                return "; ".join(map(_describe_death, dead)) + hint
             if not ended and not expected:
                 return None
             # An actor that ended well did so because another failed, which has yet to report.
@@ -263,6 +266,5 @@ def _describe_death(actor: Actor) -> str:
             name = signal.Signals(-code).name
         except ValueError:
             name = f"signal {-code}"
-        hint = "; the machine may be short of memory" if -code == signal.SIGKILL else ""
-        return f"{actor.label} was ended from outside by {name}{hint}"
+        return f"{actor.label} was ended from outside by {name}"
     return f"{actor.label} ended before its time, without an exception (exit code {code})"

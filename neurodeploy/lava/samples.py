@@ -1,9 +1,7 @@
-"""Input and records that a running Lava network shares with the program that started it.
+"""Input and records of a network whose processes take one time step at a time.
 
-Lava hands Var values over one scalar at a time, which would take longer than the simulation. So the
-source and the probes of a network work on memory-mapped files in a temporary folder: the program
-writes a batch of samples, lets Lava run, and reads what was recorded, without a rebuild. Their size
-depends on the batch, not on how many samples are simulated.
+A batch is written, Lava runs, the records are read: many samples per run and no rebuild between
+batches. The files' size depends on the batch, not on how many samples are simulated.
 """
 
 from __future__ import annotations
@@ -11,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from neurodeploy.lava.shared import SharedArrays
 from neurodeploy.simulation.trace import Batch
 
 
@@ -50,7 +50,7 @@ class Timetable:
 
 
 class SampleFiles:
-    """The memory-mapped files of one network; cheap to hand to a process.
+    """What the processes of one network read and write.
 
     Args:
         folder: where the files are; must outlive the network.
@@ -73,62 +73,44 @@ class SampleFiles:
         static: bool,
         state: Collection[str],
     ) -> None:
-        self.folder = folder
         self.timetable = timetable
         self.inputs = inputs
-        self.capacity = capacity
-        self.sizes = dict(sizes)
         self.static = static
         self.state = frozenset(state)
-        self._open: dict[str, np.ndarray] = {}
         length = timetable.run_length(capacity)
-        self._shapes: dict[str, tuple[tuple[int, ...], type]] = {
+        layout: dict[str, tuple[tuple[int, ...], Any]] = {
             "clock": ((2,), np.int64),
             "drive": ((capacity, 1 if static else timetable.steps, inputs), np.int32),
         }
-        for name, size in self.sizes.items():
-            self._shapes[f"{name}.s"] = ((length, size), np.uint8)
-            if name in state:
-                self._shapes[f"{name}.u"] = ((length, size), np.int32)
-                self._shapes[f"{name}.v"] = ((length, size), np.int32)
-        self._files = {name: f"{index}.bin" for index, name in enumerate(self._shapes)}
-        for name, (shape, dtype) in self._shapes.items():
-            np.memmap(folder / self._files[name], dtype, "w+", shape=shape).flush()
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_open": {}}
-
-    def _map(self, name: str) -> np.ndarray:
-        if name not in self._open:
-            shape, dtype = self._shapes[name]
-            # A plain array over the mapping: indexing a memmap makes a view object every time.
-            self._open[name] = np.asarray(
-                np.memmap(self.folder / self._files[name], dtype, "r+", shape=shape)
-            )
-        return self._open[name]
+        for name, size in sizes.items():
+            layout[f"{name}.s"] = ((length, size), np.uint8)
+            if name in self.state:
+                layout[f"{name}.u"] = ((length, size), np.int32)
+                layout[f"{name}.v"] = ((length, size), np.int32)
+        self.arrays = SharedArrays(folder, layout)
 
     def load(self, batch: Batch, start: int) -> None:
         """Make a batch the one that runs from time step ``start`` + 1 on."""
         drive = batch.values.reshape(len(batch), 1 if self.static else -1, self.inputs)
-        self._map("drive")[: len(batch)] = drive
-        self._map("clock")[:] = (start, len(batch))
+        self.arrays["drive"][: len(batch)] = drive
+        self.arrays["clock"][:] = (start, len(batch))
 
     def drive_at(self, time_step: int) -> np.ndarray:
-        """(inputs,) int32 to send at a time step."""
-        start, samples = self._map("clock")
+        """(inputs,) int32 to send at a time step; zeros in guard steps and after the batch."""
+        start, samples = self.arrays["clock"]
         sample, step = divmod(int(time_step - 1 - start), self.timetable.interval)
         if sample >= samples or step >= self.timetable.steps:
             return np.zeros(self.inputs, np.int32)
-        return self._map("drive")[sample, 0 if self.static else step]
+        return self.arrays["drive"][sample, 0 if self.static else step]
 
     def record(self, population: str, what: str, time_step: int, values: np.ndarray) -> None:
         """Keep the values of a population at a time step."""
-        start = int(self._map("clock")[0])
-        self._map(f"{population}.{what}")[time_step - 1 - start] = values
+        start = int(self.arrays["clock"][0])
+        self.arrays[f"{population}.{what}"][time_step - 1 - start] = values
 
     def recorded(self, population: str, what: str, samples: int) -> np.ndarray:
         """(samples, T, size) in model time, the pipeline's delay taken out."""
         first = self.timetable.depth[population]
         length = samples * self.timetable.interval
-        rows = self._map(f"{population}.{what}")[first : first + length]
+        rows = self.arrays[f"{population}.{what}"][first : first + length]
         return rows.reshape(samples, self.timetable.interval, -1)[:, : self.timetable.steps].copy()

@@ -8,138 +8,53 @@ Lava's arithmetic) where a population needs what no stock process has.
 from __future__ import annotations
 
 import math
-import tempfile
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from neurodeploy.errors import SimulationError
-from neurodeploy.lava.compat import require_lava
-from neurodeploy.lava.runtime import GuardedRuntime
+from neurodeploy.lava.engine import LavaEngineBase
 from neurodeploy.lava.samples import SampleFiles, Timetable
 from neurodeploy.operators import Dense as DenseOperator
 from neurodeploy.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
-from neurodeploy.simulation.trace import Batch, Overflow, PopulationTrace, SpikeTrace
+from neurodeploy.simulation.trace import Batch
 from neurodeploy.timing import depths, guard_steps, needs_silence, pipeline_delay
 
 # The largest threshold (17 bits); a population without spikes never compares with it.
 _NO_THRESHOLD = 2**17 - 1
 
 
-class LavaEngine:
-    """Simulates a quantised network with one Lava process per population and projection.
-
-    Args:
-        capacity: most samples in a batch; memory grows with it.
-        state: whether u and v are read out after every step (slower).
-        timeout: wall-clock seconds that all of it may take, or None.
-    """
+class LavaEngine(LavaEngineBase):
+    """One Lava process per population and projection."""
 
     name = "lava"
 
-    def __init__(
-        self,
-        network: QuantizedNetwork,
-        *,
-        capacity: int = 64,
-        state: bool = False,
-        timeout: float | None = None,
-    ) -> None:
-        require_lava()
-        self.network = network
-        self.capacity = capacity
-        self.state = state
-        self.timeout = timeout
-        # Stock Lava processes do not report wraps and saturations; the reference counts them.
-        self.overflow = Overflow()
-        self.timetable = Timetable(
-            network.contract.steps, guard_steps(network), depths(network)
-        )
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._files: SampleFiles | None = None
-        self._runtime: GuardedRuntime | None = None
+    def _build(self, folder: Path, static: bool) -> Any:
+        network = self.network
+        (source,) = network.inputs
         self._elapsed = 0
-
-    def run(self, batches: Iterable[Batch], *, state: bool = False) -> Iterator[SpikeTrace]:
-        """Simulate batch after batch in one Lava network, built at the first batch.
-
-        Raises:
-            SimulationError: Lava failed, or the time limit passed; nothing is left running.
-        """
-        if state and not self.state:
-            raise ValueError("this engine was built without state probes")
-        try:
-            for batch in batches:
-                if self._runtime is None:
-                    self._start(batch.static)
-                yield self._run_batch(batch)
-        finally:
-            self.close()
-
-    def close(self) -> None:
-        """End the Lava processes and remove their files; harmless when done before."""
-        if self._runtime is not None:
-            self._runtime.close()
-            self._runtime = None
-        if self._folder is not None:
-            self._folder.cleanup()
-            self._folder = None
-        self._elapsed = 0
-
-    def _start(self, static: bool) -> None:
-        from lava.magma.core.run_configs import Loihi2SimCfg
-
-        (source,) = self.network.inputs
-        self._folder = tempfile.TemporaryDirectory(prefix="neurodeploy-")
+        self._timetable = Timetable(network.contract.steps, guard_steps(network), depths(network))
         self._files = SampleFiles(
-            Path(self._folder.name),
-            self.timetable,
+            folder,
+            self._timetable,
             math.prod(source.shape),
             self.capacity,
-            {p.name: math.prod(p.shape) for p in self.network.populations if p.neuron},
+            self._sizes,
             static=static,
-            state=self._state_populations(),
+            state=self._state_populations,
         )
-        root = build_processes(self.network, self.timetable, self._files)
-        runtime = GuardedRuntime(root, Loihi2SimCfg(select_tag="fixed_pt"), timeout=self.timeout)
-        self._runtime = runtime.__enter__()
+        return build_processes(network, self._timetable, self._files)
 
-    def _state_populations(self) -> list[str]:
-        """Whose u and v to record: all if asked, else a read-out that is decoded from its v."""
-        neurons = [p for p in self.network.populations if p.neuron is not None]
-        decoded = self.network.output if self.network.contract.decode != "spike_count" else None
-        return [p.name for p in neurons if self.state or p.name == decoded]
-
-    def _run_batch(self, batch: Batch) -> SpikeTrace:
-        if self._files is None or self._runtime is None:
-            raise SimulationError("the Lava network is not running")
-        if batch.static != self._files.static or len(batch) > self.capacity:
-            raise ValueError("batches of one run must be alike and fit the engine's capacity")
+    def _load(self, batch: Batch) -> None:
         self._files.load(batch, self._elapsed)
-        length = self.timetable.run_length(len(batch))
-        self._runtime.run(length)
-        self._elapsed += length
-        return self._trace(batch, self._files)
 
-    def _trace(self, batch: Batch, files: SampleFiles) -> SpikeTrace:
-        steps, samples = self.timetable.steps, len(batch)
-        populations = {}
-        for population in self.network.populations:
-            if population.neuron is None:
-                values = batch.values[:, None] if batch.static else batch.values
-                shape = (samples, steps, *population.shape)
-                populations[population.name] = PopulationTrace(np.broadcast_to(values, shape))
-                continue
-            records = {
-                what: files.recorded(population.name, what, samples).reshape(
-                    samples, steps, *population.shape
-                )
-                for what in (("s", "u", "v") if population.name in files.state else ("s",))
-            }
-            populations[population.name] = PopulationTrace(**records)
-        return SpikeTrace(batch.first, populations, self.network.output)
+    def _run_length(self, batch: Batch) -> int:
+        length = self._timetable.run_length(len(batch))
+        self._elapsed += length
+        return length
+
+    def _recorded(self, population: str, what: str, samples: int) -> np.ndarray:
+        return self._files.recorded(population, what, samples)
 
 
 def build_processes(network: QuantizedNetwork, timetable: Timetable, files: SampleFiles) -> Any:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from neurodeploy.errors import InputError
-from neurodeploy.training.files import replace_file
+from neurodeploy.files import written_whole
 from neurodeploy.training.metrics import EpochMetrics
 from neurodeploy.training.networks import SpikingNetwork
 
@@ -76,22 +76,24 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
 
 def save_state(run: Path, state: TrainingState) -> None:
     """Write ``last.safetensors``: from here on, a resumed run starts after this epoch."""
+    parts = {"model": state.model, "optimizer": state.optimizer}
+    if state.best_epoch != len(state.history):
+        # Else the best weights are the model's, and are not stored twice.
+        parts["best"] = state.best
     tensors = {
-        f"{part}.{name}": value.contiguous()
-        for part in ("model", "optimizer", "best")
-        for name, value in getattr(state, part).items()
+        f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()
     }
     header = {
         "history": [asdict(metrics) for metrics in state.history],
         "best_epoch": state.best_epoch,
     }
-    replace_file(run / LAST, _pack(tensors, header))
+    _write(run / LAST, tensors, header)
 
 
 def save_best(run: Path, state: TrainingState) -> None:
     """Write the weights of the best epoch as ``best.safetensors``, names as in the model."""
     header = asdict(state.history[state.best_epoch - 1])
-    replace_file(run / BEST, _pack(state.best, header))
+    _write(run / BEST, state.best, header)
 
 
 def load_state(run: Path) -> TrainingState | None:
@@ -111,17 +113,19 @@ def load_state(run: Path) -> TrainingState | None:
             raise ValueError(f"format {metadata.get('format')!r}, this version reads {FORMAT}")
         header = json.loads(metadata["state"])
         history = tuple(EpochMetrics(**row) for row in header["history"])
-        best_epoch = header["best_epoch"]
+        best_epoch = int(header["best_epoch"])
     except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a readable checkpoint: {error}") from None
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "best": {}}
     for key, value in tensors.items():
         part, _, name = key.partition(".")
-        parts[part][name] = value
-    return TrainingState(**parts, history=history, best_epoch=best_epoch)
+        parts.setdefault(part, {})[name] = value
+    best = parts["best"] if best_epoch != len(history) else parts["model"]
+    return TrainingState(parts["model"], parts["optimizer"], best, history, best_epoch)
 
 
-def _pack(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> bytes:
-    """Bytes of a safetensors file; its metadata may only map strings to strings."""
+def _write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+    """Write a safetensors file whole; its metadata may only map strings to strings."""
     metadata = {"format": str(FORMAT), "state": json.dumps(header)}
-    return safetensors.torch.save(dict(tensors), metadata)
+    with written_whole(path) as temporary:
+        temporary.write_bytes(safetensors.torch.save(dict(tensors), metadata))

@@ -11,6 +11,7 @@ once per step, so that its v after T steps is sum_t o[t]: the class is the argma
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import nir
@@ -48,9 +49,7 @@ def to_nir(model: SpikingNetwork, recipe: Recipe, dataset: Dataset) -> nir.NIRGr
     """
     layers = list(model.layers.items())
     nodes: dict[str, Any] = {"input": nir.Input(input_type=_shape(model.sample_shape))}
-    for index, ((name, layer), shape) in enumerate(
-        zip(layers, _input_shapes(model), strict=True)
-    ):
+    for index, ((name, layer), shape) in enumerate(zip(layers, _input_shapes(model), strict=True)):
         if isinstance(layer, BATCH_NORMS):
             continue
         following = layers[index + 1][1] if index + 1 < len(layers) else None
@@ -69,7 +68,7 @@ def to_nir(model: SpikingNetwork, recipe: Recipe, dataset: Dataset) -> nir.NIRGr
     )
     return nir.NIRGraph(
         nodes=nodes,
-        edges=list(zip(names[:-1], names[1:], strict=True)),
+        edges=list(itertools.pairwise(names)),
         metadata={METADATA_KEY: contract.to_metadata()},
     )
 
@@ -156,9 +155,10 @@ def _shape(shape: tuple[int, ...], key: str = "input") -> dict[str, np.ndarray]:
 
 
 def _array(values: Tensor) -> np.ndarray:
-    return values.detach().cpu().to(torch.float64).numpy()
+    """A float64 copy, which later training of the model does not change."""
+    return values.detach().cpu().to(torch.float64, copy=True).numpy()
 
 
 def _pair(value: Any) -> tuple[int, int]:
     """torch keeps some two-dimensional options as one number, some as a tuple."""
-    return (int(value), int(value)) if np.isscalar(value) else (int(value[0]), int(value[1]))
+    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))

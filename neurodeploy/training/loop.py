@@ -36,13 +36,13 @@ from neurodeploy.training.split import Split
 
 
 @contextmanager
-def reproducible() -> Iterator[None]:
-    """Ask torch for deterministic kernels and leave the caller's settings and generators alone."""
+def reproducible(device: torch.device) -> Iterator[None]:
+    """Ask for deterministic kernels; leave the caller's settings and generators as they were."""
     cudnn = torch.backends.cudnn
     before = cudnn.deterministic, cudnn.benchmark
     cudnn.deterministic, cudnn.benchmark = True, False
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
             yield
     finally:
         cudnn.deterministic, cudnn.benchmark = before

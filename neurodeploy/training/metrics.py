@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
-from neurodeploy.training.files import replace_file, writing
+from neurodeploy.errors import InputError
+from neurodeploy.files import written_whole
 
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
@@ -49,9 +50,9 @@ class MetricsLog:
         from torch.utils.tensorboard import SummaryWriter
 
         self._path = run / METRICS
-        replace_file(self._path, "".join(map(_line, history)).encode())
-        with writing(run / TENSORBOARD):
-            self._writer = SummaryWriter(str(run / TENSORBOARD), purge_step=len(history) + 1)
+        with written_whole(self._path) as temporary:
+            temporary.write_text("".join(map(_line, history)), encoding="utf-8")
+        self._writer = SummaryWriter(str(run / TENSORBOARD), purge_step=len(history) + 1)
 
     def __enter__(self) -> MetricsLog:
         return self
@@ -66,8 +67,11 @@ class MetricsLog:
 
     def append(self, metrics: EpochMetrics) -> None:
         """Record one epoch."""
-        with writing(self._path), self._path.open("a", encoding="utf-8") as file:
-            file.write(_line(metrics))
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(_line(metrics))
+        except OSError as error:
+            raise InputError(f"{self._path}: cannot be written: {error.strerror}") from None
         for tag, value in {
             "loss/train": metrics.train_loss,
             "loss/validation": metrics.validation_loss,

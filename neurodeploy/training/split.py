@@ -32,9 +32,8 @@ def split_training(recipe: Recipe, dataset: Dataset) -> Split:
     from sklearn.model_selection import train_test_split
 
     try:
-        x_train, x_validation, y_train, y_validation = train_test_split(
-            dataset.x_train,
-            dataset.y_train,
+        parts = train_test_split(
+            np.arange(len(dataset.y_train)),
             test_size=recipe.data.validation,
             stratify=dataset.y_train,
             random_state=recipe.seed,
@@ -44,4 +43,10 @@ def split_training(recipe: Recipe, dataset: Dataset) -> Split:
             f"recipe {recipe.name}: [data] validation = {recipe.data.validation} cannot split "
             f"{len(dataset.y_train)} samples of {dataset.classes} classes: {error}"
         ) from None
-    return Split(x_train, y_train, x_validation, y_validation)
+    train, validation = (np.asarray(part) for part in parts)
+    return Split(
+        dataset.x_train[train],
+        dataset.y_train[train],
+        dataset.x_train[validation],
+        dataset.y_train[validation],
+    )

@@ -1,4 +1,4 @@
-"""Surrogate derivatives of the spike s = H(u - Vth), whose true derivative is zero almost everywhere.
+"""Surrogate derivatives of s = H(u - Vth), whose true derivative is zero almost everywhere.
 
 Each is a function of the distance u - Vth and of gamma, and returns ds/du with the shape of the
 distance. Meng et al. 2023 (SLTT), section 3, use gamma = Vth. A new one is a function and one line

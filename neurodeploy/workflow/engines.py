@@ -57,10 +57,18 @@ def _lava(deployment: Deployment, state: bool, timeout: float | None) -> Engine:
     return LavaEngine(deployment.network, capacity=capacity, state=state, timeout=timeout)
 
 
+def _lava_fused(deployment: Deployment, state: bool, timeout: float | None) -> Engine:
+    from neurodeploy.lava.fused import FusedLavaEngine
+
+    capacity = batch_size(deployment.network)
+    return FusedLavaEngine(deployment.network, capacity=capacity, state=state, timeout=timeout)
+
+
 ENGINES: dict[str, Callable[[Deployment, bool, float | None], Engine]] = {
     "reference": _reference,
     "float": _float,
     "lava": _lava,
+    "lava-fused": _lava_fused,
 }
 
 

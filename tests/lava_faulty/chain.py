@@ -96,7 +96,7 @@ class Faulty(PyLoihiProcessModel):
 @implements(proc=Source, protocol=LoihiProtocol)
 @requires(CPU)
 class PySource(Faulty):
-    out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, int)
+    out: Any = LavaPyType(PyOutPort.VEC_DENSE, int)
 
     def run_spk(self) -> None:
         self.misbehave_in_time()
@@ -106,8 +106,8 @@ class PySource(Faulty):
 @implements(proc=Relay, protocol=LoihiProtocol)
 @requires(CPU)
 class PyRelay(Faulty):
-    inp: PyInPort = LavaPyType(PyInPort.VEC_DENSE, int)
-    out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, int)
+    inp: Any = LavaPyType(PyInPort.VEC_DENSE, int)
+    out: Any = LavaPyType(PyOutPort.VEC_DENSE, int)
 
     def run_spk(self) -> None:
         received = self.inp.recv()
@@ -118,17 +118,15 @@ class PyRelay(Faulty):
 @implements(proc=Sink, protocol=LoihiProtocol)
 @requires(CPU)
 class PySink(Faulty):
-    inp: PyInPort = LavaPyType(PyInPort.VEC_DENSE, int)
-    total: np.ndarray = LavaPyType(np.ndarray, int)
+    inp: Any = LavaPyType(PyInPort.VEC_DENSE, int)
+    total: Any = LavaPyType(np.ndarray, int)
 
     def run_spk(self) -> None:
-        self.total += self.inp.recv()
+        self.total += self.inp.recv().astype(int)  # an Injector sends floats
         self.misbehave_in_time()
 
 
-RUN_CONFIG = Loihi2SimCfg(
-    exception_proc_model_map={Source: PySource, Relay: PyRelay, Sink: PySink}
-)
+RUN_CONFIG = Loihi2SimCfg(exception_proc_model_map={Source: PySource, Relay: PyRelay, Sink: PySink})
 
 
 def chain(

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from lava.magma.core.process.ports.ports import InPort, OutPort, RefPort
 from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.process.variable import Var
 from lava.proc.lif.process import LIF
 
 from neurodeploy.lava.samples import SampleFiles
+from neurodeploy.lava.shared import SharedArrays
+from neurodeploy.quantized import QuantizedNetwork
 
 
 class DeployedLIF(LIF):
@@ -22,6 +26,7 @@ class DeployedLIF(LIF):
         spiking: False for a readout that only integrates.
         reset_interval, reset_offset: samples start where time_step % interval == offset.
         guard: steps at the end of each interval in which it is held silent at 0.
+        vth: one threshold, or one per neuron, which Lava's LIF cannot hold.
         kwargs: as for Lava's LIF.
     """
 
@@ -34,6 +39,7 @@ class DeployedLIF(LIF):
         reset_interval: int,
         reset_offset: int,
         guard: int,
+        vth: np.ndarray,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -45,6 +51,7 @@ class DeployedLIF(LIF):
             guard=guard,
             **kwargs,
         )
+        self.vth = Var(shape=vth.shape, init=vth)
 
 
 class SampleSource(AbstractProcess):
@@ -74,3 +81,15 @@ class StateProbe(AbstractProcess):
         super().__init__(files=files, population=population)
         self.u = RefPort(shape=(size,))
         self.v = RefPort(shape=(size,))
+
+
+class FusedNetwork(AbstractProcess):
+    """A whole network in one process; a batch of samples per Lava time step.
+
+    Args:
+        network: the quantised network.
+        arrays: ``clock`` (1,) samples in the batch, ``drive``, and the records to fill.
+    """
+
+    def __init__(self, *, network: QuantizedNetwork, arrays: SharedArrays) -> None:
+        super().__init__(network=network, arrays=arrays)

@@ -1,4 +1,4 @@
-"""Network families. A new one is one file with an options dataclass, and one line in ``FAMILIES``."""
+"""Network families. A new one is a file with an options dataclass, and a line in ``FAMILIES``."""
 
 from __future__ import annotations
 

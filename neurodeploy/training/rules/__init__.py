@@ -1,4 +1,4 @@
-"""Training rules. A new one is one file with an options dataclass, and one line in ``RULES``."""
+"""Training rules. A new one is a file with an options dataclass, and a line in ``RULES``."""
 
 from __future__ import annotations
 

@@ -1,0 +1,148 @@
+"""A whole network computed inside one Lava process, a batch of samples at a time.
+
+The arithmetic is Lava's own: neurons are ``PyDeployedLIFModel`` objects, which inherit Lava's
+fixed-point ``subthr_dynamics``, given a state with a batch axis; weights pass through Lava's
+clipping and truncation. Only numpy and scipy are used, since torch can hang in a forked process.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.operators import Dense
+from neurodeploy.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
+from neurodeploy.timing import step_order
+
+FLOAT32_EXACT = 2**24
+"""Sums of integers below this are exact in float32, whatever their order."""
+
+Synapses = Callable[[np.ndarray], np.ndarray]
+
+
+class BatchedNetwork:
+    """Steps a quantised network over batches; arrays are (N, size), flattened populations."""
+
+    def __init__(self, network: QuantizedNetwork) -> None:
+        self.steps = network.contract.steps
+        order = step_order(network)
+        self.populations = [
+            population
+            for name in order
+            if (population := network.population(name)).neuron is not None
+        ]
+        (self.source,) = (population.name for population in network.inputs)
+        self.neurons = {p.name: _neurons(p) for p in self.populations}
+        self.incoming = {
+            p.name: [
+                (projection.source, projection.delay, _synapses(projection))
+                for projection in network.projections
+                if projection.target == p.name
+            ]
+            for p in self.populations
+        }
+
+    def run(
+        self, drive: np.ndarray, keep: Callable[[str, int, np.ndarray, Any], None]
+    ) -> None:
+        """Simulate a batch from reset.
+
+        Args:
+            drive: (N, T, inputs) integers, or (N, 1, inputs) when every step is the same.
+            keep: called as keep(population, step, spikes, neurons) after each step.
+        """
+        static = drive.shape[1] == 1 and self.steps > 1
+        for population in self.populations:
+            neurons = self.neurons[population.name]
+            shape = (len(drive), math.prod(population.shape))
+            neurons.u, neurons.v = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
+        spikes: dict[tuple[str, int], np.ndarray] = {}
+        unchanging: dict[tuple[str, str], np.ndarray] = {}
+        for t in range(self.steps):
+            spikes[self.source, t] = drive[:, 0 if static else t]
+            for population in self.populations:
+                name = population.name
+                total = np.zeros(self.neurons[name].v.shape, np.int64)
+                for index, (source, delay, synapses) in enumerate(self.incoming[name]):
+                    if t < delay:
+                        continue
+                    if static and source == self.source:
+                        key = (name, str(index))
+                        if key not in unchanging:
+                            unchanging[key] = synapses(spikes[source, t - delay])
+                        total += unchanging[key]
+                    else:
+                        total += synapses(spikes[source, t - delay])
+                fires = self._step(name, total)
+                spikes[name, t] = fires
+                keep(name, t, fires, self.neurons[name])
+
+    def _step(self, name: str, activation: np.ndarray) -> np.ndarray:
+        """One step in the order of Lava's ``run_spk``."""
+        neurons = self.neurons[name]
+        # Lava's synapses send 32-bit integers.
+        neurons.subthr_dynamics(activation_in=activation.astype(np.int32))
+        fires = neurons.spiking_activation()
+        neurons.reset_voltage(spike_vector=fires)
+        return fires
+
+
+def _neurons(population: QuantizedPopulation) -> Any:
+    """Lava's model of a population, outside of any Lava runtime."""
+    from neurodeploy.lava.processes.models import PyDeployedLIFModel
+
+    neuron = population.neuron
+    if neuron is None:
+        raise ValueError(f"population {population.name!r} is an input")
+
+    def flat(values: np.ndarray) -> np.ndarray:
+        array = np.broadcast_to(values, population.shape).ravel()
+        return (array[:1] if (array == array[0]).all() else array).astype(np.int32)
+
+    model = PyDeployedLIFModel(
+        {
+            "reset_interval": 1,
+            "reset_offset": 0,
+            "soft_reset": neuron.reset == "subtract",
+            "at_threshold": neuron.comparison == ">=",
+            "spiking": neuron.threshold is not None,
+            "guard": 0,
+        }
+    )
+    model.du = flat(neuron.u_decay) - 1
+    model.dv = flat(neuron.v_decay)
+    model.bias_mant = flat(neuron.bias_mantissa)
+    model.bias_exp = flat(neuron.bias_exponent)
+    model.vth = flat(np.zeros(1) if neuron.threshold is None else neuron.threshold)
+    model.scale_bias()
+    model.scale_threshold()
+    return model
+
+
+def _synapses(projection: QuantizedProjection) -> Synapses:
+    """Lava's Dense or Sparse over a batch: clip, truncate, accumulate, shift."""
+    from lava.utils.weightutils import SignMode, clip_weights, truncate_weights
+
+    form, exponent = projection.weight_format, projection.exponent
+    sign = SignMode[form.sign.upper()]
+    dense = isinstance(projection.operator, Dense)
+    weights: Any = projection.operator.weights if dense else projection.operator.matrix()
+    weights = truncate_weights(clip_weights(weights, sign, num_bits=8), sign, form.bits)
+    bound = abs(weights).sum(axis=1).max() * projection.payload
+    dtype = np.float32 if bound < FLOAT32_EXACT else np.float64
+    weights = weights.astype(dtype)
+    transposed = np.ascontiguousarray(weights.T) if dense else None
+
+    def accumulate(spikes: np.ndarray) -> np.ndarray:
+        if transposed is not None:
+            return spikes.astype(dtype) @ transposed
+        return (weights @ np.ascontiguousarray(spikes.T, dtype)).T
+
+    def synapses(spikes: np.ndarray) -> np.ndarray:
+        total = accumulate(spikes).astype(np.int64)
+        return total << exponent if exponent > 0 else total >> -exponent
+
+    return synapses

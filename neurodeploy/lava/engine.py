@@ -1,0 +1,134 @@
+"""What both Lava engines share: one network per run, fed batch after batch, always cleaned up."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.sparse import SparseEfficiencyWarning
+
+from neurodeploy.lava.compat import require_lava
+from neurodeploy.lava.runtime import GuardedRuntime
+from neurodeploy.quantized import QuantizedNetwork
+from neurodeploy.simulation.trace import Batch, Overflow, PopulationTrace, SpikeTrace
+
+
+class LavaEngineBase(ABC):
+    """Simulates a quantised network inside Lava's runtime.
+
+    Args:
+        capacity: most samples in a batch; memory grows with it.
+        state: whether u and v are read out after every step (slower).
+        timeout: wall-clock seconds that all of it may take, or None.
+    """
+
+    name: str
+
+    def __init__(
+        self,
+        network: QuantizedNetwork,
+        *,
+        capacity: int = 64,
+        state: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        require_lava()
+        self.network = network
+        self.capacity = capacity
+        self.state = state
+        self.timeout = timeout
+        # Lava's processes do not report wraps and saturations; the reference counts them.
+        self.overflow = Overflow()
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._runtime: GuardedRuntime | None = None
+        self._static = False
+
+    def run(self, batches: Iterable[Batch], *, state: bool = False) -> Iterator[SpikeTrace]:
+        """Simulate batch after batch in one Lava network, built at the first batch.
+
+        Raises:
+            SimulationError: Lava failed, or the time limit passed; nothing is left running.
+        """
+        if state and not self.state:
+            raise ValueError("this engine was built without state records")
+        try:
+            for batch in batches:
+                runtime = self._runtime or self._start(batch.static)
+                if batch.static != self._static or len(batch) > self.capacity:
+                    raise ValueError("batches of a run must be alike and fit the capacity")
+                self._load(batch)
+                runtime.run(self._run_length(batch))
+                yield self._trace(batch)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End the Lava processes and remove their files; harmless when done before."""
+        if self._runtime is not None:
+            self._runtime.close()
+            self._runtime = None
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    @abstractmethod
+    def _build(self, folder: Path, static: bool) -> Any:
+        """Make the shared arrays in ``folder`` and the Lava processes; returns one of them."""
+
+    @abstractmethod
+    def _load(self, batch: Batch) -> None:
+        """Hand the batch to the processes."""
+
+    @abstractmethod
+    def _run_length(self, batch: Batch) -> int:
+        """Lava time steps that the batch takes."""
+
+    @abstractmethod
+    def _recorded(self, population: str, what: str, samples: int) -> np.ndarray:
+        """(samples, T, size) of what was recorded, in model time."""
+
+    def _start(self, static: bool) -> GuardedRuntime:
+        from lava.magma.core.run_configs import Loihi2SimCfg
+
+        self._static = static
+        self._folder = tempfile.TemporaryDirectory(prefix="neurodeploy-")
+        root = self._build(Path(self._folder.name), static)
+        runtime = GuardedRuntime(root, Loihi2SimCfg(select_tag="fixed_pt"), timeout=self.timeout)
+        with warnings.catch_warnings():
+            # Lava clips sparse weights in a way that scipy calls slow; its processes inherit this.
+            warnings.simplefilter("ignore", SparseEfficiencyWarning)
+            self._runtime = runtime.__enter__()
+        return self._runtime
+
+    @property
+    def _sizes(self) -> dict[str, int]:
+        """Neurons of each population that has some."""
+        return {p.name: math.prod(p.shape) for p in self.network.populations if p.neuron}
+
+    @property
+    def _state_populations(self) -> list[str]:
+        """Whose u and v to record: all if asked, else a read-out that is decoded from its v."""
+        decoded = self.network.output if self.network.contract.decode != "spike_count" else None
+        return [name for name in self._sizes if self.state or name == decoded]
+
+    def _trace(self, batch: Batch) -> SpikeTrace:
+        steps, samples = self.network.contract.steps, len(batch)
+        populations = {}
+        for population in self.network.populations:
+            shape = (samples, steps, *population.shape)
+            if population.neuron is None:
+                values = batch.values[:, None] if batch.static else batch.values
+                populations[population.name] = PopulationTrace(np.broadcast_to(values, shape))
+                continue
+            records = {
+                what: self._recorded(population.name, what, samples).reshape(shape)
+                for what in ("suv" if population.name in self._state_populations else "s")
+            }
+            populations[population.name] = PopulationTrace(**records)
+        return SpikeTrace(batch.first, populations, self.network.output)

@@ -1,0 +1,198 @@
+"""Where every neuron goes, what each core holds, and which limits that breaks."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping as AnyMapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.operators import Shape
+from neurodeploy.schema import build
+
+Box = tuple[tuple[int, int], ...]
+"""A part of an array: [start, stop) on every axis."""
+
+RESOURCES = {
+    "neurons": "neurons",
+    "input_axons": "input axons",
+    "output_axons": "output axons",
+    "synapse_words": "synapse words",
+}
+"""Limited resources of a core: fields of ``CoreUse``, and their names in text."""
+
+
+def box_size(box: Box) -> int:
+    """How many elements a box holds."""
+    return math.prod(stop - start for start, stop in box)
+
+
+def box_indices(box: Box, shape: Shape) -> np.ndarray:
+    """The elements of a box in an array of ``shape``, as sorted indices of the flattened array."""
+    axes = np.ix_(*[np.arange(start, stop) for start, stop in box])
+    return np.ravel_multi_index(axes, shape).ravel()
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A part of a population on a core.
+
+    Attributes:
+        ranges: [start, stop) on every axis of the population's array, as a ``Box``.
+        chip, core: counted from 0; ``core`` within the chip.
+    """
+
+    population: str
+    ranges: tuple[tuple[int, int], ...]
+    chip: int
+    core: int
+
+    def indices(self, shape: Shape) -> np.ndarray:
+        """The neurons as indices of the flattened population of that shape."""
+        return box_indices(self.ranges, shape)
+
+
+@dataclass(frozen=True)
+class CoreUse:
+    """What one core holds.
+
+    Attributes:
+        neurons: compartments.
+        input_axons: pairs of a projection and a source neuron with a synapse on this core; a
+            convolution whose kernel is stored once takes one for all its sources.
+        output_axons: pairs of a neuron of this core and a core it has a synapse on, this one
+            included.
+        synapse_words: words of synapse memory.
+    """
+
+    chip: int
+    core: int
+    neurons: int
+    input_axons: int
+    output_axons: int
+    synapse_words: int
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A limit that does not hold.
+
+    Attributes:
+        rule: name of the constraint.
+        where: the population, projection or network at fault.
+        used: what was found.
+        limit: what the target allows.
+        advice: what would help.
+    """
+
+    rule: str
+    where: str
+    used: str
+    limit: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.used}, {self.limit}; {self.advice}"
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """A quantised network on the cores of a target.
+
+    Each core holds one placement. Cores are counted on after the target's last one when the
+    network needs more than there are; that is a violation.
+
+    Attributes:
+        target: name of the target.
+        cores: cores of the target, all chips together.
+        limits: resource of a core to its limit, for those with a published one.
+        placements, uses: one of each per core, in the order of the cores.
+        unchecked: limits of the target that nobody published.
+    """
+
+    target: str
+    cores: int
+    limits: dict[str, int]
+    placements: tuple[Placement, ...]
+    uses: tuple[CoreUse, ...]
+    violations: tuple[Violation, ...]
+    unchecked: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists, numbers and strings, as JSON can hold them."""
+        return _plain(dataclasses.asdict(self))
+
+    @staticmethod
+    def from_dict(table: AnyMapping[str, Any], where: str = "mapping") -> Mapping:
+        """Read back what ``to_dict`` wrote.
+
+        Raises:
+            InputError: unknown or missing keys or values of the wrong type, named with ``where``.
+        """
+        return build(Mapping, table, where)
+
+    def by_population(self) -> dict[str, list[CoreUse]]:
+        """What each core of a population holds, populations in pipeline order."""
+        groups: dict[str, list[CoreUse]] = {}
+        for placement, use in zip(self.placements, self.uses, strict=True):
+            groups.setdefault(placement.population, []).append(use)
+        return groups
+
+    def fullest(self, uses: list[CoreUse]) -> tuple[str, float]:
+        """The resource of which one of ``uses`` takes the largest share, and that share."""
+        shares = {
+            resource: max((getattr(use, resource) for use in uses), default=0) / limit
+            for resource, limit in self.limits.items()
+        }
+        resource = max(shares, key=lambda name: shares[name])
+        return resource, shares[resource]
+
+    def summary(self) -> str:
+        """A few lines of text: cores, the fullest resource, a table of populations."""
+        groups = self.by_population()
+        resource, share = self.fullest(list(self.uses))
+        where = next((n for n, uses in groups.items() if self.fullest(uses)[1] == share), "")
+        rows = [("population", "neurons", "cores", "axons in", "synapse words", "fullest")]
+        for name, uses in groups.items():
+            most, of_core = self.fullest(uses)
+            rows.append(
+                (
+                    name,
+                    f"{sum(use.neurons for use in uses):,}",
+                    f"{len(uses):,}",
+                    f"{max(use.input_axons for use in uses):,}",
+                    f"{max(use.synapse_words for use in uses):,}",
+                    f"{of_core:.1%} {RESOURCES[most]}",
+                )
+            )
+        lines = [
+            f"{self.target}: {len(self.uses):,} of {self.cores:,} cores; fullest is "
+            f"{share:.1%} of a core's {RESOURCES[resource]} ({where})",
+            "per core at most:",
+            *_table(rows),
+        ]
+        if self.unchecked:
+            lines.append(f"not checked, no limit published: {', '.join(self.unchecked)}")
+        lines.extend(f"violation: {violation}" for violation in self.violations)
+        return "\n".join(lines)
+
+
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    """Rows as aligned text: the first and last column to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if i in (0, len(row) - 1) else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,201 @@
+"""Synapse memory: what the synapses of one projection take on a core, word by word.
+
+A row of n entries takes, in words of ``word_bits``,
+
+    ceil((header + n (weight + delay + overhead)) / word_bits)
+
+per started block of ``row_entries`` entries, or once when rows have no blocks. ``weight`` is the
+width that the projection's own integers need, ``delay`` counts only where delays are used, and the
+overhead is the target's for that kind of row:
+
+- dense: one row per input with a synapse on the core, an entry per neuron, zeros included;
+- sparse, and convolutions written out: the same, an entry per synapse;
+- shared convolutions: one row per input channel and kernel position, an entry per output channel
+  of its group, no overhead; the whole kernel lies on every core that holds a part of the layer.
+
+Rows of zeros take nothing. The formula is nengo-loihi's for Loihi 1 (``bits_per_axon``); that it
+meets every reading published for Loihi 2 is a fit, see ``targets/loihi2.toml``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from scipy import sparse
+
+from neurodeploy.mapping.mapping import Box, box_indices, box_size
+from neurodeploy.mapping.receptive import ReceptiveField
+from neurodeploy.operators import Conv, Dense
+from neurodeploy.quantized import QuantizedProjection
+from neurodeploy.target import SynapseMemory, Target
+
+
+def weight_width(projection: QuantizedProjection) -> int:
+    """Fewest bits, with the sign, that hold a projection's weights in units of their step.
+
+    Mixed 8-bit weights, multiples of 2 in [-256, 254], are -128..127: 8 bits. At most the width
+    of the weight format, at least 1.
+    """
+    weights = projection.operator.weights
+    step = projection.weight_format.step
+    highest, lowest = int(weights.max(initial=0)) // step, int(weights.min(initial=0)) // step
+    if projection.weight_format.sign == "mixed":
+        bits = max(highest.bit_length(), (-lowest - 1).bit_length() if lowest < 0 else 0) + 1
+    else:
+        bits = max(highest, -lowest).bit_length()
+    return min(max(bits, 1), projection.weight_format.bits)
+
+
+def row_words(entries: np.ndarray, entry_bits: int, memory: SynapseMemory) -> np.ndarray:
+    """Words that rows of so many entries take; int64, 0 for empty rows."""
+    entries = np.asarray(entries, np.int64)
+
+    def words(count: np.ndarray) -> np.ndarray:
+        bits = memory.row_header_bits.value + count * entry_bits
+        return np.where(count > 0, -(-bits // memory.word_bits.value), 0)
+
+    if memory.row_entries is None:
+        return words(entries)
+    block = memory.row_entries.value
+    return entries // block * words(np.asarray(block)) + words(entries % block)
+
+
+class Synapses(ABC):
+    """What the synapses of one projection take, for any part of its target population.
+
+    Attributes:
+        source: name of the population they come from.
+        shared: whether a core holds a kernel instead of rows per input.
+    """
+
+    shared = False
+
+    def __init__(self, projection: QuantizedProjection, target: Target, delay: int) -> None:
+        memory = target.synapse.memory
+        self.source = projection.source
+        self.shape = projection.operator.output_shape
+        self.memory = memory
+        self.weight_bits = memory.weight_widths.holding(weight_width(projection))
+        if delay > 0:
+            self.weight_bits += memory.delay_bits.value
+
+    @abstractmethod
+    def cost(self, box: Box) -> tuple[int, int]:
+        """Input axons and words of the synapses onto a part of the target population."""
+
+    @abstractmethod
+    def sources(self, box: Box) -> np.ndarray:
+        """Source neurons with a synapse onto that part, as flattened indices."""
+
+
+class DenseSynapses(Synapses):
+    """Rows with an entry per neuron of the core."""
+
+    def __init__(self, projection: QuantizedProjection, target: Target, delay: int) -> None:
+        super().__init__(projection, target, delay)
+        self.nonzero = projection.operator.weights != 0
+        self.entry_bits = self.weight_bits + self.memory.dense_entry_bits.value
+
+    def cost(self, box: Box) -> tuple[int, int]:
+        rows = int(self._used(box).sum())
+        return rows, rows * int(row_words(np.array(box_size(box)), self.entry_bits, self.memory))
+
+    def sources(self, box: Box) -> np.ndarray:
+        return np.flatnonzero(self._used(box))
+
+    def _used(self, box: Box) -> np.ndarray:
+        """Whether each input has a synapse in the box."""
+        if len(box) == 1:
+            return self.nonzero[slice(*box[0])].any(axis=0)
+        return self.nonzero[box_indices(box, self.shape)].any(axis=0)
+
+
+class SparseSynapses(Synapses):
+    """Rows that list their neurons, from any matrix."""
+
+    def __init__(self, projection: QuantizedProjection, target: Target, delay: int) -> None:
+        super().__init__(projection, target, delay)
+        self.matrix: sparse.csr_matrix = projection.operator.matrix()
+        self.entry_bits = self.weight_bits + self.memory.sparse_entry_bits.value
+
+    def cost(self, box: Box) -> tuple[int, int]:
+        _, entries = np.unique(self._columns(box), return_counts=True)
+        return len(entries), int(row_words(entries, self.entry_bits, self.memory).sum())
+
+    def sources(self, box: Box) -> np.ndarray:
+        return np.unique(self._columns(box))
+
+    def _columns(self, box: Box) -> np.ndarray:
+        """The input of every synapse onto the box."""
+        if len(box) == 1:
+            start, stop = self.matrix.indptr[list(box[0])]
+            return self.matrix.indices[start:stop]
+        return self.matrix[box_indices(box, self.shape)].indices
+
+
+class ConvSynapses(Synapses):
+    """The rows of a convolution written out, counted without writing them out."""
+
+    def __init__(
+        self, projection: QuantizedProjection, target: Target, delay: int, field: ReceptiveField
+    ) -> None:
+        super().__init__(projection, target, delay)
+        self.field = field
+        self.entry_bits = self.weight_bits + self.memory.sparse_entry_bits.value
+        self._costs: dict[object, tuple[int, int]] = {}
+
+    def cost(self, box: Box) -> tuple[int, int]:
+        key = self.field.pattern(box)
+        if key not in self._costs:
+            entries, _ = self.field.entries(box)
+            words = row_words(entries, self.entry_bits, self.memory).sum()
+            self._costs[key] = int((entries > 0).sum()), int(words)
+        return self._costs[key]
+
+    def sources(self, box: Box) -> np.ndarray:
+        return self.field.sources(box)
+
+
+class KernelSynapses(Synapses):
+    """A convolution whose kernel is stored once per core.
+
+    All its input comes through one axon, as Intel's partitioner printed for Loihi 2 (1 or 2 per
+    core, however many inputs a tile has).
+    """
+
+    shared = True
+
+    def __init__(
+        self, projection: QuantizedProjection, target: Target, delay: int, field: ReceptiveField
+    ) -> None:
+        super().__init__(projection, target, delay)
+        self.field = field
+        self._costs: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def cost(self, box: Box) -> tuple[int, int]:
+        channels = box[0]
+        if channels not in self._costs:
+            rows, entries = self.field.kernel_rows(channels)
+            words = int((rows * row_words(entries, self.weight_bits, self.memory)).sum())
+            self._costs[channels] = int(rows.any()), words
+        return self._costs[channels]
+
+    def sources(self, box: Box) -> np.ndarray:
+        return self.field.sources(box)
+
+
+def synapses(projection: QuantizedProjection, target: Target, delay: int) -> Synapses:
+    """What a projection's synapses take on ``target``.
+
+    Args:
+        delay: steps of synaptic delay they need on the chip.
+    """
+    if isinstance(projection.operator, Dense):
+        return DenseSynapses(projection, target, delay)
+    if not isinstance(projection.operator, Conv):
+        return SparseSynapses(projection, target, delay)
+    field = ReceptiveField(projection.operator)
+    if target.synapse.memory.shared_convolution.value:
+        return KernelSynapses(projection, target, delay, field)
+    return ConvSynapses(projection, target, delay, field)

@@ -1,0 +1,412 @@
+"""A training run: what it writes, that it repeats, and that an interruption leaves no trace."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nir
+import numpy as np
+import pytest
+import safetensors.numpy
+import torch
+
+from neurodeploy.contract import InputCode
+from neurodeploy.data import load_dataset
+from neurodeploy.data.encoding import encode
+from neurodeploy.errors import InputError, NeurodeployError, SimulationError
+from neurodeploy.recipe import (
+    DataRecipe,
+    EncoderRecipe,
+    NeuronRecipe,
+    Recipe,
+    TrainingRecipe,
+    builtin_recipes,
+)
+from neurodeploy.training import checkpoint, loop, resume_run, train
+from neurodeploy.training.checkpoint import load_state
+from neurodeploy.training.encoding import evaluation_frames, training_frames
+from neurodeploy.training.networks import build_network
+from neurodeploy.training.optimization import learning_rate
+from neurodeploy.training.rules import build_rule
+from neurodeploy.training.split import split_training
+
+EPOCHS = 4
+
+
+def make_recipe(**changes: Any) -> Recipe:
+    """A small MLP with batch norm: it learns in a second and has buffers to restore."""
+    training = {
+        "steps": 3,
+        "epochs": EPOCHS,
+        "batch_size": 128,
+        "learning_rate": 0.01,
+        "warmup_epochs": 1,
+        **changes.pop("training", {}),
+    }
+    recipe = Recipe(
+        name="small",
+        description="for tests",
+        data=DataRecipe("digits"),
+        neuron=NeuronRecipe(2.0),
+        training=TrainingRecipe(**training),
+        network={"family": "mlp", "hidden": [24], "batch_norm": True},
+    )
+    return dataclasses.replace(recipe, **changes)
+
+
+def metrics_of(run: Path) -> list[dict[str, Any]]:
+    """Lines of metrics.jsonl without the wall time, the only entry that may differ."""
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    for row in rows:
+        assert row.pop("seconds") > 0
+    return rows
+
+
+def summary_of(run: Path) -> dict[str, Any]:
+    """run.json without what tells the time."""
+    summary = json.loads((run / "run.json").read_text())
+    del summary["created"], summary["seconds"]
+    return summary
+
+
+def assert_same_run(run: Path, other: Path) -> None:
+    """Same metrics, result, weights and network, bit for bit."""
+    assert metrics_of(run) == metrics_of(other)
+    assert summary_of(run) == summary_of(other)
+    for name in ("best.safetensors", "last.safetensors"):
+        weights = safetensors.numpy.load_file(run / name)
+        others = safetensors.numpy.load_file(other / name)
+        assert weights.keys() == others.keys()
+        for key, value in weights.items():
+            np.testing.assert_array_equal(value, others[key])
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing interrupted."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    train(make_recipe(), run, progress=False)
+    return run
+
+
+def test_a_run_writes_everything_that_it_promises(whole: Path) -> None:
+    assert sorted(path.name for path in whole.iterdir()) == [
+        "best.safetensors",
+        "last.safetensors",
+        "learning_curve.png",
+        "metrics.jsonl",
+        "network.nir",
+        "recipe.json",
+        "run.json",
+        "tensorboard",
+    ]
+    assert list((whole / "tensorboard").iterdir())
+    summary = json.loads((whole / "run.json").read_text())
+    assert summary["format"] == 1
+    assert summary["kind"] == "run"
+    assert summary["created"].endswith("+00:00")
+    assert summary["recipe"]["network"] == {"family": "mlp", "hidden": [24], "batch_norm": True}
+    assert {"python", "torch", "numpy", "nir"} <= set(summary["versions"])
+    rows = metrics_of(whole)
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert rows[-1]["train_accuracy"] > 0.8, "it learns"
+    best = rows[summary["best_epoch"] - 1]
+    assert best["validation_accuracy"] == summary["validation_accuracy"]
+    assert best["validation_accuracy"] == max(row["validation_accuracy"] for row in rows)
+    assert summary["test_accuracy"] > 0.8
+    assert "readout" in nir.read(whole / "network.nir").nodes
+
+
+def test_result_says_what_is_in_the_folder(tmp_path: Path) -> None:
+    result = train(make_recipe(training={"epochs": 1, "warmup_epochs": 0}), tmp_path / "run")
+    summary = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert result.path == tmp_path / "run"
+    found = {key: summary[key] for key in ("test_accuracy", "validation_accuracy", "best_epoch")}
+    assert found == {key: getattr(result, key) for key in found}
+    assert (result.epochs, summary["epochs"]) == (1, 1)
+    assert result.seconds == summary["seconds"] > 0
+
+
+def test_same_seed_same_run_and_another_seed_another(whole: Path, tmp_path: Path) -> None:
+    state = torch.get_rng_state()
+    train(make_recipe(), tmp_path / "again", progress=False)
+    assert_same_run(whole, tmp_path / "again")
+    assert torch.equal(torch.get_rng_state(), state), "the caller's generator is left alone"
+    train(make_recipe(seed=1), tmp_path / "other", progress=False)
+    assert metrics_of(whole) != metrics_of(tmp_path / "other")
+
+
+@pytest.mark.parametrize("moment", ["before the checkpoint", "after the checkpoint"])
+def test_interrupted_and_resumed_equals_uninterrupted(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    run = tmp_path / "run"
+    end_epoch, save_state = loop._end_epoch, loop.save_state
+
+    def interrupt(folder: Path, state: checkpoint.TrainingState, log: Any = None) -> None:
+        if len(state.history) == 3:
+            if moment == "after the checkpoint":
+                save_state(folder, state)
+            raise KeyboardInterrupt
+        end_epoch(folder, state, log)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_end_epoch", interrupt)
+        with pytest.raises(SimulationError, match=f"neurodeploy train --resume {run}"):
+            train(make_recipe(), run, progress=False)
+    assert not (run / "run.json").exists()
+    assert len(metrics_of(run)) == 2
+    # Half a line, as a full disk or a power cut may leave it.
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 3, "tr')
+    resume_run(run, progress=False)
+    assert_same_run(whole, run)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from test_training_run import make_recipe
+from neurodeploy.training import train
+
+replace, renames = os.replace, []
+
+def kill_while_writing(source, target):
+    renames.append(target)
+    if [Path(name).name for name in renames].count("last.safetensors") == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+
+os.replace = kill_while_writing
+train(make_recipe(), Path(sys.argv[1]), progress=False)
+"""
+
+
+def test_killed_while_writing_its_checkpoint_and_resumed(whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(run)], env=environment, capture_output=True, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    state = load_state(run)
+    assert state is not None
+    assert len(state.history) == 2, "the third checkpoint never took its name"
+    assert list(run.glob(".*.partial"))
+    resume_run(run, progress=False)
+    assert_same_run(whole, run)
+    assert not list(run.glob(".*.partial"))
+
+
+def test_interrupted_before_the_first_epoch_ended(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_train_epoch", interrupt)
+        with pytest.raises(SimulationError, match="--resume"):
+            train(make_recipe(), tmp_path / "run", progress=False)
+    resume_run(tmp_path / "run", progress=False)
+    assert_same_run(whole, tmp_path / "run")
+
+
+def test_parameters_change_once_per_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = {"backward": 0, "update": 0}
+
+    def counting(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*args: Any, **options: Any) -> Any:
+            calls[name] += 1
+            return function(*args, **options)
+
+        return counted
+
+    monkeypatch.setattr(torch.Tensor, "backward", counting("backward", torch.Tensor.backward))
+    monkeypatch.setattr(torch.optim.Adam, "step", counting("update", torch.optim.Adam.step))
+    train(make_recipe(training={"epochs": 1, "warmup_epochs": 0}), tmp_path / "run")
+    batches = math.ceil(len(split_training(make_recipe(), load_dataset("digits")).y_train) / 128)
+    assert calls == {"backward": 3 * batches, "update": batches}
+
+
+def test_diverging_training_stops_with_advice(tmp_path: Path) -> None:
+    recipe = make_recipe(training={"learning_rate": 1e38, "optimizer": "sgd", "mse_weight": 1.0})
+    with pytest.raises(SimulationError, match=r"loss became (nan|inf).*learning_rate"):
+        train(recipe, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_out_folder_must_be_new_or_empty(whole: Path, tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").touch()
+    (tmp_path / "file").touch()
+    for out, message in (
+        (tmp_path / "full", "already exists"),
+        (tmp_path / "file", "already exists"),
+        (tmp_path / "file" / "below", "cannot be written"),
+        (whole, "already exists"),
+    ):
+        with pytest.raises(InputError, match=message):
+            train(make_recipe(), out, progress=False)
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_out_folder_without_permission(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(InputError, match="Permission denied"):
+            train(make_recipe(), tmp_path / "run", progress=False)
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_resume_refuses_what_is_no_unfinished_run(whole: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="complete, there is nothing to resume"):
+        resume_run(whole)
+    with pytest.raises(InputError, match="not a run folder"):
+        resume_run(tmp_path)
+    unfinished = tmp_path / "run"
+    unfinished.mkdir()
+    (unfinished / "recipe.json").write_bytes((whole / "recipe.json").read_bytes())
+    with pytest.raises(InputError, match="differs from the recipe given"):
+        train(make_recipe(seed=5), unfinished, resume=True)
+    with pytest.raises(InputError, match=r"unfinished run.*--resume"):
+        train(make_recipe(), unfinished)
+    (unfinished / "last.safetensors").write_bytes(b"\x00" * 16)
+    with pytest.raises(InputError, match="not a readable checkpoint"):
+        resume_run(unfinished)
+    with pytest.raises(InputError, match="needs the folder"):
+        train(make_recipe(), None, resume=True)
+
+
+def test_default_folders_are_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = make_recipe(training={"epochs": 1, "warmup_epochs": 0})
+    assert train(recipe).path == Path("runs/small-001")
+    assert train(recipe).path == Path("runs/small-002")
+    with pytest.raises(InputError, match="cannot name a folder"):
+        train(dataclasses.replace(recipe, name="../small"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"network": {"family": "mpl", "hidden": [8]}}, "did you mean 'mlp'"),
+        ({"network": {"family": "mlp", "hiden": [8]}}, "did you mean 'hidden'"),
+        ({"network": {"family": "mlp", "hidden": []}}, "at least one layer"),
+        ({"rule": {"name": "stll"}}, "did you mean 'sltt'|known: sltt"),
+        ({"rule": {"name": "sltt", "k": 2}}, "unknown key 'k'"),
+        ({"neuron": NeuronRecipe(2.0, surrogate="box")}, "surrogate 'box' is not known"),
+        ({"data": DataRecipe("digit")}, "did you mean 'digits'"),
+        ({"data": DataRecipe("digits", validation=0.001)}, "cannot split 1437 samples"),
+        ({"training": {"batch_size": 1}}, "at least 2"),
+        ({"seed": -1}, "seed must be"),
+    ],
+)
+def test_wrong_recipes_are_refused_and_leave_no_folder(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        train(make_recipe(**changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("device", ["gpu", "meta", "cuda:99"])
+def test_unusable_devices_are_refused(device: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"device '{device}' cannot be used"):
+        train(make_recipe(), tmp_path / "run", device=device)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"warmup_epochs": 4},
+        {"momentum": 1.0},
+        {"weight_decay": -1e-4},
+        {"mse_weight": 1.5},
+        {"learning_rate": 0.0},
+    ],
+)
+def test_training_options_are_checked(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        make_recipe(training=options)
+
+
+def test_learning_rate_rises_then_falls_as_a_cosine() -> None:
+    training = make_recipe(training={"epochs": 6, "warmup_epochs": 2}).training
+    found = [learning_rate(training, epoch) / 0.01 for epoch in range(1, 7)]
+    cosine = [(1 + math.cos(math.pi * k / 4)) / 2 for k in range(4)]
+    assert found == pytest.approx([1 / 3, 2 / 3, *cosine])
+
+
+def test_validation_split_keeps_classes_in_proportion_and_the_test_samples_out() -> None:
+    dataset = load_dataset("digits")
+    split = split_training(make_recipe(), dataset)
+    assert len(split.y_validation) == 144
+    assert len(split.y_train) + 144 == len(dataset.y_train)
+    counts = np.bincount(split.y_validation)
+    assert counts.min() >= 14
+    assert counts.max() <= 15
+    together = np.sort(np.concatenate([split.x_train, split.x_validation]).reshape(-1, 64), axis=0)
+    np.testing.assert_array_equal(together, np.sort(dataset.x_train.reshape(-1, 64), axis=0))
+    other = split_training(make_recipe(seed=1), dataset)
+    assert not np.array_equal(split.x_validation, other.x_validation)
+
+
+def test_direct_input_is_the_same_fraction_at_every_step() -> None:
+    samples = np.arange(17, dtype=np.uint8).reshape(1, 17)
+    code, cpu = InputCode("direct", 16), torch.device("cpu")
+    trained = list(training_frames(torch.from_numpy(samples), code, 3, torch.Generator()))
+    evaluated = list(evaluation_frames(samples, code, 3, 0, cpu))
+    for frame in (*trained, *evaluated):
+        np.testing.assert_array_equal(frame.numpy(), samples / 16)
+    assert len(trained) == len(evaluated) == 3
+
+
+def test_rate_input_is_binary_with_the_value_as_probability() -> None:
+    samples = np.tile(np.array([[0, 4, 16]], np.uint8), (500, 1))
+    code, cpu = InputCode("rate", 16), torch.device("cpu")
+    generator = torch.Generator().manual_seed(0)
+    trained = torch.stack(list(training_frames(torch.from_numpy(samples), code, 20, generator)))
+    evaluated = torch.stack(list(evaluation_frames(samples, code, 20, 7, cpu)))
+    for frames in (trained, evaluated):
+        assert set(frames.unique().tolist()) == {0.0, 1.0}
+        assert frames[..., 0].max() == 0
+        assert frames[..., 2].min() == 1
+        # 10,000 draws: the standard deviation of their mean is 0.0043.
+        assert frames[..., 1].mean().item() == pytest.approx(0.25, abs=0.02)
+    # Evaluation sees the very spikes that a deployment sees.
+    np.testing.assert_array_equal(
+        evaluated.numpy(), encode(samples, code, 20, first=7).swapaxes(0, 1)
+    )
+
+
+def test_rate_encoded_network_learns_and_repeats(tmp_path: Path) -> None:
+    recipe = make_recipe(encoder=EncoderRecipe("rate"), training={"epochs": 2, "steps": 6})
+    first = train(recipe, tmp_path / "first", progress=False)
+    assert first.test_accuracy > 0.6
+    train(recipe, tmp_path / "second", progress=False)
+    assert_same_run(tmp_path / "first", tmp_path / "second")
+
+
+def test_shipped_recipes_can_be_built() -> None:
+    for recipe in builtin_recipes().values():
+        network = build_network(recipe, load_dataset(recipe.data.name))
+        assert network(torch.zeros(2, *network.sample_shape)).shape == (2, 10)
+        build_rule(recipe)
+
+
+def test_every_error_is_one_of_ours() -> None:
+    assert issubclass(InputError, NeurodeployError)
+    assert SimulationError("x").exit_code == 2
