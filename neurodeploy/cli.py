@@ -16,6 +16,7 @@ from neurodeploy.errors import InputError, NeurodeployError
 
 PATH = click.Path(path_type=Path)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+ENGINE_NAMES = "reference, lava, lava-fused or float."
 seed_option = click.option("--seed", type=int, default=0, help="Seed of random draws.")
 
 
@@ -40,14 +41,23 @@ def main() -> None:
 
     Without arguments each command takes the newest output of the one before:
 
-        neurodeploy train; neurodeploy export --target loihi2; neurodeploy simulate;
+    \b
+        neurodeploy train
+        neurodeploy export --target loihi2
+        neurodeploy simulate
         neurodeploy validate
     """
 
 
 @main.command()
 @click.argument("recipe", required=False)
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a recipe key, e.g. training.epochs=5.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a recipe key, e.g. training.epochs=5.",
+)
 @click.option("--seed", type=int, help="Seed; the recipe's when not given.")
 @click.option("--device", default="cpu", show_default=True, help="Where to train, e.g. cuda.")
 @click.option("--out", type=PATH, help="Run folder.  [default: runs/RECIPE-NNN]")
@@ -93,9 +103,10 @@ def train(
         )
         return
     click.echo(
-        f"Test accuracy {result.test_accuracy:.2%} with the weights of epoch {result.best_epoch} of "
-        f"{result.epochs} (validation {result.validation_accuracy:.2%}), {result.seconds:.1f} s of "
-        f"training\nWrote {result.path}/ (network.nir, learning_curve.png, metrics.jsonl)\n"
+        f"Test accuracy {result.test_accuracy:.2%} with the weights of epoch {result.best_epoch} "
+        f"of {result.epochs} (validation {result.validation_accuracy:.2%}), "
+        f"{result.seconds:.1f} s of training\n"
+        f"Wrote {result.path}/ (network.nir, learning_curve.png, metrics.jsonl)\n"
         "Next: neurodeploy export --target loihi2"
     )
 
@@ -104,15 +115,23 @@ def train(
 @click.argument("source", required=False, type=PATH, metavar="[RUN or FILE.nir]")
 @click.option("--target", required=True, help="A name from `neurodeploy targets`, or a TOML file.")
 @click.option("--out", type=PATH, help="New folder.  [default: deployments/NAME-TARGET-NNN]")
-@click.option("--weight-bits", type=click.IntRange(1, 8), help="Width of all weights; the target's when not given.")
+@click.option(
+    "--weight-bits",
+    type=click.IntRange(1, 8),
+    help="Width of all weights; the target's when not given.",
+)
 @click.option("--dt", type=float, help="Seconds per step.")
 @click.option("--reset", type=click.Choice(["zero", "subtract"]), help="What a spike does to v.")
 @click.option("--compare", type=click.Choice(["gt", "ge"]), help="Fire at v > or >= threshold.")
 @click.option("--integrator", type=click.Choice(["euler", "exponential"]), help="How leaks step.")
 @click.option("--steps", type=int, help="Time steps per sample.")
-@click.option("--encoder", type=click.Choice(["direct", "rate", "events"]), help="How samples become input.")
+@click.option(
+    "--encoder", type=click.Choice(["direct", "rate", "events"]), help="How samples become input."
+)
 @click.option("--levels", type=int, help="Largest integer of the input.")
-@click.option("--decode", type=click.Choice(["last_v", "sum_v", "spike_count"]), help="How the class is read.")
+@click.option(
+    "--decode", type=click.Choice(["last_v", "sum_v", "spike_count"]), help="How the class is read."
+)
 @json_option
 def export(
     source: Path | None,
@@ -155,9 +174,25 @@ def _sample_options(command: Any) -> Any:
     """Options that choose samples, shared by simulate and validate."""
     for option in (
         click.option("--samples", type=int, help="At most so many samples."),
-        click.option("--data", type=PATH, help="An .npz with x (N, T, *input) or (N, *input), and optional y."),
-        click.option("--random", "random_count", type=int, metavar="N", help="N random samples instead of data."),
-        click.option("--rate", type=float, default=0.1, show_default=True, help="Spike probability of --random."),
+        click.option(
+            "--data",
+            type=PATH,
+            help="An .npz with x (N, T, *input) or (N, *input), and optional y.",
+        ),
+        click.option(
+            "--random",
+            "random_count",
+            type=int,
+            metavar="N",
+            help="N random samples instead of data.",
+        ),
+        click.option(
+            "--rate",
+            type=float,
+            default=0.1,
+            show_default=True,
+            help="Spike probability of --random.",
+        ),
         seed_option,
         click.option("--timeout", type=float, metavar="SECONDS", help="Wall-clock limit for Lava."),
     ):
@@ -167,9 +202,13 @@ def _sample_options(command: Any) -> Any:
 
 @main.command()
 @click.argument("deployment", required=False, type=PATH)
-@click.option("--engine", default="lava", show_default=True, help="reference, lava, lava-fused or float.")
+@click.option(
+    "--engine", default="lava", show_default=True, help="reference, lava, lava-fused or float."
+)
 @_sample_options
-@click.option("--trace", type=PATH, metavar="FILE.npz", help="Write the spikes of every population.")
+@click.option(
+    "--trace", type=PATH, metavar="FILE.npz", help="Write the spikes of every population."
+)
 @click.option("--trace-state", is_flag=True, help="Write u and v to the trace as well.")
 @click.option("--strict", is_flag=True, help="Fail on any wrap, saturation or clipped weight.")
 @json_option
@@ -205,7 +244,7 @@ def simulate(
     if as_json:
         _print_json(result.as_dict())
         return
-    click.echo(f"Engine {result.engine}: {result.samples} samples ({result.origin}), T = {result.steps}")
+    click.echo(f"Engine {result.engine}: {result.samples} samples ({result.origin})")
     if result.accuracy is not None:
         click.echo(f"Accuracy {result.accuracy:.2%}")
     click.echo(f"{result.samples_per_second:,.1f} samples/s ({result.seconds:.2f} s)")
@@ -220,7 +259,9 @@ def simulate(
 
 @main.command()
 @click.argument("deployment", required=False, type=PATH)
-@click.option("--engines", default="reference,lava", show_default=True, metavar="A,B", help="Two of reference, lava, lava-fused, float.")
+@click.option(
+    "--engines", default="reference,lava", show_default=True, metavar="A,B", help=ENGINE_NAMES
+)
 @_sample_options
 @json_option
 def validate(
@@ -265,7 +306,8 @@ def targets(as_json: bool) -> None:
         return
     for name, target in found.items():
         cores = target.chip.cores.value * target.chip.chips.value
-        click.echo(f"{name:<14} {target.description}: {cores:,} cores of {target.core.neurons.value:,} neurons")
+        neurons = target.core.neurons.value
+        click.echo(f"{name:<14} {target.description}: {cores:,} cores of {neurons:,} neurons")
 
 
 @main.command()
@@ -346,7 +388,11 @@ def _print_parity(report: Any) -> None:
             click.echo(f"Accuracy of {engine}: {accuracy:.2%}")
     click.echo(f"Same prediction on {report.agreeing_predictions} of {report.samples} samples")
     if report.exact:
-        click.echo("MATCH: 0 mismatches" if not report.mismatches else f"DIFFER: {report.mismatches:,} mismatches")
+        click.echo(
+            "MATCH: 0 mismatches"
+            if not report.mismatches
+            else f"DIFFER: {report.mismatches:,} mismatches"
+        )
     if report.first_divergence:
         click.echo(f"First divergence: {report.first_divergence}")
 

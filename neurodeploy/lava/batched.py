@@ -45,9 +45,7 @@ class BatchedNetwork:
             for p in self.populations
         }
 
-    def run(
-        self, drive: np.ndarray, keep: Callable[[str, int, np.ndarray, Any], None]
-    ) -> None:
+    def run(self, drive: np.ndarray, keep: Callable[[str, int, np.ndarray, Any], None]) -> None:
         """Simulate a batch from reset.
 
         Args:

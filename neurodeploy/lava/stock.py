@@ -127,7 +127,7 @@ def _neurons(
 
 def _synapses(projection: QuantizedProjection, delay: int) -> Any:
     """Lava's Dense or Sparse, with delays where the pipeline needs them."""
-    from lava.proc.dense.process import Dense, DelayDense
+    from lava.proc.dense.process import DelayDense, Dense
     from lava.proc.sparse.process import DelaySparse, Sparse
     from lava.utils.weightutils import SignMode
 

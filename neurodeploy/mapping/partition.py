@@ -29,7 +29,7 @@ def map_network(network: QuantizedNetwork, target: Target) -> Mapping:
     its ``violations``.
 
     Raises:
-        UnsupportedError: projections without delay form a cycle.
+        UnsupportedError: a cycle has fewer steps of delay than projections.
     """
     depth = depths(network)
     place = {name: index for index, name in enumerate(step_order(network))}
@@ -110,4 +110,5 @@ def _count_reached(onto: list[Synapses], box: Box, reached: dict[str, np.ndarray
     for item in onto:
         by_source.setdefault(item.source, []).append(item.sources(box))
     for source, found in by_source.items():
-        reached[source][np.unique(np.concatenate(found))] += 1
+        # A neuron that is found twice still counts once: numpy adds to each index a single time.
+        reached[source][np.concatenate(found)] += 1

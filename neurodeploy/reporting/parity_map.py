@@ -35,10 +35,14 @@ def draw_parity_map(report: ParityReport, path: Path) -> None:
     axes = figure.subplots()
     colours = LinearSegmentedColormap.from_list("parity", [AGREE, "#e8d9a0", DIFFER])
     worst = max(float(share.max()), 1e-12)
-    image = axes.imshow(share, aspect="auto", cmap=colours, vmin=0, vmax=worst if share.any() else 1)
+    image = axes.imshow(
+        share, aspect="auto", cmap=colours, vmin=0, vmax=worst if share.any() else 1
+    )
     if steps <= 40:
         for (row, column), count in np.ndenumerate(counts):
-            axes.text(column, row, f"{count:,}", ha="center", va="center", fontsize=7, color="white")
+            axes.text(
+                column, row, f"{count:,}", ha="center", va="center", fontsize=7, color="white"
+            )
     axes.set_yticks(range(len(names)), names)
     axes.set_xticks(range(0, steps, max(1, steps // 16)))
     axes.set_xlabel("model step t")
@@ -47,8 +51,8 @@ def draw_parity_map(report: ParityReport, path: Path) -> None:
     what = "u, v and spikes" if report.exact else "spikes"
     verdict = "all equal" if report.mismatches == 0 else f"{report.mismatches:,} differ"
     axes.set_title(
-        f"{report.engines[0]} against {report.engines[1]}: {report.compared:,} values of {what} over "
-        f"{report.samples} samples, {verdict}",
+        f"{report.engines[0]} against {report.engines[1]}: {report.compared:,} values of {what} "
+        f"over {report.samples} samples, {verdict}",
         fontsize=9,
         loc="left",
     )

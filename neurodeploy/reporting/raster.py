@@ -41,7 +41,7 @@ def draw_raster(trace: SpikeTrace, path: Path, title: str) -> None:
         canvas.print_png(file)
 
 
-def _draw_population(figure: Figure, axes, name: str, record: PopulationTrace) -> None:  # noqa: ANN001
+def _draw_population(figure: Figure, axes, name: str, record: PopulationTrace) -> None:
     s = record.s[0].reshape(record.s.shape[1], -1)
     steps, size = s.shape
     silent = not s.any()

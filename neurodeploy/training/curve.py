@@ -7,7 +7,13 @@ from collections.abc import Sequence
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import (
+    FormatStrFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    PercentFormatter,
+)
 
 from neurodeploy.training.metrics import EpochMetrics
 
@@ -30,7 +36,7 @@ def learning_curve(
     """
     epochs = [metrics.epoch for metrics in history]
     # No pyplot: it would pick a display and keep the figure alive.
-    figure = Figure(figsize=(9.0, 3.6), layout="constrained")
+    figure = Figure(figsize=(9.0, 3.9), layout="constrained")
     canvas = FigureCanvasAgg(figure)
     loss_axes, accuracy_axes = figure.subplots(1, 2)
     for axes, quantity in ((loss_axes, "loss"), (accuracy_axes, "accuracy")):
@@ -38,14 +44,16 @@ def learning_curve(
             values = [getattr(metrics, f"{part}_{quantity}") for metrics in history]
             marker = "o" if len(history) < 3 else ""
             axes.plot(epochs, values, color=colour, label=part, lw=1.6, marker=marker, ms=4)
-        axes.axvline(best_epoch, color=BEST, lw=1.0, ls="--", label=f"best epoch ({best_epoch})")
+        axes.axvline(best_epoch, color=BEST, lw=1.0, ls="--", label=f"best epoch, {best_epoch}")
         axes.set_xlabel("epoch")
         axes.set_title(quantity, fontsize=11)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     loss_axes.set_yscale("log")
-    loss_axes.legend(frameon=False, fontsize=9)
+    loss_axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    loss_axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    loss_axes.yaxis.set_minor_formatter(NullFormatter())
     accuracy_axes.plot(
         [best_epoch],
         [test_accuracy],
@@ -53,11 +61,22 @@ def learning_curve(
         marker="D",
         ms=6,
         color=BEST,
-        label=f"test: {100 * test_accuracy:.2f} %",
+        label=f"test, {100 * test_accuracy:.2f} %",
     )
     accuracy_axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    accuracy_axes.legend(frameon=False, fontsize=9, loc="lower right")
+    accuracy_axes.set_ylim(*_accuracy_range(history, test_accuracy))
     figure.suptitle(title, fontsize=12)
+    handles, labels = accuracy_axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     buffer = io.BytesIO()
     canvas.print_png(buffer)
     return buffer.getvalue()
+
+
+def _accuracy_range(history: Sequence[EpochMetrics], test_accuracy: float) -> tuple[float, float]:
+    """From a little below all but the first tenth of the epochs, which start near chance."""
+    later = history[len(history) // 10 :]
+    values = [m.train_accuracy for m in later] + [m.validation_accuracy for m in later]
+    bottom = min(*values, test_accuracy)
+    margin = 0.05 * (1 - bottom) + 0.002
+    return max(0.0, bottom - margin), 1 + margin

@@ -90,7 +90,7 @@ def fit(
         restore_optimizer(optimizer, state.optimizer)
         history, best, best_epoch = list(state.history), dict(state.best), state.best_epoch
         save_best(run, state)
-    batches = _batch_count(model, recipe, len(split.y_train))
+    batches = batch_count(model, recipe, len(split.y_train))
     bar = tqdm(
         total=training.epochs * batches,
         initial=len(history) * batches,
@@ -153,7 +153,7 @@ def _train_epoch(
     summed_loss, right = 0.0, 0
     count = len(split.y_train)
     order = torch.randperm(count, generator=generator)
-    for batch in order.tensor_split(_batch_count(model, recipe, count)):
+    for batch in order.tensor_split(batch_count(model, recipe, count)):
         samples = torch.from_numpy(split.x_train[batch.numpy()]).to(device)
         labels = torch.from_numpy(split.y_train[batch.numpy()]).to(device)
         frames = training_frames(samples, code, steps, generator)
@@ -180,7 +180,7 @@ def _seed_epoch(seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(own_seed))
 
 
-def _batch_count(model: SpikingNetwork, recipe: Recipe, samples: int) -> int:
+def batch_count(model: SpikingNetwork, recipe: Recipe, samples: int) -> int:
     """Batches an epoch is cut into: of equal size to within one, none above ``batch_size``.
 
     Equal sizes spare the last batch from being a small one, with a noisier update.

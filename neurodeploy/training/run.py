@@ -35,7 +35,7 @@ from neurodeploy.recipe import Recipe, recipe_from_dict
 from neurodeploy.training.checkpoint import TrainingState, load_state
 from neurodeploy.training.evaluate import evaluate
 from neurodeploy.training.export import input_code, to_nir
-from neurodeploy.training.loop import fit, reproducible
+from neurodeploy.training.loop import batch_count, fit, reproducible
 from neurodeploy.training.loss import InstantaneousLoss
 from neurodeploy.training.networks import SpikingNetwork, build_network
 from neurodeploy.training.rules import build_rule
@@ -99,6 +99,7 @@ def train(
         model = build_network(recipe, dataset).to(where)
         rule = build_rule(recipe)
         split = split_training(recipe, dataset)
+        batch_count(model, recipe, len(split.y_train))
         # Only now: a recipe that cannot be trained leaves no folder behind.
         run = _open_run(recipe, out) if not resume else _reopen_run(recipe, out)
         code = input_code(recipe, dataset)

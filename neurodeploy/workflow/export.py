@@ -47,7 +47,9 @@ class ContractOptions:
                 "integrator": "euler or exponential; most exporters mean euler",
                 "steps": "time steps per sample",
             }
-            missing = [f"  --{name}: {hint}" for name, hint in required.items() if name not in given]
+            missing = [
+                f"  --{name}: {hint}" for name, hint in required.items() if name not in given
+            ]
             if missing:
                 raise UnsupportedError(
                     f"{where}: NIR does not say how it is stepped and the file carries no "

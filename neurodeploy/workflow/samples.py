@@ -80,9 +80,7 @@ def file_samples(
     )
 
 
-def random_samples(
-    count: int, rate: float, seed: int, contract: Contract, shape: Shape
-) -> Samples:
+def random_samples(count: int, rate: float, seed: int, contract: Contract, shape: Shape) -> Samples:
     """Bernoulli spikes of probability ``rate`` per step; graded inputs get random integers.
 
     Raises:

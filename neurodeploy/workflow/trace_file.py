@@ -34,7 +34,7 @@ class TraceFile:
         self.path = path
         self.samples = samples
         self._folder = tempfile.TemporaryDirectory(prefix="neurodeploy-")
-        self._arrays: dict[str, np.ndarray] = {}
+        self._arrays: dict[str, np.memmap] = {}
 
     def add(self, trace: SpikeTrace) -> None:
         """Keep the arrays of one batch."""
@@ -44,7 +44,7 @@ class TraceFile:
                 if values is not None:
                     self._array(f"{name}.{what}", values)[trace.first :][: len(values)] = values
 
-    def _array(self, key: str, values: np.ndarray) -> np.ndarray:
+    def _array(self, key: str, values: np.ndarray) -> np.memmap:
         if key not in self._arrays:
             file = Path(self._folder.name) / f"{len(self._arrays)}.npy"
             shape = (self.samples, *values.shape[1:])
@@ -57,11 +57,13 @@ class TraceFile:
         Raises:
             InputError: it cannot be written.
         """
-        with written_whole(self.path) as temporary:
-            with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-                for index, (key, array) in enumerate(self._arrays.items()):
-                    array.flush()  # type: ignore[attr-defined]
-                    archive.write(Path(self._folder.name) / f"{index}.npy", f"{key}.npy")
+        with (
+            written_whole(self.path) as temporary,
+            zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
+        ):
+            for index, (key, array) in enumerate(self._arrays.items()):
+                array.flush()
+                archive.write(Path(self._folder.name) / f"{index}.npy", f"{key}.npy")
 
     def discard(self) -> None:
         """Remove the temporary files; harmless when done before."""
