@@ -7,10 +7,12 @@ and travels in ``graph.metadata["neurodeploy"]``; nothing else in a file is trus
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from neurodeploy.errors import InputError
 from neurodeploy.schema import build
 
 METADATA_KEY = "neurodeploy"
@@ -18,7 +20,7 @@ FORMAT = 1
 """Version of the metadata layout."""
 
 EXPORT_DT = 1e-4
-"""Seconds per step in files we write: snnTorch, SpikingJelly and published Lava scripts assume it."""
+"""Seconds per step in files we write: snnTorch, SpikingJelly and many Lava scripts assume it."""
 
 Reset = Literal["zero", "subtract"]
 Comparison = Literal[">", ">="]
@@ -45,7 +47,7 @@ class Semantics:
     integrator: Integrator = "euler"
 
     def __post_init__(self) -> None:
-        if not self.dt > 0:
+        if not 0 < self.dt < math.inf:
             raise ValueError(f"dt is in seconds and must be positive, found {self.dt}")
 
 
@@ -106,9 +108,13 @@ class Contract:
         """Read back what ``to_metadata`` wrote.
 
         Raises:
-            InputError: unknown or missing keys or values of the wrong type, named with ``where``.
+            InputError: another layout, unknown or missing keys, or values of the wrong type, named
+                with ``where``.
         """
-        table = {key: value for key, value in _plain(metadata).items() if key != "format"}
+        table = _plain(metadata)
+        found = table.pop("format", None)
+        if found != FORMAT:
+            raise InputError(f"{where}: format {found!r}; this version reads format {FORMAT}")
         return build(Contract, table, where)
 
 
@@ -117,5 +123,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, bytes):
-        return value.decode()
-    return value.item() if hasattr(value, "item") else value
+        return value.decode(errors="replace")
+    # Of an array, tolist makes a list, which no field of the contract takes.
+    return value.tolist() if hasattr(value, "tolist") else value

@@ -40,6 +40,7 @@ MANIFEST = "manifest.json"
 NIR_FILE = "network.nir"
 INTEGERS = "integers.safetensors"
 MAPPING = "mapping.json"
+HASHED = (NIR_FILE, INTEGERS, MAPPING)
 NEURON_ARRAYS = ("u_decay", "v_decay", "bias_mantissa", "bias_exponent", "threshold")
 
 
@@ -99,7 +100,7 @@ def write_deployment(
             "target": target,
             "network": _structure(network),
             "versions": versions(),
-            "files": {name: sha256(folder / name) for name in (NIR_FILE, INTEGERS, MAPPING)},
+            "files": {name: sha256(folder / name) for name in HASHED},
         }
         write_json(folder / MANIFEST, manifest)
 
@@ -120,16 +121,17 @@ def read_deployment(path: Path) -> Deployment:
             f"{path / MANIFEST}: kind {manifest.get('kind')!r} format {manifest.get('format')!r}; "
             f"this version reads deployments of format {FORMAT}"
         )
-    for name, expected in manifest.get("files", {}).items():
+    hashes = manifest.get("files")
+    for name in HASHED:
         file = path / name
         if not file.is_file():
             raise InputError(f"{file}: missing from the deployment; export it again")
-        if sha256(file) != expected:
+        if not isinstance(hashes, dict) or sha256(file) != hashes.get(name):
             raise InputError(f"{file}: changed since the export (hash differs); export it again")
     try:
         arrays = load_file(path / INTEGERS)
         network = _network(manifest["network"], arrays, str(path / MANIFEST))
-    except (KeyError, TypeError, ValueError, SafetensorError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:
         raise InputError(f"{path}: damaged deployment ({error!r}); export it again") from None
     return Deployment(path, network, manifest, read_json(path / MAPPING))
 
@@ -233,12 +235,12 @@ def _network(table: dict[str, Any], arrays: dict[str, np.ndarray], where: str) -
 
 
 def _neuron(name: str, table: dict[str, Any], arrays: dict[str, np.ndarray]) -> QuantizedNeuron:
-    values = {
-        field: arrays[f"{name}/{field}"].astype(np.int64)
+    values: dict[str, Any] = {
+        field: None
+        if field == "threshold" and not table["spikes"]
+        else arrays[f"{name}/{field}"].astype(np.int64)
         for field in NEURON_ARRAYS
-        if field != "threshold" or table["spikes"]
     }
-    values.setdefault("threshold", None)
     return QuantizedNeuron(
         kind=table["kind"], reset=table["reset"], comparison=table["comparison"], **values
     )

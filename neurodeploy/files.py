@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -29,7 +30,8 @@ def written_whole(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -42,7 +44,9 @@ def folder_written_whole(path: Path) -> Iterator[Path]:
     check_new_folder(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+        temporary = Path(
+            tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+        )
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
     try:
@@ -70,11 +74,9 @@ def check_new_folder(path: Path) -> None:
 
 def next_free(folder: Path, stem: str) -> Path:
     """``folder/stem-NNN`` with the first number above all that exist."""
-    taken = [
-        int(entry.name.removeprefix(f"{stem}-"))
-        for entry in (folder.iterdir() if folder.is_dir() else ())
-        if entry.name.removeprefix(f"{stem}-").isdigit()
-    ]
+    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    found = [re.fullmatch(rf"{re.escape(stem)}-([0-9]+)", name) for name in names]
+    taken = [int(match[1]) for match in found if match]
     return folder / f"{stem}-{max(taken, default=0) + 1:03d}"
 
 

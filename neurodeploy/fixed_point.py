@@ -13,7 +13,8 @@ import numpy as np
 STATE_LIMIT = 2**23
 """u wraps once when it leaves (-2^23, 2^23]; v saturates at +-(2^23 - 1)."""
 
-DECAY_ONE = 2**12
+DECAY_BITS = 12
+DECAY_ONE = 2**DECAY_BITS
 """Decays are in 1/4096: a decay d keeps (4096 - d)/4096 of the state per step."""
 
 ACTIVATION_SHIFT = 6

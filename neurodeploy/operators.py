@@ -130,6 +130,11 @@ class Conv(Operator):
                 f"convolution of {self.input_shape} inputs with {self.weights.shape} weights: "
                 "expected 1 or 2 axes beside the channels"
             )
+        if min(*self.stride, *self.dilation, self.groups) < 1 or min(map(min, self.padding)) < 0:
+            raise ValueError(
+                f"convolution with stride {self.stride}, dilation {self.dilation}, {self.groups} "
+                f"groups and padding {self.padding}: the first three are at least 1, the last 0"
+            )
         channels = self.input_shape[0]
         if channels % self.groups or self.weights.shape[0] % self.groups:
             raise ValueError(f"{self.groups} groups do not divide the channels")
@@ -334,7 +339,7 @@ def compose(first: Operator, second: Operator) -> Operator:
 
 
 def _merge_pool_into_conv(first: Conv, second: Conv) -> Conv | None:
-    """Non-overlapping depthwise ``first`` merged into the kernel of ``second``, if that is exact."""
+    """Non-overlapping depthwise ``first`` merged into ``second``'s kernel, if that is exact."""
     channels = first.input_shape[0]
     depthwise = first.groups == channels == first.weights.shape[0]
     tiles = first.kernel == first.stride and set(first.dilation) == {1}

@@ -20,6 +20,7 @@ PACKAGE = "neurodeploy.models"
 
 MseTarget = Literal["ones", "one_hot"]
 
+
 @dataclass(frozen=True)
 class DataRecipe:
     """Which samples, and how many of the training ones are held back for validation.
@@ -118,7 +119,13 @@ class TrainingRecipe:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One training run. ``network`` and ``rule`` carry a ``family`` / ``name`` plus their options."""
+    """One training run.
+
+    Attributes:
+        network: its ``family``, and the options of that family.
+        rule: its ``name``, and the options of that rule.
+        seed: of every random draw.
+    """
 
     name: str
     description: str

@@ -7,6 +7,7 @@ the place, what was found and the nearest valid key. Recipes and targets are bot
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 import types
 import typing
@@ -74,7 +75,8 @@ def build(cls: type[T], table: Mapping[str, Any], where: str) -> T:
     Raises:
         InputError: unknown or missing key, or a value of the wrong type.
     """
-    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
+    dataclass: Any = cls
+    fields = {field.name: field for field in dataclasses.fields(dataclass) if field.init}
     for key in table:
         if key not in fields:
             raise InputError(f"{where}: unknown key {key!r}{nearest(key, fields)}")
@@ -99,12 +101,13 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
+        problems = []
         for choice in arguments:
             try:
                 return _convert(choice, value, where)
             except InputError as error:
-                problem = error
-        raise problem
+                problems.append(error)
+        raise problems[0]
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, Mapping):
             raise InputError(f"{where}: expected a table, found {value!r}")
@@ -124,6 +127,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return {key: _convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise InputError(f"{where}: expected {hint.__name__}, found {value!r}")
+    expected: type = hint
+    if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
+        raise InputError(f"{where}: expected {expected.__name__}, found {value!r}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{where}: expected a number, found {value!r}")
     return value

@@ -230,7 +230,7 @@ for call in ("run", "get", "set", "exit"):
     for said in errors:
         # All were killed; the first look need not find all of them dead.
         actor = r"Lava( process '\w+' \(Py\w+\)|'s runtime service)"
-        assert re.match(f"{actor} was ended from outside by {number.name}", said["error"])
+        assert re.match(f"{actor} was ended by {number.name}", said["error"])
         assert ("memory" in said["error"]) == (number == signal.SIGKILL)
         assert said["processes"] == []
     assert outcome.seconds < 20
@@ -284,6 +284,15 @@ runtime.close()
     outcome.assert_nothing_left()
 
 
+def test_a_process_that_asks_to_stop_before_the_last_step_is_an_error():
+    outcome = run(FAILURES.format(where=["middle"], fault="ask to stop", at=4, timeout=50))
+    assert (outcome.code, outcome.stderr) == (0, "")
+    [said] = outcome.said
+    assert "asked for a pause or a stop before the last step" in said["error"]
+    assert said["seconds"] < 5
+    outcome.assert_nothing_left()
+
+
 INTERRUPTED = """
 sink = chain({where!r}, {fault!r}, {at})
 try:
@@ -302,6 +311,10 @@ SITUATIONS = [
     pytest.param("last", "spin", 0, id="while building"),
     pytest.param(None, None, 1, id="between runs"),
 ]
+FIRST_SITUATION_AND_SLOW_OTHERS = [
+    SITUATIONS[0],
+    *(pytest.param(*s.values, id=s.id, marks=pytest.mark.slow) for s in SITUATIONS[1:]),
+]
 
 
 @pytest.mark.parametrize(("where", "fault", "at"), SITUATIONS)
@@ -318,7 +331,7 @@ def test_ctrl_c_ends_everything_without_a_word_from_the_processes(
     outcome.assert_nothing_left()
 
 
-@pytest.mark.parametrize(("where", "fault", "at"), SITUATIONS)
+@pytest.mark.parametrize(("where", "fault", "at"), FIRST_SITUATION_AND_SLOW_OTHERS)
 @pytest.mark.parametrize("send", [to_program, pytest.param(to_group, marks=pytest.mark.slow)])
 def test_sigterm_ends_everything_and_exits_with_143(
     send: Callable, where: str | None, fault: str | None, at: int
@@ -333,7 +346,7 @@ def test_sigterm_ends_everything_and_exits_with_143(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of the death")
-@pytest.mark.parametrize(("where", "fault", "at"), SITUATIONS)
+@pytest.mark.parametrize(("where", "fault", "at"), FIRST_SITUATION_AND_SLOW_OTHERS)
 def test_the_processes_of_a_killed_program_die_with_it(
     where: str | None, fault: str | None, at: int
 ):

@@ -31,9 +31,10 @@ from neurodeploy.recipe import (
     TrainingRecipe,
     builtin_recipes,
 )
-from neurodeploy.training import checkpoint, loop, resume_run, train
-from neurodeploy.training.checkpoint import load_state
+from neurodeploy.training import loop, resume_run, train
+from neurodeploy.training.checkpoint import TrainingState, load_state, save_state
 from neurodeploy.training.encoding import evaluation_frames, training_frames
+from neurodeploy.training.metrics import EpochMetrics
 from neurodeploy.training.networks import build_network
 from neurodeploy.training.optimization import learning_rate
 from neurodeploy.training.rules import build_rule
@@ -159,9 +160,9 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     run = tmp_path / "run"
-    end_epoch, save_state = loop._end_epoch, loop.save_state
+    end_epoch = loop._end_epoch
 
-    def interrupt(folder: Path, state: checkpoint.TrainingState, log: Any = None) -> None:
+    def interrupt(folder: Path, state: TrainingState, log: Any = None) -> None:
         if len(state.history) == 3:
             if moment == "after the checkpoint":
                 save_state(folder, state)
@@ -233,6 +234,59 @@ def test_interrupted_before_the_first_epoch_ended(
     assert_same_run(whole, tmp_path / "run")
 
 
+def test_weights_of_the_best_epoch_are_tested_and_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EpochMetrics, "better_than", lambda *_: False)
+    run = tmp_path / "run"
+    result = train(make_recipe(), run, progress=False)
+    assert (result.best_epoch, result.epochs) == (1, EPOCHS)
+    assert result.validation_accuracy == metrics_of(run)[0]["validation_accuracy"]
+    assert result.test_accuracy < 0.9 < metrics_of(run)[-1]["validation_accuracy"]
+    best = safetensors.numpy.load_file(run / "best.safetensors")
+    last = safetensors.numpy.load_file(run / "last.safetensors")
+    weight = nir.read(run / "network.nir").nodes["fc"].weight
+    np.testing.assert_array_equal(weight, best["layers.fc.weight"])
+    np.testing.assert_array_equal(weight, last["best.layers.fc.weight"])
+    assert not np.array_equal(weight, last["model.layers.fc.weight"])
+
+
+@pytest.mark.parametrize("best_epoch", [1, 2])
+def test_checkpoint_gives_back_what_was_saved(best_epoch: int, tmp_path: Path) -> None:
+    history = tuple(EpochMetrics(e, 0.5, 0.9, 0.6, 0.8, 1e-3, 1 / 3) for e in (1, 2))
+    model, other = {"a.weight": torch.rand(3, 2)}, {"a.weight": torch.rand(3, 2)}
+    optimizer = {"0.step": torch.tensor(5.0), "0.exp_avg": torch.rand(3, 2)}
+    best = model if best_epoch == 2 else other
+    save_state(tmp_path, TrainingState(model, optimizer, best, history, best_epoch))
+    state = load_state(tmp_path)
+    assert state is not None
+    assert (state.history, state.best_epoch) == (history, best_epoch)
+    for found, saved in (
+        (state.model, model),
+        (state.optimizer, optimizer),
+        (state.best, best),
+    ):
+        assert found.keys() == saved.keys()
+        assert all(torch.equal(found[key], saved[key]) for key in saved)
+
+
+def test_better_means_higher_accuracy_then_lower_loss() -> None:
+    base = EpochMetrics(1, 0.5, 0.9, 0.6, 0.8, 1e-3, 1.0)
+    assert dataclasses.replace(base, validation_accuracy=0.9, validation_loss=9).better_than(base)
+    assert dataclasses.replace(base, validation_loss=0.5).better_than(base)
+    assert not dataclasses.replace(base, validation_accuracy=0.7).better_than(base)
+    assert not base.better_than(base), "the earlier of two equals is kept"
+
+
+def test_every_epoch_and_every_seed_draws_its_own_numbers() -> None:
+    draws = set()
+    with loop.reproducible(torch.device("cpu")):
+        for seed, epoch in ((0, 1), (0, 2), (1, 1), (1, 2)):
+            own = torch.rand(1, generator=loop._seed_epoch(seed, epoch)).item()
+            draws |= {own, torch.rand(1).item()}
+    assert len(draws) == 8
+
+
 def test_parameters_change_once_per_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = {"backward": 0, "update": 0}
 
@@ -252,7 +306,7 @@ def test_parameters_change_once_per_batch(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_diverging_training_stops_with_advice(tmp_path: Path) -> None:
     recipe = make_recipe(training={"learning_rate": 1e38, "optimizer": "sgd", "mse_weight": 1.0})
-    with pytest.raises(SimulationError, match=r"loss became (nan|inf).*learning_rate"):
+    with pytest.raises(SimulationError, match=r"loss became (nan|inf) in training.*learning_rate"):
         train(recipe, tmp_path / "run", progress=False)
     assert not (tmp_path / "run" / "run.json").exists()
 

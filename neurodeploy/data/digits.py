@@ -6,6 +6,8 @@ They ship inside scikit-learn, so they are there on any machine. Source: E. Alpa
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from neurodeploy.data.dataset import Dataset
@@ -21,10 +23,11 @@ def load_digits() -> Dataset:
     from sklearn.datasets import load_digits as sklearn_digits
     from sklearn.model_selection import train_test_split
 
-    digits = sklearn_digits()
+    digits: Any = sklearn_digits()
     images = digits.images.astype(np.uint8)[:, None]
     labels = digits.target.astype(np.int64)
-    x_train, x_test, y_train, y_test = train_test_split(
+    parts: Any = train_test_split(
         images, labels, test_size=TEST_SAMPLES, stratify=labels, random_state=SPLIT_SEED
     )
+    x_train, x_test, y_train, y_test = parts
     return Dataset("digits", LEVELS, x_train, y_train, x_test, y_test)

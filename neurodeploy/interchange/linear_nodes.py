@@ -40,15 +40,23 @@ def to_operator(node: Any, shape: Shape, where: str) -> tuple[Operator, np.ndarr
     """
     try:
         operator = _operator(node, shape, where)
+        bias = _bias(node, operator)
     except ValueError as error:
         raise UnsupportedError(f"{where}: {error}") from None
+    for values in (operator.weights, bias):
+        if values is not None and not np.isfinite(values).all():
+            raise UnsupportedError(f"{where}: a weight or bias is infinite or not a number")
+    return operator, bias
+
+
+def _bias(node: Any, operator: Operator) -> np.ndarray | None:
     bias = getattr(node, "bias", None)
     if bias is None or not np.any(np.asarray(bias)):
-        return operator, None
+        return None
     bias = np.asarray(bias, np.float64)
     if isinstance(operator, Conv):
         bias = bias.reshape(-1, *[1] * (len(operator.output_shape) - 1))
-    return operator, np.broadcast_to(bias, operator.output_shape)
+    return np.broadcast_to(bias, operator.output_shape)
 
 
 def _operator(node: Any, shape: Shape, where: str) -> Operator:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from itertools import chain, count
 from typing import Any
 
 import nir
@@ -76,8 +77,10 @@ class _Importer:
         self.name = name
         self.before: dict[str, list[str]] = {node: [] for node in graph.nodes}
         for source, target in graph.edges:
+            self._check_edge(source, target)
             self.before[target].append(source)
         self.visiting: set[str] = set()
+        self.shapes: dict[str, Shape] = {}
 
     def network(self) -> Network:
         nodes = self.graph.nodes
@@ -99,10 +102,10 @@ class _Importer:
                 populations.append(population)
                 projections.extend(incoming)
         output = self.before[outputs[0]]
-        if len(output) != 1 or not self._is_population(output[0]):
+        if len(output) != 1 or type(nodes[output[0]]).__name__ not in NEURONS:
             raise UnsupportedError(
-                f"{self.name}: output {outputs[0]!r} reads {', '.join(map(repr, output))}; it has "
-                "to read one neuron node (add I or LI as a readout that does not spike)"
+                f"{self.name}: output {outputs[0]!r} reads {', '.join(map(repr, output)) or None}; "
+                "it has to read one neuron node (add I or LI as a readout that does not spike)"
             )
         network = Network(
             self.name, tuple(populations), tuple(projections), output[0], self.contract
@@ -117,22 +120,60 @@ class _Importer:
             f"{self.name}: node {name!r} is a {type(node).__name__}, which cannot be deployed yet"
         )
 
+    def _check_edge(self, source: str, target: str) -> None:
+        nodes = self.graph.nodes
+        for name in (source, target):
+            if name not in nodes:
+                raise UnsupportedError(
+                    f"{self.name}: edge {source!r} to {target!r} names {name!r}, which is no node"
+                )
+        if isinstance(nodes[target], nir.Input) or isinstance(nodes[source], nir.Output):
+            raise UnsupportedError(
+                f"{self.name}: edge {source!r} to {target!r} leads into the input or out of the "
+                "output, which has no meaning here"
+            )
+
     def _is_population(self, name: str) -> bool:
         node = self.graph.nodes[name]
         return isinstance(node, nir.Input) or type(node).__name__ in NEURONS
 
     def _shape_of(self, name: str) -> Shape:
-        """Shape of a population: what its node says, or what reaches it."""
+        """Shape of a population: what reaches it; of one that only feeds itself, its parameters'.
+
+        Parameters may be one number or fewer axes than the neurons have.
+        """
+        reached = self._shape_leaving(name, frozenset())
+        if reached is not None:
+            return reached
+        declared = (self.graph.nodes[name].output_type or {}).get("output")
+        if declared is None or not np.asarray(declared).size:
+            raise UnsupportedError(f"{self.name}: no input reaches node {name!r}")
+        return tuple(int(n) for n in np.asarray(declared).ravel())
+
+    def _shape_leaving(self, name: str, passed: frozenset[str]) -> Shape | None:
+        """Shape of what a node sends on; None where that depends on a node in ``passed``."""
+        if name in self.shapes or name in passed:
+            return self.shapes.get(name)
         node = self.graph.nodes[name]
         if isinstance(node, nir.Input):
-            return tuple(int(n) for n in np.asarray(node.input_type["input"]).ravel())
-        declared = (node.output_type or {}).get("output")
-        if declared is not None and np.asarray(declared).size:
-            return tuple(int(n) for n in np.asarray(declared).ravel())
-        return self._arrival(self.before[name], name).shape
+            shape = tuple(int(n) for n in np.asarray(node.input_type["input"]).ravel())
+        else:
+            before = (self._shape_leaving(s, passed | {name}) for s in self.before[name])
+            shape = next((found for found in before if found is not None), None)
+            if shape is None:
+                return None
+            if isinstance(node, nir.Flatten):
+                shape = _flattened(node, shape)
+            elif not self._is_population(name) and not isinstance(node, nir.Delay):
+                shape = to_operator(node, shape, self._where(name))[0].output_shape
+        self.shapes[name] = shape
+        return shape
+
+    def _where(self, name: str) -> str:
+        return f"{self.name}: node {name!r} ({type(self.graph.nodes[name]).__name__})"
 
     def _population(self, name: str, node: Any) -> tuple[Population, list[Projection]]:
-        where = f"{self.name}: node {name!r} ({type(node).__name__})"
+        where = self._where(name)
         neuron, gain = NEURONS[type(node).__name__](node, self.contract.semantics, where)
         arrival = self._arrival(self.before[name], name)
         shape = arrival.shape
@@ -149,9 +190,8 @@ class _Importer:
             operator = path.operator or identity(path.shape)
             operator = reading(operator, self._shape_of(path.source))
             crossed = "+".join(path.names) or f"{path.source}_to_{name}"
-            projections.append(
-                Projection(crossed, path.source, name, operator.scaled(gain), path.delay)
-            )
+            projection = Projection(crossed, path.source, name, operator.scaled(gain), path.delay)
+            projections.append(projection)
         return Population(name, shape, neuron), projections
 
     def _arrival(self, sources: list[str], at: str) -> _Arrival:
@@ -173,7 +213,7 @@ class _Importer:
         return total
 
     def _leaving(self, name: str) -> _Arrival:
-        """What a node sends on: a population's spikes, or a linear node's map of what reaches it."""
+        """What a node sends on: a population's spikes, or a linear node's map of its input."""
         node = self.graph.nodes[name]
         if self._is_population(name):
             shape = self._shape_of(name)
@@ -188,9 +228,14 @@ class _Importer:
         return self._through(name, node, arrival)
 
     def _through(self, name: str, node: Any, arrival: _Arrival) -> _Arrival:
-        where = f"{self.name}: node {name!r} ({type(node).__name__})"
+        where = self._where(name)
         if isinstance(node, nir.Delay):
             delay = self._delay_steps(node, where)
+            if delay and arrival.bias is not None and np.any(arrival.bias):
+                raise UnsupportedError(
+                    f"{where}: delays a bias, which would start late; move the bias behind the "
+                    "delay"
+                )
             paths = [replace(path, delay=path.delay + delay) for path in arrival.paths]
             return replace(arrival, paths=paths)
         if isinstance(node, nir.Flatten):
@@ -209,7 +254,7 @@ class _Importer:
         steps = delays / self.contract.semantics.dt
         if delays.size != 1:
             raise UnsupportedError(f"{where}: delays differ between elements; one is supported")
-        if abs(steps[0] - round(steps[0])) > 1e-6 or steps[0] < 0:
+        if not (steps[0] >= 0 and abs(steps[0] - np.rint(steps[0])) <= 1e-6):
             raise UnsupportedError(
                 f"{where}: a delay of {delays[0]:g} s is not a whole number of steps of "
                 f"dt = {self.contract.semantics.dt:g} s"
@@ -224,6 +269,8 @@ def _fitted(
 
     def fit(values: Any) -> np.ndarray:
         values = np.asarray(values, np.float64)
+        if not np.isfinite(values).all():
+            raise UnsupportedError(f"{where}: a parameter is infinite or not a number")
         if values.size == 1:
             return np.full(shape, values.item())
         if values.size == np.prod(shape):
@@ -260,9 +307,7 @@ def _reshape(path: _Path, shape: Shape) -> _Path:
 def _extend(path: _Path, operator: Operator, name: str) -> _Path:
     """One more operator after what the path already computes."""
     combined = operator if path.operator is None else compose(path.operator, operator)
-    return replace(
-        path, operator=combined, shape=operator.output_shape, names=(*path.names, name)
-    )
+    return replace(path, operator=combined, shape=operator.output_shape, names=(*path.names, name))
 
 
 def _in_order(network: Network) -> Network:
@@ -273,13 +318,17 @@ def _in_order(network: Network) -> Network:
     groups = components(network)
     group_of = {name: index for index, names in enumerate(groups) for name in names}
     times_used = Counter(projection.name for projection in network.projections)
-    projections = []
+    projections: dict[str, Projection] = {}
     for p in network.projections:
         name = p.name if times_used[p.name] == 1 else f"{p.name} ({p.source} to {p.target})"
+        numbered = (f"{name} {number}" for number in count(2))
+        name = next(
+            candidate for candidate in chain([name], numbered) if candidate not in projections
+        )
         delay = max(p.delay, 1) if group_of[p.source] == group_of[p.target] else p.delay
-        projections.append(replace(p, name=name, delay=delay))
+        projections[name] = replace(p, name=name, delay=delay)
     return replace(
         network,
         populations=tuple(network.population(name) for names in groups for name in names),
-        projections=tuple(sorted(projections, key=lambda p: group_of[p.target])),
+        projections=tuple(sorted(projections.values(), key=lambda p: group_of[p.target])),
     )

@@ -266,5 +266,5 @@ def _describe_death(actor: Actor) -> str:
             name = signal.Signals(-code).name
         except ValueError:
             name = f"signal {-code}"
-        return f"{actor.label} was ended from outside by {name}"
+        return f"{actor.label} was ended by {name}"
     return f"{actor.label} ended before its time, without an exception (exit code {code})"

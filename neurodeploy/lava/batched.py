@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,18 @@ from neurodeploy.timing import step_order
 FLOAT32_EXACT = 2**24
 """Sums of integers below this are exact in float32, whatever their order."""
 
+INT32_EXACT = 2**31
+
 Synapses = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class _Link:
+    """A projection made ready to run."""
+
+    source: str
+    delay: int
+    apply: Synapses
 
 
 class BatchedNetwork:
@@ -36,9 +48,9 @@ class BatchedNetwork:
         ]
         (self.source,) = (population.name for population in network.inputs)
         self.neurons = {p.name: _neurons(p) for p in self.populations}
-        self.incoming = {
+        self.links = {
             p.name: [
-                (projection.source, projection.delay, _synapses(projection))
+                _Link(projection.source, projection.delay, _synapses(projection))
                 for projection in network.projections
                 if projection.target == p.name
             ]
@@ -58,31 +70,33 @@ class BatchedNetwork:
             shape = (len(drive), math.prod(population.shape))
             neurons.u, neurons.v = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
         spikes: dict[tuple[str, int], np.ndarray] = {}
-        unchanging: dict[tuple[str, str], np.ndarray] = {}
+        unchanging: dict[int, np.ndarray] = {}
+
+        def through(link: _Link, t: int) -> np.ndarray:
+            """Activation of one projection; from an input that never changes, computed once."""
+            if not static or link.source != self.source:
+                return link.apply(spikes[link.source, t - link.delay])
+            if id(link) not in unchanging:
+                unchanging[id(link)] = link.apply(spikes[link.source, t - link.delay])
+            return unchanging[id(link)]
+
         for t in range(self.steps):
             spikes[self.source, t] = drive[:, 0 if static else t]
             for population in self.populations:
                 name = population.name
-                total = np.zeros(self.neurons[name].v.shape, np.int64)
-                for index, (source, delay, synapses) in enumerate(self.incoming[name]):
-                    if t < delay:
-                        continue
-                    if static and source == self.source:
-                        key = (name, str(index))
-                        if key not in unchanging:
-                            unchanging[key] = synapses(spikes[source, t - delay])
-                        total += unchanging[key]
-                    else:
-                        total += synapses(spikes[source, t - delay])
-                fires = self._step(name, total)
+                arrived = [through(link, t) for link in self.links[name] if t >= link.delay]
+                # Lava's ports add up 32-bit integers.
+                activation = (
+                    sum(arrived[1:], start=arrived[0]) if arrived else np.zeros(1, np.int32)
+                )
+                fires = self._step(name, activation.astype(np.int32, copy=False))
                 spikes[name, t] = fires
                 keep(name, t, fires, self.neurons[name])
 
     def _step(self, name: str, activation: np.ndarray) -> np.ndarray:
         """One step in the order of Lava's ``run_spk``."""
         neurons = self.neurons[name]
-        # Lava's synapses send 32-bit integers.
-        neurons.subthr_dynamics(activation_in=activation.astype(np.int32))
+        neurons.subthr_dynamics(activation_in=activation)
         fires = neurons.spiking_activation()
         neurons.reset_voltage(spike_vector=fires)
         return fires
@@ -100,7 +114,8 @@ def _neurons(population: QuantizedPopulation) -> Any:
         array = np.broadcast_to(values, population.shape).ravel()
         return (array[:1] if (array == array[0]).all() else array).astype(np.int32)
 
-    model = PyDeployedLIFModel(
+    make: Any = PyDeployedLIFModel
+    model = make(
         {
             "reset_interval": 1,
             "reset_offset": 0,
@@ -131,6 +146,7 @@ def _synapses(projection: QuantizedProjection) -> Synapses:
     weights = truncate_weights(clip_weights(weights, sign, num_bits=8), sign, form.bits)
     bound = abs(weights).sum(axis=1).max() * projection.payload
     dtype = np.float32 if bound < FLOAT32_EXACT else np.float64
+    integer = np.int32 if bound * 2.0 ** max(exponent, 0) < INT32_EXACT else np.int64
     weights = weights.astype(dtype)
     transposed = np.ascontiguousarray(weights.T) if dense else None
 
@@ -140,7 +156,9 @@ def _synapses(projection: QuantizedProjection) -> Synapses:
         return (weights @ np.ascontiguousarray(spikes.T, dtype)).T
 
     def synapses(spikes: np.ndarray) -> np.ndarray:
-        total = accumulate(spikes).astype(np.int64)
+        total = accumulate(spikes).astype(integer)
+        if exponent == 0:
+            return total
         return total << exponent if exponent > 0 else total >> -exponent
 
     return synapses

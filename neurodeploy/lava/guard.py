@@ -13,7 +13,7 @@ import queue
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 from neurodeploy.errors import SimulationError
 from neurodeploy.lava.actors import Crew
@@ -72,7 +72,7 @@ class _Port:
 
     def recv(self) -> Any:
         """Return the next message."""
-        while not self.comes_within(_LOOK):
+        while not (self._port.probe() or self.comes_within(_LOOK)):
             self._look()
         return self._port.recv()
 
@@ -108,6 +108,8 @@ class Guard:
     def __init__(self, executable: Any, budget: Budget) -> None:
         from lava.magma.core.process.message_interface_enum import ActorType
 
+        lava: Any = super()
+        lava.__init__(executable, ActorType.MultiProcessing)
         self._owner = os.getpid()
         self._closed = False
         self._talking = False  # within an exchange of messages: Lava's own stop would not work
@@ -119,8 +121,6 @@ class Guard:
             }
         )
         self._terminable = exit_on_sigterm()
-        lava: Any = super()
-        lava.__init__(executable, ActorType.MultiProcessing)
 
     def initialize(self, node_cfg_idx: int = 0) -> None:
         """Start all actors and wait until each says it is built."""
@@ -168,9 +168,10 @@ class Guard:
         for port in self.service_to_runtime:
             answer = port.recv()[0]
             if answer == MGMT_RESPONSE.ERROR[0]:
-                self._fail("Lava reports an error, but none of its processes does")
+                unknown = "Lava reports an error, but none of its processes does"
+                raise SimulationError(self._crew.failure(expected=True) or unknown)
             if answer != MGMT_RESPONSE.DONE[0]:
-                self._fail(
+                raise SimulationError(
                     "a Lava process asked for a pause or a stop before the last step "
                     f"(response {answer:g}); a guarded run must reach its end"
                 )
@@ -195,8 +196,7 @@ class Guard:
                 restore_sigterm()
 
     def __del__(self) -> None:
-        # Lava's own would look at attributes that a failed __init__ never set.
-        if getattr(self, "_crew", None) is not None:
+        if hasattr(self, "_terminable"):  # the last thing that __init__ sets
             self.stop()
 
     @contextmanager
@@ -219,10 +219,6 @@ class Guard:
         if failure is not None:
             raise SimulationError(failure)
         self._budget.check()
-
-    def _fail(self, otherwise: str) -> NoReturn:
-        """Raise SimulationError with the failure that is known to have happened."""
-        raise SimulationError(self._crew.failure(expected=True) or otherwise)
 
     def _stop_by_message(self) -> None:
         """Stop as Lava does, so that processes end their own business, in bounded time."""

@@ -1,4 +1,4 @@
-"""CubaLIF: tau_syn dI/dt = -I + w_in S; tau_mem dv/dt = (v_leak - v) + r I; spike above threshold."""
+"""CubaLIF: tau_syn dI/dt = -I + w_in S; tau_mem dv/dt = (v_leak - v) + r I; with spikes."""
 
 from __future__ import annotations
 

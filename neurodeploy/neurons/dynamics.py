@@ -1,19 +1,22 @@
 """One step of a population over a batch, in floats and in integers.
 
-Both steppers work on torch tensors, keep their state between calls and are reset per sample. The
-fixed-point one holds integers in float64, which is exact here: states have 24 bits, decays 12, and
-a float64 carries 53. Only its overflow counters look beyond the equations in ``quantized``.
+Both steppers work on torch tensors, keep their state between calls and are reset per sample.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
-from neurodeploy.fixed_point import ACTIVATION_SHIFT, DECAY_ONE, STATE_LIMIT
+from neurodeploy.fixed_point import ACTIVATION_SHIFT, DECAY_BITS, DECAY_ONE, STATE_LIMIT
 from neurodeploy.network import Neuron
 from neurodeploy.operators import Shape
 from neurodeploy.quantized import QuantizedNeuron
+
+NARROW_ACTIVATION = 2**24
+"""Activations up to here leave all sums of u, v and bias inside 32 bits after << 6."""
 
 
 def _tensor(values: np.ndarray, shape: Shape) -> torch.Tensor:
@@ -21,7 +24,9 @@ def _tensor(values: np.ndarray, shape: Shape) -> torch.Tensor:
     array = np.asarray(values, np.float64)
     if array.size > 1 and (array == array.flat[0]).all():
         array = array.ravel()[:1]
-    return torch.from_numpy(array.copy() if array.size == 1 else np.broadcast_to(array, shape).copy())
+    return torch.from_numpy(
+        array.copy() if array.size == 1 else np.broadcast_to(array, shape).copy()
+    )
 
 
 class FloatStepper:
@@ -64,28 +69,53 @@ class FloatStepper:
 class FixedStepper:
     """Steps the integer equations of ``quantized``, counting every wrap and saturation.
 
+    Works in 32-bit integers where no sum can leave them, else in 64 bits with Lava's 32-bit sums
+    put back in; checks for overflow only where the bound leaves it possible.
+
+    Args:
+        bound: no summed activation exceeds it in absolute value; None when unknown.
+        steps: T, or None when unknown.
+
     Attributes:
         wraps: how often u left 24 bits and wrapped.
         saturations: how often v was clipped to 24 bits.
+        u, v: state after the last step, integers.
     """
 
-    def __init__(self, neuron: QuantizedNeuron, shape: Shape) -> None:
+    def __init__(
+        self,
+        neuron: QuantizedNeuron,
+        shape: Shape,
+        bound: float | None = None,
+        steps: int | None = None,
+    ) -> None:
         self.neuron = neuron
-        self.u_keep = (DECAY_ONE - _tensor(neuron.u_decay, shape)) / DECAY_ONE
-        self.v_keep = (DECAY_ONE - _tensor(neuron.v_decay, shape)) / DECAY_ONE
-        self.remembers_current = bool((self.u_keep > 0).any())
-        self.leaks = bool((self.v_keep != 1).any())
-        self.bias = _tensor(neuron.bias_mantissa * 2**neuron.bias_exponent, shape)
+        limit = math.inf if bound is None else bound
+        self.dtype = torch.int32 if limit <= NARROW_ACTIVATION else torch.int64
+        self.u_kept = DECAY_ONE - self._integers(neuron.u_decay, shape)
+        self.v_kept = DECAY_ONE - self._integers(neuron.v_decay, shape)
+        self.remembers_current = bool((self.u_kept > 0).any())
+        self.leaks = bool((self.v_kept != DECAY_ONE).any())
+        self.bias = self._integers(neuron.bias_mantissa << neuron.bias_exponent, shape)
         self.biased = bool((self.bias != 0).any())
         self.threshold = (
             None
             if neuron.threshold is None
-            else _tensor(neuron.threshold, shape) * 2**ACTIVATION_SHIFT
+            else self._integers(neuron.threshold, shape) << ACTIVATION_SHIFT
         )
+        highest_u = (
+            limit * 2**ACTIVATION_SHIFT * ((steps or math.inf) if self.remembers_current else 1)
+        )
+        self.may_wrap = highest_u >= STATE_LIMIT
+        highest_v = (highest_u + float(self.bias.abs().max())) * (steps or math.inf)
+        self.may_saturate = self.may_wrap or highest_v >= STATE_LIMIT
         self.wraps = 0
         self.saturations = 0
-        self.u = self.v = torch.zeros(())
+        self.u = self.v = torch.zeros((), dtype=self.dtype)
         self._first = True
+
+    def _integers(self, values: np.ndarray, shape: Shape) -> torch.Tensor:
+        return _tensor(values, shape).to(self.dtype)
 
     def reset(self) -> None:
         """Forget the state: the next step starts a sample."""
@@ -95,53 +125,70 @@ class FixedStepper:
         """Advance by one step.
 
         Args:
-            activation: (N, *shape) float64 integers, the summed synaptic input before << 6.
+            activation: (N, *shape) integers of any type, the summed synaptic input before << 6.
 
         Returns:
             (N, *shape) bool, who fires.
         """
-        u = activation * 2**ACTIVATION_SHIFT
+        u = activation.to(self.dtype) << ACTIVATION_SHIFT
         if self.remembers_current and not self._first:
-            u += (self.u * self.u_keep).trunc_()
-        self.u = u = self._wrapped(u)
+            u += _decayed(self.u, self.u_kept)
+        if self.may_wrap:
+            u = self._wrapped(u)
+        self.u = u
         if self._first:
             v = u.clone()
         elif self.leaks:
-            v = (self.v * self.v_keep).trunc_().add_(u)
+            v = _decayed(self.v, self.v_kept).add_(u)
         else:
             v = self.v + u
         if self.biased:
             v += self.bias
-        self.v = v = self._saturated(v)
+        if self.may_saturate:
+            v = self._saturated(v)
+        self.v = v
         self._first = False
         if self.threshold is None:
             return torch.zeros_like(v, dtype=torch.bool)
         fires = v >= self.threshold if self.neuron.comparison == ">=" else v > self.threshold
         if self.neuron.reset == "zero":
-            v.masked_fill_(fires, 0.0)
+            v.masked_fill_(fires, 0)
         else:
             v -= fires * self.threshold
         return fires
 
     def _wrapped(self, u: torch.Tensor) -> torch.Tensor:
         """Wrap once into 24 bits, after the 32-bit sum that Lava computes in."""
-        if u.numel() == 0:
+        if _within(u, -STATE_LIMIT + 1, STATE_LIMIT):
             return u
-        low, high = u.aminmax()
-        if -STATE_LIMIT < low and high <= STATE_LIMIT:
-            return u
-        u = torch.remainder(u + 2.0**31, 2.0**32) - 2.0**31
+        u = self._in_32_bits(u)
         above, below = u > STATE_LIMIT, u <= -STATE_LIMIT
         self.wraps += int(above.sum()) + int(below.sum())
-        return u - above * (2.0 * STATE_LIMIT) + below * (2.0 * STATE_LIMIT)
+        return u - (above.to(u.dtype) - below.to(u.dtype)) * (2 * STATE_LIMIT)
 
     def _saturated(self, v: torch.Tensor) -> torch.Tensor:
         limit = STATE_LIMIT - 1
-        if v.numel() == 0:
+        if _within(v, -limit, limit):
             return v
-        low, high = v.aminmax()
-        if -limit <= low and high <= limit:
-            return v
-        v = torch.remainder(v + 2.0**31, 2.0**32) - 2.0**31
+        v = self._in_32_bits(v)
         self.saturations += int((v.abs() > limit).sum())
-        return v.clamp(-limit, limit)
+        return v.clamp_(-limit, limit)
+
+    def _in_32_bits(self, values: torch.Tensor) -> torch.Tensor:
+        """What is left of a sum in the 32-bit integers of Lava's models."""
+        return values if self.dtype == torch.int32 else values.to(torch.int32).to(torch.int64)
+
+
+def _decayed(state: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    """sign(x) (|x| kept >> 12), the high and low 12 bits apart so that 32 bits are enough."""
+    size = state.abs()
+    high = (size >> DECAY_BITS) * kept
+    low = (size & (DECAY_ONE - 1)).mul_(kept) >> DECAY_BITS
+    return high.add_(low).mul_(state.sign())
+
+
+def _within(values: torch.Tensor, lowest: int, highest: int) -> bool:
+    if values.numel() == 0:
+        return True
+    low, high = values.aminmax()
+    return bool(low >= lowest) and bool(high <= highest)

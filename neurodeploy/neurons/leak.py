@@ -22,7 +22,7 @@ def keep_and_feed(tau: Any, semantics: Semantics, where: str) -> tuple[np.ndarra
         where: the place to name in messages.
 
     Raises:
-        UnsupportedError: tau is not positive, or smaller than dt with Euler (which would oscillate).
+        UnsupportedError: tau is not positive, or with Euler below dt, where v would oscillate.
     """
     tau = np.asarray(tau, np.float64)
     if not (tau > 0).all():

@@ -2,8 +2,8 @@
 
 A population with activation scale S holds currents and thresholds in units of 1/S; a projection
 from a source whose integers mean 1/scale brings weights W S / scale. S is as large as the weights,
-the threshold and the 24-bit current allow; a power of two of it goes into the weight exponent, which
-costs nothing and makes thresholds and leaks finer.
+the threshold and the bias allow; beyond that a power of two goes into the weight exponent, as far
+as no 24-bit state overflows, which costs nothing and makes thresholds and leaks finer.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neurodeploy.errors import UnsupportedError
 from neurodeploy.fixed_point import (
     ACTIVATION_SHIFT,
     DECAY_ONE,
@@ -38,10 +39,14 @@ def quantize(network: Network, target: Target, weight_bits: int | None = None) -
 
     Args:
         weight_bits: width of all weights; the target's when None.
+
+    Raises:
+        UnsupportedError: weights of both signs in a width that has no positive ones.
     """
     bits = target.synapse.weight_bits.value if weight_bits is None else weight_bits
     scales = {p.name: float(_payload(network, p)) for p in network.populations if p.neuron is None}
-    populations, projections = {}, {}
+    populations: dict[str, QuantizedPopulation] = {}
+    projections: dict[Projection, QuantizedProjection] = {}
     notes: dict[str, str] = {}
     for population in network.populations:
         if population.neuron is None:
@@ -58,11 +63,10 @@ def quantize(network: Network, target: Target, weight_bits: int | None = None) -
             population.neuron, incoming, target, network.contract.steps
         )
         for item, exponent in zip(incoming, exponents, strict=True):
-            projections[item.projection.name] = item.quantized(scale, exponent)
-            if projections[item.projection.name].clipped:
-                notes[item.projection.name] = (
-                    f"{projections[item.projection.name].clipped} weights clipped to the format"
-                )
+            quantized = item.quantized(scale, exponent)
+            projections[item.projection] = quantized
+            if quantized.clipped:
+                notes[quantized.name] = f"{quantized.clipped} weights clipped to the format"
         neuron, clipped = _quantize_neuron(population.neuron, scale, target)
         if clipped:
             notes[population.name] = clipped
@@ -72,7 +76,7 @@ def quantize(network: Network, target: Target, weight_bits: int | None = None) -
     return QuantizedNetwork(
         network.name,
         tuple(populations[p.name] for p in network.populations),
-        tuple(projections[p.name] for p in network.projections),
+        tuple(projections[p] for p in network.projections),
         network.output,
         network.contract,
         notes,
@@ -101,7 +105,13 @@ class _Incoming:
     def of(projection: Projection, network: Network, bits: int) -> _Incoming:
         payload = _payload(network, network.population(projection.source))
         weights = projection.operator.weights / payload
-        return _Incoming(projection, weights, WeightFormat.fitting(weights, bits), payload)
+        form = WeightFormat.fitting(weights, bits)
+        if form.sign == "mixed" and not form.maximum:
+            raise UnsupportedError(
+                f"projection {projection.name!r}: {bits}-bit weights of both signs would be -256 "
+                "or 0 and never positive; give it at least 2 bits"
+            )
+        return _Incoming(projection, weights, form, payload)
 
     @property
     def full_scale(self) -> float:
@@ -141,9 +151,10 @@ def _choose_scale(
     most = 2 ** max(target.synapse.weight_exponent_max.value, 0)
     full = [item.full_scale for item in incoming]
     finite = [scale for scale in full if math.isfinite(scale)] or [1.0]
+    fits = min(_threshold_limit(neuron, target), _bias_limit(neuron, target))
     # The projection of the smallest weights fills its format; the others shift theirs left.
-    scale = min(max(finite), min(finite) * most, _threshold_limit(neuron, target))
-    roomy = min(_overflow_limit(neuron, incoming, steps), _threshold_limit(neuron, target))
+    scale = min(max(finite), min(finite) * most, fits)
+    roomy = min(_overflow_limit(neuron, incoming, steps), fits)
     while scale * 2 <= roomy and scale * 2 <= min(finite) * most:
         scale *= 2
     exponents = [
@@ -158,6 +169,14 @@ def _threshold_limit(neuron: Neuron, target: Target) -> float:
     highest = 0.0 if neuron.v_threshold is None else float(np.abs(neuron.v_threshold).max())
     width = target.neuron.threshold_bits.value
     return (2**width - 1) / highest if highest > 0 else math.inf
+
+
+def _bias_limit(neuron: Neuron, target: Target) -> float:
+    """Scale beyond which the bias leaves its mantissa and exponent."""
+    highest = float(np.abs(neuron.bias).max())
+    mantissa = 2 ** (target.neuron.bias_mantissa_bits.value - 1) - 1
+    most = mantissa << target.neuron.bias_exponent_max.value
+    return most / (highest * 2**ACTIVATION_SHIFT) if highest > 0 else math.inf
 
 
 def _overflow_limit(neuron: Neuron, incoming: list[_Incoming], steps: int) -> float:
@@ -177,9 +196,7 @@ def _added_up(keep: np.ndarray, steps: int) -> float:
     return min(steps, 1 / (1 - most)) if most < 1 else steps
 
 
-def _quantize_neuron(
-    neuron: Neuron, scale: float, target: Target
-) -> tuple[QuantizedNeuron, str]:
+def _quantize_neuron(neuron: Neuron, scale: float, target: Target) -> tuple[QuantizedNeuron, str]:
     """Integer parameters at a scale, and a note on anything that had to be clipped."""
     decay_max = 2**target.neuron.decay_bits.value - 1
     u_decay = np.clip(np.rint(DECAY_ONE * (1 - neuron.u_keep)), 1, decay_max + 1)
@@ -196,7 +213,7 @@ def _quantize_neuron(
     pairs = np.array([split[int(bias)] for bias in wanted.ravel()], np.int64).reshape(-1, 2)
     mantissa, exponent = (pairs[:, i].reshape(wanted.shape) for i in range(2))
     notes = []
-    far = np.abs(mantissa * 2**exponent - wanted) > 2**exponent
+    far = np.abs(mantissa * 2**exponent - wanted) * 2 > 2**exponent
     if far.any():
         notes.append(f"{int(far.sum())} biases clipped")
     threshold = None

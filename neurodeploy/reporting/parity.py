@@ -132,7 +132,6 @@ class ParityComparison:
         network: gives populations, and what the likely causes depend on.
         engines: names of both.
         exact: whether all of u, v and s must agree; otherwise only s is counted.
-        scaled: whether the first (second) engine's v is in integers, for comparing v in floats.
     """
 
     def __init__(self, network: QuantizedNetwork, engines: tuple[str, str], exact: bool) -> None:
@@ -172,7 +171,7 @@ class ParityComparison:
         parity.spikes_compared += spikes.size
         parity.spike_mismatches += int(spikes.sum())
         parity.mismatches += sum(int(d.sum()) for d in differs.values())
-        by_step = sum(d.sum(axis=(0, 2)) for d in differs.values())
+        by_step = np.sum([d.sum(axis=(0, 2)) for d in differs.values()], axis=0)
         before = parity.mismatches_by_step or [0] * len(by_step)
         parity.mismatches_by_step = [x + int(y) for x, y in zip(before, by_step, strict=True)]
         if left.v is not None and right.v is not None:
@@ -218,22 +217,24 @@ def likely_cause(
 ) -> str:
     """Name why two integer engines differ first at ``where`` = (sample, step, *neuron).
 
-    Looks, in this order, for: a shift by one step, a saturated v, a wrapped u, a spike at exactly
+    Looks, in this order, for: a shift by one step, a wrapped u, a saturated v, a spike at exactly
     the threshold, a different reset, and clipped weights. Empty when none of them explains it.
     """
     if population.neuron is None:
         return "the engines were given different input"
-    sample, step = where[0], where[1]
-    if _shifted(left.s[sample], right.s[sample]):
+    # What enters a neuron shows a shift best: spikes alone are late for other reasons as well.
+    driven = left.u is not None and right.u is not None
+    first, second = (left.u, right.u) if driven else (left.s, right.s)
+    if first is not None and second is not None and _shifted(first[where[0]], second[where[0]]):
         return "one-step shift"
     a, b = _values(left, where), _values(right, where)
+    if driven and a["u"] != b["u"] and (a["u"] - b["u"]) % (2 * STATE_LIMIT) == 0:
+        return "wrap of u at 24 bits"
     if "v" in a and "v" in b:
         limit = STATE_LIMIT - 1
         if a["v"] != b["v"] and limit in (abs(a["v"]), abs(b["v"])):
             return "saturation of v at 24 bits"
-        if "u" in a and a["u"] != b["u"] and (a["u"] - b["u"]) % (2 * STATE_LIMIT) == 0:
-            return "wrap of u at 24 bits"
-        if "u" in a and a["u"] == b["u"]:
+        if driven and a["u"] == b["u"]:
             return _threshold_or_reset(population, a, b, where[2:])
     clipped = [p.name for p in network.projections if p.target == population.name and p.clipped]
     if clipped and a.get("u") != b.get("u"):
@@ -258,7 +259,7 @@ def _threshold_or_reset(
 
 
 def _shifted(left: np.ndarray, right: np.ndarray) -> bool:
-    """Whether one sample's spikes are the other's one step later, and not trivially so."""
+    """Whether one sample's values are the other's one step later, and not trivially so."""
     if left.shape[0] < 3 or not left.any() or not right.any() or (left == right).all():
         return False
     return bool((left[:-1] == right[1:]).all() or (left[1:] == right[:-1]).all())

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -13,6 +16,9 @@ from neurodeploy.files import written_whole
 from neurodeploy.simulation.trace import PopulationTrace, SpikeTrace
 
 SPIKE, INPUT, READOUT = "#0b5fa5", "Greys", "viridis"
+SPIKES = ListedColormap(["#f2f5f8", SPIKE])
+SHADED_STEPS = 64
+"""Up to so many steps spikes are drawn as cells, beyond as ticks."""
 
 
 def draw_raster(trace: SpikeTrace, path: Path, title: str) -> None:
@@ -41,25 +47,38 @@ def draw_raster(trace: SpikeTrace, path: Path, title: str) -> None:
         canvas.print_png(file)
 
 
-def _draw_population(figure: Figure, axes, name: str, record: PopulationTrace) -> None:
+def _draw_population(figure: Figure, axes: Axes, name: str, record: PopulationTrace) -> None:
     s = record.s[0].reshape(record.s.shape[1], -1)
     steps, size = s.shape
     silent = not s.any()
-    if s.max(initial=0) > 1 or (silent and record.v is not None):
-        what, values, colours = ("input", s, INPUT)
-        if silent and record.v is not None:
-            what, values, colours = ("v", record.v[0].reshape(steps, -1), READOUT)
-        image = axes.imshow(
-            values.T, aspect="auto", origin="lower", cmap=colours, interpolation="nearest",
-            extent=(-0.5, steps - 0.5, -0.5, size - 0.5),
-        )  # fmt: skip
-        figure.colorbar(image, ax=axes, label=what, pad=0.01)
-        detail = what
+    detail = f"{int(s.sum()):,} spikes"
+    if s.max(initial=0) > 1:
+        detail = "graded input"
+        _shade(figure, axes, s, INPUT, "value")
+    elif silent and record.v is not None:
+        detail = "no spikes; v shown"
+        _shade(figure, axes, record.v[0].reshape(steps, -1), READOUT, "v")
+    elif steps <= SHADED_STEPS:
+        _shade(figure, axes, s, SPIKES, None)
     else:
         at, neuron = np.nonzero(s)
         ticks = max(0.4, min(6.0, 220 / size))
         axes.scatter(at, neuron, marker="|", s=18 * ticks, lw=1.1, color=SPIKE)
         axes.set_ylim(-0.5, size - 0.5)
-        detail = f"{int(s.sum()):,} spikes"
     axes.set_ylabel("neuron", fontsize=8)
     axes.set_title(f"{name} ({size:,} neurons, {detail})", fontsize=9, loc="left")
+
+
+def _shade(figure: Figure, axes: Axes, values: np.ndarray, colours: Any, label: str | None) -> None:
+    """One cell per neuron and step; neurons too many for the pixels blend into a density."""
+    steps, size = values.shape
+    extent = (-0.5, steps - 0.5, -0.5, size - 0.5)
+    # Rows finer than pixels are blended; every step is many columns, so steps never are.
+    blend = "antialiased" if size > 128 else "nearest"
+    style: dict[str, Any] = {"aspect": "auto", "origin": "lower", "interpolation": blend}
+    wide = np.repeat(values.T, -(-1024 // steps), axis=1)
+    image = axes.imshow(wide, cmap=colours, extent=extent, **style)
+    for boundary in range(1, steps):
+        axes.axvline(boundary - 0.5, color="white", lw=1.0)
+    if label:
+        figure.colorbar(image, ax=axes, label=label, pad=0.01)

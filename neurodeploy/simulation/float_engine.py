@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 
-from neurodeploy.network import Network
+from neurodeploy.network import Network, Projection
 from neurodeploy.neurons.dynamics import FloatStepper
 from neurodeploy.simulation.layerwise import LayerwiseSimulator, Link
 from neurodeploy.simulation.trace import Batch, Overflow, SpikeTrace
@@ -24,8 +24,10 @@ class FloatEngine:
             for population in network.populations
             if population.neuron is not None
         }
+        payload = network.contract.input_code.payload
+        scales = {p.name: 1 if p.neuron else payload for p in network.populations}
         links = [
-            Link(p.source, p.target, p.delay, torch.float64, p.operator.compile(torch.float64))
+            Link(p.source, p.target, p.delay, _in_float64(p, scales[p.source]))
             for p in network.projections
         ]
         self.simulator = LayerwiseSimulator(
@@ -33,7 +35,6 @@ class FloatEngine:
             network.contract,
             steppers,
             links,
-            input_scale=network.contract.input_code.payload,
             state_dtype=torch.float64,
         )
 
@@ -44,3 +45,9 @@ class FloatEngine:
 
     def close(self) -> None:
         """Nothing to release; other engines have processes to end."""
+
+
+def _in_float64(projection: Projection, scale: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The projection of integers that mean integer/scale."""
+    apply = projection.operator.compile(torch.float64)
+    return lambda spikes: apply(spikes.to(torch.float64) / scale)

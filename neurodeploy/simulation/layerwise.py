@@ -6,7 +6,8 @@ each projection. Inside, tensors are time-first: (T, N, *shape).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,7 +18,6 @@ from neurodeploy.contract import Contract
 from neurodeploy.operators import Shape
 from neurodeploy.simulation.trace import Batch, PopulationTrace, SpikeTrace
 from neurodeploy.timing import components, is_recurrent, step_order
-
 
 if TYPE_CHECKING:
     from neurodeploy.operators import TorchMap
@@ -38,13 +38,12 @@ class Link:
     """A projection made ready to run.
 
     Attributes:
-        apply: from (N, *source) of ``dtype`` to (N, *target).
+        apply: from (N, *source) spikes or input integers to (N, *target) activations.
     """
 
     source: str
     target: str
     delay: int
-    dtype: torch.dtype
     apply: TorchMap
 
 
@@ -56,7 +55,6 @@ class LayerwiseSimulator:
         contract: gives T.
         steppers: per population with neurons.
         links: one per projection.
-        input_scale: input integers are divided by this (1 for the integer engine).
         state_dtype: numpy type that u and v are recorded in.
     """
 
@@ -67,14 +65,12 @@ class LayerwiseSimulator:
         steppers: Mapping[str, Stepper],
         links: list[Link],
         *,
-        input_scale: int,
         state_dtype: torch.dtype,
     ) -> None:
         self.graph = graph
         self.steps = contract.steps
         self.steppers = steppers
         self.links = links
-        self.input_scale = input_scale
         self.state_dtype = state_dtype
         self.shapes: dict[str, Shape] = {p.name: p.shape for p in graph.populations}
         self.components = components(graph)
@@ -83,6 +79,10 @@ class LayerwiseSimulator:
     @torch.no_grad()
     def run(self, batch: Batch, *, state: bool) -> SpikeTrace:
         """Simulate one batch from reset; ``state`` records u and v of every step."""
+        with _one_thread():
+            return self._run(batch, state)
+
+    def _run(self, batch: Batch, state: bool) -> SpikeTrace:
         recorder = _Recorder(self, len(batch), state, self.graph.output)
         drive = torch.from_numpy(np.ascontiguousarray(batch.values))
         for component in self.components:
@@ -104,35 +104,27 @@ class LayerwiseSimulator:
                 continue
             current = self._over_time(link, recorder)
             total = (
-                current
-                if total is None
-                else [a.double() + b.double() for a, b in zip(total, current, strict=True)]
+                current if total is None else [a + b for a, b in zip(total, current, strict=True)]
             )
-        return total or [torch.zeros(shape, dtype=torch.float64)] * self.steps
+        return total or [torch.zeros(shape)] * self.steps
 
     def _over_time(self, link: Link, recorder: _Recorder) -> list[torch.Tensor]:
         """Activation of each step through one projection, its delay applied."""
         spikes = recorder.spikes[link.source]
         if link.source in recorder.static:
-            once = link.apply(self._values(link.source, spikes, link.dtype))
-            current = [once] * self.steps
+            current = [link.apply(spikes)] * self.steps
         else:
-            flat = self._values(link.source, spikes, link.dtype).flatten(0, 1)
-            current = list(link.apply(flat).unflatten(0, (self.steps, -1)))
+            current = list(link.apply(spikes.flatten(0, 1)).unflatten(0, (self.steps, -1)))
         if link.delay:
             silence = [torch.zeros_like(current[0])] * min(link.delay, self.steps)
             current = silence + current[: self.steps - len(silence)]
         return current
 
-    def _values(self, source: str, spikes: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        values = spikes.to(dtype)
-        return values if source in self.steppers else values / self.input_scale
-
     def _run_layer(self, name: str, recorder: _Recorder) -> None:
         stepper = self.steppers[name]
         stepper.reset()
         for t, activation in enumerate(self._activations(name, recorder, set())):
-            recorder.step(name, t, stepper.step(activation.double()), stepper)
+            recorder.step(name, t, stepper.step(activation), stepper)
 
     def _run_stepwise(self, component: list[str], recorder: _Recorder) -> None:
         inside = set(component)
@@ -143,12 +135,23 @@ class LayerwiseSimulator:
             self.steppers[name].reset()
         for t in range(self.steps):
             for name in order:
-                activation = outside[name][t].double()
+                activation = outside[name][t]
                 for link in internal:
                     if link.target == name and t >= link.delay:
                         earlier = recorder.spikes[link.source][t - link.delay]
-                        activation = activation + link.apply(earlier.to(link.dtype)).double()
+                        activation = activation + link.apply(earlier)
                 recorder.step(name, t, self.steppers[name].step(activation), self.steppers[name])
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Operations here are short; waiting for a second thread costs more than it computes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Recorder:

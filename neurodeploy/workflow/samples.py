@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from neurodeploy.contract import Contract
 from neurodeploy.data import load_dataset
@@ -15,26 +17,19 @@ from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.simulation.trace import Samples
 
 
-def dataset_samples(contract: Contract, limit: int | None, seed: int = 0) -> Samples:
+def dataset_samples(contract: Contract, shape: Shape, limit: int | None, seed: int = 0) -> Samples:
     """The test part of the data set that the contract names.
 
     Raises:
-        InputError: the contract names none.
+        InputError: the contract names none, or its samples do not fit the network.
     """
     if not contract.dataset:
         raise InputError(
             "this deployment names no data set; give samples with --data FILE.npz or --random N"
         )
     dataset = load_dataset(contract.dataset)
-    count = _limited(len(dataset.x_test), limit)
-    return Samples(
-        count,
-        lambda first, last: dataset.x_test[first:last],
-        dataset.y_test[:count],
-        contract,
-        f"{dataset.name} test set",
-        seed=seed,
-    )
+    where = f"{dataset.name} test set"
+    return _samples(dataset.x_test, dataset.y_test, contract, shape, limit, seed, where)
 
 
 def file_samples(
@@ -49,32 +44,51 @@ def file_samples(
         InputError: the file, a shape or a value does not fit.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, NpzFile):
+            raise ValueError("it holds a single array")
+        with archive:
             arrays = {name: archive[name] for name in ("x", "y") if name in archive}
-    except (OSError, ValueError, BadZipFile) as error:
+    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: not a readable .npz file: {error}") from None
     if "x" not in arrays:
         raise InputError(f"{path}: holds no array 'x'")
-    x = arrays["x"]
+    return _samples(arrays["x"], arrays.get("y"), contract, shape, limit, seed, str(path))
+
+
+def _samples(
+    x: np.ndarray,
+    labels: np.ndarray | None,
+    contract: Contract,
+    shape: Shape,
+    limit: int | None,
+    seed: int,
+    where: str,
+) -> Samples:
+    """Samples from arrays, after checking that they fit."""
     over_time = x.shape[1:] == (contract.steps, *shape)
     if not over_time and x.shape[1:] != shape:
+        sample = ", ".join(map(str, shape))
         raise InputError(
-            f"{path}: x has shape {x.shape}; expected (N, {contract.steps}, *{shape}) over time or "
-            f"(N, *{shape}) static"
+            f"{where}: x has shape {x.shape}; expected (N, {contract.steps}, {sample}) over time "
+            f"or (N, {sample}) static"
         )
     if not over_time and contract.input_code.encoder == "events":
-        raise InputError(f"{path}: x is static, but the network takes events over time")
-    _check_values(x, _largest(contract, over_time), path)
-    labels = arrays.get("y")
+        raise InputError(f"{where}: x is static, but the network takes events over time")
+    largest = _largest(contract, over_time)
+    _check_values(x, largest, where)
     if labels is not None and labels.shape != (len(x),):
-        raise InputError(f"{path}: y has shape {labels.shape}, expected ({len(x)},)")
+        raise InputError(f"{where}: y has shape {labels.shape}, expected ({len(x)},)")
+    if labels is not None and not np.issubdtype(labels.dtype, np.integer):
+        raise InputError(f"{where}: y is {labels.dtype}; class numbers are integers")
     count = _limited(len(x), limit)
+    dtype = np.uint8 if largest == 1 else np.int32
     return Samples(
         count,
-        lambda first, last: x[first:last],
+        lambda first, last: x[first:last].astype(dtype),
         None if labels is None else labels[:count],
         contract,
-        str(path),
+        where,
         over_time,
         seed,
     )
@@ -108,14 +122,14 @@ def _largest(contract: Contract, over_time: bool) -> int:
     return contract.input_code.payload if over_time else contract.input_code.levels
 
 
-def _check_values(x: np.ndarray, largest: int, path: Path) -> None:
+def _check_values(x: np.ndarray, largest: int, where: str) -> None:
     if len(x) == 0:
-        raise InputError(f"{path}: x holds no samples")
+        raise InputError(f"{where}: x holds no samples")
     if not (np.issubdtype(x.dtype, np.integer) or x.dtype == bool):
-        raise InputError(f"{path}: x is {x.dtype}; spikes and graded inputs are integers")
+        raise InputError(f"{where}: x is {x.dtype}; spikes and graded inputs are integers")
     if x.min() < 0 or x.max() > largest:
         raise InputError(
-            f"{path}: x holds values from {x.min()} to {x.max()}; this network's input takes "
+            f"{where}: x holds values from {x.min()} to {x.max()}; this network's input takes "
             f"0 to {largest}"
         )
 
@@ -146,10 +160,13 @@ def choose_samples(
     """
     if data is not None and random_count is not None:
         raise InputError("give either --data or --random, not both")
+    if seed < 0:
+        raise InputError(f"--seed {seed}: needs a number from 0")
     contract, (source,) = network.contract, network.inputs
     limit = default_count if samples is None else samples
     if random_count is not None:
-        return random_samples(random_count, rate, seed, contract, source.shape)
+        count = _limited(random_count, samples)
+        return random_samples(count, rate, seed, contract, source.shape)
     if data is not None:
         return file_samples(data, contract, source.shape, limit, seed)
-    return dataset_samples(contract, limit, seed)
+    return dataset_samples(contract, source.shape, limit, seed)

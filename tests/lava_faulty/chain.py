@@ -85,6 +85,7 @@ class Faulty(PyLoihiProcessModel):
 
     def misbehave_in_time(self) -> None:
         if self.time_step == self._at:
+            self._req_stop = self._fault == "ask to stop"
             misbehave(self._fault)
 
     def _stop(self) -> None:

@@ -1,4 +1,8 @@
-"""Models of the processes: Lava's own fixed-point LIF arithmetic, inherited; the rest is I/O."""
+"""Models of the processes: Lava's own fixed-point LIF arithmetic, inherited; the rest is I/O.
+
+Ports and Vars are declared with Lava's placeholder type and replaced when a process is built, hence
+``Any``.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +33,8 @@ from neurodeploy.lava.processes.process import (
 class PyDeployedLIFModel(AbstractPyLifModelFixed):
     """Lava's ``subthr_dynamics`` unchanged; only firing, reset and guard steps are ours."""
 
-    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
-    vth: np.ndarray = LavaPyType(np.ndarray, np.int32, precision=17)
+    s_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
+    vth: Any = LavaPyType(np.ndarray, np.int32, precision=17)
 
     def __init__(self, proc_params: dict[str, Any]) -> None:
         super().__init__(proc_params)
@@ -81,7 +85,7 @@ class PyDeployedLIFModel(AbstractPyLifModelFixed):
 class PySampleSourceModel(PyLoihiProcessModel):
     """Sends the input of each step; zeros in guard steps and after the last sample."""
 
-    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
+    s_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
 
     def __init__(self, proc_params: dict[str, Any]) -> None:
         super().__init__(proc_params)
@@ -98,7 +102,7 @@ class PySampleSourceModel(PyLoihiProcessModel):
 class PySpikeProbeModel(PyLoihiProcessModel):
     """Records spikes."""
 
-    s_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+    s_in: Any = LavaPyType(PyInPort.VEC_DENSE, np.int32)
 
     def __init__(self, proc_params: dict[str, Any]) -> None:
         super().__init__(proc_params)
@@ -116,15 +120,15 @@ class PySpikeProbeModel(PyLoihiProcessModel):
 class PyStateProbeModel(PyLoihiProcessModel):
     """Records u and v after the step, in Lava's management phase, as its own Monitor does."""
 
-    u: PyRefPort = LavaPyType(PyRefPort.VEC_DENSE, np.int32)
-    v: PyRefPort = LavaPyType(PyRefPort.VEC_DENSE, np.int32)
+    u: Any = LavaPyType(PyRefPort.VEC_DENSE, np.int32)
+    v: Any = LavaPyType(PyRefPort.VEC_DENSE, np.int32)
 
     def __init__(self, proc_params: dict[str, Any]) -> None:
         super().__init__(proc_params)
         self.files = proc_params["files"]
         self.population = proc_params["population"]
 
-    def post_guard(self) -> bool:
+    def post_guard(self) -> Any:
         """Ask for a management phase after every step."""
         return True
 

@@ -1,0 +1,151 @@
+"""How fast each engine simulates, and how much memory it takes.
+
+Every row is measured in a process of its own: batches of random spikes go through the engine as
+``neurodeploy simulate`` sends them, the first is not counted, and the others are timed until
+enough seconds have passed. ``yardstick`` is the same network written by hand for Lava.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from neurodeploy.bench.networks import bench_network
+from neurodeploy.errors import InputError, SimulationError
+from neurodeploy.quantization.post_training import quantize
+from neurodeploy.quantized import QuantizedNetwork
+from neurodeploy.simulation.trace import Batch, SpikeTrace
+from neurodeploy.target import load_target
+from neurodeploy.workflow.engines import batch_size
+from neurodeploy.workflow.samples import random_samples
+
+ENGINES = ("reference", "lava-fused", "lava", "yardstick")
+RATE = 0.1
+
+
+@dataclass(frozen=True)
+class SimulateRow:
+    """One engine's figures.
+
+    Attributes:
+        T: steps per sample.
+        peak_mb: highest resident memory of the process, plus that of its Lava processes; pages
+            that they share are counted in each.
+    """
+
+    engine: str
+    network: str
+    T: int
+    samples_per_second: float
+    steps_per_second: float
+    peak_mb: float
+
+
+def bench_simulate(
+    network: str, steps: int, engines: Iterable[str], seconds: float
+) -> Iterator[SimulateRow]:
+    """Measure each engine in turn.
+
+    Args:
+        network: a name that ``bench_network`` knows.
+        steps: T.
+        seconds: how long each engine is timed, at least.
+
+    Raises:
+        InputError: unknown engine or network.
+        SimulationError: a measurement failed.
+    """
+    engines = list(engines)
+    for engine in engines:
+        if engine not in ENGINES:
+            raise InputError(f"--engines: {engine!r} is not one of {', '.join(ENGINES)}")
+    if steps < 1 or seconds <= 0:
+        raise InputError("--T and --seconds must be positive")
+    bench_network(network, steps)
+    for engine in engines:
+        command = [sys.executable, "-m", "neurodeploy.bench.simulate"]
+        command += [engine, network, str(steps), str(seconds)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SimulationError(f"bench of {engine} failed: {done.stderr.strip()}")
+        yield SimulateRow(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def measure(engine: str, name: str, steps: int, seconds: float) -> SimulateRow:
+    """Time one engine in this process."""
+    network = quantize(bench_network(name, steps), load_target("loihi2"))
+    size = batch_size(network)
+    (source,) = network.inputs
+    samples = random_samples(size, RATE, 0, network.contract, source.shape)
+    (batch,) = samples.batches(size)
+    running = True
+
+    def batches() -> Iterator[Batch]:
+        while running:
+            yield batch
+
+    run = _runner(engine, network, size)
+    traces = run(batches())
+    next(traces)
+    started = time.perf_counter()
+    count = 0
+    while time.perf_counter() - started < seconds or count == 0:
+        next(traces)
+        count += 1
+    elapsed = time.perf_counter() - started
+    peak = peak_memory_mb()
+    running = False
+    for _ in traces:
+        pass
+    rate = count * size / elapsed
+    return SimulateRow(engine, name, steps, rate, rate * steps, peak)
+
+
+def _runner(engine: str, network: QuantizedNetwork, size: int):
+    """The engine's ``run``, or the yardstick's."""
+    if engine == "reference":
+        from neurodeploy.simulation.reference import ReferenceEngine
+
+        return ReferenceEngine(network).run
+    if engine == "lava":
+        from neurodeploy.lava.stock import LavaEngine
+
+        return LavaEngine(network, capacity=size).run
+    if engine == "lava-fused":
+        from neurodeploy.lava.fused import FusedLavaEngine
+
+        return FusedLavaEngine(network, capacity=size).run
+    from neurodeploy.lava.yardstick import run_by_hand
+
+    def run(batches: Iterable[Batch]) -> Iterator[SpikeTrace | None]:
+        return run_by_hand(network, batches)
+
+    return run
+
+
+def peak_memory_mb() -> float:
+    """Highest resident memory of this process and its children so far, from /proc."""
+    own = Path("/proc/self")
+    children = [
+        Path("/proc") / pid
+        for task in (own / "task").iterdir()
+        for pid in (task / "children").read_text().split()
+    ]
+    return sum(_high_water_kb(process) for process in (own, *children)) / 1024
+
+
+def _high_water_kb(process: Path) -> int:
+    for line in (process / "status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1])
+    return 0
+
+
+if __name__ == "__main__":
+    row = measure(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))
+    print(json.dumps(asdict(row)))

@@ -1,0 +1,90 @@
+"""Integer projections computed in whatever arithmetic is fastest and still exact.
+
+Small weights into a dense layer multiply as 8-bit integers with 32-bit sums. Otherwise a float32
+product is exact while no partial sum can reach 2^24, and a float64 one up to 2^53, whatever the
+order of the sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from neurodeploy.errors import UnsupportedError
+from neurodeploy.operators import Dense
+from neurodeploy.quantized import QuantizedProjection
+
+FLOAT32_EXACT = 2**24
+FLOAT64_EXACT = 2**53
+INT32_EXACT = 2**31
+
+Accumulate = Callable[[torch.Tensor], torch.Tensor]
+
+
+def activation_bound(projection: QuantizedProjection) -> float:
+    """No activation of the projection, after its shift, exceeds this in absolute value."""
+    bound = projection.operator.absolute_row_bound() * projection.payload
+    return bound * 2.0 ** max(projection.exponent, 0)
+
+
+def exact_dtype(bound: float, where: str) -> torch.dtype:
+    """Smallest float type that holds every integer up to ``bound`` exactly.
+
+    Raises:
+        UnsupportedError: not even float64 does.
+    """
+    if bound < FLOAT32_EXACT:
+        return torch.float32
+    if bound < FLOAT64_EXACT:
+        return torch.float64
+    raise UnsupportedError(f"{where}: activations reach {bound:.3g}, beyond exact 53-bit sums")
+
+
+def accumulator(projection: QuantizedProjection, dtype: torch.dtype) -> Accumulate:
+    """A function from (N, *source) spikes to (N, *target) shifted activations of ``dtype``.
+
+    Args:
+        dtype: int32 or int64; the caller knows what the target's sum can reach.
+    """
+    bound = activation_bound(projection)
+    multiply = _int8_dense(projection) or _floating(projection, bound)
+    exponent = projection.exponent
+
+    def accumulate(spikes: torch.Tensor) -> torch.Tensor:
+        total = multiply(spikes).to(dtype)
+        # An arithmetic right shift rounds down, as Lava's does.
+        return total << exponent if exponent >= 0 else total >> -exponent
+
+    return accumulate
+
+
+def _floating(projection: QuantizedProjection, bound: float) -> Accumulate:
+    float_type = exact_dtype(bound, f"projection {projection.name!r}")
+    apply = projection.operator.compile(float_type)
+    return lambda spikes: apply(spikes.to(float_type))
+
+
+def _int8_dense(projection: QuantizedProjection) -> Accumulate | None:
+    """8-bit multiplication, where weights (without common factors of 2) and spikes fit 8 bits."""
+    operator, step = projection.operator, projection.weight_format.step
+    int_mm: Any = getattr(torch, "_int_mm", None)
+    if not isinstance(operator, Dense) or int_mm is None:
+        return None
+    # Formats of few bits have a step that every weight is a multiple of.
+    reduced = operator.weights // step
+    fits = np.abs(reduced * 2 + 1).max(initial=0) < 256 and projection.payload < 128
+    # torch 2.13's 8-bit product is wrong for a single input.
+    if not fits or operator.weights.shape[1] < 2 or (reduced * step != operator.weights).any():
+        return None
+    if activation_bound(projection) >= INT32_EXACT:
+        return None
+    transposed = torch.from_numpy(np.ascontiguousarray(reduced, np.int8)).t()
+
+    def multiply(spikes: torch.Tensor) -> torch.Tensor:
+        flat = spikes.flatten(1).to(torch.int8).contiguous()
+        return (int_mm(flat, transposed) * step).unflatten(1, operator.output_shape)
+
+    return multiply
