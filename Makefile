@@ -7,13 +7,13 @@ SUPPORTED = 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12)
 
 PY = .venv/bin/python
 PIP = $(PY) -m pip -qq --disable-pip-version-check --no-input install -c constraints.txt
-SOURCES = neurodeploy models targets tests setup.py
+SOURCES = neurodeploy models targets tests docs setup.py
 
 export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test lint types clean
+.PHONY: help install demo test lint types docs clean
 
 help:
 	@echo "make install   make .venv with the pinned dependencies, neurodeploy and Lava"
@@ -21,6 +21,7 @@ help:
 	@echo "make test      lint, types and the quick tests; what CI runs"
 	@echo "make lint      formatting and lint"
 	@echo "make types     type check"
+	@echo "make docs      write docs/commands.md from the commands' help"
 	@echo "make clean     remove .venv, demo/, build products and caches"
 
 install: .venv/.installed
@@ -55,6 +56,9 @@ demo: install
 lint: install
 	$(PY) -m ruff format --check $(SOURCES)
 	$(PY) -m ruff check $(SOURCES)
+
+docs: install
+	$(PY) docs/make_commands.py
 
 types: install
 	$(PY) -m basedpyright --pythonpath $(PY)

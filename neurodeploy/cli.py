@@ -223,6 +223,7 @@ def simulate(
     **choice: Any,
 ) -> None:
     """Simulate DEPLOYMENT (default: the newest) on its test set or on samples of yours."""
+    from neurodeploy.reporting.text import overflow_text
     from neurodeploy.workflow.engines import check_engine
 
     check_engine(engine)
@@ -249,7 +250,8 @@ def simulate(
         click.echo(f"Accuracy {result.accuracy:.2%}")
     click.echo(f"{result.samples_per_second:,.1f} samples/s ({result.seconds:.2f} s)")
     for name, spikes in result.spikes_per_sample.items():
-        click.echo(f"  {name:<16} {spikes:12,.1f} spikes per sample{_overflow_text(result, name)}")
+        overflow = overflow_text(result.wraps.get(name, 0), result.saturations.get(name, 0))
+        click.echo(f"  {name:<16} {spikes:12,.1f} spikes per sample{overflow}")
     for name, count in result.clipped_weights.items():
         if count:
             click.echo(f"  {name}: {count:,} weights clipped when quantised")
@@ -271,6 +273,7 @@ def validate(
 
     Exits with 1 when integer engines differ anywhere. Takes 64 samples unless told otherwise.
     """
+    from neurodeploy.reporting.text import parity_text
     from neurodeploy.workflow.engines import check_engine
 
     names = tuple(engines.split(","))
@@ -286,7 +289,7 @@ def validate(
     if as_json:
         _print_json({**report.as_dict(), "picture": str(result.picture)})
     else:
-        _print_parity(report)
+        click.echo(parity_text(report))
         click.echo(f"Wrote {result.picture} and {result.summary}")
     if report.exact and report.mismatches:
         sys.exit(1)
@@ -354,6 +357,41 @@ def doctor(as_json: bool) -> None:
         sys.exit(1)
 
 
+@main.group()
+def bench() -> None:
+    """Measure on this machine; compare figures of one run, machines are noisy."""
+
+
+@bench.command("simulate")
+@click.option("--network", default="mlp-784-256-10", show_default=True, help="Layers, by name.")
+@click.option("--T", "steps", default=8, show_default=True, help="Steps per sample.")
+@click.option(
+    "--engines", default="reference,lava-fused,lava,yardstick", show_default=True, metavar="A,B,..."
+)
+@click.option("--seconds", default=5.0, show_default=True, help="Time each engine so long.")
+@json_option
+def bench_simulate(network: str, steps: int, engines: str, seconds: float, as_json: bool) -> None:
+    """Samples per second and memory of each engine on a random network with random spikes.
+
+    `yardstick` is the same network written by hand for Lava. Networks are named by their layers:
+    mlp-784-256-10 is dense, conv-28-16-32-10 takes 28x28 images through two convolutions.
+    """
+    from dataclasses import asdict, astuple
+
+    from neurodeploy.bench.simulate import SimulateRow
+    from neurodeploy.bench.simulate import bench_simulate as measure
+    from neurodeploy.reporting.text import table_text
+
+    rows: list[SimulateRow] = []
+    for row in measure(network, steps, engines.split(","), seconds):
+        _say(True, f"{row.engine}: {row.samples_per_second:,.1f} samples/s")
+        rows.append(row)
+    if as_json:
+        _print_json({"rows": [asdict(row) for row in rows]})
+    else:
+        click.echo(table_text(list(asdict(rows[0])), [astuple(row) for row in rows]))
+
+
 def _load(
     path: Path | None, as_json: bool, choice: dict[str, Any], default_count: int | None
 ) -> tuple[Any, Any]:
@@ -366,35 +404,6 @@ def _load(
     loaded = read_deployment(chosen)
     _say(as_json, f"Deployment {chosen}")
     return loaded, choose_samples(loaded.network, default_count=default_count, **choice)
-
-
-def _overflow_text(result: Any, name: str) -> str:
-    wraps, saturations = result.wraps.get(name, 0), result.saturations.get(name, 0)
-    return f"  ({wraps:,} wraps, {saturations:,} saturations)" if wraps or saturations else ""
-
-
-def _print_parity(report: Any) -> None:
-    a, b = report.engines
-    click.echo(f"{a} against {b}: {report.samples} samples, {report.compared:,} values compared")
-    for population in report.populations:
-        agreement = "" if report.exact else f", spike agreement {population.spike_agreement:.4%}"
-        click.echo(
-            f"  {population.name:<16} {population.compared:>12,} compared "
-            f"{population.mismatches:>10,} mismatches, max |dv| {population.max_v_difference:g}"
-            f"{agreement}"
-        )
-    if report.accuracies:
-        for engine, accuracy in report.accuracies.items():
-            click.echo(f"Accuracy of {engine}: {accuracy:.2%}")
-    click.echo(f"Same prediction on {report.agreeing_predictions} of {report.samples} samples")
-    if report.exact:
-        click.echo(
-            "MATCH: 0 mismatches"
-            if not report.mismatches
-            else f"DIFFER: {report.mismatches:,} mismatches"
-        )
-    if report.first_divergence:
-        click.echo(f"First divergence: {report.first_divergence}")
 
 
 def _say(as_json: bool, text: str) -> None:

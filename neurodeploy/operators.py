@@ -167,11 +167,10 @@ class Conv(Operator):
         return replace(self, weights=weights)
 
     def scaled(self, gain: np.ndarray) -> Operator:
-        gain = _full(gain, self.output_shape).reshape(self.output_shape[0], -1)
-        if (gain == gain[:, :1]).all():
-            return self.with_weights(
-                self.weights * gain[:, 0].reshape(-1, *[1] * (self.weights.ndim - 1))
-            )
+        by_channel = _full(gain, self.output_shape).reshape(self.output_shape[0], -1)
+        if (by_channel == by_channel[:, :1]).all():
+            factor = by_channel[:, 0].reshape(-1, *[1] * (self.weights.ndim - 1))
+            return self.with_weights(self.weights * factor)
         return SparseMatrix.of(self).scaled(gain)
 
     def compile(self, dtype: torch.dtype) -> TorchMap:

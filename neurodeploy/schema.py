@@ -127,7 +127,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return {key: _convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    expected: type = hint
+    expected = typing.cast("type", hint)
     if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
         raise InputError(f"{where}: expected {expected.__name__}, found {value!r}")
     if isinstance(value, float) and not math.isfinite(value):
