@@ -1,0 +1,117 @@
+"""Ctrl-C, SIGTERM and the time limit end a simulation and leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from neurodeploy.lava.compat import lava_available
+
+pytestmark = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
+
+
+def shared_memory() -> set[str]:
+    folder = Path("/dev/shm")
+    return {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+
+
+def members(group: int) -> list[int]:
+    """Live processes of a process group."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            state, _, pgrp = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
+        except (OSError, ValueError):
+            continue
+        if entry.name.isdigit() and int(pgrp) == group and state != "Z":
+            found.append(int(entry.name))
+    return found
+
+
+def start(workspace: Path, temporary: Path, *options: str) -> subprocess.Popen[str]:
+    """A simulation that would go on for hours, in a process group of its own."""
+    command = [sys.executable, "-m", "neurodeploy", "simulate", "--random", "1000000", *options]
+    return subprocess.Popen(
+        command,
+        cwd=workspace,
+        env={**os.environ, "TMPDIR": str(temporary)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_until_lava_runs(process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while len(members(process.pid)) < 6:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline, "Lava did not start"
+        time.sleep(0.05)
+    time.sleep(0.3)
+
+
+@pytest.mark.parametrize("engine", ["lava", "lava-fused"])
+@pytest.mark.parametrize(
+    ("number", "code", "to_group"),
+    [(signal.SIGINT, 130, True), (signal.SIGTERM, 143, False)],
+    ids=["ctrl-c", "sigterm"],
+)
+def test_a_signal_ends_everything(
+    workspace: Path, tmp_path: Path, engine: str, number: int, code: int, to_group: bool
+) -> None:
+    before = shared_memory()
+    process = start(workspace, tmp_path, "--engine", engine)
+    if engine == "lava":
+        wait_until_lava_runs(process)
+    else:
+        deadline = time.monotonic() + 60
+        while not (len(members(process.pid)) > 1 and any(tmp_path.iterdir())):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(0.5)
+    # A terminal sends Ctrl-C to the whole group, a supervisor's SIGTERM reaches the parent alone.
+    (os.killpg if to_group else os.kill)(process.pid, number)
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode == code, errors
+    assert "Traceback" not in errors
+    assert members(process.pid) == []
+    assert shared_memory() <= before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_time_limit_ends_everything(workspace: Path, tmp_path: Path) -> None:
+    before = shared_memory()
+    process = start(workspace, tmp_path, "--timeout", "3")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "3" in errors and "Error:" in errors and "Traceback" not in errors
+    assert members(process.pid) == []
+    assert shared_memory() <= before
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["reference", "lava-fused"])
+def test_memory_follows_the_batch_not_the_samples(workspace: Path, engine: str) -> None:
+    code = (
+        "import resource, sys; from neurodeploy.cli import main;"
+        "main(sys.argv[1:], standalone_mode=False);"
+        "kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN);"
+        "print(sum(resource.getrusage(kind).ru_maxrss for kind in kinds))"
+    )
+    peaks = []
+    for count in (512, 8192):
+        options = ["simulate", "--engine", engine, "--random", str(count), "--json"]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *options],
+            cwd=workspace, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        peaks.append(int(done.stdout.splitlines()[-1]))
+    assert peaks[1] < 1.1 * peaks[0]
