@@ -21,7 +21,7 @@ help:
 	@echo "make test      lint, types and the quick tests; what CI runs"
 	@echo "make lint      formatting and lint"
 	@echo "make types     type check"
-	@echo "make docs      write docs/commands.md from the commands' help"
+	@echo "make docs      write docs/commands.md, and docs/pipeline.png when demo/ is there"
 	@echo "make clean     remove .venv, demo/, build products and caches"
 
 install: .venv/.installed
@@ -59,6 +59,7 @@ lint: install
 
 docs: install
 	$(PY) docs/make_commands.py
+	@test ! -d demo || $(PY) docs/make_pipeline.py demo
 
 types: install
 	$(PY) -m basedpyright --pythonpath $(PY)

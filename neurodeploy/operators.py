@@ -62,7 +62,8 @@ class Operator(ABC):
         """Apply to a numpy batch in float64."""
         import torch
 
-        values = torch.from_numpy(np.ascontiguousarray(batch, np.float64))
+        # A copy, because torch warns of arrays that cannot be written to.
+        values = torch.from_numpy(np.array(batch, np.float64, order="C"))
         return self.compile(torch.float64)(values).numpy()
 
 

@@ -49,11 +49,12 @@ def random_neuron(rng: np.random.Generator, kind: str, shape: Shape) -> Quantize
 
 
 def random_operator(rng: np.random.Generator, kind: str, shape: Shape) -> Operator:
-    """An operator of that kind on inputs of ``shape``, which is (channels, height, width)."""
-    channels, height, width = shape
+    """An operator of that kind on inputs of ``shape``: (channels, [height,] size)."""
+    channels = shape[0]
     if kind == "dense":
         outputs = int(rng.integers(1, 9))
-        return Dense(np.zeros((outputs, math.prod(shape))), shape, (outputs, 1, 1))
+        ones = (1,) * (len(shape) - 1)
+        return Dense(np.zeros((outputs, math.prod(shape))), shape, (outputs, *ones))
     if kind == "scale":
         index = np.arange(math.prod(shape) + 1)
         return SparseMatrix(np.zeros(math.prod(shape)), index[:-1], index, shape, shape)
@@ -61,19 +62,22 @@ def random_operator(rng: np.random.Generator, kind: str, shape: Shape) -> Operat
         return pool(shape, (2, 2), (int(rng.integers(1, 3)),) * 2, (int(rng.integers(0, 2)),) * 2)
     if kind == "composed":
         first = pool(shape, (2, 2), (1, 1), (0, 0))
-        second = Conv(np.ones((2, channels, 2, 2)), first.output_shape, (1, 1), ((0, 1), (1, 0)), (1, 1))
+        ones, padding = np.ones((2, channels, 2, 2)), ((0, 1), (1, 0))
+        second = Conv(ones, first.output_shape, (1, 1), padding, (1, 1))
         return compose(first, second)
     groups = int(rng.choice([g for g in (1, channels) if channels % g == 0]))
     outputs = groups * int(rng.integers(1, 4))
     if kind == "conv1d":
-        # Over the rows, as the projection of a flattened image would be written.
-        flat = (channels, height * width)
-        weights = np.zeros((outputs, channels // groups, 3))
-        conv = Conv(weights, flat, (int(rng.integers(1, 3)),), ((1, 1),), (1,), groups)
-        written = SparseMatrix.of(conv.with_weights(np.ones(weights.shape)))
-        return SparseMatrix.from_matrix(
-            written.matrix(), shape, (outputs, 1, conv.output_shape[1])
-        )
+        flat = (channels, math.prod(shape[1:]))
+        weights = np.ones((outputs, channels // groups, 3))
+        stride, dilation = int(rng.integers(1, 3)), int(rng.integers(1, 3))
+        padding = ((dilation, int(rng.integers(0, 2)) + dilation),)
+        conv = Conv(weights, flat, (stride,), padding, (dilation,), groups)
+        if len(shape) == 2:
+            return conv
+        # Over the flattened rows of an image: the shared kernel is written out.
+        size = conv.output_shape[1]
+        return SparseMatrix.from_matrix(conv.matrix(), shape, (outputs, 1, size))
     kernel = (int(rng.integers(1, 3)), int(rng.integers(1, 3)))
     dilation = (int(rng.integers(1, 3)), 1)
     padding = tuple((int(rng.integers(0, 2)), int(rng.integers(0, 2))) for _ in range(2))
@@ -94,7 +98,8 @@ def random_projection(
     """Random integer weights of a random format inside a given connectivity."""
     sign = str(rng.choice(["mixed", "mixed", "excitatory", "inhibitory"]))
     form = WeightFormat(int(rng.integers(1, 9)), sign)
-    steps = rng.integers(form.minimum // form.step, form.maximum // form.step + 1, operator.weights.shape)
+    lowest, highest = form.minimum // form.step, form.maximum // form.step
+    steps = rng.integers(lowest, highest + 1, operator.weights.shape)
     return QuantizedProjection(
         name=name,
         source=source.name,
@@ -118,10 +123,13 @@ def random_network(
         payload: largest input integer; 1 for binary spikes.
     """
     rng = np.random.default_rng(seed)
-    shape = (int(rng.integers(1, 3)), 4, 4)
+    flat = operators[0] == "conv1d" and rng.random() < 0.5
+    shape = (int(rng.integers(1, 3)), 16) if flat else (int(rng.integers(1, 3)), 4, 4)
     first = random_operator(rng, operators[0], shape)
     kind = operators[1]
-    if kind != "dense" and min(first.output_shape[1:]) < 2:
+    if flat and kind in ("conv2d", "sum_pool", "composed"):
+        kind = "conv1d"
+    elif kind != "dense" and min(first.output_shape[1:]) < 2:
         kind = "scale"
     second = random_operator(rng, kind, first.output_shape)
     last = Dense(np.zeros((4, math.prod(second.output_shape))), second.output_shape, (4,))
@@ -150,7 +158,8 @@ def random_network(
         link("b", "out", last),
     ]
     if graph == "skip":
-        projections += [link("input", "out", dense("input", "out")), link("a", "out", dense("a", "out"))]
+        projections.append(link("input", "out", dense("input", "out")))
+        projections.append(link("a", "out", dense("a", "out")))
     if graph == "two_inputs":
         projections.append(link("input", "b", dense("input", "b")))
     if graph == "self_recurrent":
@@ -159,7 +168,10 @@ def random_network(
         projections.append(link("b", "a", dense("b", "a"), 1))
     decode = "spike_count" if neurons[2] in SPIKING else "last_v"
     contract = Contract(
-        Semantics(1e-4, "zero", ">"), InputCode("direct", payload), 5, decode  # type: ignore[arg-type]
+        Semantics(1e-4, "zero", ">"),
+        InputCode("direct", payload),
+        5,
+        decode,  # type: ignore[arg-type]
     )
     return QuantizedNetwork("random", tuple(populations), tuple(projections), "out", contract)
 
@@ -171,8 +183,4 @@ def random_input(network: QuantizedNetwork, seed: int, count: int, over_time: bo
     shape = (count, network.contract.steps, *source.shape) if over_time else (count, *source.shape)
     largest = network.contract.input_code.payload
     values = rng.integers(0, largest + 1, shape) * (rng.random(shape) < 0.6)
-    return Samples(
-        count, lambda a, b: values[a:b], None, network.contract, "random", over_time
-    )
-
-
+    return Samples(count, lambda a, b: values[a:b], None, network.contract, "random", over_time)

@@ -1,4 +1,4 @@
-"""Integer formats and steps: against Lava's own code, against plain Python, against closed forms."""
+"""Integer formats and steps against Lava's own code, plain Python and closed forms."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from neurodeploy.contract import Contract, InputCode, Semantics
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.fixed_point import STATE_LIMIT, WeightFormat, split_bias
+from neurodeploy.fixed_point import WeightFormat, split_bias
 from neurodeploy.lava.compat import lava_available, require_lava
 from neurodeploy.network import Neuron
 from neurodeploy.neurons.dynamics import FixedStepper, FloatStepper
@@ -78,7 +78,7 @@ def test_the_signs_of_the_weights_choose_the_format(weights: list[int], sign: st
 
 @pytest.mark.parametrize(("bits", "sign"), [(0, "mixed"), (9, "mixed"), (8, "both")])
 def test_formats_that_do_not_exist_are_refused(bits: int, sign: str) -> None:
-    with pytest.raises(ValueError, match="1..8|unknown sign mode 'both'"):
+    with pytest.raises(ValueError, match=r"1\.\.8|unknown sign mode 'both'"):
         WeightFormat(bits, sign)
 
 
@@ -401,7 +401,7 @@ def test_the_float_type_changes_at_its_exact_limit() -> None:
     assert exact_dtype(2**24 - 1, "") is torch.float32
     assert exact_dtype(2**24, "") is torch.float64
     assert exact_dtype(2**53 - 1, "") is torch.float64
-    with pytest.raises(UnsupportedError, match="'fc'.*beyond exact 53-bit"):
+    with pytest.raises(UnsupportedError, match=r"'fc'.*beyond exact 53-bit"):
         exact_dtype(2**53, "projection 'fc'")
 
 

@@ -188,7 +188,7 @@ def test_a_pulse_through_the_pipeline_arrives_when_the_model_says(of: Graph) -> 
     for edge in of.projections:
         extra = pipeline_delay(found, edge)
         assert extra >= 0
-        # A spike of model step t leaves at time t + depth(source) and spends one step in the synapse
+        # A spike of model step t leaves at t + depth(source) and spends one step in the synapse
         # besides the extra delay; the target must then be at its model step t + delay.
         assert found[edge.source] + 1 + extra == found[edge.target] + edge.delay
 

@@ -126,9 +126,22 @@ class _Incoming:
         """Largest activation per unit of scale."""
         return self.projection.operator.absolute_row_bound()
 
+    def spare_bits(self, target: Target) -> int:
+        """Right shifts of the accumulated activation that cost less than a weight's last bit.
+
+        Graded spikes multiply weights by up to ``payload``, so that many low bits say nothing.
+        """
+        return min(int(math.log2(self.payload)), max(-target.synapse.weight_exponent_min.value, 0))
+
+    def exponent_at(self, scale: float, target: Target) -> int:
+        """The exponent at which the weights fill their format without leaving it."""
+        if not math.isfinite(self.full_scale):
+            return 0
+        return max(-self.spare_bits(target), math.ceil(math.log2(scale / self.full_scale) - 1e-9))
+
     def quantized(self, scale: float, exponent: int) -> QuantizedProjection:
         step = self.weight_format.step
-        exact = np.rint(self.weights * (scale / 2**exponent / step)).astype(np.int64) * step
+        exact = np.rint(self.weights * (scale / 2.0**exponent / step)).astype(np.int64) * step
         integers = np.clip(exact, self.weight_format.minimum, self.weight_format.maximum)
         p = self.projection
         return QuantizedProjection(
@@ -147,21 +160,26 @@ class _Incoming:
 def _choose_scale(
     neuron: Neuron, incoming: list[_Incoming], target: Target, steps: int
 ) -> tuple[float, list[int]]:
-    """Scale of a population and the weight exponent of each projection into it."""
-    most = 2 ** max(target.synapse.weight_exponent_max.value, 0)
-    full = [item.full_scale for item in incoming]
-    finite = [scale for scale in full if math.isfinite(scale)] or [1.0]
-    fits = min(_threshold_limit(neuron, target), _bias_limit(neuron, target))
-    # The projection of the smallest weights fills its format; the others shift theirs left.
-    scale = min(max(finite), min(finite) * most, fits)
-    roomy = min(_overflow_limit(neuron, incoming, steps), fits)
-    while scale * 2 <= roomy and scale * 2 <= min(finite) * most:
-        scale *= 2
-    exponents = [
-        max(0, math.ceil(math.log2(scale / at_most) - 1e-9)) if math.isfinite(at_most) else 0
-        for at_most in full
-    ]
-    return scale, exponents
+    """Scale of a population and the weight exponent of each projection into it.
+
+    The projection of the smallest weights fills its format; the others shift theirs left. From
+    there the scale goes up by powers of two while exponents and overflow allow, or down as far as
+    graded input pays for it.
+    """
+    highest = max(target.synapse.weight_exponent_max.value, 0)
+    full = [item.full_scale for item in incoming if math.isfinite(item.full_scale)] or [1.0]
+    upper = min(full) * 2**highest
+    lower = max(
+        (item.full_scale / 2 ** item.spare_bits(target) for item in incoming if item.bound > 0),
+        default=1.0,
+    )
+    anchor = min(max(full), upper)
+    wanted = max(lower, min(_overflow_limit(neuron, incoming, steps), upper))
+    doublings = math.floor(math.log2(wanted / anchor) + 1e-9)
+    if anchor * 2.0**doublings < lower * (1 - 1e-9):
+        doublings += 1
+    scale = min(anchor * 2.0**doublings, upper, _threshold_limit(neuron, target))
+    return scale, [item.exponent_at(scale, target) for item in incoming]
 
 
 def _threshold_limit(neuron: Neuron, target: Target) -> float:

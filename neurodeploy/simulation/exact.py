@@ -8,6 +8,7 @@ order of the sum.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -64,14 +65,34 @@ def accumulator(projection: QuantizedProjection, dtype: torch.dtype) -> Accumula
 def _floating(projection: QuantizedProjection, bound: float) -> Accumulate:
     float_type = exact_dtype(bound, f"projection {projection.name!r}")
     apply = projection.operator.compile(float_type)
-    return lambda spikes: apply(spikes.to(float_type))
+
+    def multiply(spikes: torch.Tensor) -> torch.Tensor:
+        # Where PyTorch lacks oneDNN, NNPACK convolves through transforms that round.
+        with torch.backends.nnpack.flags(enabled=False):
+            return apply(spikes.to(float_type))
+
+    return multiply
+
+
+@cache
+def _int8_is_exact() -> bool:
+    """Whether 8-bit products are there and right: older processors saturate pairs of them."""
+    int_mm: Any = getattr(torch, "_int_mm", None)
+    if int_mm is None:
+        return False
+    left = torch.full((32, 64), 127, dtype=torch.int8)
+    right = torch.full((64, 32), -128, dtype=torch.int8)
+    try:
+        return bool((int_mm(left, right) == 64 * 127 * -128).all())
+    except RuntimeError:  # not built for this processor
+        return False
 
 
 def _int8_dense(projection: QuantizedProjection) -> Accumulate | None:
     """8-bit multiplication, where weights (without common factors of 2) and spikes fit 8 bits."""
     operator, step = projection.operator, projection.weight_format.step
     int_mm: Any = getattr(torch, "_int_mm", None)
-    if not isinstance(operator, Dense) or int_mm is None:
+    if not isinstance(operator, Dense) or not _int8_is_exact():
         return None
     # Formats of few bits have a step that every weight is a multiple of.
     reduced = operator.weights // step

@@ -1,0 +1,897 @@
+"""NIR import: what each primitive becomes, what is refused, and the equations stepped directly."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import h5py
+import nir
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from neurodeploy.contract import METADATA_KEY, Contract, InputCode, Semantics
+from neurodeploy.errors import InputError, UnsupportedError
+from neurodeploy.interchange.nir_file import read_nir
+from neurodeploy.interchange.nir_in import contract_of, output_spikes, to_network
+from neurodeploy.network import Network, Population
+from neurodeploy.operators import Conv
+from neurodeploy.simulation.float_engine import FloatEngine
+from neurodeploy.simulation.trace import Batch, PopulationTrace
+
+DT = 1e-3
+
+
+def contract(steps: int = 6, **semantics: Any) -> Contract:
+    chosen = {"dt": DT, "reset": "zero", "comparison": ">", "integrator": "euler", **semantics}
+    return Contract(Semantics(**chosen), InputCode("events"), steps, "spike_count")
+
+
+def neuron(kind: str, shape: tuple[int, ...], **changes: Any) -> Any:
+    """A NIR neuron with harmless parameters of full shape; time constants of 4 steps."""
+    defaults = {
+        "tau": 4 * DT,
+        "tau_mem": 4 * DT,
+        "tau_syn": 2 * DT,
+        "r": 1.0,
+        "v_leak": 0.0,
+        "v_threshold": 1.0,
+        "v_reset": 0.0,
+        "w_in": 1.0,
+    }
+    names = {
+        "LIF": ("tau", "r", "v_leak", "v_threshold", "v_reset"),
+        "CubaLIF": ("tau_syn", "tau_mem", "r", "v_leak", "v_threshold", "v_reset", "w_in"),
+        "IF": ("r", "v_threshold", "v_reset"),
+        "LI": ("tau", "r", "v_leak"),
+        "CubaLI": ("tau_syn", "tau_mem", "r", "v_leak", "w_in"),
+        "I": ("r",),
+    }[kind]
+    values = {name: np.full(shape, float(defaults[name])) for name in names}
+    values |= {name: np.broadcast_to(np.asarray(v, float), shape) for name, v in changes.items()}
+    return getattr(nir, kind)(**{name: np.array(value) for name, value in values.items()})
+
+
+def chain(shape: tuple[int, ...], *nodes: tuple[str, Any], **metadata: Any) -> nir.NIRGraph:
+    """Input, the named nodes one after the other, output."""
+    named = {"input": nir.Input({"input": np.array(shape)}), **dict(nodes)}
+    named["output"] = nir.Output({"output": None})
+    return nir.NIRGraph(named, list(itertools.pairwise(named)), metadata, type_check=False)
+
+
+def joined(nodes: dict[str, Any], *edges: str, shape: tuple[int, ...] = (2,)) -> nir.NIRGraph:
+    """Input, output and ``nodes``, with edges written ``a>b``."""
+    named = {"input": nir.Input({"input": np.array(shape)}), **nodes}
+    named["output"] = nir.Output({"output": None})
+    pairs = [tuple(edge.split(">")) for edge in edges]
+    return nir.NIRGraph(named, pairs, {}, type_check=False)
+
+
+def run(network: Network, x: np.ndarray) -> dict[str, PopulationTrace]:
+    """(N, T, *input) through the float engine."""
+    (trace,) = FloatEngine(network).run([Batch(0, x, static=False)], state=True)
+    return dict(trace.populations)
+
+
+def population(graph: nir.NIRGraph, name: str, **semantics: Any) -> Population:
+    return to_network(graph, contract(**semantics), "net").population(name)
+
+
+def parameters(found: Population) -> dict[str, Any]:
+    assert found.neuron is not None
+    values = {k: v for k, v in vars(found.neuron).items() if isinstance(v, np.ndarray)}
+    assert all(value.shape == found.shape for value in values.values())
+    return {name: value.ravel().tolist() for name, value in values.items()}
+
+
+W = np.array([[1.0, -0.5], [0.25, 2.0]])
+LINEAR = ("fc", nir.Linear(W))
+
+
+# --- neurons ---
+
+
+def weights_into(graph: nir.NIRGraph, **semantics: Any) -> np.ndarray:
+    (projection,) = to_network(graph, contract(**semantics), "net").projections
+    return projection.operator.matrix().toarray()
+
+
+def test_lif_keeps_its_leak_and_takes_dt_over_tau_of_r_times_its_input() -> None:
+    lif = neuron("LIF", (2,), tau=[4 * DT, 2 * DT], r=[3, 1], v_leak=[1, 0], v_threshold=[1, 7])
+    graph = chain((2,), LINEAR, ("lif", lif))
+    assert parameters(population(graph, "lif")) == {
+        "u_keep": [0, 0],
+        "v_keep": [0.75, 0.5],
+        "bias": [0.25, 0],
+        "v_threshold": [1, 7],
+    }
+    np.testing.assert_allclose(weights_into(graph), W * [[0.75], [0.5]])
+
+
+def test_cubalif_has_a_decay_of_its_current_and_w_in_in_its_gain() -> None:
+    cuba = neuron("CubaLIF", (2,), tau_syn=2 * DT, tau_mem=4 * DT, r=3, w_in=[5, 2], v_leak=[0, 8])
+    graph = chain((2,), LINEAR, ("cuba", cuba))
+    found = population(graph, "cuba")
+    assert parameters(found) == {
+        "u_keep": [0.5, 0.5],
+        "v_keep": [0.75, 0.75],
+        "bias": [0, 2],
+        "v_threshold": [1, 1],
+    }
+    np.testing.assert_allclose(weights_into(graph), W * 0.5 * 0.25 * 3 * [[5], [2]])
+
+
+@pytest.mark.parametrize(
+    ("kind", "keep", "gain", "bias"),
+    [("IF", 1.0, 2 * DT, 0), ("I", 1.0, 2 * DT, 0), ("LI", 0.75, 0.5, 0.25)],
+)
+def test_the_other_neurons(kind: str, keep: float, gain: float, bias: float) -> None:
+    changes = {"r": 2.0} | ({"v_leak": 1.0} if kind == "LI" else {})
+    graph = chain((2,), LINEAR, ("n", neuron(kind, (2,), **changes)))
+    found = parameters(population(graph, "n"))
+    assert (found["u_keep"], found["v_keep"], found["bias"]) == ([0, 0], [keep] * 2, [bias] * 2)
+    assert ("v_threshold" in found) == (kind == "IF")
+    np.testing.assert_allclose(weights_into(graph), W * gain)
+    assert population(graph, "n").neuron.kind == kind  # type: ignore[union-attr]
+    assert output_spikes(graph) == (kind == "IF")
+
+
+def test_a_readout_with_a_current_of_its_own() -> None:
+    graph = chain((2,), LINEAR, ("n", neuron("CubaLI", (2,), r=2, w_in=3)))
+    found = parameters(population(graph, "n"))
+    assert (found["u_keep"], found["v_keep"]) == ([0.5, 0.5], [0.75, 0.75])
+    assert "v_threshold" not in found
+    np.testing.assert_allclose(weights_into(graph), W * 0.5 * 0.25 * 6)
+
+
+def test_the_exponential_integrator_keeps_and_feeds_exactly() -> None:
+    graph = chain((2,), LINEAR, ("lif", neuron("LIF", (2,), tau=0.5 * DT)))
+    keep = np.exp(-2.0)
+    found = parameters(population(graph, "lif", integrator="exponential"))
+    np.testing.assert_allclose(found["v_keep"], keep)
+    np.testing.assert_allclose(weights_into(graph, integrator="exponential"), W * (1 - keep))
+
+
+def test_a_time_constant_of_one_step_forgets_at_once() -> None:
+    found = parameters(population(chain((2,), ("n", neuron("LIF", (2,), tau=DT))), "n"))
+    assert found["v_keep"] == [0, 0]
+
+
+@pytest.mark.parametrize("size", [(), (1,)], ids=["number", "one element"])
+@pytest.mark.parametrize("feedback", [(), ("lif>rec", "rec>lif"), ("lif>lif",)])
+def test_one_parameter_for_all_neurons_takes_the_shape_of_what_arrives(
+    size: tuple[int, ...], feedback: tuple[str, ...]
+) -> None:
+    nodes = {"lif": neuron("LIF", size), "fc": nir.Linear(np.ones((3, 2)))}
+    nodes |= {"rec": nir.Linear(np.ones((3, 3))), "li": neuron("LI", size)}
+    edges = ["input>fc", "fc>lif", "lif>li", "li>output", *feedback]
+    network = to_network(joined(nodes, *edges), contract(), "net")
+    assert {p.name: p.shape for p in network.populations} == {
+        "input": (2,),
+        "lif": (3,),
+        "li": (3,),
+    }
+    assert parameters(network.population("lif"))["v_keep"] == [0.75] * 3
+
+
+def test_parameters_per_channel_reach_every_neuron_of_the_channel() -> None:
+    lif = neuron("LIF", (2, 1, 1), tau=np.array([2 * DT, 4 * DT]).reshape(2, 1, 1))
+    graph = chain((2, 2, 2), ("lif", lif))
+    assert parameters(population(graph, "lif"))["v_keep"] == [0.5] * 4 + [0.75] * 4
+
+
+def test_different_time_constants_behind_a_convolution() -> None:
+    tau = np.linspace(2, 9, 8).reshape(2, 2, 2) * DT
+    conv = nir.Conv2d((3, 3), np.ones((2, 1, 2, 2)), (1, 1), (0, 0), (1, 1), 1, np.zeros(2))
+    graph = chain((1, 3, 3), ("conv", conv), ("lif", neuron("LIF", (2, 2, 2), tau=tau)))
+    gains = (DT / tau).ravel()
+    matrix = weights_into(graph)
+    np.testing.assert_allclose(matrix.max(axis=1), gains)
+    assert (np.count_nonzero(matrix, axis=1) == 4).all()
+
+
+# --- linear nodes ---
+
+
+LINEAR_CASES: dict[str, tuple[tuple[int, ...], Any, Callable[[torch.Tensor], torch.Tensor]]] = {
+    "affine": (
+        (2,),
+        nir.Affine(W, np.array([3.0, -1.0])),
+        lambda x: x @ torch.from_numpy(W).T + torch.tensor([3.0, -1.0]),
+    ),
+    "linear": ((2,), nir.Linear(W), lambda x: x @ torch.from_numpy(W).T),
+    "scale": ((3,), nir.Scale(np.array([2.0, 0.0, -1.0])), lambda x: x * torch.tensor([2, 0, -1])),
+    "sum_pool": (
+        (2, 5, 4),
+        nir.SumPool2d(np.array([2, 3]), np.array([2, 1]), np.array([0, 1])),
+        lambda x: functional.avg_pool2d(x, (2, 3), (2, 1), (0, 1), divisor_override=1),
+    ),
+    "avg_pool": (
+        (2, 5, 4),
+        nir.AvgPool2d(np.array([2, 2]), np.array([2, 2]), np.array([1, 1])),
+        lambda x: functional.avg_pool2d(x, (2, 2), (2, 2), (1, 1)),
+    ),
+}
+
+
+def conv_case(
+    shape: tuple[int, ...], kernel: tuple[int, ...], options: dict[str, Any], size: Any = None
+) -> tuple[tuple[int, ...], Any, Callable[[torch.Tensor], torch.Tensor]]:
+    """NIR's convolution beside torch's, with random weights and bias."""
+    rng = np.random.default_rng(len(kernel))
+    weight, bias = rng.normal(size=kernel), rng.normal(size=kernel[0])
+    axes = len(kernel) - 2
+    chosen = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, **options}
+    make = nir.Conv2d if axes == 2 else nir.Conv1d
+    convolve = functional.conv2d if axes == 2 else functional.conv1d
+    node = make(input_shape=size, weight=weight, bias=bias, **chosen)
+    tensors = torch.from_numpy(weight), torch.from_numpy(bias)
+    return shape, node, lambda x: convolve(x, *tensors, **chosen)
+
+
+LINEAR_CASES |= {
+    "conv1d": conv_case((2, 9), (3, 2, 3), {"stride": 2, "padding": 1, "dilation": 2}),
+    "conv1d_same": conv_case((2, 9), (3, 2, 3), {"padding": "same", "dilation": 2}),
+    "conv2d": conv_case((2, 6, 5), (3, 2, 3, 2), {"stride": (2, 1), "padding": (1, 0)}),
+    "conv2d_one_number": conv_case((2, 6, 5), (3, 2, 3, 3), {"stride": 2, "padding": 1}),
+    "conv2d_groups": conv_case((4, 5, 5), (6, 2, 3, 3), {"groups": 2, "dilation": (2, 1)}),
+    "conv2d_same": conv_case((2, 6, 5), (3, 2, 5, 3), {"padding": "same"}),
+    "conv2d_valid": conv_case((2, 6, 5), (3, 2, 2, 3), {"padding": "valid"}),
+}
+
+
+@pytest.mark.parametrize("name", LINEAR_CASES)
+def test_a_linear_node_computes_what_torch_computes(name: str) -> None:
+    shape, node, expected = LINEAR_CASES[name]
+    x = np.random.default_rng(0).integers(0, 2, (3, 2, *shape))
+    want = expected(torch.from_numpy(x.reshape(-1, *shape)).double()).numpy()
+    graph = chain(shape, (name, node), ("sum", neuron("I", (), r=1 / DT)))
+    network = to_network(graph, contract(steps=2), "net")
+    assert [(p.name, p.source, p.target) for p in network.projections] == [(name, "input", "sum")]
+    v = run(network, x)["sum"].v
+    assert v is not None
+    np.testing.assert_allclose(v, want.reshape(3, 2, *want.shape[1:]).cumsum(axis=1), atol=1e-12)
+
+
+def test_paths_become_one_projection_and_keep_convolutions_where_that_is_exact() -> None:
+    pool = nir.AvgPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))
+    conv = LINEAR_CASES["conv2d"][1]
+    graph = chain((2, 12, 10), ("pool", pool), ("conv", conv), ("lif", neuron("LIF", ())))
+    (projection,) = to_network(graph, contract(), "net").projections
+    assert projection.name == "pool+conv"
+    assert isinstance(projection.operator, Conv)
+    assert projection.operator.kernel == (6, 4)
+
+
+def test_flatten_keeps_the_c_order() -> None:
+    flat = nir.Flatten({"input": np.array([2, 2, 3])}, start_dim=1, end_dim=2)
+    fc = nir.Linear(np.arange(12.0).reshape(1, 12))
+    again = nir.Flatten({"input": np.array([2, 6])}, start_dim=0)
+    graph = chain((2, 2, 3), ("f", flat), ("g", again), ("fc", fc), ("i", neuron("I", (1,))))
+    np.testing.assert_allclose(weights_into(graph), np.arange(12.0)[None] * DT)
+    shaped = chain((2, 2, 3), ("f", flat), ("i", neuron("I", (2, 6))))
+    assert population(shaped, "i").shape == (2, 6)
+
+
+def test_same_padding_of_an_even_kernel_has_its_odd_zero_behind() -> None:
+    conv = nir.Conv1d(4, np.ones((1, 1, 2)), 1, "same", 1, 1, np.zeros(1))
+    matrix = weights_into(chain((1, 4), ("conv", conv), ("sum", neuron("I", (), r=1 / DT))))
+    np.testing.assert_array_equal(matrix, np.eye(4) + np.eye(4, k=1))
+
+
+# --- biases ---
+
+
+def bias_at_the_neuron(*nodes: tuple[str, Any], shape: tuple[int, ...] = (2,)) -> list[float]:
+    """Bias of an integrator of gain 1 at the end of a chain."""
+    graph = chain(shape, *nodes, ("sum", neuron("I", (), r=1 / DT)))
+    return parameters(population(graph, "sum"))["bias"]
+
+
+def test_a_bias_is_scaled_and_multiplied_by_what_follows_it() -> None:
+    affine = ("fc", nir.Affine(W, np.array([3.0, -1.0])))
+    assert bias_at_the_neuron(affine) == [3, -1]
+    assert bias_at_the_neuron(affine, ("s", nir.Scale(np.array([2.0, 10.0])))) == [6, -10]
+    second = ("fc2", nir.Affine(np.array([[1.0, 1.0]]), np.array([0.5])))
+    assert bias_at_the_neuron(affine, second) == [2.5]
+
+
+def test_a_bias_passes_pooling_and_flattening() -> None:
+    ones = np.ones((1, 1, 1, 1))
+    conv = ("conv", nir.Conv2d((4, 4), ones, 1, 0, 1, 1, np.array([0.5])))
+    pool = ("pool", nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0])))
+    padded = ("pad", nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([1, 1])))
+    flat = ("flat", nir.Flatten({"input": np.array([1, 2, 2])}, 0))
+    assert bias_at_the_neuron(conv, pool, flat, shape=(1, 4, 4)) == [2.0] * 4
+    corner, edge, middle = 0.5, 1.0, 2.0
+    assert bias_at_the_neuron(conv, padded, shape=(1, 4, 4)) == [
+        *(corner, edge, corner),
+        *(edge, middle, edge),
+        *(corner, edge, corner),
+    ]
+
+
+def test_a_bias_has_the_gain_of_the_neuron_and_adds_to_its_leak() -> None:
+    lif = neuron("LIF", (2,), r=3, v_leak=[1, 0])
+    graph = chain((2,), ("fc", nir.Affine(W, np.array([4.0, 8.0]))), ("lif", lif))
+    assert parameters(population(graph, "lif"))["bias"] == [0.25 + 3, 6]
+
+
+def test_biases_of_several_paths_add_up() -> None:
+    nodes = {"a": nir.Affine(W, np.ones(2)), "b": nir.Affine(W, np.array([1.0, 5.0]))}
+    nodes["sum"] = neuron("I", (2,), r=1 / DT)
+    graph = joined(nodes, "input>a", "input>b", "a>sum", "b>sum", "sum>output")
+    assert parameters(population(graph, "sum"))["bias"] == [2, 6]
+
+
+def test_a_bias_into_a_current_without_memory_is_taken() -> None:
+    cuba = neuron("CubaLIF", (2,), tau_syn=DT)
+    graph = chain((2,), ("fc", nir.Affine(W, np.array([4.0, 8.0]))), ("cuba", cuba))
+    assert parameters(population(graph, "cuba"))["bias"] == [1, 2]
+
+
+# --- graphs ---
+
+
+def test_edges_into_one_node_are_summed() -> None:
+    nodes = {"lif": neuron("LIF", (2,)), "a": nir.Linear(W), "b": nir.Linear(W.T)}
+    nodes |= {"c": nir.Linear(np.ones((2, 2)))}
+    graph = joined(nodes, "input>a", "input>b", "a>c", "b>c", "c>lif", "lif>output")
+    network = to_network(graph, contract(), "net")
+    assert sorted(p.name for p in network.projections) == ["a+c", "b+c"]
+    total = sum(p.operator.matrix().toarray() for p in network.projections)
+    np.testing.assert_allclose(total, np.ones((2, 2)) @ (W + W.T) * 0.25)
+
+
+def test_paths_through_the_same_nodes_are_told_apart() -> None:
+    nodes = {"fc": nir.Linear(W), "late": nir.Delay(np.full(2, 2 * DT)), "lif": neuron("LIF", (2,))}
+    graph = joined(nodes, "input>fc", "input>late", "late>fc", "fc>lif", "lif>output")
+    projections = to_network(graph, contract(), "net").projections
+    assert sorted(p.delay for p in projections) == [0, 2]
+    assert len({p.name for p in projections}) == 2
+
+
+def test_a_skip_connection_is_a_projection_of_its_own() -> None:
+    nodes = {"a": neuron("LIF", (2,)), "fc": nir.Linear(W), "b": neuron("LIF", (2,))}
+    graph = joined(nodes, "input>a", "a>fc", "fc>b", "input>b", "b>output")
+    network = to_network(graph, contract(), "net")
+    assert {(p.name, p.source, p.target, p.delay) for p in network.projections} == {
+        ("input_to_a", "input", "a", 0),
+        ("fc", "a", "b", 0),
+        ("input_to_b", "input", "b", 0),
+    }
+
+
+def test_only_projections_inside_a_cycle_are_delayed() -> None:
+    nodes = {"a": neuron("LIF", (2,)), "b": neuron("LIF", (2,)), "out": neuron("LI", (2,))}
+    nodes |= {"back": nir.Linear(W), "self": nir.Linear(W)}
+    edges = ["input>a", "a>b", "b>back", "back>a", "b>out", "out>self", "self>out", "out>output"]
+    network = to_network(joined(nodes, *edges), contract(), "net")
+    assert {p.name: p.delay for p in network.projections} == {
+        "input_to_a": 0,
+        "a_to_b": 1,
+        "back": 1,
+        "b_to_out": 0,
+        "self": 1,
+    }
+    assert [p.name for p in network.populations] == ["input", "a", "b", "out"]
+
+
+@pytest.mark.parametrize(("seconds", "steps"), [(0.0, 0), (DT, 1), (62 * DT, 62)])
+def test_delay_nodes_count_in_steps(seconds: float, steps: int) -> None:
+    graph = chain((2,), ("d", nir.Delay(np.full(2, seconds))), ("lif", neuron("LIF", (2,))))
+    (projection,) = to_network(graph, contract(), "net").projections
+    assert projection.delay == steps
+
+
+def test_delays_of_one_path_add_up_and_a_delay_in_a_cycle_counts() -> None:
+    late = nir.Delay(np.full(2, 2 * DT))
+    nodes = {"lif": neuron("LIF", (2,)), "d": late, "e": late, "f": late}
+    edges = ["input>d", "d>e", "e>lif", "lif>f", "f>lif", "lif>output"]
+    network = to_network(joined(nodes, *edges), contract(), "net")
+    assert {(p.source, p.delay) for p in network.projections} == {("input", 4), ("lif", 2)}
+
+
+def test_the_order_of_nodes_in_the_file_does_not_matter() -> None:
+    nodes = {"z": neuron("LIF", (2,)), "fc": nir.Linear(W), "a": neuron("LIF", (2,))}
+    graph = joined(nodes, "a>output", "fc>a", "z>fc", "input>z")
+    network = to_network(graph, contract(), "net")
+    assert [p.name for p in network.populations] == ["input", "z", "a"]
+    assert network.output == "a"
+
+
+# --- refusals ---
+
+
+def lif() -> Any:
+    return neuron("LIF", (2,))
+
+
+REFUSED: dict[str, tuple[nir.NIRGraph, str]] = {
+    "reset": (chain((2,), ("n1", neuron("LIF", (2,), v_reset=[0, 0.1]))), "'n1'.*v_reset"),
+    "cuba reset": (chain((2,), ("n1", neuron("CubaLIF", (2,), v_reset=-1))), "'n1'.*v_reset"),
+    "if reset": (chain((2,), ("n1", neuron("IF", (2,), v_reset=1))), "'n1'.*v_reset"),
+    "fast": (chain((2,), ("n1", neuron("LIF", (2,), tau=0.9 * DT))), "'n1'.*below dt.*exponential"),
+    "fast current": (
+        chain((2,), ("n1", neuron("CubaLIF", (2,), tau_syn=0.5 * DT))),
+        "'n1'.*tau_syn.*below dt",
+    ),
+    "negative tau": (chain((2,), ("n1", neuron("LI", (2,), tau=-1))), "'n1'.*positive"),
+    "infinite threshold": (
+        chain((2,), ("n1", neuron("LIF", (2,), v_threshold=np.inf))),
+        "'n1'.*infinite",
+    ),
+    "not a number": (chain((2,), ("w1", nir.Linear(W * np.nan)), ("n1", lif())), "'w1'.*number"),
+    "threshold": (
+        chain((2,), ("t1", nir.Threshold(np.ones(2))), ("n1", lif())),
+        "'t1' is a Threshold",
+    ),
+    "nested": (chain((2,), ("g1", chain((2,), ("n", lif()))), ("n1", lif())), "'g1' is a NIRGraph"),
+    "cuba bias": (
+        chain((2,), ("fc", nir.Affine(W, np.ones(2))), ("n1", neuron("CubaLIF", (2,)))),
+        "'n1'.*bias enters its synaptic current",
+    ),
+    "no neuron": (chain((2,), ("n1", lif()), LINEAR), "'output' reads 'fc'.*one neuron"),
+    "input read": (joined({"n1": lif()}, "input>n1", "input>output"), "'output' reads 'input'"),
+    "two read": (
+        joined({"n1": lif(), "n2": lif()}, "input>n1", "input>n2", "n1>output", "n2>output"),
+        "'output' reads 'n1', 'n2'",
+    ),
+    "nothing read": (joined({"n1": lif()}, "input>n1"), "'output' reads None"),
+    "part of a step": (
+        chain((2,), ("d1", nir.Delay(np.full(2, 1.5 * DT))), ("n1", lif())),
+        "'d1'.*not a whole number of steps",
+    ),
+    "negative delay": (
+        chain((2,), ("d1", nir.Delay(np.full(2, -DT))), ("n1", lif())),
+        "'d1'.*not a whole number",
+    ),
+    "delay nan": (
+        chain((2,), ("d1", nir.Delay(np.full(2, np.nan))), ("n1", lif())),
+        "'d1'.*not a whole number",
+    ),
+    "two delays": (
+        chain((2,), ("d1", nir.Delay(np.array([DT, 2 * DT]))), ("n1", lif())),
+        "'d1'.*differ between elements",
+    ),
+    "late bias": (
+        chain(
+            (2,), ("fc", nir.Affine(W, np.ones(2))), ("d1", nir.Delay(np.full(2, DT))), ("n", lif())
+        ),
+        "'d1'.*delays a bias",
+    ),
+    "same with stride": (
+        chain((2, 9), ("c1", conv_case((2, 9), (3, 2, 3), {"padding": "same"})[1]), ("n", lif())),
+        "'c1'.*'same' with stride",
+    ),
+    "two inputs": (
+        joined({"in2": nir.Input({"input": np.array([2])}), "n1": lif()}, "in2>n1", "n1>output"),
+        "2 inputs and 1 outputs",
+    ),
+    "too few inputs": (
+        chain((3,), ("w1", nir.Linear(W)), ("n1", lif())),
+        "'w1'.*2 inputs, 3 reach",
+    ),
+    "different sums": (
+        joined(
+            {"w1": nir.Linear(np.ones((3, 2))), "n1": neuron("LIF", ())},
+            *("input>w1", "w1>n1", "input>n1", "n1>output"),
+        ),
+        r"'n1' adds arrays of different shapes: \(2,\), \(3,\)",
+    ),
+    "parameters": (
+        chain((2,), ("n1", neuron("LIF", (3,)))),
+        r"'n1'.*\(3,\) do not fit neurons of shape \(2,\)",
+    ),
+    "bias shape": (
+        chain((2,), ("w1", nir.Affine(W, np.ones(3))), ("n1", lif())),
+        "'w1'.*broadcast",
+    ),
+    "scale shape": (chain((2,), ("s1", nir.Scale(np.ones(3))), ("n1", lif())), "'s1'.*broadcast"),
+    "pool of a vector": (
+        chain((8,), ("p1", LINEAR_CASES["sum_pool"][1]), ("n1", lif())),
+        "'p1'.*pools",
+    ),
+    "conv of a vector": (chain((8,), ("c1", LINEAR_CASES["conv2d"][1]), ("n1", lif())), "'c1'"),
+    "linear loop": (
+        joined({"w1": nir.Linear(W), "n1": lif()}, "input>w1", "w1>w1", "w1>n1", "n1>output"),
+        "'w1' feeds back on itself",
+    ),
+    "no input": (
+        joined({"n1": lif(), "n2": lif()}, "input>n1", "n1>output"),
+        "node 'n2' has no input",
+    ),
+    "into the input": (
+        joined({"n1": lif()}, "input>n1", "n1>input", "n1>output"),
+        "'n1' to 'input' leads into the input",
+    ),
+    "out of the output": (
+        joined({"n1": lif()}, "input>n1", "n1>output", "output>n1"),
+        "'output' to 'n1' leads .*out of the output",
+    ),
+    "unknown node": (joined({"n1": lif()}, "input>n1", "n9>n1"), "'n9', which is no node"),
+}
+REFUSED["same with stride"][0].nodes["c1"].stride = 2
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_expressed_is_refused_by_name(name: str) -> None:
+    graph, message = REFUSED[name]
+    with pytest.raises(UnsupportedError, match=message) as caught:
+        to_network(graph, contract(), "my.nir")
+    assert str(caught.value).startswith("my.nir: ")
+
+
+# --- files ---
+
+
+def write(path: Path, graph: nir.NIRGraph) -> Path:
+    nir.write(path, graph)
+    return path
+
+
+def complete(**metadata: Any) -> nir.NIRGraph:
+    graph = chain((2,), LINEAR, ("lif", lif()), **metadata)
+    graph.nodes["output"] = nir.Output({"output": np.array([2])})
+    return graph
+
+
+def test_a_file_reads_back_as_the_graph_that_was_written(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.nir", complete(neurodeploy=contract().to_metadata()))
+    graph = read_nir(path)
+    assert contract_of(graph, "a.nir") == contract()
+    np.testing.assert_array_equal(weights_into(graph), weights_into(complete()))
+    assert contract_of(read_nir(write(tmp_path / "b.nir", complete())), "b.nir") is None
+
+
+def test_convolutions_that_nirs_own_check_misjudges_are_read(tmp_path: Path) -> None:
+    weight = np.random.default_rng(0).normal(size=(4, 1, 3, 2))
+    conv = nir.Conv2d((5, 5), weight, (1, 1), (0, 0), (1, 1), 2, np.zeros(4))
+    graph = chain((2, 5, 5), ("conv", conv), ("lif", neuron("LIF", (4, 3, 4))))
+    graph.nodes["output"] = nir.Output({"output": np.array([4, 3, 4])})
+    network = to_network(read_nir(write(tmp_path / "g.nir", graph)), contract(), "g")
+    np.testing.assert_allclose(network.projections[0].operator.weights, weight / 4)
+
+
+def damaged(tmp_path: Path) -> dict[str, tuple[Path, str]]:
+    good = write(tmp_path / "good.nir", complete())
+    text = tmp_path / "text.nir"
+    text.write_text("not HDF5")
+    short = tmp_path / "short.nir"
+    short.write_bytes(good.read_bytes()[: good.stat().st_size // 2])
+    empty = tmp_path / "empty.nir"
+    empty.write_bytes(b"")
+    other = tmp_path / "other.nir"
+    with h5py.File(other, "w") as file:
+        file["numbers"] = np.arange(3)
+    single = tmp_path / "single.nir"
+    nir.write(single, lif())
+    lost = write(tmp_path / "lost.nir", complete())
+    with h5py.File(lost, "a") as file:
+        del file["node/nodes/lif/tau"]
+    strange = write(tmp_path / "strange.nir", complete())
+    with h5py.File(strange, "a") as file:
+        del file["node/nodes/lif/type"]
+        file["node/nodes/lif/type"] = "Izhikevich"
+    unreadable = "not a readable NIR file"
+    return {
+        "absent": (tmp_path / "absent.nir", "no such file"),
+        "folder": (tmp_path, "no such file"),
+        "text": (text, unreadable),
+        "half": (short, unreadable),
+        "empty": (empty, unreadable),
+        "other HDF5": (other, unreadable),
+        "one node": (single, f"{unreadable}|holds a single LIF node"),
+        "lost parameter": (lost, unreadable),
+        "unknown node": (strange, unreadable),
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("absent", "folder", "text", "half", "empty", "other HDF5"),
+        *("one node", "lost parameter", "unknown node"),
+    ],
+)
+def test_files_that_cannot_be_read_are_named(name: str, tmp_path: Path) -> None:
+    path, message = damaged(tmp_path)[name]
+    with pytest.raises(InputError, match=message) as caught:
+        read_nir(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: "steps", "not a table"),
+        (lambda table: table | {"format": 2}, "format 2; this version reads format 1"),
+        (lambda table: {k: v for k, v in table.items() if k != "format"}, "format None"),
+        (lambda table: table | {"stepz": 4}, "unknown key 'stepz'; did you mean 'steps'"),
+        (lambda table: table | {"steps": "four"}, "steps: expected int, found 'four'"),
+        (lambda table: table | {"steps": np.array([4, 4])}, r"expected int, found \[4, 4\]"),
+        (lambda table: table | {"steps": 0}, "steps must be at least 1"),
+        (lambda table: table | {"decode": "loudest"}, "'loudest' is not one of"),
+        (lambda table: table | {"semantics": 3}, "semantics: expected a table"),
+        (
+            lambda table: table | {"semantics": {**table["semantics"], "dt": -1.0}},
+            "dt is in seconds",
+        ),
+        (
+            lambda table: table | {"semantics": {"dt": 1e-3, "reset": "zero"}},
+            "'comparison' is missing",
+        ),
+    ],
+)
+def test_malformed_metadata_is_refused(change: Any, message: str, tmp_path: Path) -> None:
+    graph = complete(**{METADATA_KEY: change(contract().to_metadata())})
+    graph = read_nir(write(tmp_path / "m.nir", graph))
+    with pytest.raises(InputError, match=message) as caught:
+        contract_of(graph, "m.nir")
+    assert str(caught.value).startswith("m.nir")
+
+
+# --- the equations, stepped directly ---
+
+
+class DirectSimulation:
+    """Steps a NIR graph by its own equations, one sample, recursively from the output backwards.
+
+    Args:
+        cycle: neurons that feed back on each other; among them spikes take one step.
+    """
+
+    def __init__(self, graph: nir.NIRGraph, how: Contract, x: np.ndarray, cycle: set[str]) -> None:
+        self.graph, self.how, self.x, self.cycle = graph, how, x, cycle
+        self.spikes: dict[str, list[np.ndarray]] = {}
+        self.v: dict[str, list[np.ndarray]] = {}
+        self.current: dict[str, np.ndarray] = {}
+
+    def run(self, order: list[str]) -> None:
+        for t in range(self.how.steps):
+            for name in order:
+                self._step(name, t)
+
+    def _arriving(self, name: str, t: int, target: str) -> Any:
+        sources = [source for source, to in self.graph.edges if to == name]
+        return sum(self._leaving(source, t, target) for source in sources)
+
+    def _leaving(self, name: str, t: int, target: str) -> Any:
+        node = self.graph.nodes[name]
+        if isinstance(node, nir.Input):
+            return self.x[t] if t >= 0 else np.zeros_like(self.x[0])
+        if hasattr(node, "r"):
+            at = t - (name in self.cycle and target in self.cycle)
+            return self.spikes[name][at] if at >= 0 else np.zeros(node.r.shape)
+        if isinstance(node, nir.Delay):
+            return self._arriving(name, t - round(node.delay.flat[0] / DT), target)
+        return self._linear(node, self._arriving(name, t, target))
+
+    @staticmethod
+    def _linear(node: Any, x: np.ndarray) -> np.ndarray:
+        batch = torch.from_numpy(np.asarray(x, np.float64))[None]
+        if isinstance(node, nir.Linear | nir.Affine):
+            return node.weight @ x + getattr(node, "bias", 0)
+        if isinstance(node, nir.Scale):
+            return node.scale * x
+        if isinstance(node, nir.Flatten):
+            return np.reshape(x, -1)
+        if isinstance(node, nir.Conv2d):
+            weight, bias = torch.from_numpy(node.weight), torch.from_numpy(node.bias)
+            options = (node.stride, node.padding, node.dilation, int(node.groups))
+            return functional.conv2d(batch, weight, bias, *options)[0].numpy()
+        sizes = [tuple(int(n) for n in v) for v in (node.kernel_size, node.stride, node.padding)]
+        if isinstance(node, nir.SumPool2d):
+            return functional.avg_pool2d(batch, *sizes, divisor_override=1)[0].numpy()
+        return functional.avg_pool2d(batch, *sizes)[0].numpy()
+
+    def _step(self, name: str, t: int) -> None:
+        node, how = self.graph.nodes[name], self.how.semantics
+        arriving = np.asarray(self._arriving(name, t, name), np.float64)
+        v = self.v[name][-1] if name in self.v else np.zeros_like(arriving)
+        if hasattr(node, "tau_syn"):
+            before = self.current.get(name, np.zeros_like(arriving))
+            self.current[name] = self._relaxed(before, node.w_in * arriving, node.tau_syn)
+            arriving = self.current[name]
+        if hasattr(node, "v_leak"):
+            tau = node.tau if hasattr(node, "tau") else node.tau_mem
+            v = self._relaxed(v, node.v_leak + node.r * arriving, tau)
+        else:
+            v = v + how.dt * node.r * arriving
+        fires = np.zeros(v.shape)
+        if hasattr(node, "v_threshold"):
+            fires = v > node.v_threshold if how.comparison == ">" else v >= node.v_threshold
+            v = np.where(fires, 0 if how.reset == "zero" else v - node.v_threshold, v)
+        self.spikes.setdefault(name, []).append(np.asarray(fires, np.float64))
+        self.v.setdefault(name, []).append(v)
+
+    def _relaxed(self, x: np.ndarray, goal: np.ndarray, tau: np.ndarray) -> np.ndarray:
+        """One step of tau dx/dt = goal - x."""
+        dt = self.how.semantics.dt
+        if self.how.semantics.integrator == "euler":
+            return x + dt / tau * (goal - x)
+        return goal + (x - goal) * np.exp(-dt / tau)
+
+
+class RandomGraph:
+    """A random NIR graph: a stack of linear nodes and neurons, perhaps with a skip and a loop."""
+
+    def __init__(self, seed: int, spatial: bool) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.shape: tuple[int, ...] = (2, 6, 5) if spatial else (4,)
+        self.input_shape = self.shape
+        self.nodes: dict[str, Any] = {"input": nir.Input({"input": np.array(self.shape)})}
+        self.edges: list[tuple[str, str]] = []
+        self.order: list[str] = []
+        self.cycle: set[str] = set()
+        self.last = "input"
+        for _ in range(int(self.rng.integers(1, 4))):
+            self._layer()
+        self._extras()
+        self.nodes["output"] = nir.Output({"output": np.array(self.shape)})
+        self.edges.append((self.last, "output"))
+
+    def graph(self, metadata: dict[str, Any]) -> nir.NIRGraph:
+        return nir.NIRGraph(self.nodes, self.edges, metadata, type_check=False)
+
+    def _add(self, kind: str, node: Any) -> str:
+        name = f"{kind}{len(self.nodes)}"
+        self.nodes[name] = node
+        return name
+
+    def _append(self, kind: str, node: Any, shape: tuple[int, ...]) -> None:
+        name = self._add(kind, node)
+        self.edges.append((self.last, name))
+        self.last, self.shape = name, shape
+
+    def _layer(self) -> None:
+        spatial = len(self.shape) == 3
+        may = ["scale", "delay"]
+        may += ["conv", "sum_pool", "avg_pool", "flatten"] if spatial else ["affine", "linear"]
+        for kind in self.rng.choice(may, int(self.rng.integers(1, 3))):
+            if (kind in ("conv", "sum_pool", "avg_pool")) == (len(self.shape) == 3) or kind in (
+                "scale",
+                "delay",
+            ):
+                getattr(self, f"_{kind}")()
+            elif kind == "flatten":
+                self._flatten()
+        kind = str(self.rng.choice(["LIF", "CubaLIF", "IF", "LI", "CubaLI", "I"]))
+        if kind.startswith("Cuba") and self._has_bias(self.last):
+            kind = "LIF"
+        name = self._add("n", self._neuron(kind))
+        self.edges.append((self.last, name))
+        self.order.append(name)
+        self.last = name
+
+    def _has_bias(self, name: str) -> bool:
+        if hasattr(self.nodes[name], "bias"):
+            return True
+        sources = [a for a, b in self.edges if b == name]
+        linear = not hasattr(self.nodes[name], "r") and name != "input"
+        return linear and any(self._has_bias(source) for source in sources)
+
+    def _neuron(self, kind: str) -> Any:
+        draw = self.rng.uniform
+        changes = {
+            "tau": draw(1.5, 9, self.shape) * DT,
+            "tau_syn": draw(1.5, 9, self.shape) * DT,
+            "tau_mem": draw(1.5, 9, self.shape) * DT,
+            "r": draw(1, 4, self.shape) / (DT if kind in ("I", "IF") else 1),
+            "v_leak": draw(-0.2, 0.2, self.shape),
+            "v_threshold": draw(0.2, 1, self.shape),
+            "w_in": draw(0.5, 2, self.shape),
+        }
+        known = getattr(nir, kind).__dataclass_fields__
+        return neuron(kind, self.shape, **{k: v for k, v in changes.items() if k in known})
+
+    def _scale(self) -> None:
+        self._append("scale", nir.Scale(self.rng.uniform(-2, 2, self.shape)), self.shape)
+
+    def _delay(self) -> None:
+        if not self._has_bias(self.last):
+            steps = int(self.rng.integers(0, 4))
+            self._append("delay", nir.Delay(np.full(self.shape, steps * DT)), self.shape)
+
+    def _weights(self, *shape: int) -> np.ndarray:
+        return self.rng.normal(0, 1, shape)
+
+    def _affine(self) -> None:
+        out = int(self.rng.integers(1, 5))
+        self._append("fc", nir.Affine(self._weights(out, *self.shape), self._weights(out)), (out,))
+
+    def _linear(self) -> None:
+        out = int(self.rng.integers(1, 5))
+        self._append("fc", nir.Linear(self._weights(out, *self.shape)), (out,))
+
+    def _flatten(self) -> None:
+        size = int(np.prod(self.shape))
+        self._append("flat", nir.Flatten({"input": np.array(self.shape)}, 0), (size,))
+
+    def _conv(self) -> None:
+        groups = int(self.rng.choice([1, self.shape[0]]))
+        out = groups * int(self.rng.integers(1, 3))
+        kernel = tuple(min(int(self.rng.integers(1, 4)), n) for n in self.shape[1:])
+        stride, padding = (
+            tuple(int(n) for n in self.rng.integers(low, 2 + low, 2)) for low in (1, 0)
+        )
+        weight = self._weights(out, self.shape[0] // groups, *kernel)
+        options = {"stride": stride, "padding": padding, "dilation": (1, 1), "groups": groups}
+        node = nir.Conv2d(self.shape[1:], weight, bias=self._weights(out), **options)
+        self._append("conv", node, (out, *self._size(kernel, stride, padding)))
+
+    def _sum_pool(self) -> None:
+        self._pool(nir.SumPool2d)
+
+    def _avg_pool(self) -> None:
+        self._pool(nir.AvgPool2d)
+
+    def _pool(self, kind: Any) -> None:
+        kernel = tuple(int(min(2, n)) for n in self.shape[1:])
+        stride, padding = (int(self.rng.integers(1, 3)),) * 2, (0, 0)
+        node = kind(np.array(kernel), np.array(stride), np.array(padding))
+        self._append("pool", node, (self.shape[0], *self._size(kernel, stride, padding)))
+
+    def _size(self, kernel: Any, stride: Any, padding: Any) -> list[int]:
+        sizes = zip(self.shape[1:], kernel, stride, padding, strict=True)
+        return [(n + 2 * p - k) // s + 1 for n, k, s, p in sizes]
+
+    def _extras(self) -> None:
+        size = int(np.prod(self.shape))
+        if len(self.shape) == 1 and self.rng.random() < 0.5:
+            loop = self._add("loop", nir.Linear(self._weights(size, size)))
+            self.edges += [(self.last, loop), (loop, self.last)]
+            self.cycle = {self.last}
+        if len(self.shape) == len(self.input_shape) == 1 and self.rng.random() < 0.5:
+            skip = self._add("skip", nir.Linear(self._weights(size, *self.input_shape)))
+            self.edges += [("input", skip), (skip, self.last)]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    spatial=st.booleans(),
+    integrator=st.sampled_from(["euler", "exponential"]),
+    reset=st.sampled_from(["zero", "subtract"]),
+    comparison=st.sampled_from([">", ">="]),
+    by_file=st.booleans(),
+)
+def test_any_graph_runs_as_its_equations_say(
+    seed: int, spatial: bool, integrator: str, reset: str, comparison: str, by_file: bool
+) -> None:
+    how = contract(integrator=integrator, reset=reset, comparison=comparison)
+    made = RandomGraph(seed, spatial)
+    graph = made.graph({METADATA_KEY: how.to_metadata()})
+    x = np.random.default_rng(seed + 1).integers(0, 2, (how.steps, *made.input_shape))
+    direct = DirectSimulation(graph, how, x, made.cycle)
+    direct.run(made.order)
+    if by_file:
+        with TemporaryDirectory() as folder:
+            graph = read_nir(write(Path(folder) / "r.nir", graph))
+        assert contract_of(graph, "r.nir") == how
+    found = run(to_network(graph, how, "net"), x[None])
+    assert sorted(found) == sorted(["input", *made.order])
+    for name in made.order:
+        record = found[name]
+        assert record.v is not None
+        np.testing.assert_array_equal(record.s[0], np.stack(direct.spikes[name]), name)
+        np.testing.assert_allclose(record.v[0], np.stack(direct.v[name]), atol=1e-9, err_msg=name)
+
+
+def test_graded_input_is_divided_by_its_levels() -> None:
+    how = Contract(Semantics(DT, "zero", ">"), InputCode("direct", 16), 3, "last_v")
+    network = to_network(chain((2,), LINEAR, ("i", neuron("I", (), r=1 / DT))), how, "net")
+    x = np.array([[16, 4]])
+    (trace,) = FloatEngine(network).run([Batch(0, x, static=True)])
+    v = trace.populations["i"].v
+    assert v is not None
+    np.testing.assert_allclose(v[0, -1], 3 * W @ [1, 0.25])
+    np.testing.assert_array_equal(trace.populations["input"].s, [[[16, 4]] * 3])

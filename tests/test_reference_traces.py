@@ -1,0 +1,141 @@
+"""Public traces of one LIF neuron: Norse, Lava in floats and integers, and Loihi hardware.
+
+From the NIR paper (Pedersen et al., Nature Communications 15:8122, 2024). The files are not part of
+the project; they are looked for beside the repository.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from neurodeploy.contract import Contract, InputCode, Semantics
+from neurodeploy.fixed_point import WeightFormat
+from neurodeploy.interchange.nir_file import read_nir
+from neurodeploy.interchange.nir_in import to_network
+from neurodeploy.lava.compat import lava_available
+from neurodeploy.operators import Dense
+from neurodeploy.quantized import (
+    QuantizedNetwork,
+    QuantizedNeuron,
+    QuantizedPopulation,
+    QuantizedProjection,
+)
+from neurodeploy.simulation.float_engine import FloatEngine
+from neurodeploy.simulation.reference import ReferenceEngine
+from neurodeploy.simulation.trace import Batch, PopulationTrace
+
+FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "lif"
+pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the public traces are not here")
+
+STEPS = 1000
+needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Columns of one file, from the step that belongs to the first input.
+
+    Lava's Dense sends what it computed in the step before, so its neuron is one step late.
+    """
+
+    inputs: np.ndarray
+    v: np.ndarray
+    fired: list[int]
+
+
+def recording(name: str, late: int) -> Recording:
+    inputs, v, spikes = np.loadtxt(FOLDER / f"{name}.csv", delimiter=",").T
+    assert len(inputs) == STEPS
+    assert not v[:late].any()
+    return Recording(inputs.astype(np.uint8), v[late:], list(np.flatnonzero(spikes) - late))
+
+
+def contract() -> Contract:
+    """What Norse did: forward Euler at 0.1 ms, reset to zero, a spike above the threshold."""
+    return Contract(
+        Semantics(1e-4, "zero", ">", "euler"), InputCode("events"), STEPS, "spike_count"
+    )
+
+
+def deployed() -> QuantizedNetwork:
+    """The integers of the paper's script: du 4095, dv 163, vth 25 and a weight of 10."""
+    neuron = QuantizedNeuron(
+        kind="LIF",
+        u_decay=np.array([4096]),
+        v_decay=np.array([163]),
+        bias_mantissa=np.array([0]),
+        bias_exponent=np.array([0]),
+        threshold=np.array([25]),
+        reset="zero",
+        comparison=">",
+    )
+    populations = (
+        QuantizedPopulation("input", (1,), None, 1.0),
+        QuantizedPopulation("lif", (1,), neuron, 250.0),
+    )
+    weights = Dense(np.array([[10]]), (1,), (1,))
+    form = WeightFormat(8, "excitatory")
+    projection = QuantizedProjection("fc", "input", "lif", weights, form, 0, 1)
+    return QuantizedNetwork("lif", populations, (projection,), "lif", contract())
+
+
+def run(engine: Any, inputs: np.ndarray) -> PopulationTrace:
+    (trace,) = engine.run([Batch(0, inputs.reshape(1, STEPS, 1), static=False)], state=True)
+    engine.close()
+    return trace.populations[trace.output]
+
+
+def fired(record: PopulationTrace) -> list[int]:
+    return list(np.flatnonzero(record.s))
+
+
+@pytest.mark.parametrize(("name", "late"), [("lif_norse", 0), ("lif_lava_cpu_float", 1)])
+def test_the_imported_file_runs_as_norse_and_lava_ran_it(name: str, late: int) -> None:
+    network = to_network(read_nir(FOLDER / "lif_norse.nir"), contract(), "lif")
+    expected = recording(name, late)
+    record = run(FloatEngine(network), expected.inputs)
+    assert record.v is not None
+    # They computed in float32.
+    np.testing.assert_allclose(record.v.ravel()[: STEPS - late], expected.v, atol=2e-7)
+    assert fired(record) == expected.fired == [460, 510, 710, 760]
+
+
+def reference() -> Any:
+    return ReferenceEngine(deployed())
+
+
+def lava() -> Any:
+    from neurodeploy.lava.stock import LavaEngine
+
+    return LavaEngine(deployed(), capacity=1, state=True, timeout=60)
+
+
+def lava_fused() -> Any:
+    from neurodeploy.lava.fused import FusedLavaEngine
+
+    return FusedLavaEngine(deployed(), capacity=1, state=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        reference,
+        pytest.param(lava, marks=needs_lava),
+        pytest.param(lava_fused, marks=needs_lava),
+    ],
+)
+def test_integers_equal_lava_and_spike_as_the_chip_did(engine: Any) -> None:
+    simulated, chip = recording("lif_lava_cpu_fixed", 1), recording("lif_lava_loihi_fixed", 1)
+    np.testing.assert_array_equal(simulated.inputs, chip.inputs)
+    record = run(engine(), simulated.inputs)
+    assert record.v is not None
+    v = record.v.ravel()[: STEPS - 1]
+    np.testing.assert_array_equal(v, simulated.v)
+    assert fired(record) == simulated.fired == chip.fired
+    # The chip rounds its decay a little differently.
+    assert np.abs(v - chip.v).max() <= 128
