@@ -116,7 +116,7 @@ class _Incoming:
     @property
     def full_scale(self) -> float:
         """The scale at which the largest weight just fills its format; infinite for all zeros."""
-        highest, lowest = self.weights.max(initial=0), self.weights.min(initial=0)
+        highest, lowest = float(self.weights.max(initial=0)), float(self.weights.min(initial=0))
         up = self.weight_format.maximum / highest if highest > 0 else math.inf
         down = self.weight_format.minimum / lowest if lowest < 0 else math.inf
         return min(up, down)
@@ -137,7 +137,8 @@ class _Incoming:
         """The exponent at which the weights fill their format without leaving it."""
         if not math.isfinite(self.full_scale):
             return 0
-        return max(-self.spare_bits(target), math.ceil(math.log2(scale / self.full_scale) - 1e-9))
+        shift = math.log2(scale) - math.log2(self.full_scale)
+        return max(-self.spare_bits(target), math.ceil(shift - 1e-9))
 
     def quantized(self, scale: float, exponent: int) -> QuantizedProjection:
         step = self.weight_format.step
@@ -169,16 +170,15 @@ def _choose_scale(
     highest = max(target.synapse.weight_exponent_max.value, 0)
     full = [item.full_scale for item in incoming if math.isfinite(item.full_scale)] or [1.0]
     upper = min(full) * 2**highest
-    lower = max(
-        (item.full_scale / 2 ** item.spare_bits(target) for item in incoming if item.bound > 0),
-        default=1.0,
-    )
+    lowest = [item.full_scale / 2 ** item.spare_bits(target) for item in incoming]
+    lower = max((scale for scale in lowest if math.isfinite(scale)), default=1.0)
     anchor = min(max(full), upper)
-    wanted = max(lower, min(_overflow_limit(neuron, incoming, steps), upper))
+    fits = min(_threshold_limit(neuron, target), _bias_limit(neuron, target))
+    wanted = max(lower, min(_overflow_limit(neuron, incoming, steps), upper, fits))
     doublings = math.floor(math.log2(wanted / anchor) + 1e-9)
     if anchor * 2.0**doublings < lower * (1 - 1e-9):
         doublings += 1
-    scale = min(anchor * 2.0**doublings, upper, _threshold_limit(neuron, target))
+    scale = min(anchor * 2.0**doublings, upper, fits)
     return scale, [item.exponent_at(scale, target) for item in incoming]
 
 
