@@ -58,7 +58,25 @@ def main() -> None:
     metavar="KEY=VALUE",
     help="Override a recipe key, e.g. training.epochs=5.",
 )
+@click.option(
+    "--rule",
+    metavar="NAME",
+    help="Train by this rule instead: sltt, sltt-k, bptt, ottt or rate, with its default options; "
+    "--set rule.K=2 sets one.",
+)
 @click.option("--seed", type=int, help="Seed; the recipe's when not given.")
+@click.option(
+    "--data",
+    type=PATH,
+    metavar="FILE or FOLDER",
+    help="Where the recipe's data set lies: an .npz with x_train, y_train, x_test and y_test, or a "
+    "folder with the official files.",
+)
+@click.option(
+    "--init",
+    metavar="RUN",
+    help="Start with the best weights of this run, or of the newest run of this recipe.",
+)
 @click.option("--device", default="cpu", show_default=True, help="Where to train, e.g. cuda.")
 @click.option("--out", type=PATH, help="Run folder.  [default: runs/RECIPE-NNN]")
 @click.option("--resume", type=PATH, metavar="RUN", help="Go on with an interrupted run.")
@@ -66,20 +84,31 @@ def main() -> None:
 def train(
     recipe: str | None,
     overrides: tuple[str, ...],
+    rule: str | None,
     seed: int | None,
+    data: Path | None,
+    init: str | None,
     device: str,
     out: Path | None,
     resume: Path | None,
     as_json: bool,
 ) -> None:
     """Train RECIPE (a name from `neurodeploy models` or a TOML file; default digits_conv)."""
-    if resume and (recipe or overrides or seed is not None or out):
+    options = (recipe, overrides, rule, data, init, out)
+    if resume and (any(options) or seed is not None):
         raise InputError("--resume takes everything from the run; give it alone (or with --device)")
     from neurodeploy.recipe import load_recipe
 
     if resume is None:
         if seed is not None:
             overrides = (*overrides, f"seed={seed}")
+        if data is not None:
+            overrides = (*overrides, f"data.path={json.dumps(str(data.absolute()))}")
+        if init is not None:
+            overrides = (*overrides, f"training.start_from={json.dumps(init)}")
+        if rule is not None:
+            # The whole table, and first: options of the recipe's rule are not this one's.
+            overrides = (f"rule={{name = {json.dumps(rule)}}}", *overrides)
         chosen = load_recipe(recipe or "digits_conv", overrides)
         _say(as_json, f"Training {chosen.name}: {chosen.description}")
         from neurodeploy.training.run import train as train_recipe
@@ -126,7 +155,9 @@ def train(
 @click.option("--integrator", type=click.Choice(["euler", "exponential"]), help="How leaks step.")
 @click.option("--steps", type=int, help="Time steps per sample.")
 @click.option(
-    "--encoder", type=click.Choice(["direct", "rate", "events"]), help="How samples become input."
+    "--encoder",
+    type=click.Choice(["direct", "rate", "latency", "events"]),
+    help="How samples become input.",
 )
 @click.option("--levels", type=int, help="Largest integer of the input.")
 @click.option(
@@ -177,7 +208,8 @@ def _sample_options(command: Any) -> Any:
         click.option(
             "--data",
             type=PATH,
-            help="An .npz with x (N, T, *input) or (N, *input), and optional y.",
+            help="An .npz with x (N, T, *input) or (N, *input), and optional y; or one with x_test "
+            "and y_test; or the folder of the data set trained on.",
         ),
         click.option(
             "--random",
@@ -323,8 +355,9 @@ def models(as_json: bool) -> None:
     if as_json:
         _print_json({name: recipe.as_dict() for name, recipe in found.items()})
         return
+    width = max(map(len, found))
     for name, recipe in found.items():
-        click.echo(f"{name:<14} {recipe.description}")
+        click.echo(f"{name:<{width}} {recipe.description}")
 
 
 @main.command()

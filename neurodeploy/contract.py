@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from neurodeploy.errors import InputError
@@ -25,7 +25,8 @@ EXPORT_DT = 1e-4
 Reset = Literal["zero", "subtract"]
 Comparison = Literal[">", ">="]
 Integrator = Literal["euler", "exponential"]
-Encoder = Literal["direct", "rate", "events"]
+Encoder = Literal["direct", "rate", "latency", "events"]
+TimeBins = Literal["time", "count"]
 Decode = Literal["last_v", "sum_v", "spike_count"]
 
 
@@ -57,7 +58,8 @@ class InputCode:
 
     Attributes:
         encoder: ``direct`` repeats the sample's integers at every step as graded spikes, ``rate``
-            draws Bernoulli spikes with probability value/levels, ``events`` takes (T, ...) spikes.
+            draws Bernoulli spikes with probability value/levels, ``latency`` gives each value one
+            spike, the earlier the larger it is, ``events`` takes (T, ...) spikes or counts.
         levels: the largest integer; the float network sees integer/levels. 1 for binary spikes.
     """
 
@@ -71,12 +73,34 @@ class InputCode:
     @property
     def graded(self) -> bool:
         """Whether input carries integers instead of binary spikes."""
-        return self.encoder != "rate" and self.levels > 1
+        return self.encoder in ("direct", "events") and self.levels > 1
 
     @property
     def payload(self) -> int:
         """Largest integer an input event carries: ``levels`` when graded, else 1."""
         return self.levels if self.graded else 1
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Where a data set lies and how it is read, so that it is found and read the same again.
+
+    Attributes:
+        path: file or folder, absolute once it was read; empty for a data set that needs none.
+        sha256: of the file's content; empty for a folder, or to take whatever is there.
+        side: images are read as side x side pixels, event frames scaled down to that; 0 takes the
+            data set's own size.
+        bins: event recordings are cut into T frames of equal ``time``, or of equal event ``count``.
+    """
+
+    path: str = ""
+    sha256: str = ""
+    side: int = 0
+    bins: TimeBins = "time"
+
+    def __post_init__(self) -> None:
+        if self.side < 0:
+            raise ValueError(f"side is in pixels and must not be negative, found {self.side}")
 
 
 @dataclass(frozen=True)
@@ -87,6 +111,7 @@ class Contract:
         steps: T, steps per sample.
         decode: class = argmax over outputs of the last v, the sum of v, or the number of spikes.
         dataset: name in ``neurodeploy.data.DATASETS``, or an empty string.
+        source: where that data set lay when the network was trained.
     """
 
     semantics: Semantics
@@ -94,6 +119,7 @@ class Contract:
     steps: int
     decode: Decode
     dataset: str = ""
+    source: DataSource = field(default_factory=DataSource)
 
     def __post_init__(self) -> None:
         if self.steps < 1:

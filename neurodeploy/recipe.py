@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from neurodeploy.contract import Comparison, Reset
+from neurodeploy.contract import Comparison, DataSource, Encoder, Reset, TimeBins
 from neurodeploy.errors import InputError
 from neurodeploy.schema import build, builtin_names, find_toml, read_toml, tomllib
 
@@ -28,25 +28,82 @@ class DataRecipe:
     Attributes:
         name: a key of ``neurodeploy.data.DATASETS``.
         validation: share of the training samples, 0 < validation < 1.
+        path, sha256, side, bins: as in ``neurodeploy.contract.DataSource``.
+        levels: event counts are clipped to this; 1 makes event frames binary. 0 takes the data
+            set's own.
     """
 
     name: str
     validation: float = 0.1
+    path: str = ""
+    sha256: str = ""
+    side: int = 0
+    bins: TimeBins = "time"
+    levels: int = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.validation < 1:
             raise ValueError(f"validation is a share between 0 and 1, found {self.validation}")
+        if not 0 <= self.levels <= 255:
+            raise ValueError(f"levels is from 1 to 255, or 0, found {self.levels}")
+        _ = self.source
+
+    @property
+    def source(self) -> DataSource:
+        """Where the samples lie and how they are read.
+
+        Raises:
+            ValueError: a negative side.
+        """
+        return DataSource(self.path, self.sha256, self.side, self.bins)
+
+
+@dataclass(frozen=True)
+class AugmentationRecipe:
+    """Random changes of training images, each drawn anew in every epoch; nothing by default.
+
+    They act on the integer images, in this order. Frames of one event sample all change alike.
+
+    Attributes:
+        resized_crop: take a random part of 8 to 100 % of the area and scale it to the full size
+            (Szegedy et al. 2015); for ImageNet.
+        crop_padding: pad with zeros by so many pixels and cut out a part of the old size.
+        flip: mirror left and right with probability 1/2.
+        cutout: side in pixels of a square that is blanked, centred on any pixel of the image
+            (DeVries and Taylor 2017); 0 for none.
+        cutout_fill: integer per channel that blanked pixels take, for example the data set's
+            mean; all 0 when empty.
+    """
+
+    resized_crop: bool = False
+    crop_padding: int = 0
+    flip: bool = False
+    cutout: int = 0
+    cutout_fill: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("crop_padding", "cutout"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is in pixels, from 0; found {getattr(self, name)}")
+        if any(not 0 <= value <= 255 for value in self.cutout_fill):
+            raise ValueError(f"cutout_fill holds integers 0 to 255, found {self.cutout_fill}")
+
+    @property
+    def active(self) -> bool:
+        """Whether it changes anything."""
+        return bool(self.resized_crop or self.crop_padding or self.flip or self.cutout)
 
 
 @dataclass(frozen=True)
 class EncoderRecipe:
-    """How a static sample becomes T steps of input.
+    """How a sample becomes T steps of input; the formulas stand in ``neurodeploy.data.encoding``.
 
     ``direct`` gives the sample's value at every step (graded input); ``rate`` draws Bernoulli
-    spikes with the value as probability.
+    spikes with the value as probability; ``latency`` gives each value one spike, the earlier the
+    larger it is; ``events`` takes samples that have T steps already.
     """
 
-    name: Literal["direct", "rate"] = "direct"
+    name: Encoder = "direct"
 
 
 @dataclass(frozen=True)
@@ -85,6 +142,8 @@ class TrainingRecipe:
         mse_target: what that error draws the outputs to: ``ones`` for all classes alike, which
             is the default of the authors' code, or the label's ``one_hot`` vector.
         warmup_epochs: linear rise of the learning rate before its cosine decay.
+        start_from: start with the best weights of another run instead of random ones: its folder,
+            or the name of a recipe, whose newest complete run in ``runs/`` is meant.
     """
 
     steps: int
@@ -97,6 +156,7 @@ class TrainingRecipe:
     mse_weight: float = 0.0
     mse_target: MseTarget = "ones"
     warmup_epochs: int = 0
+    start_from: str = ""
 
     def __post_init__(self) -> None:
         for name in ("steps", "epochs", "batch_size"):
@@ -135,6 +195,7 @@ class Recipe:
     network: dict[str, Any]
     rule: dict[str, Any] = field(default_factory=lambda: {"name": "sltt"})
     encoder: EncoderRecipe = field(default_factory=EncoderRecipe)
+    augmentation: AugmentationRecipe = field(default_factory=AugmentationRecipe)
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -10,9 +10,10 @@ import math
 
 import numpy as np
 
+from neurodeploy.composition import compose
 from neurodeploy.contract import Contract, InputCode, Semantics
 from neurodeploy.fixed_point import WeightFormat
-from neurodeploy.operators import Conv, Dense, Operator, Shape, SparseMatrix, compose, pool
+from neurodeploy.operators import Conv, Dense, Operator, Shape, SparseMatrix, pool
 from neurodeploy.quantized import (
     QuantizedNetwork,
     QuantizedNeuron,

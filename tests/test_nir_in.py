@@ -345,9 +345,35 @@ def test_edges_into_one_node_are_summed() -> None:
     nodes |= {"c": nir.Linear(np.ones((2, 2)))}
     graph = joined(nodes, "input>a", "input>b", "a>c", "b>c", "c>lif", "lif>output")
     network = to_network(graph, contract(), "net")
-    assert sorted(p.name for p in network.projections) == ["a+c", "b+c"]
+    assert sorted(p.name for p in network.projections) == ["a+b+c"]
     total = sum(p.operator.matrix().toarray() for p in network.projections)
     np.testing.assert_allclose(total, np.ones((2, 2)) @ (W + W.T) * 0.25)
+
+
+def test_branches_that_join_again_and_again_stay_one_path() -> None:
+    """60 diamonds in a row are 2^60 paths; each here is W' = W + 1."""
+    nodes: dict[str, Any] = {"n0": nir.Linear(np.eye(2))}
+    edges = ["input>n0"]
+    for i in range(60):
+        nodes |= {f"n{i + 1}": nir.Scale(np.full(2, 0.5)), f"side{i}": nir.Scale(np.array([1, -1]))}
+        edges += [f"n{i}>n{i + 1}", f"n{i}>side{i}", f"side{i}>n{i + 1}"]
+    nodes["lif"] = neuron("LIF", (2,), r=4.0)
+    graph = joined(nodes, *edges, "n60>lif", "lif>output")
+    (projection,) = to_network(graph, contract(), "net").projections
+    np.testing.assert_array_equal(projection.operator.matrix().toarray(), [[1, 0], [0, 0]])
+
+
+def test_a_path_beside_plain_spikes_of_another_shape_is_added_to_them() -> None:
+    """Flattened spikes, and the same ones through a convolution: w s + s, then a dense layer."""
+    conv = nir.Conv2d((2, 2), np.full((1, 1, 1, 1), 3.0), 1, 0, 1, 1, np.zeros(1))
+    flat = {"input_type": {"input": np.array([1, 2, 2])}, "start_dim": 0, "end_dim": -1}
+    nodes = {"conv": conv, "plain": nir.Flatten(**flat), "convolved": nir.Flatten(**flat)}
+    nodes |= {"fc": nir.Linear(np.arange(8.0).reshape(2, 4)), "lif": neuron("LIF", (2,), r=4.0)}
+    edges = ["input>plain", "input>conv", "conv>convolved", "plain>fc", "convolved>fc", "fc>lif"]
+    graph = joined(nodes, *edges, "lif>output", shape=(1, 2, 2))
+    (projection,) = to_network(graph, contract(), "net").projections
+    expected = 4 * np.arange(8.0).reshape(2, 4)
+    np.testing.assert_array_equal(projection.operator.matrix().toarray(), expected)
 
 
 def test_paths_through_the_same_nodes_are_told_apart() -> None:

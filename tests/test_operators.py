@@ -12,16 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
+from neurodeploy.composition import add, compose, reading, reshaped
 from neurodeploy.operators import (
     Conv,
     Dense,
     Operator,
     SparseMatrix,
-    compose,
     identity,
     pool,
-    reading,
-    reshaped,
 )
 
 quick = settings(max_examples=25, deadline=None)
@@ -268,6 +266,70 @@ def test_a_dilated_convolution_after_pooling_is_written_out() -> None:
 def test_composing_operators_that_do_not_meet_is_refused() -> None:
     with pytest.raises(ValueError, match=r"first gives \(2, 3\), the second takes \(6,\)"):
         compose(identity((2, 3)), identity((6,)))
+
+
+@quick
+@given(st.data())
+def test_factors_beside_a_convolution_stay_out_of_a_matrix(data: st.DataObject) -> None:
+    conv = data.draw(convolutions())
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    batch = batch_for(conv, 0)
+    axes = len(conv.input_shape) - 1
+
+    def factors(shape: tuple[int, ...]) -> tuple[SparseMatrix, np.ndarray]:
+        by_channel = rng.integers(1, 5, (shape[0], *(1,) * axes)).astype(np.float64)
+        scaled = identity(shape).scaled(by_channel)
+        assert isinstance(scaled, SparseMatrix)
+        return scaled, by_channel
+
+    after, gain = factors(conv.output_shape)
+    combined = compose(conv, after)
+    assert isinstance(combined, Conv)
+    assert_all_forms_give(combined, batch, conv(batch) * gain)
+    before, gain = factors(conv.input_shape)
+    combined = compose(before, conv)
+    assert isinstance(combined, Conv) == (conv.groups == 1)
+    assert_all_forms_give(combined, batch, conv(batch * gain))
+    uneven = identity(conv.input_shape).scaled(
+        1.0 + np.arange(batch[0].size).reshape(batch[0].shape)
+    )
+    assert_all_forms_give(
+        compose(uneven, conv), batch, conv(batch * uneven.weights.reshape(1, *batch[0].shape))
+    )
+
+
+@quick
+@given(st.data())
+def test_adding_equals_applying_both(data: st.DataObject) -> None:
+    first = data.draw(convolutions())
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    second: Operator = first.with_weights(integers(rng, first.weights.shape))
+    kind = data.draw(st.sampled_from(["conv", "sparse", "dense"]))
+    if kind == "sparse":
+        second = SparseMatrix.of(second)
+    elif kind == "dense":
+        second = Dense(second.matrix().toarray(), first.input_shape, first.output_shape)
+    batch = batch_for(first, 0)
+    for one, other in ((first, second), (second, first)):
+        combined = add(one, other)
+        assert combined.kind == kind
+        assert_all_forms_give(combined, batch, first(batch) + second(batch))
+
+
+def test_adding_convolutions_of_different_strides_is_written_out() -> None:
+    """1 x 1 with stride 2 beside 3 x 3 with stride 2: what a shortcut adds to a block."""
+    rng = np.random.default_rng(0)
+    wide = Conv(integers(rng, (2, 1, 3, 3)), (1, 4, 4), (2, 2), ((1, 1), (1, 1)), (1, 1))
+    narrow = Conv(integers(rng, (2, 1, 1, 1)), (1, 4, 4), (2, 2), ((0, 0), (0, 0)), (1, 1))
+    combined = add(wide, narrow)
+    assert isinstance(combined, SparseMatrix)
+    batch = batch_for(wide)
+    assert_all_forms_give(combined, batch, wide(batch) + narrow(batch))
+
+
+def test_adding_operators_of_different_shapes_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"cannot add: \(2, 3\) to \(2, 3\) and \(6,\) to \(6,\)"):
+        add(identity((2, 3)), identity((6,)))
 
 
 # --- scaling ---

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import nir
@@ -15,9 +16,14 @@ from torch import nn
 from neurodeploy.contract import EXPORT_DT, METADATA_KEY, Comparison, Contract, Reset
 from neurodeploy.data import Dataset
 from neurodeploy.errors import UnsupportedError
+from neurodeploy.interchange.nir_file import read_nir
+from neurodeploy.interchange.nir_in import contract_of, to_network
 from neurodeploy.recipe import DataRecipe, EncoderRecipe, NeuronRecipe, Recipe, TrainingRecipe
+from neurodeploy.simulation.float_engine import FloatEngine
+from neurodeploy.simulation.trace import Batch
 from neurodeploy.training.export import to_nir
-from neurodeploy.training.networks import SpikingNetwork, build_network
+from neurodeploy.training.networks import FAMILIES, SpikingNetwork, build_network
+from neurodeploy.training.networks.layers import Scale, SkipInit, WSConv2d
 from neurodeploy.training.neuron import LIF
 
 STEPS, SAMPLES, SHAPE, CLASSES = 6, 4, (2, 8, 8), 5
@@ -37,9 +43,29 @@ NETWORKS = {
 }
 
 
-def make_dataset() -> Dataset:
+FAMILY_NETWORKS = {
+    "conv": (SHAPE, NETWORKS["conv_bn_pool"]),
+    "mlp": (SHAPE, NETWORKS["mlp_bn"]),
+    "recurrent": (SHAPE, {"family": "recurrent", "hidden": [20, 16]}),
+    "resnet18": ((3, 8, 8), {"family": "resnet18", "dropout": 0.1}),
+    "vgg11": ((2, 48, 48), {"family": "vgg11", "dropout": 0.3}),
+    "vgg11_ws": ((2, 24, 16), {"family": "vgg11_ws", "grid": 2}),
+    "nf_resnet": ((2, 32, 32), {"family": "nf_resnet"}),
+}
+"""A sample shape and options for every family."""
+
+SLOW = {
+    "vgg11_ws_cifar": ((3, 32, 32), {"family": "vgg11_ws"}),
+    "vgg11_wide": ((2, 64, 96), {"family": "vgg11"}),
+    "resnet18_cifar": ((3, 32, 32), {"family": "resnet18"}),
+    "nf_resnet50": ((3, 32, 32), {"family": "nf_resnet", "depth": 50}),
+    "nf_resnet101": ((3, 32, 32), {"family": "nf_resnet", "depth": 101}),
+}
+
+
+def make_dataset(shape: tuple[int, ...] = SHAPE) -> Dataset:
     """Only shapes, levels and the number of classes matter here."""
-    samples, labels = np.zeros((CLASSES, *SHAPE), np.uint8), np.arange(CLASSES)
+    samples, labels = np.zeros((CLASSES, *shape), np.uint8), np.arange(CLASSES)
     return Dataset("made_up", 16, samples, labels, samples, labels)
 
 
@@ -61,16 +87,24 @@ def make_recipe(
     )
 
 
-def make_model(recipe: Recipe, seed: int = 0) -> SpikingNetwork:
+def make_model(recipe: Recipe, seed: int = 0, shape: tuple[int, ...] = SHAPE) -> SpikingNetwork:
     """A float64 network in evaluation mode that spikes a lot, with statistics in its norms."""
     torch.manual_seed(seed)
-    model = build_network(recipe, make_dataset()).double().eval()
+    model = build_network(recipe, make_dataset(shape)).double().eval()
     with torch.no_grad():
         for layer in model.layers.values():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
+            if isinstance(layer, WSConv2d):
+                assert layer.bias is not None
+                layer.gain.uniform_(0.5, 1.5)
+                layer.bias.normal_(0.3, 0.2)
+            elif isinstance(layer, SkipInit):
+                layer.gain.uniform_(0.5, 1.5)
+            elif isinstance(layer, nn.Conv2d | nn.Linear):
                 # Excitation and inhibition that make a good part of the neurons fire.
                 fan_in = layer.weight[0].numel()
                 layer.weight.normal_(1 / fan_in, 1.5 / math.sqrt(fan_in))
+                if layer.bias is not None:
+                    layer.bias.uniform_(-0.1, 0.1)
             elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
                 for values in (layer.running_mean, layer.bias):
                     assert values is not None
@@ -187,8 +221,80 @@ def check_equal(recipe: Recipe, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_every_family_runs_from_its_file_as_in_torch(network: str, tmp_path: Path) -> None:
+def test_every_chain_runs_from_its_file_as_in_torch(network: str, tmp_path: Path) -> None:
     check_equal(make_recipe(network), tmp_path)
+
+
+def hooked_trace(model: SpikingNetwork, frames: np.ndarray) -> dict[str, np.ndarray]:
+    """Spikes of every LIF layer, (T, N, ...), and sum_t o[t] at the end as "readout".
+
+    Asserts that no membrane is so near its threshold that rounding could decide.
+    """
+    trace: dict[str, list[np.ndarray]] = {}
+
+    def before(layer: LIF, arguments: tuple[torch.Tensor, ...]) -> None:
+        v = torch.zeros(()) if layer.v is None else layer.v
+        u = (1 - 1 / layer.recipe.tau) * v + arguments[0]
+        assert (u - layer.recipe.v_threshold).abs().min() > 1e-9
+
+    hooks = []
+    for name, layer in model.layers.items():
+        if isinstance(layer, LIF):
+            seen = trace[name] = []
+            hooks.append(layer.register_forward_pre_hook(before))
+            hooks.append(
+                layer.register_forward_hook(lambda _m, _x, s, seen=seen: seen.append(s.numpy()))
+            )
+    model.reset_state()
+    with torch.no_grad():
+        total = sum(model(torch.from_numpy(frame)) for frame in frames)
+    for hook in hooks:
+        hook.remove()
+    assert isinstance(total, torch.Tensor)
+    return {**{name: np.stack(values) for name, values in trace.items()}, "readout": total.numpy()}
+
+
+def check_round_trip(shape: tuple[int, ...], network: dict, folder: Path) -> None:
+    """Torch -> NIR file -> ``to_network`` -> ``FloatEngine``: the same spikes at every step."""
+    recipe = replace(
+        make_recipe(),
+        network=network,
+        training=TrainingRecipe(steps=3, epochs=1, batch_size=4, learning_rate=0.1),
+    )
+    integers = np.random.default_rng(3).integers(0, 17, (2, 3, *shape)).astype(np.int32)
+    model = make_model(recipe, shape=shape)
+    expected = hooked_trace(model, np.swapaxes(integers, 0, 1) / 16)
+    path = folder / "network.nir"
+    # Uncompressed, because compressing random numbers takes longer than the rest of the test.
+    nir.write(path, to_nir(model, recipe, make_dataset(shape)), compression=None)  # type: ignore[arg-type]
+    nir.read(path, type_check=True)
+    graph = read_nir(path)
+    contract = contract_of(graph, "file")
+    assert contract is not None
+    found = next(
+        FloatEngine(to_network(graph, contract, "net")).run([Batch(0, integers, static=False)])
+    )
+    readout = expected.pop("readout")
+    assert {p for p in found.populations if p not in ("input", "readout")} == set(expected)
+    for name, spikes in expected.items():
+        np.testing.assert_array_equal(
+            np.swapaxes(found.populations[name].s, 0, 1), spikes, err_msg=name
+        )
+    v = found.populations["readout"].v
+    assert v is not None
+    np.testing.assert_allclose(v[:, -1], readout, rtol=1e-9, atol=1e-11)
+    assert_busy(expected, list(expected))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_survives_the_file_and_the_import(family: str, tmp_path: Path) -> None:
+    check_round_trip(*FAMILY_NETWORKS[family], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", SLOW)
+def test_larger_networks_survive_the_file_and_the_import(network: str, tmp_path: Path) -> None:
+    check_round_trip(*SLOW[network], tmp_path)
 
 
 @pytest.mark.parametrize("tau", [1.1, 3.0])
@@ -250,6 +356,98 @@ def test_nodes_and_edges_have_stable_names() -> None:
     recipe = make_recipe("mlp")
     graph = to_nir(make_model(recipe), recipe, make_dataset())
     assert " ".join(graph.nodes) == "input flatten fc1 lif1 fc2 lif2 fc readout output"
+
+
+def exported(family: str) -> nir.NIRGraph:
+    shape, network = FAMILY_NETWORKS[family]
+    recipe = replace(make_recipe(), network=network)
+    return to_nir(make_model(recipe, shape=shape), recipe, make_dataset(shape))
+
+
+def into(graph: nir.NIRGraph, name: str) -> set[str]:
+    return {source for source, target in graph.edges if target == name}
+
+
+def test_shortcuts_are_edges_and_their_norm_is_a_scale() -> None:
+    graph = exported("resnet18")
+    assert into(graph, "block1_1_lif1") == {"conv"}
+    assert into(graph, "block1_2_lif1") == {"block1_1_conv2", "block1_2_bn1"}
+    assert into(graph, "block1_2_bn1") == {"block1_1_lif1"}
+    assert into(graph, "block2_2_lif1") == {"block2_1_conv2", "block2_1_shortcut"}
+    assert into(graph, "block2_1_shortcut") == into(graph, "block2_1_conv1") == {"block2_1_lif1"}
+    assert into(graph, "block2_1_conv2") == {"block2_1_lif2"}
+    scales = {name for name, node in graph.nodes.items() if isinstance(node, nir.Scale)}
+    assert scales == {"block1_2_bn1", "block2_1_bn1", "block3_1_bn1", "block4_1_bn1", "bn"}
+
+
+def test_constant_factors_go_into_weights_and_only_beta_stays() -> None:
+    assert not any(isinstance(node, nir.Scale) for node in exported("vgg11_ws").nodes.values())
+    graph = exported("nf_resnet")
+    scales = {name for name, node in graph.nodes.items() if isinstance(node, nir.Scale)}
+    assert len(scales) == 15
+    assert all(name.endswith("_beta") for name in scales)
+    assert into(graph, "block1_3_beta") == {"pool", "block1_1_conv2", "block1_2_conv2"}
+    assert into(graph, "block2_2_beta") == {"block2_1_shortcut", "block2_1_conv2"}
+    np.testing.assert_allclose(graph.nodes["block1_3_beta"].scale, 1.08**-0.5)
+    assert graph.nodes["block1_3_beta"].scale.shape == (64, 8, 8)
+
+
+def test_recurrence_is_a_cycle() -> None:
+    graph = exported("recurrent")
+    assert into(graph, "lif1") == {"fc1", "rec1"}
+    assert into(graph, "rec1") == {"lif1"}
+    assert not np.any(graph.nodes["rec1"].bias)
+
+
+def graph_of(
+    layers: dict[str, nn.Module], sources: dict[str, tuple[str, ...]] | None = None
+) -> nir.NIRGraph:
+    """Export of layers made for the occasion, in evaluation mode."""
+    model = SpikingNetwork(layers, (2,), sources).double().eval()
+    return to_nir(model, make_recipe("mlp"), make_dataset((2,)))
+
+
+def test_factors_are_folded_only_where_nothing_else_sees_them() -> None:
+    """y = 3 a(x) beside a(x) itself: a's weights must stay; 3 then goes into b, not into c too."""
+    linear = {name: nn.Linear(2, 2) for name in "abc"}
+    layers = {"a": linear["a"], "times": Scale(3.0), "b": linear["b"], "c": linear["c"]}
+    sources = {"c": ("a", "b"), "b": ("times",)}
+    readout = {"fc": nn.Linear(2, CLASSES)}
+    graph = graph_of({**layers, **readout}, sources)
+    for name, factor in {"a": 1, "b": 3, "c": 1}.items():
+        weight = linear[name].weight.detach().numpy()
+        np.testing.assert_allclose(graph.nodes[name].weight, factor * weight)
+    assert "times" not in graph.nodes
+    graph = graph_of({**layers, **readout}, {"c": ("times", "b"), "b": ("times",)})
+    np.testing.assert_allclose(graph.nodes["a"].weight, 3 * linear["a"].weight.detach().numpy())
+    np.testing.assert_allclose(graph.nodes["a"].bias, 3 * linear["a"].bias.detach().numpy())
+    assert "times" not in graph.nodes
+    neuron = LIF(NeuronRecipe(2.0))
+    graph = graph_of({**layers, "lif": neuron, **readout}, {"lif": ("times", "a")})
+    assert into(graph, "lif") == {"times", "a"}
+    np.testing.assert_allclose(graph.nodes["times"].scale, [3, 3])
+
+
+def test_a_batch_norm_with_no_weights_before_it_is_refused() -> None:
+    norm = nn.BatchNorm1d(2)
+    nn.init.ones_(norm.bias)
+    with pytest.raises(UnsupportedError, match="layer 'bn': a batch norm can only be exported be"):
+        graph_of({"lif": LIF(NeuronRecipe(2.0)), "bn": norm, "fc": nn.Linear(2, CLASSES)})
+    norm = nn.BatchNorm1d(2, track_running_stats=False)
+    with pytest.raises(UnsupportedError, match="layer 'bn': batch norm without running statist"):
+        graph_of({"a": nn.Linear(2, 2), "bn": norm, "fc": nn.Linear(2, CLASSES)})
+
+
+def test_weights_are_standardised_in_float64() -> None:
+    shape, network = FAMILY_NETWORKS["vgg11_ws"]
+    recipe = replace(make_recipe(), network=network)
+    model = make_model(recipe, shape=shape).float()
+    weight = to_nir(model, recipe, make_dataset(shape)).nodes["conv1"].weight
+    conv = model.layers["conv1"]
+    assert isinstance(conv, WSConv2d)
+    expected = conv.double().effective_weight().detach().numpy()
+    np.testing.assert_array_equal(weight, expected)
+    assert not np.array_equal(weight, weight.astype(np.float32))
 
 
 def test_parameters_are_full_float64_arrays_with_explicit_biases() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -18,8 +19,9 @@ from neurodeploy.training.networks.conv import Conv
 from neurodeploy.training.networks.mlp import Mlp
 from neurodeploy.training.networks.network import SpikingNetwork
 from neurodeploy.training.neuron import LIF
+from neurodeploy.training.rules import Batch
 from neurodeploy.training.rules.sltt import SLTT
-from neurodeploy.training.surrogate import SURROGATES, rectangle, triangle
+from neurodeploy.training.surrogate import SURROGATES, atan, rectangle, sigmoid, triangle
 
 SAMPLES, INPUTS, HIDDEN, CLASSES = 5, 6, (8, 7), 4
 
@@ -45,9 +47,8 @@ def accumulate(
 ) -> tuple[dict[str, np.ndarray], float, np.ndarray]:
     """Gradients by parameter name, loss and summed outputs, from the code under test."""
     network.zero_grad()
-    result = SLTT().accumulate(
-        network, map(torch.from_numpy, frames), len(frames), torch.from_numpy(labels), loss
-    )
+    batch = Batch(map(torch.from_numpy, frames), len(frames), torch.from_numpy(labels))
+    result = SLTT().train_batch(network, batch, loss, lambda: None, torch.Generator())
     gradients = {}
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None
@@ -82,10 +83,12 @@ def paper_gradients(
             s = ((u >= threshold) if neuron.comparison == ">=" else (u > threshold)) * 1.0
             v[name] = u - threshold * s if neuron.reset == "subtract" else u * (1 - s)
             distance = np.abs(u - threshold)
-            if neuron.surrogate == "triangle":
-                derivative[name] = np.maximum(0, threshold - distance) / threshold**2
-            else:
-                derivative[name] = (distance < threshold / 2) / threshold
+            derivative[name] = {
+                "triangle": np.maximum(0, threshold - distance) / threshold**2,
+                "rectangle": (distance < threshold / 2) / threshold,
+                "sigmoid": 4 * np.exp(-4 * distance) / (1 + np.exp(-4 * distance)) ** 2,
+                "atan": 1 / (1 + (np.pi * distance) ** 2),
+            }[neuron.surrogate]
             below[above] = s
             spike_count += int(s.sum())
         o = below["fc"] @ weights["fc.weight"].T + weights["fc.bias"]
@@ -271,15 +274,20 @@ def test_surrogates_by_hand() -> None:
     distance = torch.tensor([-3.0, -1.0, -0.75, 0.0, 0.5, 1.0, 2.0])
     assert triangle(distance, 2.0).tolist() == [0, 0.25, 0.3125, 0.5, 0.375, 0.25, 0]
     assert rectangle(distance, 2.0).tolist() == [0, 0, 0.5, 0.5, 0.5, 0, 0]
+    # p = 1/2, and p = 1/(1 + 3) where exp(-alpha (u - Vth)) = 3; whatever gamma is.
+    logit = torch.tensor([0.0, -math.log(3) / 4])
+    assert sigmoid(logit, 2.0).tolist() == pytest.approx([1.0, 0.75])
+    assert atan(torch.tensor([0.0, 1 / math.pi]), 2.0).tolist() == pytest.approx([1.0, 0.5])
 
 
 @pytest.mark.parametrize("name", SURROGATES)
 @pytest.mark.parametrize("gamma", [0.5, 1.0, 3.0])
 def test_surrogates_are_densities(name: str, gamma: float) -> None:
     """They stand for a step of height 1: their integral is 1, and they are even."""
-    distance = torch.linspace(-4, 4, 80_001, dtype=torch.float64)
+    distance = torch.linspace(-200, 200, 400_001, dtype=torch.float64)
     derivative = SURROGATES[name](distance, gamma)
-    assert torch.trapezoid(derivative, distance).item() == pytest.approx(1, abs=1e-3)
+    # arctan still lacks 1 / (100 pi^2) this far out.
+    assert torch.trapezoid(derivative, distance).item() == pytest.approx(1, abs=2.5e-3)
     assert torch.allclose(derivative, derivative.flip(0))
 
 

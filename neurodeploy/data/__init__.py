@@ -2,31 +2,92 @@
 
 ``DATASETS`` maps a name to the function that loads it; a new set is one file and one line here.
 Samples are integers 0..levels, so that the float network (integer/levels) and the deployed
-integers start from exactly the same values.
+integers start from exactly the same values. Nothing else is done to them: a per-channel mean and
+standard deviation are left to the network's first normalised layer, which takes them in, because
+numbers that are not integers would not survive the way to a chip.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from neurodeploy.data.dataset import Dataset
+from neurodeploy.contract import DataSource, Encoder
+from neurodeploy.data.cifar import load_cifar10, load_cifar100
+from neurodeploy.data.dataset import Dataset, Request, SampleArray, choose
 from neurodeploy.data.digits import load_digits
+from neurodeploy.data.dvs_cifar10 import load_dvs_cifar10
+from neurodeploy.data.dvs_gesture import load_dvs_gesture
+from neurodeploy.data.image_folder import load_image_folder
+from neurodeploy.data.nmnist import load_nmnist
+from neurodeploy.data.npz import load_npz
+from neurodeploy.data.shd import load_shd
 from neurodeploy.errors import InputError, nearest
 
-DATASETS: dict[str, Callable[[], Dataset]] = {
+DATASETS: dict[str, Callable[[Request], Dataset]] = {
+    "cifar10": load_cifar10,
+    "cifar100": load_cifar100,
     "digits": load_digits,
+    "dvs_cifar10": load_dvs_cifar10,
+    "dvs_gesture": load_dvs_gesture,
+    "image_folder": load_image_folder,
+    "nmnist": load_nmnist,
+    "npz": load_npz,
+    "shd": load_shd,
 }
 
 
-def load_dataset(name: str) -> Dataset:
+def load_dataset(
+    name: str, source: DataSource | None = None, steps: int = 1, levels: int = 0
+) -> Dataset:
     """Load a data set by name.
 
+    Args:
+        name: a key of ``DATASETS``.
+        source: file or folder and how to read it; None for a data set that needs none.
+        steps: T, of data sets with time.
+        levels: event counts are clipped to this; 0 for the data set's own.
+
     Raises:
-        InputError: no data set of that name.
+        InputError: no data set of that name, or it cannot be read from there or in that way.
+        MissingDependencyError: reading or fetching it needs a package that is not installed.
     """
     if name not in DATASETS:
         raise InputError(f"data set {name!r} is not known{nearest(name, DATASETS)}")
-    return DATASETS[name]()
+    source = source or DataSource()
+    dataset = DATASETS[name](Request(source, steps, levels))
+    asked = {"side": source.side, "bins": source.bins, "levels": levels or dataset.levels}
+    given = {"side": dataset.source.side, "bins": dataset.source.bins, "levels": dataset.levels}
+    for key, value in asked.items():
+        if value != given[key]:
+            raise InputError(
+                f"[data] {key} = {value}: data set {name!r} does not take this; it has {given[key]}"
+            )
+    return dataset
 
 
-__all__ = ["DATASETS", "Dataset", "load_dataset"]
+def check_encoder(dataset: Dataset, encoder: Encoder) -> None:
+    """Refuse an encoder for static samples on samples over time, and the other way round.
+
+    Raises:
+        InputError: they do not go together.
+    """
+    if dataset.over_time and encoder != "events":
+        raise InputError(
+            f"data set {dataset.name!r} has its steps already; encoder {encoder!r} would make "
+            'them out of static samples. Set encoder.name = "events"'
+        )
+    if not dataset.over_time and encoder == "events":
+        raise InputError(
+            f"encoder 'events' takes samples over time, but those of {dataset.name!r} are static; "
+            "use direct, rate or latency"
+        )
+
+
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "SampleArray",
+    "check_encoder",
+    "choose",
+    "load_dataset",
+]

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.data.dataset import Dataset
+from neurodeploy.data.dataset import Dataset, Request
+from neurodeploy.errors import InputError
 
 LEVELS = 16
 TEST_SAMPLES = 360
@@ -18,8 +19,17 @@ SPLIT_SEED = 0
 """The split is part of the data set: every run and deployment tests on the same 360 images."""
 
 
-def load_digits() -> Dataset:
-    """Load digits as (N, 1, 8, 8) uint8 with a fixed, stratified 1,437 / 360 split."""
+def load_digits(request: Request) -> Dataset:
+    """Load digits as (N, 1, 8, 8) uint8 with a fixed, stratified 1,437 / 360 split.
+
+    Raises:
+        InputError: a file or folder is named.
+    """
+    if request.source.path:
+        raise InputError(
+            "data set 'digits' ships with scikit-learn and takes no --data; for a file of yours "
+            "also give --set data.name=npz"
+        )
     from sklearn.datasets import load_digits as sklearn_digits
     from sklearn.model_selection import train_test_split
 

@@ -49,6 +49,13 @@ def to_operator(node: Any, shape: Shape, where: str) -> tuple[Operator, np.ndarr
     return operator, bias
 
 
+def flattened(node: Any, shape: Shape) -> Shape:
+    """Shape behind a Flatten node; its axes do not count the batch."""
+    start, end = int(node.start_dim), int(node.end_dim)
+    start, end = start % len(shape), end % len(shape)
+    return (*shape[:start], int(np.prod(shape[start : end + 1])), *shape[end + 1 :])
+
+
 def _bias(node: Any, operator: Operator) -> np.ndarray | None:
     bias = getattr(node, "bias", None)
     if bias is None or not np.any(np.asarray(bias)):

@@ -7,20 +7,22 @@ carries the spikes of an earlier step.
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field, replace
+from collections import Counter, deque
+from dataclasses import replace
 from itertools import chain, count
 from typing import Any
 
 import nir
 import numpy as np
 
+from neurodeploy.composition import reading
 from neurodeploy.contract import METADATA_KEY, Contract
 from neurodeploy.errors import InputError, UnsupportedError
-from neurodeploy.interchange.linear_nodes import LINEAR_NODES, to_operator
+from neurodeploy.interchange.linear_nodes import LINEAR_NODES, flattened, to_operator
+from neurodeploy.interchange.paths import Arrival, Path, delayed, flat, joined, mapped, merged
 from neurodeploy.network import Network, Neuron, Population, Projection
 from neurodeploy.neurons import NEURONS
-from neurodeploy.operators import Operator, Shape, compose, identity, reading, reshaped
+from neurodeploy.operators import Shape, identity
 from neurodeploy.timing import components
 
 
@@ -50,26 +52,6 @@ def to_network(graph: nir.NIRGraph, contract: Contract, name: str) -> Network:
     return _Importer(graph, contract, name).network()
 
 
-@dataclass
-class _Path:
-    """A path from a population up to some node: the operator so far, delay, and what it crossed."""
-
-    source: str
-    operator: Operator | None
-    shape: Shape
-    delay: int = 0
-    names: tuple[str, ...] = ()
-
-
-@dataclass
-class _Arrival:
-    """Everything that arrives at a node's output or input: paths and the summed bias."""
-
-    shape: Shape
-    paths: list[_Path] = field(default_factory=list)
-    bias: np.ndarray | None = None
-
-
 class _Importer:
     def __init__(self, graph: nir.NIRGraph, contract: Contract, name: str) -> None:
         self.graph = graph
@@ -79,13 +61,14 @@ class _Importer:
         for source, target in graph.edges:
             self._check_edge(source, target)
             self.before[target].append(source)
+        for name, node in graph.nodes.items():
+            self._check_known(name, node)
         self.visiting: set[str] = set()
-        self.shapes: dict[str, Shape] = {}
+        self.sent: dict[str, Arrival] = {}
+        self.shapes = self._reached_shapes()
 
     def network(self) -> Network:
         nodes = self.graph.nodes
-        for name, node in nodes.items():
-            self._check_known(name, node)
         inputs = [name for name, node in nodes.items() if isinstance(node, nir.Input)]
         outputs = [name for name, node in nodes.items() if isinstance(node, nir.Output)]
         if len(inputs) != 1 or len(outputs) != 1:
@@ -107,10 +90,8 @@ class _Importer:
                 f"{self.name}: output {outputs[0]!r} reads {', '.join(map(repr, output)) or None}; "
                 "it has to read one neuron node (add I or LI as a readout that does not spike)"
             )
-        network = Network(
-            self.name, tuple(populations), tuple(projections), output[0], self.contract
-        )
-        return _in_order(network)
+        parts = tuple(populations), tuple(projections)
+        return _in_order(Network(self.name, *parts, output[0], self.contract))
 
     def _check_known(self, name: str, node: Any) -> None:
         known = (*LINEAR_NODES, nir.Input, nir.Output)
@@ -142,32 +123,40 @@ class _Importer:
 
         Parameters may be one number or fewer axes than the neurons have.
         """
-        reached = self._shape_leaving(name, frozenset())
-        if reached is not None:
-            return reached
+        if name in self.shapes:
+            return self.shapes[name]
         declared = (self.graph.nodes[name].output_type or {}).get("output")
         if declared is None or not np.asarray(declared).size:
             raise UnsupportedError(f"{self.name}: no input reaches node {name!r}")
         return tuple(int(n) for n in np.asarray(declared).ravel())
 
-    def _shape_leaving(self, name: str, passed: frozenset[str]) -> Shape | None:
-        """Shape of what a node sends on; None where that depends on a node in ``passed``."""
-        if name in self.shapes or name in passed:
-            return self.shapes.get(name)
+    def _reached_shapes(self) -> dict[str, Shape]:
+        """Shape of what each node sends on, for all nodes that the input reaches."""
+        after: dict[str, list[str]] = {node: [] for node in self.graph.nodes}
+        for source, target in self.graph.edges:
+            after[source].append(target)
+        shapes: dict[str, Shape] = {
+            name: tuple(int(n) for n in np.asarray(node.input_type["input"]).ravel())
+            for name, node in self.graph.nodes.items()
+            if isinstance(node, nir.Input)
+        }
+        reached = deque(shapes)
+        while reached:
+            source = reached.popleft()
+            for name in after[source]:
+                if name not in shapes:
+                    shapes[name] = self._shape_behind(name, shapes[source])
+                    reached.append(name)
+        return shapes
+
+    def _shape_behind(self, name: str, shape: Shape) -> Shape:
+        """Shape of what a node makes of an array of ``shape``."""
         node = self.graph.nodes[name]
-        if isinstance(node, nir.Input):
-            shape = tuple(int(n) for n in np.asarray(node.input_type["input"]).ravel())
-        else:
-            before = (self._shape_leaving(s, passed | {name}) for s in self.before[name])
-            shape = next((found for found in before if found is not None), None)
-            if shape is None:
-                return None
-            if isinstance(node, nir.Flatten):
-                shape = _flattened(node, shape)
-            elif not self._is_population(name) and not isinstance(node, nir.Delay):
-                shape = to_operator(node, shape, self._where(name))[0].output_shape
-        self.shapes[name] = shape
-        return shape
+        if isinstance(node, nir.Flatten):
+            return flattened(node, shape)
+        if self._is_population(name) or isinstance(node, nir.Delay | nir.Output):
+            return shape
+        return to_operator(node, shape, self._where(name))[0].output_shape
 
     def _where(self, name: str) -> str:
         return f"{self.name}: node {name!r} ({type(self.graph.nodes[name]).__name__})"
@@ -175,9 +164,8 @@ class _Importer:
     def _population(self, name: str, node: Any) -> tuple[Population, list[Projection]]:
         where = self._where(name)
         neuron, gain = NEURONS[type(node).__name__](node, self.contract.semantics, where)
-        arrival = self._arrival(self.before[name], name)
-        shape = arrival.shape
-        neuron, gain = _fitted(neuron, gain, shape, where)
+        arrival = self._arrival(name)
+        neuron, gain = _fitted(neuron, gain, arrival.shape, where)
         if arrival.bias is not None and np.any(arrival.bias):
             if np.any(neuron.u_keep):
                 raise UnsupportedError(
@@ -187,48 +175,49 @@ class _Importer:
             neuron = replace(neuron, bias=neuron.bias + gain * arrival.bias)
         projections = []
         for path in arrival.paths:
-            operator = path.operator or identity(path.shape)
-            operator = reading(operator, self._shape_of(path.source))
+            operator = reading(path.operator or identity(path.shape), self._shape_of(path.source))
             crossed = "+".join(path.names) or f"{path.source}_to_{name}"
-            projection = Projection(crossed, path.source, name, operator.scaled(gain), path.delay)
-            projections.append(projection)
-        return Population(name, shape, neuron), projections
+            scaled = operator.scaled(gain)
+            projections.append(Projection(crossed, path.source, name, scaled, path.delay))
+        return Population(name, arrival.shape, neuron), projections
 
-    def _arrival(self, sources: list[str], at: str) -> _Arrival:
+    def _arrival(self, at: str) -> Arrival:
         """Sum of everything that reaches a node."""
-        if not sources:
+        if not self.before[at]:
             raise UnsupportedError(f"{self.name}: node {at!r} has no input")
-        parts = [self._leaving(source) for source in sources]
+        parts = [self._leaving(source) for source in self.before[at]]
         shapes = {part.shape for part in parts}
         if len(shapes) > 1:
             raise UnsupportedError(
                 f"{self.name}: node {at!r} adds arrays of different shapes: "
                 f"{', '.join(map(str, sorted(shapes)))}"
             )
-        total = _Arrival(parts[0].shape)
-        for part in parts:
-            total.paths += part.paths
-            if part.bias is not None:
-                total.bias = part.bias if total.bias is None else total.bias + part.bias
-        return total
+        return joined(parts)
 
-    def _leaving(self, name: str) -> _Arrival:
-        """What a node sends on: a population's spikes, or a linear node's map of its input."""
-        node = self.graph.nodes[name]
+    def _leaving(self, name: str) -> Arrival:
+        """What a node sends on: a population's spikes, or a linear node's map of its input.
+
+        Computed once per node, however many read it.
+        """
+        if name in self.sent:
+            return self.sent[name]
         if self._is_population(name):
             shape = self._shape_of(name)
-            return _Arrival(shape, [_Path(name, None, shape)])
-        if name in self.visiting:
+            sent = Arrival(shape, [Path(name, None, shape)])
+        elif name in self.visiting:
             raise UnsupportedError(
                 f"{self.name}: node {name!r} feeds back on itself without a neuron in between"
             )
-        self.visiting.add(name)
-        arrival = self._arrival(self.before[name], name)
-        self.visiting.discard(name)
-        return self._through(name, node, arrival)
+        else:
+            self.visiting.add(name)
+            sent = self._through(name, merged(self._arrival(name)))
+            self.visiting.discard(name)
+        self.sent[name] = sent
+        return sent
 
-    def _through(self, name: str, node: Any, arrival: _Arrival) -> _Arrival:
-        where = self._where(name)
+    def _through(self, name: str, arrival: Arrival) -> Arrival:
+        """What a linear node makes of what arrives at it."""
+        node, where = self.graph.nodes[name], self._where(name)
         if isinstance(node, nir.Delay):
             delay = self._delay_steps(node, where)
             if delay and arrival.bias is not None and np.any(arrival.bias):
@@ -236,18 +225,11 @@ class _Importer:
                     f"{where}: delays a bias, which would start late; move the bias behind the "
                     "delay"
                 )
-            paths = [replace(path, delay=path.delay + delay) for path in arrival.paths]
-            return replace(arrival, paths=paths)
+            return delayed(arrival, delay)
         if isinstance(node, nir.Flatten):
-            shape = _flattened(node, arrival.shape)
-            bias = None if arrival.bias is None else arrival.bias.reshape(shape)
-            return _Arrival(shape, [_reshape(path, shape) for path in arrival.paths], bias)
+            return flat(arrival, flattened(node, arrival.shape))
         operator, bias = to_operator(node, arrival.shape, where)
-        paths = [_extend(path, operator, name) for path in arrival.paths]
-        if arrival.bias is not None:
-            carried = operator(np.asarray(arrival.bias)[None])[0]
-            bias = carried if bias is None else bias + carried
-        return _Arrival(operator.output_shape, paths, bias)
+        return mapped(arrival, operator, bias, name)
 
     def _delay_steps(self, node: Any, where: str) -> int:
         delays = np.unique(np.asarray(node.delay, np.float64))
@@ -291,23 +273,6 @@ def _fitted(
         v_threshold=threshold,
     )
     return fitted, fit(gain)
-
-
-def _flattened(node: Any, shape: Shape) -> Shape:
-    start, end = int(node.start_dim), int(node.end_dim)
-    start, end = start % len(shape), end % len(shape)
-    return (*shape[:start], int(np.prod(shape[start : end + 1])), *shape[end + 1 :])
-
-
-def _reshape(path: _Path, shape: Shape) -> _Path:
-    operator = None if path.operator is None else reshaped(path.operator, shape)
-    return replace(path, operator=operator, shape=shape)
-
-
-def _extend(path: _Path, operator: Operator, name: str) -> _Path:
-    """One more operator after what the path already computes."""
-    combined = operator if path.operator is None else compose(path.operator, operator)
-    return replace(path, operator=combined, shape=operator.output_shape, names=(*path.names, name))
 
 
 def _in_order(network: Network) -> Network:

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from neurodeploy.contract import InputCode
-from neurodeploy.data.encoding import encode
-from neurodeploy.errors import UnsupportedError
+from neurodeploy.data.encoding import encode, spike_step
 
 
 def training_frames(
@@ -19,26 +18,30 @@ def training_frames(
     """Input of T steps; ``rate`` spikes are drawn anew each time a sample is seen.
 
     Args:
-        samples: (N, *sample) integers 0..levels.
+        samples: (N, *sample) integers 0..levels, or (N, T, *sample) for ``events``.
         code: encoder and levels.
         steps: T.
         generator: of the Bernoulli draws, on the CPU, so that they are the same on any device.
 
     Yields:
-        (N, *sample) float32, T times.
-
-    Raises:
-        UnsupportedError: the encoder is not one of static samples.
+        (N, *sample) float32, T times; with ``direct`` the same tensor.
     """
+    if code.encoder == "events":
+        for t in range(steps):
+            yield samples[:, t].to(torch.float32) / code.payload
+        return
+    if code.encoder == "latency":
+        when = spike_step(samples.to(torch.int32), code.levels, steps)
+        for t in range(steps):
+            yield (when == t).to(torch.float32)
+        return
     values = samples.to(torch.float32) / code.levels
     for _ in range(steps):
         if code.encoder == "direct":
             yield values
-        elif code.encoder == "rate":
+        else:
             draws = torch.rand(values.shape, generator=generator).to(values.device)
             yield (draws < values).to(values.dtype)
-        else:
-            raise UnsupportedError(f"encoder {code.encoder!r} is not supported in training")
 
 
 def evaluation_frames(
@@ -47,7 +50,7 @@ def evaluation_frames(
     """Input of T steps as a deployment sees it: from ``encode``, with the draws of its seed 0.
 
     Args:
-        samples: (N, *sample) integers 0..levels.
+        samples: (N, *sample) integers 0..levels, or (N, T, *sample) for ``events``.
         code: encoder and levels.
         steps: T.
         first: index of the first sample in its data set.
@@ -59,5 +62,5 @@ def evaluation_frames(
     encoded = torch.from_numpy(encode(samples, code, steps, first=first)).to(device)
     for t in range(steps):
         # "direct" has no time axis: each step sees the same integers.
-        frame = encoded[:, t] if code.encoder == "rate" else encoded
+        frame = encoded if code.encoder == "direct" else encoded[:, t]
         yield frame.to(torch.float32) / code.payload

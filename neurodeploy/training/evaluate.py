@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from neurodeploy.contract import InputCode
+from neurodeploy.data import SampleArray
 from neurodeploy.training.encoding import evaluation_frames
 from neurodeploy.training.loss import InstantaneousLoss
 from neurodeploy.training.networks import SpikingNetwork
 
-BATCH = 512
-"""Samples evaluated at once. Without a graph, memory is one step's activations."""
+BATCH, VALUES = 512, 1 << 22
+"""Samples evaluated at once, fewer where one step of them would have more values than that.
+Without a graph, memory is one step's activations, which grow with the samples' size."""
 
 
 class Evaluation(NamedTuple):
@@ -26,7 +29,7 @@ class Evaluation(NamedTuple):
 @torch.no_grad()
 def evaluate(
     model: SpikingNetwork,
-    samples: np.ndarray,
+    samples: SampleArray,
     labels: np.ndarray,
     code: InputCode,
     steps: int,
@@ -37,7 +40,7 @@ def evaluate(
     The mode the network was in is restored.
 
     Args:
-        samples: (N, *sample) integers 0..levels.
+        samples: (N, *sample) integers 0..levels, or (N, T, *sample) for ``events``.
         labels: (N,) class numbers.
         code: encoder and levels.
         steps: T.
@@ -47,12 +50,13 @@ def evaluate(
     device = next(model.parameters()).device
     model.eval()
     summed_loss, right = 0.0, 0
-    for first in range(0, len(samples), BATCH):
-        target = torch.from_numpy(labels[first : first + BATCH]).to(device)
+    size = max(1, min(BATCH, VALUES // math.prod(model.sample_shape)))
+    for first in range(0, len(samples), size):
+        target = torch.from_numpy(labels[first : first + size]).to(device)
         total = torch.zeros((), device=device)
         batch_loss = torch.zeros((), device=device)
         model.reset_state()
-        batch = samples[first : first + BATCH]
+        batch = samples[first : first + size]
         for frame in evaluation_frames(batch, code, steps, first, device):
             outputs = model(frame)
             batch_loss = batch_loss + loss(outputs, target) / steps

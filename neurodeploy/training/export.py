@@ -1,9 +1,10 @@
 """A trained network as a NIR graph, with everything NIR leaves undefined in its metadata.
 
-Input -> Conv2d/Affine -> LIF -> ... -> Affine -> I -> Output; batch norm is folded into the
-weights before it. The discrete neuron u[t] = (1 - 1/tau) v[t-1] + x[t] is the Euler step of NIR's
-tau_nir dv/dt = (v_leak - v) + r I with tau_nir = tau dt, r = tau and v_leak = 0: the decay is
-1 - dt/tau_nir = 1 - 1/tau and the input gain dt/tau_nir r = 1, so that weights stay as they are.
+Input -> Conv2d/Affine -> LIF -> ... -> Affine -> I -> Output, with shortcuts and recurrence as
+edges; elementwise layers go into the weights beside them (``folding``). The discrete neuron
+u[t] = (1 - 1/tau) v[t-1] + x[t] is the Euler step of NIR's tau_nir dv/dt = (v_leak - v) + r I with
+tau_nir = tau dt, r = tau and v_leak = 0: the decay is 1 - dt/tau_nir = 1 - 1/tau and the input gain
+dt/tau_nir r = 1, so that weights stay as they are.
 
 The readout has no neuron in training. NIR's integrator dv/dt = r I with r = 1/dt adds its input
 once per step, so that its v after T steps is sum_t o[t]: the class is the argmax of the last v.
@@ -11,7 +12,7 @@ once per step, so that its v after T steps is sum_t o[t]: the class is the argma
 
 from __future__ import annotations
 
-import itertools
+from functools import partial
 from typing import Any
 
 import nir
@@ -23,10 +24,10 @@ from neurodeploy.contract import EXPORT_DT, METADATA_KEY, Contract, InputCode, S
 from neurodeploy.data import Dataset
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.recipe import NeuronRecipe, Recipe
+from neurodeploy.training.folding import fold
 from neurodeploy.training.networks import SpikingNetwork
+from neurodeploy.training.networks.network import INPUT
 from neurodeploy.training.neuron import LIF
-
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 def input_code(recipe: Recipe, dataset: Dataset) -> InputCode:
@@ -47,66 +48,52 @@ def to_nir(model: SpikingNetwork, recipe: Recipe, dataset: Dataset) -> nir.NIRGr
     Raises:
         UnsupportedError: a layer that cannot be written.
     """
-    layers = list(model.layers.items())
-    nodes: dict[str, Any] = {"input": nir.Input(input_type=_shape(model.sample_shape))}
-    for index, ((name, layer), shape) in enumerate(zip(layers, _input_shapes(model), strict=True)):
-        if isinstance(layer, BATCH_NORMS):
-            continue
-        following = layers[index + 1][1] if index + 1 < len(layers) else None
-        norm = following if isinstance(following, BATCH_NORMS) else None
-        nodes[name] = _node(name, layer, norm, shape)
+    folded = fold(model)
+    shapes = _input_shapes(model)
+    nodes: dict[str, Any] = {INPUT: nir.Input(input_type=_shape(model.sample_shape))}
+    edges: list[tuple[str, str]] = []
+    for name, sources in folded.inputs.items():
+        layer, shape = model.layers[name], shapes[name]
+        if name in folded.factors:
+            nodes[name] = nir.Scale(scale=_per_channel(folded.factors[name], shape))
+        else:
+            nodes[name] = _node(name, layer, folded.weights.get(name), shape)
+        edges += [(node, name) for source in sources for node in folded.nodes_behind(source)]
     outputs = (dataset.classes,)
     nodes["readout"] = nir.I(r=np.full(outputs, 1 / EXPORT_DT))
     nodes["output"] = nir.Output(output_type=_shape(outputs, "output"))
-    names = list(nodes)
+    edges += [(node, "readout") for node in folded.nodes_behind(list(model.layers)[-1])]
+    edges.append(("readout", "output"))
     contract = Contract(
         Semantics(EXPORT_DT, recipe.neuron.reset, recipe.neuron.comparison, "euler"),
         input_code(recipe, dataset),
         recipe.training.steps,
         "last_v",
         dataset.name,
+        dataset.source,
     )
-    return nir.NIRGraph(
-        nodes=nodes,
-        edges=list(itertools.pairwise(names)),
-        metadata={METADATA_KEY: contract.to_metadata()},
-    )
+    return nir.NIRGraph(nodes=nodes, edges=edges, metadata={METADATA_KEY: contract.to_metadata()})
 
 
-def fold(layer: nn.Conv2d | nn.Linear, norm: nn.Module | None) -> tuple[np.ndarray, np.ndarray]:
-    """Weight and bias in float64 with the batch norm behind them folded in.
-
-    W' = W gamma/sqrt(var + eps) per output channel; b' = (b - mean) gamma/sqrt(var + eps) + beta,
-    with the running mean and variance.
-    """
-    weight = _array(layer.weight)
-    bias = np.zeros(len(weight)) if layer.bias is None else _array(layer.bias)
-    if not isinstance(norm, BATCH_NORMS):
-        return weight, bias
-    mean, variance = norm.running_mean, norm.running_var
-    if mean is None or variance is None:
-        raise UnsupportedError("batch norm without running statistics cannot be exported")
-    scale = _array(norm.weight) / np.sqrt(_array(variance) + norm.eps)
-    weight = weight * scale.reshape(-1, *(1,) * (weight.ndim - 1))
-    return weight, (bias - _array(mean)) * scale + _array(norm.bias)
-
-
-def _node(name: str, layer: nn.Module, norm: nn.Module | None, shape: tuple[int, ...]) -> Any:
+def _node(
+    name: str,
+    layer: nn.Module,
+    weights: tuple[np.ndarray, np.ndarray] | None,
+    shape: tuple[int, ...],
+) -> Any:
     """The NIR node of one layer whose input has ``shape``, without batch."""
-    if isinstance(layer, nn.Conv2d):
-        weight, bias = fold(layer, norm)
+    if isinstance(layer, nn.Conv2d) and weights is not None:
         return nir.Conv2d(
             input_shape=(shape[1], shape[2]),
-            weight=weight,
+            weight=weights[0],
             stride=_pair(layer.stride),
             padding=_pair(layer.padding),
             dilation=_pair(layer.dilation),
             groups=layer.groups,
-            bias=bias,
+            bias=weights[1],
         )
-    if isinstance(layer, nn.Linear):
-        weight, bias = fold(layer, norm)
-        return nir.Affine(weight=weight, bias=bias)
+    if isinstance(layer, nn.Linear) and weights is not None:
+        return nir.Affine(weight=weights[0], bias=weights[1])
     if isinstance(layer, LIF):
         return _lif(layer.recipe, shape)
     if isinstance(layer, nn.AvgPool2d):
@@ -133,30 +120,41 @@ def _lif(neuron: NeuronRecipe, shape: tuple[int, ...]) -> nir.LIF:
 
 
 @torch.no_grad()
-def _input_shapes(model: SpikingNetwork) -> list[tuple[int, ...]]:
-    """Shape that each layer is given, without batch, found by running the network once."""
+def _input_shapes(model: SpikingNetwork) -> dict[str, tuple[int, ...]]:
+    """Shape that each layer is given, without batch, found by running the network."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def note(name: str, _layer: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        shapes[name] = tuple(arguments[0].shape[1:])
+
     was_training = model.training
-    model.eval()
-    model.reset_state()
-    first = next(model.parameters())
-    x = torch.zeros((1, *model.sample_shape), dtype=first.dtype, device=first.device)
-    shapes = []
-    for layer in model.layers.values():
-        shapes.append(tuple(x.shape[1:]))
-        x = layer(x)
-    model.reset_state()
-    model.train(was_training)
+    hooks = [
+        layer.register_forward_pre_hook(partial(note, name)) for name, layer in model.layers.items()
+    ]
+    try:
+        model.eval()
+        model.reset_state()
+        first = next(model.parameters())
+        x = torch.zeros((1, *model.sample_shape), dtype=first.dtype, device=first.device)
+        for _ in range(1 + bool(model.fed_back)):  # recurrence is silent at the first step
+            model(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        model.reset_state()
+        model.train(was_training)
     return shapes
+
+
+def _per_channel(factor: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """One factor, or one per channel, as an array of full shape."""
+    spread = factor.reshape(factor.shape + (1,) * (len(shape) - 1)) if factor.ndim else factor
+    return np.broadcast_to(spread, shape).copy()
 
 
 def _shape(shape: tuple[int, ...], key: str = "input") -> dict[str, np.ndarray]:
     """A shape as NIR types want it."""
     return {key: np.array(shape)}
-
-
-def _array(values: Tensor) -> np.ndarray:
-    """A float64 copy, which later training of the model does not change."""
-    return values.detach().cpu().to(torch.float64, copy=True).numpy()
 
 
 def _pair(value: Any) -> tuple[int, int]:

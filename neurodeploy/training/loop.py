@@ -17,6 +17,7 @@ from tqdm import tqdm
 from neurodeploy.contract import InputCode
 from neurodeploy.errors import InputError, SimulationError
 from neurodeploy.recipe import Recipe
+from neurodeploy.training.augmentation import augment
 from neurodeploy.training.checkpoint import (
     TrainingState,
     copy_weights,
@@ -31,7 +32,7 @@ from neurodeploy.training.loss import InstantaneousLoss
 from neurodeploy.training.metrics import EpochMetrics, MetricsLog
 from neurodeploy.training.networks import SpikingNetwork
 from neurodeploy.training.optimization import learning_rate, make_optimizer
-from neurodeploy.training.rules import Rule
+from neurodeploy.training.rules import Batch, Rule
 from neurodeploy.training.split import Split
 
 
@@ -65,7 +66,7 @@ def fit(
 
     Args:
         model: on the device to train on.
-        rule: turns a batch into gradients.
+        rule: turns a batch into gradients and says when to update.
         recipe: epochs, batches, optimiser, seed.
         split: training and validation samples.
         code: encoder and levels.
@@ -150,18 +151,23 @@ def _train_epoch(
     steps = recipe.training.steps
     generator = _seed_epoch(recipe.seed, epoch)
     model.train()
+
+    def update() -> None:
+        optimizer.step()
+        optimizer.zero_grad()
+
     summed_loss, right = 0.0, 0
     count = len(split.y_train)
     order = torch.randperm(count, generator=generator)
     for batch in order.tensor_split(batch_count(model, recipe, count)):
-        samples = torch.from_numpy(split.x_train[batch.numpy()]).to(device)
-        labels = torch.from_numpy(split.y_train[batch.numpy()]).to(device)
+        numbers = batch.numpy()
+        images = augment(split.x_train[numbers], recipe.augmentation, (recipe.seed, epoch), numbers)
+        samples = torch.from_numpy(images).to(device)
+        labels = torch.from_numpy(split.y_train[numbers]).to(device)
         frames = training_frames(samples, code, steps, generator)
-        optimizer.zero_grad()
-        result = rule.accumulate(model, frames, steps, labels, loss)
+        result = rule.train_batch(model, Batch(frames, steps, labels), loss, update, generator)
         batch_loss = result.loss.item()
         _check_finite(batch_loss, recipe, epoch, "in training")
-        optimizer.step()
         summed_loss += batch_loss * len(batch)
         right += _right(result.outputs, labels)
         bar.update()

@@ -21,14 +21,18 @@ from neurodeploy.training.surrogate import SURROGATES, Surrogate
 
 
 class Spike(torch.autograd.Function):
-    """Heaviside step whose derivative is a surrogate; keeps only that derivative for backward."""
+    """Heaviside step whose derivative is a surrogate; keeps only that derivative for backward.
+
+    Without a graph not even that is computed.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, u: Tensor, v_threshold: float, comparison: Comparison, surrogate: Surrogate
     ) -> Tensor:
         """Spikes of ``u``, 0 or 1 in the dtype of ``u``."""
-        ctx.save_for_backward(surrogate(u - v_threshold, v_threshold))
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward(surrogate(u - v_threshold, v_threshold))
         fired = u >= v_threshold if comparison == ">=" else u > v_threshold
         return fired.to(u.dtype)
 
@@ -68,13 +72,17 @@ class LIF(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Spikes of one step for input ``x`` of any shape; both have the same shape and dtype."""
+        return self.step(x)[1]
+
+    def step(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """u[t], the membrane before the spike, and s[t]; v[t] is kept for the next step."""
         neuron = self.recipe
         u = x if self.v is None else (1 - 1 / neuron.tau) * self.v + x
         s = Spike.apply(u, neuron.v_threshold, neuron.comparison, self.surrogate)
         # Detaching first keeps the reset itself out of the graph: it would only be thrown away.
-        u, spikes = (u.detach(), s.detach()) if self.cut else (u, s)
-        self.v = u - neuron.v_threshold * spikes if neuron.reset == "subtract" else u * (1 - spikes)
-        return s
+        v, spikes = (u.detach(), s.detach()) if self.cut else (u, s)
+        self.v = v - neuron.v_threshold * spikes if neuron.reset == "subtract" else v * (1 - spikes)
+        return u, s
 
     def extra_repr(self) -> str:
         """The recipe, in ``print(model)``."""

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 import nir
 import torch
 
-from neurodeploy.data import Dataset, load_dataset
+from neurodeploy.data import Dataset, check_encoder, load_dataset
 from neurodeploy.errors import InputError, SimulationError
 from neurodeploy.files import (
     check_new_folder,
@@ -40,6 +40,7 @@ from neurodeploy.training.loss import InstantaneousLoss
 from neurodeploy.training.networks import SpikingNetwork, build_network
 from neurodeploy.training.rules import build_rule
 from neurodeploy.training.split import split_training
+from neurodeploy.training.start import find_start, load_start
 from neurodeploy.versions import versions
 
 RUNS = Path("runs")
@@ -92,11 +93,16 @@ def train(
     """
     if not 0 <= recipe.seed < 2**32:
         raise InputError(f"recipe {recipe.name}: seed must be from 0 to 2^32 - 1: {recipe.seed}")
-    dataset = load_dataset(recipe.data.name)
+    data = recipe.data
+    dataset = load_dataset(data.name, data.source, recipe.training.steps, data.levels)
+    check_encoder(dataset, recipe.encoder.name)
+    recipe = _as_found(recipe, dataset)
     where = _find_device(device)
     with reproducible(where):
         torch.manual_seed(recipe.seed)
         model = build_network(recipe, dataset).to(where)
+        if recipe.training.start_from:
+            load_start(model, Path(recipe.training.start_from))
         rule = build_rule(recipe)
         split = split_training(recipe, dataset)
         batch_count(model, recipe, len(split.y_train))
@@ -123,6 +129,17 @@ def resume_run(path: Path, *, device: str = "cpu", progress: bool = True) -> Run
     """
     recipe = _read_recipe(path)
     return train(recipe, path, device=device, resume=True, progress=progress)
+
+
+def _as_found(recipe: Recipe, dataset: Dataset) -> Recipe:
+    """The recipe with paths that stay true: those of the data read and of the run begun with.
+
+    It is what the run folder keeps, so that resuming reads the same data or says that it changed.
+    """
+    source = dataset.source
+    data = replace(recipe.data, path=source.path, sha256=source.sha256)
+    start = recipe.training.start_from and str(find_start(recipe.training.start_from, RUNS))
+    return replace(recipe, data=data, training=replace(recipe.training, start_from=start))
 
 
 def _find_device(name: str) -> torch.device:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neurodeploy.data import Dataset
+from neurodeploy.data import Dataset, SampleArray, choose
 from neurodeploy.errors import InputError
 from neurodeploy.recipe import Recipe
 
@@ -14,9 +14,9 @@ from neurodeploy.recipe import Recipe
 class Split(NamedTuple):
     """(N, *sample) integers and (N,) labels of both parts."""
 
-    x_train: np.ndarray
+    x_train: SampleArray
     y_train: np.ndarray
-    x_validation: np.ndarray
+    x_validation: SampleArray
     y_validation: np.ndarray
 
 
@@ -45,8 +45,8 @@ def split_training(recipe: Recipe, dataset: Dataset) -> Split:
         ) from None
     train, validation = (np.asarray(part) for part in parts)
     return Split(
-        dataset.x_train[train],
+        choose(dataset.x_train, train),
         dataset.y_train[train],
-        dataset.x_train[validation],
+        choose(dataset.x_train, validation),
         dataset.y_train[validation],
     )

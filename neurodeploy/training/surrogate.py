@@ -7,6 +7,7 @@ in ``SURROGATES``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from torch import Tensor
@@ -25,7 +26,28 @@ def rectangle(distance: Tensor, gamma: float) -> Tensor:
     return (distance.abs() < gamma / 2).to(distance.dtype) / gamma
 
 
+def sigmoid(distance: Tensor, gamma: float) -> Tensor:
+    """ds/du = alpha p (1 - p), p = 1 / (1 + exp(-alpha (u - Vth))), alpha = 4.
+
+    The derivative of a logistic function, as Xiao et al. 2022 (OTTT; their a1 = 1/alpha = 0.25)
+    and Yu et al. 2024 (rate-based) use it. Their width does not follow the threshold: gamma plays
+    no part.
+    """
+    p = (4.0 * distance).sigmoid()
+    return 4.0 * p * (1 - p)
+
+
+def atan(distance: Tensor, gamma: float) -> Tensor:
+    """ds/du = 1 / (1 + (pi (u - Vth))^2), the derivative of arctan(pi (u - Vth)) / pi.
+
+    Fang et al. 2021 ("Incorporating learnable membrane time constant", PLIF). gamma plays no part.
+    """
+    return 1 / (1 + (math.pi * distance) ** 2)
+
+
 SURROGATES: dict[str, Surrogate] = {
     "triangle": triangle,
     "rectangle": rectangle,
+    "sigmoid": sigmoid,
+    "atan": atan,
 }

@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 
-from neurodeploy.contract import Contract
-from neurodeploy.data import load_dataset
+from neurodeploy.contract import Contract, DataSource
+from neurodeploy.data import SampleArray, load_dataset
+from neurodeploy.data.npz import class_numbers, read_arrays
 from neurodeploy.errors import InputError
 from neurodeploy.operators import Shape
 from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.simulation.trace import Samples
 
 
-def dataset_samples(contract: Contract, shape: Shape, limit: int | None, seed: int = 0) -> Samples:
+def dataset_samples(
+    contract: Contract,
+    shape: Shape,
+    limit: int | None,
+    seed: int = 0,
+    folder: Path | None = None,
+) -> Samples:
     """The test part of the data set that the contract names.
 
+    Args:
+        folder: where it lies now; None looks where the contract says, and for the same content.
+
     Raises:
-        InputError: the contract names none, or its samples do not fit the network.
+        InputError: the contract names none, it is not there any more, or its samples do not fit
+            the network.
     """
     if not contract.dataset:
         raise InputError(
             "this deployment names no data set; give samples with --data FILE.npz or --random N"
         )
-    dataset = load_dataset(contract.dataset)
+    source = contract.source
+    if folder is not None:
+        source = DataSource(str(folder), "", source.side, source.bins)
+    # Of static samples, levels are the data set's own.
+    levels = contract.input_code.levels if contract.input_code.encoder == "events" else 0
+    dataset = load_dataset(contract.dataset, source, contract.steps, levels)
     where = f"{dataset.name} test set"
     return _samples(dataset.x_test, dataset.y_test, contract, shape, limit, seed, where)
 
@@ -35,29 +48,28 @@ def dataset_samples(contract: Contract, shape: Shape, limit: int | None, seed: i
 def file_samples(
     path: Path, contract: Contract, shape: Shape, limit: int | None, seed: int = 0
 ) -> Samples:
-    """Samples of an ``.npz`` with ``x`` and optionally ``y``.
+    """Samples of an ``.npz`` with ``x`` and optionally ``y``, or else ``x_test`` and ``y_test``.
 
     ``x`` is (N, T, *input) spikes or graded integers, or (N, *input) static integers that are
-    encoded as the contract says.
+    encoded as the contract says; ``x_test`` likewise, and images in it may lack their channel axis.
 
     Raises:
         InputError: the file, a shape or a value does not fit.
     """
-    try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, NpzFile):
-            raise ValueError("it holds a single array")
-        with archive:
-            arrays = {name: archive[name] for name in ("x", "y") if name in archive}
-    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: not a readable .npz file: {error}") from None
-    if "x" not in arrays:
-        raise InputError(f"{path}: holds no array 'x'")
-    return _samples(arrays["x"], arrays.get("y"), contract, shape, limit, seed, str(path))
+    arrays = read_arrays(path, ("x", "y", "x_test", "y_test"))
+    if "x" in arrays:
+        return _samples(arrays["x"], arrays.get("y"), contract, shape, limit, seed, str(path))
+    if "x_test" not in arrays:
+        raise InputError(f"{path}: holds no array 'x', and no 'x_test' either")
+    x = arrays["x_test"]
+    if x.shape[1:] == shape[1:] and shape[0] == 1:
+        x = x[:, None]
+    where = f"{path}, x_test"
+    return _samples(x, arrays.get("y_test"), contract, shape, limit, seed, where)
 
 
 def _samples(
-    x: np.ndarray,
+    x: SampleArray,
     labels: np.ndarray | None,
     contract: Contract,
     shape: Shape,
@@ -76,11 +88,10 @@ def _samples(
     if not over_time and contract.input_code.encoder == "events":
         raise InputError(f"{where}: x is static, but the network takes events over time")
     largest = _largest(contract, over_time)
-    _check_values(x, largest, where)
-    if labels is not None and labels.shape != (len(x),):
-        raise InputError(f"{where}: y has shape {labels.shape}, expected ({len(x)},)")
-    if labels is not None and not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(f"{where}: y is {labels.dtype}; class numbers are integers")
+    if isinstance(x, np.ndarray):
+        _check_values(x, largest, where)
+    if labels is not None:
+        labels = class_numbers(labels, len(x), f"{where}: y")
     count = _limited(len(x), limit)
     dtype = np.uint8 if largest == 1 else np.int32
     return Samples(
@@ -153,6 +164,7 @@ def choose_samples(
     """Samples from a file, at random, or from the data set that the contract names.
 
     Args:
+        data: an ``.npz`` with samples, or the folder of the data set that the contract names.
         samples: at most so many, ``default_count`` when None (and all when that is None too).
 
     Raises:
@@ -164,6 +176,8 @@ def choose_samples(
         raise InputError(f"--seed {seed}: needs a number from 0")
     contract, (source,) = network.contract, network.inputs
     limit = default_count if samples is None else samples
+    if data is not None and data.is_dir():
+        return dataset_samples(contract, source.shape, limit, seed, data)
     if random_count is not None:
         count = _limited(random_count, samples)
         return random_samples(count, rate, seed, contract, source.shape)

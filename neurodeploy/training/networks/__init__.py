@@ -9,10 +9,20 @@ from neurodeploy.schema import build
 from neurodeploy.training.networks.conv import Conv
 from neurodeploy.training.networks.mlp import Mlp
 from neurodeploy.training.networks.network import Family, SpikingNetwork
+from neurodeploy.training.networks.nf_resnet import NFResNet
+from neurodeploy.training.networks.recurrent import Recurrent
+from neurodeploy.training.networks.resnet18 import ResNet18
+from neurodeploy.training.networks.vgg11 import Vgg11
+from neurodeploy.training.networks.vgg11_ws import Vgg11WS
 
 FAMILIES: dict[str, type[Family]] = {
     "conv": Conv,
     "mlp": Mlp,
+    "nf_resnet": NFResNet,
+    "recurrent": Recurrent,
+    "resnet18": ResNet18,
+    "vgg11": Vgg11,
+    "vgg11_ws": Vgg11WS,
 }
 
 

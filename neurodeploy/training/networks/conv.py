@@ -8,6 +8,7 @@ from torch import nn
 
 from neurodeploy.errors import InputError
 from neurodeploy.recipe import NeuronRecipe
+from neurodeploy.training.networks.maps import channels_and_size, strided
 from neurodeploy.training.networks.network import SpikingNetwork
 from neurodeploy.training.neuron import LIF
 
@@ -54,11 +55,7 @@ class Conv:
         Raises:
             InputError: samples are not (C, H, W), or a pooling is larger than its input.
         """
-        if len(sample_shape) != 3:
-            raise InputError(
-                f"[network] family 'conv' needs samples (C, H, W), found {sample_shape}; use 'mlp'"
-            )
-        channels, *size = sample_shape
+        channels, size = channels_and_size(sample_shape, "conv")
         layers: dict[str, nn.Module] = {}
         strides = self.strides or (1,) * len(self.channels)
         pools = self.pool or (1,) * len(self.channels)
@@ -72,7 +69,7 @@ class Conv:
             if self.batch_norm:
                 layers[f"bn{i}"] = nn.BatchNorm2d(width)
             layers[f"lif{i}"] = LIF(neuron)
-            size = [(side - 1) // stride + 1 for side in size]
+            size = strided(size, stride)
             if pool > 1:
                 if pool > min(size):
                     raise InputError(
@@ -80,7 +77,7 @@ class Conv:
                         f"{size[0]}x{size[1]}; pool less or use smaller strides"
                     )
                 layers[f"pool{i}"] = nn.AvgPool2d(pool)
-                size = [side // pool for side in size]
+                size = size[0] // pool, size[1] // pool
             channels = width
         layers["flatten"] = nn.Flatten()
         layers["fc"] = nn.Linear(channels * size[0] * size[1], classes)

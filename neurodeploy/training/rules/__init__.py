@@ -5,11 +5,19 @@ from __future__ import annotations
 from neurodeploy.errors import InputError, nearest
 from neurodeploy.recipe import Recipe
 from neurodeploy.schema import build
-from neurodeploy.training.rules.rule import BatchResult, Rule
+from neurodeploy.training.rules.bptt import BPTT
+from neurodeploy.training.rules.ottt import OTTT
+from neurodeploy.training.rules.rate import Rate
+from neurodeploy.training.rules.rule import Batch, BatchResult, Rule, Update
 from neurodeploy.training.rules.sltt import SLTT
+from neurodeploy.training.rules.sltt_k import SLTTK
 
 RULES: dict[str, type[Rule]] = {
     "sltt": SLTT,
+    "sltt-k": SLTTK,
+    "bptt": BPTT,
+    "ottt": OTTT,
+    "rate": Rate,
 }
 
 
@@ -17,13 +25,19 @@ def build_rule(recipe: Recipe) -> Rule:
     """The recipe's rule with its options.
 
     Raises:
-        InputError: unknown rule or option.
+        InputError: unknown rule or option, or options that do not suit the recipe's steps.
     """
     options = dict(recipe.rule)
     name = options.pop("name")
     if name not in RULES:
         raise InputError(f"[rule] name {name!r} is not known{nearest(name, RULES)}")
-    return build(RULES[name], options, f"recipe {recipe.name}: [rule]")
+    where = f"recipe {recipe.name}: [rule]"
+    rule = build(RULES[name], options, where)
+    try:
+        rule.check_steps(recipe.training.steps)
+    except ValueError as error:
+        raise InputError(f"{where}: {error}") from None
+    return rule
 
 
-__all__ = ["RULES", "BatchResult", "Rule", "build_rule"]
+__all__ = ["RULES", "Batch", "BatchResult", "Rule", "Update", "build_rule"]

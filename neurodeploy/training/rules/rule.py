@@ -1,22 +1,41 @@
-"""What every training rule does: turn one batch into gradients."""
+"""What every training rule does: turn one batch into gradients and say when to use them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from neurodeploy.training.loss import InstantaneousLoss
 from neurodeploy.training.networks.network import SpikingNetwork
+
+Update = Callable[[], None]
+"""Changes the parameters by the gradients in their ``grad`` and clears these."""
+
+
+class Batch(NamedTuple):
+    """The samples of one call.
+
+    Attributes:
+        frames: one input (N, *sample) per step, made when asked for.
+        steps: T, how many there are.
+        labels: (N,) int64.
+    """
+
+    frames: Iterable[Tensor]
+    steps: int
+    labels: Tensor
 
 
 class BatchResult(NamedTuple):
     """What a rule saw while it made the gradients; nothing in it carries a graph.
 
     Attributes:
-        loss: L = (1/T) sum_t l(o[t], y), a scalar.
-        outputs: sum_t o[t], (N, classes).
+        loss: mean of l(o[t], y) over the steps that were run, a scalar. With all T of them it is
+            the L of Meng et al. 2023, eq. 14.
+        outputs: sum of o[t] over the same steps, (N, classes).
     """
 
     loss: Tensor
@@ -26,21 +45,28 @@ class BatchResult(NamedTuple):
 class Rule(Protocol):
     """A training rule: a frozen dataclass of options."""
 
-    def accumulate(
+    def check_steps(self, steps: int) -> None:
+        """Raise ValueError when the options do not suit T = ``steps``; most suit any."""
+        _ = steps
+
+    def train_batch(
         self,
         model: SpikingNetwork,
-        frames: Iterable[Tensor],
-        steps: int,
-        labels: Tensor,
+        batch: Batch,
         loss: InstantaneousLoss,
+        update: Update,
+        generator: torch.Generator,
     ) -> BatchResult:
-        """Add the gradient of one batch to the parameters' ``grad``; the caller then updates.
+        """Add gradients to the parameters' ``grad`` and call ``update`` whenever it is time to.
+
+        Most rules call it once, at the end. The gradients are then those of the whole batch, and
+        are still there afterwards if ``update`` leaves them.
 
         Args:
             model: its state is reset here.
-            frames: one input (N, *sample) per step, made when asked for.
-            steps: T, how many there are.
-            labels: (N,) int64.
+            batch: input of T steps and labels.
             loss: l, the loss of one step.
+            update: applies the gradients.
+            generator: of a rule's own random draws, on the CPU.
         """
         ...

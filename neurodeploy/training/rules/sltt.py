@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from neurodeploy.training.loss import InstantaneousLoss
 from neurodeploy.training.networks.network import SpikingNetwork
-from neurodeploy.training.rules.rule import BatchResult
+from neurodeploy.training.rules.each_step import UpdateTime, learn_each_step
+from neurodeploy.training.rules.rule import Batch, BatchResult, Rule, Update
 
 
 @dataclass(frozen=True)
-class SLTT:
+class SLTT(Rule):
     """Gradients flow from layer to layer within a step, never from one step to another.
 
     e_u^L[t] = (1/T) dl(o[t], y)/ds^L[t] ds^L/du^L                  error of the last hidden layer
@@ -22,24 +21,23 @@ class SLTT:
     dL/dW^l = sum_t e_u^l[t]^T s^(l-1)[t]^T                         added up over steps (eq. 12)
 
     Each step goes backward as soon as it has gone forward, so that only one step's graph exists
-    at a time and memory does not depend on T. The parameters change once per T steps.
+    at a time and memory does not depend on T.
+
+    Attributes:
+        update: ``steps`` changes the parameters once per T steps, as algorithm 1; ``step`` is the
+            online variant, which changes them after every step.
     """
 
-    def accumulate(
+    update: UpdateTime = "steps"
+
+    def train_batch(
         self,
         model: SpikingNetwork,
-        frames: Iterable[Tensor],
-        steps: int,
-        labels: Tensor,
+        batch: Batch,
         loss: InstantaneousLoss,
+        update: Update,
+        generator: torch.Generator,
     ) -> BatchResult:
-        """Add sum_t d(l[t]/T)/dW to every parameter's ``grad``."""
+        """Add sum_t d(l[t]/T)/dW, without any path between steps."""
         model.reset_state(cut=True)
-        summed_loss = total = torch.zeros((), device=labels.device)
-        for frame in frames:
-            outputs = model(frame)
-            step_loss = loss(outputs, labels) / steps
-            step_loss.backward()
-            summed_loss = summed_loss + step_loss.detach()
-            total = total + outputs.detach()
-        return BatchResult(summed_loss, total)
+        return learn_each_step(model, batch, loss, update, self.update)
