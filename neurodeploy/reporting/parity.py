@@ -39,8 +39,7 @@ class Divergence:
         )
         cause = f"; likely cause: {self.cause}" if self.cause else ""
         return (
-            f"population {self.population!r}, sample {self.sample}, step {self.step}, "
-            f"neuron {list(self.neuron)}: {values}{cause}"
+            f"sample {self.sample}, step {self.step}, neuron {list(self.neuron)}: {values}{cause}"
         )
 
 
@@ -186,8 +185,8 @@ class ParityComparison:
                 step=step,
                 neuron=where[2:],
                 variables=tuple(name for name, d in differs.items() if d[sample, step, flat]),
-                first=_values(left, where),
-                second=_values(right, where),
+                first=_values(left, where, self._unit(left, population)),
+                second=_values(right, where, self._unit(right, population)),
                 cause=likely_cause(self.network, population, left, right, where)
                 if self.report.exact
                 else "",
@@ -198,14 +197,21 @@ class ParityComparison:
         v = trace.populations[population.name].v
         if v is None:
             raise ValueError(f"v of {population.name!r} was not recorded")
-        if self.report.exact or v.dtype == np.float64:
-            return v.astype(np.float64)
-        return v / (population.scale * 2**ACTIVATION_SHIFT)
+        return v / self._unit(trace.populations[population.name], population)
+
+    def _unit(self, record: PopulationTrace, population: QuantizedPopulation) -> float:
+        """What u and v are divided by to be comparable: 1 between exact engines."""
+        if self.report.exact or record.v is None or record.v.dtype == np.float64:
+            return 1
+        return population.scale * 2**ACTIVATION_SHIFT
 
 
-def _values(record: PopulationTrace, where: tuple[int, ...]) -> dict[str, float]:
+def _values(record: PopulationTrace, where: tuple[int, ...], unit: float = 1) -> dict[str, float]:
     found = {name: getattr(record, name) for name in VARIABLES}
-    return {name: values[where].item() for name, values in found.items() if values is not None}
+    values = {name: array[where].item() for name, array in found.items() if array is not None}
+    if unit != 1:
+        values |= {name: values[name] / unit for name in ("u", "v") if name in values}
+    return values
 
 
 def likely_cause(
