@@ -44,10 +44,11 @@ def file_samples(
         InputError: the file, a shape or a value does not fit.
     """
     try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, NpzFile):
-            raise ValueError("it holds a single array")
-        with archive:
+        # numpy leaves a file open that it opened itself and cannot read.
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, NpzFile):
+                raise ValueError("it holds a single array")
             arrays = {name: archive[name] for name in ("x", "y") if name in archive}
     except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: not a readable .npz file: {error}") from None
