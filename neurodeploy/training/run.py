@@ -94,7 +94,7 @@ def train(
         raise InputError(f"recipe {recipe.name}: seed must be from 0 to 2^32 - 1: {recipe.seed}")
     dataset = load_dataset(recipe.data.name)
     where = _find_device(device)
-    with reproducible(where):
+    with reproducible(where, recipe.training.threads):
         torch.manual_seed(recipe.seed)
         model = build_network(recipe, dataset).to(where)
         rule = build_rule(recipe)
