@@ -39,8 +39,7 @@ class Divergence:
         )
         cause = f"; likely cause: {self.cause}" if self.cause else ""
         return (
-            f"population {self.population!r}, sample {self.sample}, step {self.step}, "
-            f"neuron {list(self.neuron)}: {values}{cause}"
+            f"sample {self.sample}, step {self.step}, neuron {list(self.neuron)}: {values}{cause}"
         )
 
 
@@ -186,9 +185,9 @@ class ParityComparison:
                 step=step,
                 neuron=where[2:],
                 variables=tuple(name for name, d in differs.items() if d[sample, step, flat]),
-                first=_values(left, where),
-                second=_values(right, where),
-                cause=likely_cause(self.network, population, left, right, where)
+                first=_values(left, where, self._unit(left, population)),
+                second=_values(right, where, self._unit(right, population)),
+                cause=likely_cause(self.network, population, a, b, where)
                 if self.report.exact
                 else "",
             )
@@ -198,48 +197,75 @@ class ParityComparison:
         v = trace.populations[population.name].v
         if v is None:
             raise ValueError(f"v of {population.name!r} was not recorded")
-        if self.report.exact or v.dtype == np.float64:
-            return v.astype(np.float64)
-        return v / (population.scale * 2**ACTIVATION_SHIFT)
+        return v / self._unit(trace.populations[population.name], population)
+
+    def _unit(self, record: PopulationTrace, population: QuantizedPopulation) -> float:
+        """What u and v are divided by to be comparable: 1 between exact engines."""
+        if self.report.exact or record.v is None or record.v.dtype == np.float64:
+            return 1
+        return population.scale * 2**ACTIVATION_SHIFT
 
 
-def _values(record: PopulationTrace, where: tuple[int, ...]) -> dict[str, float]:
+def _values(record: PopulationTrace, where: tuple[int, ...], unit: float = 1) -> dict[str, float]:
     found = {name: getattr(record, name) for name in VARIABLES}
-    return {name: values[where].item() for name, values in found.items() if values is not None}
+    values = {name: array[where].item() for name, array in found.items() if array is not None}
+    if unit != 1:
+        values |= {name: values[name] / unit for name in ("u", "v") if name in values}
+    return values
 
 
 def likely_cause(
     network: QuantizedNetwork,
     population: QuantizedPopulation,
-    left: PopulationTrace,
-    right: PopulationTrace,
+    one: SpikeTrace,
+    other: SpikeTrace,
     where: tuple[int, ...],
 ) -> str:
     """Name why two integer engines differ first at ``where`` = (sample, step, *neuron).
 
-    Looks, in this order, for: a shift by one step, a wrapped u, a saturated v, a spike at exactly
-    the threshold, a different reset, and clipped weights. Empty when none of them explains it.
+    Looks for: a shift by one step; where u differs, its wrap, the spikes that it is made of and
+    clipped weights; where u agrees, a saturated v, a spike at exactly the threshold and a different
+    reset. Empty when none of them explains it.
     """
     if population.neuron is None:
         return "the engines were given different input"
+    left, right = one.populations[population.name], other.populations[population.name]
     # What enters a neuron shows a shift best: spikes alone are late for other reasons as well.
     driven = left.u is not None and right.u is not None
     first, second = (left.u, right.u) if driven else (left.s, right.s)
     if first is not None and second is not None and _shifted(first[where[0]], second[where[0]]):
         return "one-step shift"
     a, b = _values(left, where), _values(right, where)
-    if driven and a["u"] != b["u"] and (a["u"] - b["u"]) % (2 * STATE_LIMIT) == 0:
-        return "wrap of u at 24 bits"
-    if "v" in a and "v" in b:
-        limit = STATE_LIMIT - 1
-        if a["v"] != b["v"] and limit in (abs(a["v"]), abs(b["v"])):
+    if not driven or "v" not in a or "v" not in b:
+        return ""
+    if a["u"] == b["u"]:
+        if a["v"] != b["v"] and STATE_LIMIT - 1 in (abs(a["v"]), abs(b["v"])):
             return "saturation of v at 24 bits"
-        if driven and a["u"] == b["u"]:
-            return _threshold_or_reset(population, a, b, where[2:])
-    clipped = [p.name for p in network.projections if p.target == population.name and p.clipped]
-    if clipped and a.get("u") != b.get("u"):
-        return f"weights clipped in {', '.join(clipped)}"
-    return ""
+        return _threshold_or_reset(population, a, b, where[2:])
+    if (a["u"] - b["u"]) % (2 * STATE_LIMIT) == 0:
+        return "wrap of u at 24 bits"
+    return _different_drive(network, population, one, other, where)
+
+
+def _different_drive(
+    network: QuantizedNetwork,
+    population: QuantizedPopulation,
+    one: SpikeTrace,
+    other: SpikeTrace,
+    where: tuple[int, ...],
+) -> str:
+    """Different spikes or different weights, since the currents differ."""
+    incoming = [p for p in network.projections if p.target == population.name]
+    different = []
+    for p in incoming:
+        steps = slice(0, max(where[1] + 1 - p.delay, 0))
+        left, right = (trace.populations[p.source].s[where[0], steps] for trace in (one, other))
+        if (left != right).any():
+            different.append(repr(p.source))
+    if different:
+        return f"the spikes of {', '.join(dict.fromkeys(different))} differ"
+    clipped = [p.name for p in incoming if p.clipped]
+    return f"weights clipped in {', '.join(clipped)}" if clipped else ""
 
 
 def _threshold_or_reset(

@@ -18,6 +18,8 @@ def parity_text(report: ParityReport) -> str:
             f"  {p.name:<16} {p.compared:>12,} compared {p.mismatches:>10,} mismatches, "
             f"max |dv| {p.max_v_difference:g}{agreement}"
         )
+        if p.first_divergence:
+            lines.append(f"    first: {p.first_divergence}")
     for engine, accuracy in (report.accuracies or {}).items():
         lines.append(f"Accuracy of {engine}: {accuracy:.2%}")
     lines.append(f"Same prediction on {report.agreeing_predictions} of {report.samples} samples")
@@ -25,7 +27,10 @@ def parity_text(report: ParityReport) -> str:
         verdict = "DIFFER" if report.mismatches else "MATCH"
         lines.append(f"{verdict}: {report.mismatches:,} mismatches")
     if report.first_divergence:
-        lines.append(f"First divergence: {report.first_divergence}")
+        lines.append(
+            f"First divergence: population {report.first_divergence.population!r}, "
+            f"{report.first_divergence}"
+        )
     return "\n".join(lines)
 
 

@@ -37,16 +37,24 @@ from neurodeploy.training.split import Split
 
 
 @contextmanager
-def reproducible(device: torch.device) -> Iterator[None]:
-    """Ask for deterministic kernels; leave the caller's settings and generators as they were."""
+def reproducible(device: torch.device, threads: int = 0) -> Iterator[None]:
+    """Ask for deterministic kernels; leave the caller's settings and generators as they were.
+
+    Args:
+        threads: CPU threads, 0 to leave them alone.
+    """
     cudnn = torch.backends.cudnn
     before = cudnn.deterministic, cudnn.benchmark
+    threads_before = torch.get_num_threads()
     cudnn.deterministic, cudnn.benchmark = True, False
+    if threads:
+        torch.set_num_threads(threads)
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             yield
     finally:
         cudnn.deterministic, cudnn.benchmark = before
+        torch.set_num_threads(threads_before)
 
 
 def fit(

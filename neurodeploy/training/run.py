@@ -98,7 +98,7 @@ def train(
     check_encoder(dataset, recipe.encoder.name)
     recipe = _as_found(recipe, dataset)
     where = _find_device(device)
-    with reproducible(where):
+    with reproducible(where, recipe.training.threads):
         torch.manual_seed(recipe.seed)
         model = build_network(recipe, dataset).to(where)
         if recipe.training.start_from:

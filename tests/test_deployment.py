@@ -1,0 +1,248 @@
+"""Deployment directories: read back as they were written, and refused when anything is amiss."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from random_networks import GRAPHS, NEURONS, OPERATORS, SPIKING, random_input, random_network
+from safetensors.numpy import load_file, save_file
+
+from neurodeploy import deployment as deployment_module
+from neurodeploy.deployment import read_deployment, write_deployment
+from neurodeploy.errors import InputError
+from neurodeploy.files import sha256
+from neurodeploy.operators import Conv
+from neurodeploy.quantized import QuantizedNetwork
+from neurodeploy.simulation.reference import ReferenceEngine
+from neurodeploy.workflow.locate import newest_deployment
+
+NETWORK = random_network(7, ("LIF", "CubaLIF", "LI"), ("conv2d", "scale"), "self_recurrent", 16)
+FILES = ("network.nir", "integers.safetensors", "mapping.json", "manifest.json")
+
+
+def write(path: Path, network: QuantizedNetwork = NETWORK) -> Path:
+    source = path.with_suffix(".nir")
+    source.parent.mkdir(parents=True, exist_ok=True)
+    source.write_bytes(b"only copied")
+    write_deployment(path, network, {"cores": [1, 2]}, source, {"name": "chip"}, "runs/x")
+    source.unlink()
+    return path
+
+
+def fields(value: Any) -> Any:
+    """Everything a network holds, arrays as lists, so that == compares all of it."""
+    if isinstance(value, np.ndarray):
+        return (value.shape, value.tolist())
+    if isinstance(value, tuple):
+        return tuple(fields(item) for item in value)
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: fields(getattr(value, name)) for name in value.__dataclass_fields__}
+    return value
+
+
+# --- round trip ---
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    network=st.builds(
+        random_network,
+        seed=st.integers(0, 2**32 - 1),
+        neurons=st.tuples(*[st.sampled_from(SPIKING)] * 2, st.sampled_from(NEURONS)),
+        operators=st.tuples(*[st.sampled_from(OPERATORS)] * 2),
+        graph=st.sampled_from(GRAPHS),
+        payload=st.sampled_from([1, 16, 255]),
+    ),
+    seed=st.integers(0, 99),
+)
+def test_a_network_reads_back_whole_and_runs_bit_for_bit(
+    network: QuantizedNetwork, seed: int
+) -> None:
+    with TemporaryDirectory() as folder:
+        loaded = read_deployment(write(Path(folder) / "d", network)).network
+    assert fields(loaded) == fields(network)
+    samples = random_input(network, seed, 3, over_time=True)
+    pair = [ReferenceEngine(net).run(samples.batches(2), state=True) for net in (network, loaded)]
+    for left, right in zip(*pair, strict=True):
+        for name, record in left.populations.items():
+            for variable in ("s", "u", "v"):
+                expected = getattr(record, variable)
+                found = getattr(right.populations[name], variable)
+                np.testing.assert_array_equal(found, expected, f"{name}.{variable}")
+
+
+def test_notes_and_odd_numbers_survive(tmp_path: Path) -> None:
+    odd = {"scale": 0.1 + 0.2, "name": "ünïcode"}
+    populations = tuple(
+        type(p)(p.name, p.shape, p.neuron, odd["scale"]) for p in NETWORK.populations
+    )
+    network = QuantizedNetwork(
+        odd["name"], populations, NETWORK.projections, "out", NETWORK.contract, {"a": "2 clipped"}
+    )
+    loaded = read_deployment(write(tmp_path / "d", network)).network
+    assert (loaded.name, loaded.notes) == (odd["name"], {"a": "2 clipped"})
+    assert [p.scale for p in loaded.populations] == [odd["scale"]] * 4
+
+
+def test_the_folder_says_what_was_deployed(tmp_path: Path) -> None:
+    deployed = read_deployment(write(tmp_path / "d"))
+    assert sorted(entry.name for entry in deployed.path.iterdir()) == sorted(FILES)
+    assert deployed.mapping == {"cores": [1, 2]}
+    assert deployed.nir_file.read_bytes() == b"only copied"
+    assert deployed.results == tmp_path / "d" / "results"
+    manifest = deployed.manifest
+    assert (manifest["source"], manifest["target"]) == ("runs/x", {"name": "chip"})
+    assert manifest["versions"]["numpy"] == np.__version__
+    assert manifest["files"] == {name: sha256(deployed.path / name) for name in FILES[:3]}
+
+
+def test_convolutions_are_stored_once_and_not_written_out(tmp_path: Path) -> None:
+    conv = NETWORK.projections[0]
+    assert isinstance(conv.operator, Conv)
+    arrays = load_file(write(tmp_path / "d") / "integers.safetensors")
+    assert arrays[f"{conv.name}/weights"].shape == conv.operator.weights.shape
+
+
+# --- refusals ---
+
+
+def change_bytes(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", FILES[:3])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (change_bytes, "changed since the export"),
+        (lambda path: path.write_bytes(b""), "changed since the export"),
+        (Path.unlink, "missing from the deployment"),
+    ],
+    ids=["changed", "emptied", "removed"],
+)
+def test_an_altered_or_missing_file_is_refused_by_name(
+    tmp_path: Path, name: str, damage: Callable[[Path], Any], message: str
+) -> None:
+    path = write(tmp_path / "d")
+    damage(path / name)
+    with pytest.raises(InputError, match=message) as caught:
+        read_deployment(path)
+    assert str(caught.value).startswith(f"{path / name}: ")
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change the manifest, which no hash covers."""
+    manifest = json.loads((path / "manifest.json").read_text())
+    change(manifest)
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.update(format=2), r"manifest.json: .*format 2.*reads deployments of format 1"),
+        (lambda m: m.update(kind="run"), "kind 'run'"),
+        (lambda m: m.pop("files"), "network.nir: changed"),
+        (lambda m: m["files"].pop("integers.safetensors"), "integers.safetensors: changed"),
+        (lambda m: m.update(files={}), "network.nir: changed"),
+        (lambda m: m.update(files=["network.nir"]), "network.nir: changed"),
+        (lambda m: m.pop("network"), "damaged deployment.*'network'"),
+        (lambda m: m.update(network=[]), "damaged deployment"),
+        (lambda m: m["network"]["populations"][1].pop("shape"), "damaged deployment.*'shape'"),
+        (lambda m: m["network"]["projections"][0].update(name="else"), "damaged.*else/weights"),
+        (lambda m: m["network"]["projections"][0]["operator"].update(kind="fft"), "damaged.*fft"),
+        (
+            lambda m: m["network"]["projections"][0]["weight_format"].update(bits=12),
+            "damaged.*weight bits",
+        ),
+        (lambda m: m["network"]["contract"].update(steps=0), "steps must be at least 1"),
+        (lambda m: m["network"]["contract"].update(stepz=1), "unknown key 'stepz'"),
+    ],
+)
+def test_a_manifest_that_does_not_fit_is_refused(
+    tmp_path: Path, change: Callable[[dict[str, Any]], Any], message: str
+) -> None:
+    path = write(tmp_path / "d")
+    edit(path, change)
+    with pytest.raises(InputError, match=message) as caught:
+        read_deployment(path)
+    assert str(caught.value).startswith(str(path))
+
+
+def test_a_lost_array_is_refused_even_when_the_hash_was_renewed(tmp_path: Path) -> None:
+    path = write(tmp_path / "d")
+    arrays = load_file(path / "integers.safetensors")
+    del arrays["a/threshold"]
+    save_file(arrays, path / "integers.safetensors")
+    edit(path, lambda m: m["files"].update({FILES[1]: sha256(path / FILES[1])}))
+    with pytest.raises(InputError, match=r"damaged deployment.*a/threshold"):
+        read_deployment(path)
+
+
+@pytest.mark.parametrize("name", ["absent", "empty", "file"])
+def test_what_is_no_deployment_says_how_to_make_one(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"not a deployment .*neurodeploy export"):
+        read_deployment(tmp_path / name)
+
+
+def test_a_manifest_that_is_no_json_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "d")
+    (path / "manifest.json").write_text("{")
+    with pytest.raises(InputError, match=r"manifest\.json: not valid JSON"):
+        read_deployment(path)
+
+
+# --- whole or not at all ---
+
+
+@pytest.mark.parametrize("stage", ["copy", "save_file", "_structure", "sha256"])
+def test_an_interrupted_export_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    def interrupt(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    if stage == "copy":
+        monkeypatch.setattr(shutil, "copyfile", interrupt)
+    else:
+        monkeypatch.setattr(deployment_module, stage, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "all" / "d")
+    assert [entry.name for entry in (tmp_path / "all").iterdir()] == ["d.nir"]
+    with pytest.raises(InputError, match="no deployment"):
+        newest_deployment(tmp_path / "all")
+
+
+def test_a_complete_but_hidden_folder_is_not_the_newest(tmp_path: Path) -> None:
+    path = write(tmp_path / "d-001")
+    shutil.copytree(path, tmp_path / ".d-002.k3x.partial")
+    assert newest_deployment(tmp_path) == path
+
+
+def test_an_existing_deployment_is_not_overwritten(tmp_path: Path) -> None:
+    path = write(tmp_path / "d")
+    before = {name: (path / name).read_bytes() for name in FILES}
+    with pytest.raises(InputError, match="already exists"):
+        write(path)
+    assert {name: (path / name).read_bytes() for name in FILES} == before
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    source = tmp_path / "a.nir"
+    source.write_bytes(b"")
+    with pytest.raises(InputError, match="file/d: cannot be written"):
+        write_deployment(tmp_path / "file" / "d", NETWORK, {}, source, {}, "x")

@@ -1,0 +1,191 @@
+"""Imports go one way, heavy packages stay in their rooms, and the command line starts light."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import neurodeploy
+
+ROOT = Path(neurodeploy.__file__).parent
+
+BASE = (
+    *("errors", "files", "versions", "schema", "contract", "fixed_point", "operators", "network"),
+    *("quantized", "timing", "target", "recipe", "data", "deployment"),
+)
+"""Rooms that only hold types and files; each may import the ones before it."""
+
+STAGES = ("training", "interchange", "quantization", "mapping", "simulation")
+"""Rooms that do not know each other."""
+
+FLOORS: tuple[tuple[str, ...], ...] = (
+    *((room,) for room in BASE),
+    ("neurons",),
+    STAGES,
+    ("lava",),
+    ("reporting",),
+    ("workflow",),
+    ("bench",),
+    ("cli",),
+    ("__main__",),
+)
+"""Every room from the ground up; a room imports from lower floors and from itself."""
+
+FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def files() -> list[Path]:
+    return sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1]
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(path: Path) -> Iterator[tuple[str, int]]:
+    """Modules that a file imports anywhere, also inside functions, with their lines."""
+    known = {module_of(other) for other in files()}
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield (inner if inner in known else str(node.module)), node.lineno
+
+
+def place(path: Path, line: int) -> str:
+    return f"{path.relative_to(ROOT.parent)}:{line}"
+
+
+def test_every_room_has_its_floor() -> None:
+    rooms = {room_of(module_of(path)) for path in files()}
+    assert {"cli", "lava", "simulation", "neurons", "data"} <= rooms
+    assert rooms <= set(FLOOR_OF), "give a new room its floor here and in the README"
+
+
+def test_imports_go_one_way() -> None:
+    wrong = []
+    for path in files():
+        room = room_of(module_of(path))
+        for name, line in imports(path):
+            if not name.startswith("neurodeploy."):
+                continue
+            other = room_of(name)
+            if other != room and FLOOR_OF[other] >= FLOOR_OF[room]:
+                wrong.append(f"{place(path, line)}: {room} imports {other}")
+    assert wrong == []
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    """Not even inside functions, where Python would let it pass.
+
+    But for Lava's room: its process models must be in a file that Lava runs, and the fused network
+    both is run by one of them and borrows the arithmetic of another.
+    """
+    graph: dict[str, set[str]] = {}
+    for path in outside("lava"):
+        module = module_of(path)
+        targets = {name for name, _ in imports(path) if name.startswith("neurodeploy.")}
+        graph[module] = targets - {module}
+    TopologicalSorter(graph).prepare()
+
+
+def outside(folder: str) -> list[Path]:
+    return [path for path in files() if room_of(module_of(path)) != folder]
+
+
+def test_the_lava_package_is_imported_in_its_room_only() -> None:
+    def of_lava(path: Path) -> list[str]:
+        found = (place(path, line) for name, line in imports(path) if name.split(".")[0] == "lava")
+        return list(found)
+
+    assert [where for path in outside("lava") for where in of_lava(path)] == []
+    assert any(of_lava(path) for path in files())
+
+
+AUTOGRAD = {"autograd", "requires_grad", "requires_grad_", "backward", "enable_grad"}
+
+
+def uses_autograd(path: Path) -> list[str]:
+    found = []
+    for node in ast.walk(tree_of(path)):
+        names: list[str] = []
+        if isinstance(node, ast.Attribute):
+            names = [node.attr]
+        elif isinstance(node, ast.keyword) and node.arg:
+            names = [node.arg]
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            module = getattr(node, "module", None) or ""
+            names = [*module.split("."), *(p for a in node.names for p in a.name.split("."))]
+        if AUTOGRAD & set(names):
+            line = getattr(node, "lineno", getattr(getattr(node, "value", None), "lineno", 0))
+            found.append(place(path, line))
+    return found
+
+
+def test_gradients_are_taken_in_training_only() -> None:
+    assert [where for path in outside("training") for where in uses_autograd(path)] == []
+    assert any(uses_autograd(path) for path in files())
+
+
+def test_lower_rooms_load_neither_torch_nor_nir() -> None:
+    """Types and files are read without them; torch comes with the first computation."""
+    heavy = {"torch", "nir", "matplotlib", "sklearn"}
+    top_level = []
+    for path in files():
+        if room_of(module_of(path)) not in BASE:
+            continue
+        for node in tree_of(path).body:
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [str(node.module)]
+            top_level += [place(path, node.lineno) for n in names if n.split(".")[0] in heavy]
+    assert top_level == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import neurodeploy.cli",
+        "from neurodeploy.cli import main; main(['--help'], standalone_mode=False)",
+        "from neurodeploy.cli import main; main(['targets'], standalone_mode=False)",
+        "import neurodeploy.lava.compat",
+    ],
+)
+def test_the_command_line_starts_without_heavy_packages(statement: str) -> None:
+    heavy = ("torch", "lava", "matplotlib", "sklearn", "scipy", "nir", "norse", "tensorboard")
+    program = (
+        f"import sys, json\n{statement}\n"
+        f"print(json.dumps([name for name in {heavy!r} if name in sys.modules]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert json.loads(done.stdout.splitlines()[-1]) == []
