@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -330,6 +330,29 @@ def test_a_potential_at_exactly_the_threshold(
     after = [(left(v) if fires else v, bool(fires)) for v, fires in expected]
     found = run_steps(FixedStepper(neuron, (1,)), [25] * 4)
     assert [(v / 64, fires) for _, v, fires in found] == after
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_an_engine_counts_overflow_once_whatever_the_batches(size: int) -> None:
+    rng = np.random.default_rng(0)
+    weights, x = rng.integers(0, 256, (3, 4)), rng.integers(0, 2, (5, 6, 4))
+    neuron = one_neuron(u_decay=np.array([40]), threshold=np.array([131071]), reset="subtract")
+    net = integrator(Dense(weights, (4,), (3,)), WeightFormat(8, "excitatory"), 1)
+    (projection,), (source, out) = net.projections, net.populations
+    net = replace(
+        net,
+        projections=(replace(projection, exponent=7),),
+        populations=(source, replace(out, neuron=neuron)),
+        contract=replace(net.contract, steps=6),
+    )
+    expected = literal(neuron, 3, (x @ weights.T) << 7)
+    engine = ReferenceEngine(net)
+    batches = [Batch(first, x[first : first + size], static=False) for first in range(0, 5, size)]
+    assert len(list(engine.run(batches))) == len(batches)
+    counters = engine.overflow.populations["out"]
+    assert counters.wraps == sum(plain.wraps for plain in expected) > 0
+    assert counters.saturations == sum(plain.saturations for plain in expected) > 0
+    assert engine.overflow.total == counters.wraps + counters.saturations
 
 
 # --- the float neuron, in closed form ---
