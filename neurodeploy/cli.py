@@ -401,9 +401,12 @@ def bench() -> None:
 @click.option(
     "--engines", default="reference,lava-fused,lava,yardstick", show_default=True, metavar="A,B,..."
 )
-@click.option("--seconds", default=5.0, show_default=True, help="Time each engine so long.")
+@click.option("--seconds", default=3.0, show_default=True, help="Time each engine so long.")
+@click.option("--rounds", default=3, show_default=True, help="Take turns; the median counts.")
 @json_option
-def bench_simulate(network: str, steps: int, engines: str, seconds: float, as_json: bool) -> None:
+def bench_simulate(
+    network: str, steps: int, engines: str, seconds: float, rounds: int, as_json: bool
+) -> None:
     """Samples per second and memory of each engine on a random network with random spikes.
 
     `yardstick` is the same network written by hand for Lava. Networks are named by their layers:
@@ -411,14 +414,10 @@ def bench_simulate(network: str, steps: int, engines: str, seconds: float, as_js
     """
     from dataclasses import asdict, astuple
 
-    from neurodeploy.bench.simulate import SimulateRow
     from neurodeploy.bench.simulate import bench_simulate as measure
     from neurodeploy.reporting.text import table_text
 
-    rows: list[SimulateRow] = []
-    for row in measure(network, steps, engines.split(","), seconds):
-        _say(True, f"{row.engine}: {row.samples_per_second:,.1f} samples/s")
-        rows.append(row)
+    rows = list(measure(network, steps, engines.split(","), seconds, rounds))
     if as_json:
         _print_json({"rows": [asdict(row) for row in rows]})
     else:

@@ -19,7 +19,7 @@ ROOT = Path(neurodeploy.__file__).parent
 
 BASE = (
     *("errors", "files", "versions", "schema", "contract", "fixed_point", "operators", "network"),
-    *("quantized", "timing", "target", "recipe", "data", "deployment"),
+    *("composition", "quantized", "timing", "target", "recipe", "data", "deployment"),
 )
 """Rooms that only hold types and files; each may import the ones before it."""
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurodeploy.contract import Contract, InputCode, Semantics
-from neurodeploy.data import DATASETS, load_dataset
+from neurodeploy.data import load_dataset
 from neurodeploy.data.encoding import encode
 from neurodeploy.errors import InputError
 from neurodeploy.quantized import QuantizedNetwork, QuantizedPopulation
@@ -66,7 +66,7 @@ def test_without_a_choice_the_test_set_of_the_contract_is_taken() -> None:
 
 
 def test_digits_are_what_they_say() -> None:
-    digits = DATASETS["digits"]()
+    digits = load_dataset("digits")
     assert (digits.sample_shape, digits.levels, digits.classes) == (DIGIT, 16, 10)
     assert (len(digits.x_train), digits.x_train.max(), digits.x_train.min()) == (1437, 16, 0)
     assert np.bincount(digits.y_test).min() >= 34
@@ -209,7 +209,7 @@ def unreadable(folder: Path) -> list[Path]:
     objects = np.array([{}, {}], dtype=object)
     np.savez(folder / "objects.npz", x=objects)
     names = ("absent", "text", "empty", "half", "broken", "objects")
-    return [folder / "single.npy", folder, *(folder / f"{name}.npz" for name in names)]
+    return [folder / "single.npy", *(folder / f"{name}.npz" for name in names)]
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 Every row is measured in a process of its own: batches of random spikes go through the engine as
 ``neurodeploy simulate`` sends them, the first is not counted, and the others are timed until
-enough seconds have passed. ``yardstick`` is the same network written by hand for Lava.
+enough seconds have passed. Engines take turns over several rounds and the median round counts,
+because machines are noisy. ``yardstick`` is the same network written by hand for Lava.
 """
 
 from __future__ import annotations
@@ -47,14 +48,14 @@ class SimulateRow:
 
 
 def bench_simulate(
-    network: str, steps: int, engines: Iterable[str], seconds: float
+    network: str, steps: int, engines: Iterable[str], seconds: float, rounds: int
 ) -> Iterator[SimulateRow]:
-    """Measure each engine in turn.
+    """Measure the engines in turn; yields the median round of each.
 
     Args:
         network: a name that ``bench_network`` knows.
         steps: T.
-        seconds: how long each engine is timed, at least.
+        seconds: how long each engine is timed in a round, at least.
 
     Raises:
         InputError: unknown engine or network.
@@ -64,16 +65,25 @@ def bench_simulate(
     for engine in engines:
         if engine not in ENGINES:
             raise InputError(f"--engines: {engine!r} is not one of {', '.join(ENGINES)}")
-    if steps < 1 or seconds <= 0:
-        raise InputError("--T and --seconds must be positive")
+    if steps < 1 or seconds <= 0 or rounds < 1:
+        raise InputError("--T, --seconds and --rounds must be positive")
     bench_network(network, steps)
-    for engine in engines:
-        command = [sys.executable, "-m", "neurodeploy.bench.simulate"]
-        command += [engine, network, str(steps), str(seconds)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SimulationError(f"bench of {engine} failed: {done.stderr.strip()}")
-        yield SimulateRow(**json.loads(done.stdout.splitlines()[-1]))
+    found = [
+        [_in_own_process(engine, network, steps, seconds) for engine in engines]
+        for _ in range(rounds)
+    ]
+    for rows in zip(*found, strict=True):
+        by_speed = sorted(rows, key=lambda row: row.samples_per_second)
+        yield by_speed[(rounds - 1) // 2]
+
+
+def _in_own_process(engine: str, network: str, steps: int, seconds: float) -> SimulateRow:
+    command = [sys.executable, "-m", "neurodeploy.bench.simulate"]
+    command += [engine, network, str(steps), str(seconds)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SimulationError(f"bench of {engine} failed: {done.stderr.strip()}")
+    return SimulateRow(**json.loads(done.stdout.splitlines()[-1]))
 
 
 def measure(engine: str, name: str, steps: int, seconds: float) -> SimulateRow:

@@ -74,8 +74,10 @@ def class_numbers(y: np.ndarray, count: int, where: str) -> np.ndarray:
     """
     if y.shape != (count,):
         raise InputError(f"{where} has shape {y.shape}, expected ({count},)")
-    if not np.issubdtype(y.dtype, np.integer) or (count and y.min() < 0):
-        raise InputError(f"{where} is {y.dtype} from {y.min()}; class numbers are integers from 0")
+    if not np.issubdtype(y.dtype, np.integer):
+        raise InputError(f"{where} is {y.dtype}; class numbers are integers from 0")
+    if count and y.min() < 0:
+        raise InputError(f"{where} goes down to {y.min()}; class numbers are integers from 0")
     return y.astype(np.int64)
 
 

@@ -97,8 +97,8 @@ class SampleFiles:
 
     def drive_at(self, time_step: int) -> np.ndarray:
         """(inputs,) int32 to send at a time step; zeros in guard steps and after the batch."""
-        start, samples = self.arrays["clock"]
-        sample, step = divmod(int(time_step - 1 - start), self.timetable.interval)
+        start, samples = self.arrays["clock"].tolist()
+        sample, step = divmod(time_step - 1 - start, self.timetable.interval)
         if sample >= samples or step >= self.timetable.steps:
             return np.zeros(self.inputs, np.int32)
         return self.arrays["drive"][sample, 0 if self.static else step]

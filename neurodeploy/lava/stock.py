@@ -95,12 +95,12 @@ def _neurons(
         raise ValueError(f"population {population.name!r} is an input")
     size = math.prod(population.shape)
 
-    def flat(values: np.ndarray) -> np.ndarray:
-        """Per-neuron values, or one value when all are the same, as Lava's Vars expect."""
+    def flat(values: np.ndarray) -> Any:
+        """Per-neuron values, or one plain number when all are the same, which computes faster."""
         array = np.broadcast_to(values, population.shape).ravel()
-        return array[:1] if (array == array[0]).all() else array
+        return int(array[0]) if (array == array[0]).all() else array
 
-    threshold = np.array([_NO_THRESHOLD]) if neuron.threshold is None else flat(neuron.threshold)
+    threshold = _NO_THRESHOLD if neuron.threshold is None else flat(neuron.threshold)
     options: dict[str, Any] = {
         "shape": (size,),
         "du": flat(neuron.u_decay) - 1,
@@ -114,7 +114,7 @@ def _neurons(
     }
     guard = timetable.guard if needs_silence(network, population.name) else 0
     stock = neuron.reset == "zero" and neuron.comparison == ">" and neuron.threshold is not None
-    if stock and not guard and threshold.size == 1:
+    if stock and not guard and isinstance(threshold, int):
         return LIFReset(**options)
     return DeployedLIF(
         soft_reset=neuron.reset == "subtract",

@@ -51,11 +51,12 @@ def _nir(path: Path) -> str:
 
 def _contract(contract: Contract) -> list[str]:
     semantics, code = contract.semantics, contract.input_code
+    where = f" at {contract.source.path}" if contract.source.path else ""
     return [
         f"Contract: dt {semantics.dt:g} s, {semantics.integrator}, fires at v "
         f"{semantics.comparison} threshold, reset {semantics.reset}",
         f"  input {code.encoder}, integers 0..{code.levels}; T = {contract.steps}; class by "
-        f"{contract.decode}; data set {contract.dataset or 'none'}",
+        f"{contract.decode}; data set {contract.dataset or 'none'}{where}",
     ]
 
 

@@ -39,7 +39,7 @@ class DeployedLIF(LIF):
         reset_interval: int,
         reset_offset: int,
         guard: int,
-        vth: np.ndarray,
+        vth: int | np.ndarray,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -51,7 +51,7 @@ class DeployedLIF(LIF):
             guard=guard,
             **kwargs,
         )
-        self.vth = Var(shape=vth.shape, init=vth)
+        self.vth = Var(shape=np.shape(vth) or (1,), init=vth)
 
 
 class SampleSource(AbstractProcess):
