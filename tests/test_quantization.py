@@ -355,3 +355,25 @@ def test_spikes_stay_the_same_where_everything_is_representable(target: Target) 
     (left,), (right,) = FloatEngine(net).run([batch]), ReferenceEngine(found).run([batch])
     agreeing = (left.populations["out"].s == right.populations["out"].s).mean()
     assert agreeing >= 0.99  # only the rounding of v towards zero is left
+
+
+def test_a_readout_on_fixed_neurons_stays_below_the_highest_threshold() -> None:
+    """Loihi 1 has no neuron that never spikes: weights give way, so that v stays in reach."""
+    rng = np.random.default_rng(0)
+    contract = Contract(Semantics(1e-4, "zero", ">"), InputCode("events"), 40, "last_v")
+    readout = Neuron(
+        "I", np.zeros(1), np.ones(1), np.zeros(1), v_threshold=None, reset="zero", comparison=">"
+    )
+    weights = Dense(rng.normal(size=(10, 256)), (256,), (10,))
+    net = Network(
+        "net",
+        (Population("input", (256,), None), Population("out", (10,), readout)),
+        (Projection("w", "input", "out", weights),),
+        "out",
+        contract,
+    )
+    for target, below in (("loihi1", True), ("loihi2", False)):
+        (projection,) = quantize(net, load_target(target)).projections
+        integers = projection.operator.weights << projection.exponent
+        worst = 40 * 64 * np.abs(integers).sum(axis=1).max()
+        assert (worst <= 131071 << 6) == below

@@ -30,6 +30,10 @@ from neurodeploy.quantized import (
 )
 from neurodeploy.target import Target
 
+SILENT_SHARE = 0.95
+"""Of the worst case that saturates v, how much a read-out on a fixed neuron may use: weights that
+round up must not take v past the highest threshold."""
+
 ACTIVATION_LIMIT = (STATE_LIMIT - 1) >> ACTIVATION_SHIFT
 """Largest activation that cannot wrap u on its own."""
 
@@ -174,7 +178,11 @@ def _choose_scale(
     lower = max((scale for scale in lowest if math.isfinite(scale)), default=1.0)
     anchor = min(max(full), upper)
     fits = min(_threshold_limit(neuron, target), _bias_limit(neuron, target))
-    wanted = max(lower, min(_overflow_limit(neuron, incoming, steps), upper, fits))
+    roomy = _overflow_limit(neuron, incoming, steps)
+    if neuron.v_threshold is None and not target.neuron.programmable.value:
+        # Without a neuron that never spikes, v has to stay below the highest threshold.
+        fits = min(fits, SILENT_SHARE * roomy)
+    wanted = max(lower, min(roomy, upper, fits))
     doublings = math.floor(math.log2(wanted / anchor) + 1e-9)
     if anchor * 2.0**doublings < lower * (1 - 1e-9):
         doublings += 1
