@@ -20,6 +20,11 @@ DECAY_ONE = 2**DECAY_BITS
 ACTIVATION_SHIFT = 6
 """Synaptic input and thresholds are shifted left by 6 bits against the state."""
 
+FLOAT32_EXACT = 2**24
+FLOAT64_EXACT = 2**53
+INT32_EXACT = 2**31
+"""Sums of integers below these are exact in that type, whatever their order."""
+
 WEIGHT_BITS = 8
 """Width of a weight with its sign; fewer bits drop the lowest ones (``weight_step``)."""
 

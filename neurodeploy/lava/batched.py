@@ -14,14 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from neurodeploy.fixed_point import FLOAT32_EXACT, INT32_EXACT
 from neurodeploy.operators import Dense
 from neurodeploy.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
 from neurodeploy.timing import step_order
-
-FLOAT32_EXACT = 2**24
-"""Sums of integers below this are exact in float32, whatever their order."""
-
-INT32_EXACT = 2**31
 
 Synapses = Callable[[np.ndarray], np.ndarray]
 

@@ -15,12 +15,9 @@ import numpy as np
 import torch
 
 from neurodeploy.errors import UnsupportedError
+from neurodeploy.fixed_point import FLOAT32_EXACT, FLOAT64_EXACT, INT32_EXACT
 from neurodeploy.operators import Dense
 from neurodeploy.quantized import QuantizedProjection
-
-FLOAT32_EXACT = 2**24
-FLOAT64_EXACT = 2**53
-INT32_EXACT = 2**31
 
 Accumulate = Callable[[torch.Tensor], torch.Tensor]
 

@@ -40,11 +40,11 @@ from neurodeploy.training.loss import InstantaneousLoss
 from neurodeploy.training.networks import SpikingNetwork, build_network
 from neurodeploy.training.rules import build_rule
 from neurodeploy.training.split import split_training
-from neurodeploy.training.start import find_start, load_start
+from neurodeploy.training.start import COMPLETE, find_start, load_start
 from neurodeploy.versions import versions
 
 RUNS = Path("runs")
-RECIPE, NETWORK, CURVE, COMPLETE = "recipe.json", "network.nir", "learning_curve.png", "run.json"
+RECIPE, NETWORK, CURVE = "recipe.json", "network.nir", "learning_curve.png"
 FORMAT = 1
 """Version of ``run.json``."""
 

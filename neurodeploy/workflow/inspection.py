@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.contract import Contract
+from neurodeploy.deployment import MANIFEST
 from neurodeploy.errors import InputError
-from neurodeploy.files import read_json
-from neurodeploy.workflow.locate import MANIFEST, RUN_FILE, read_run
+from neurodeploy.workflow.locate import RUN_FILE, read_run
 
 
 def describe(path: Path) -> str:
@@ -97,5 +97,5 @@ def _deployment(path: Path) -> str:
             + (f", {q.clipped} clipped" if q.clipped else "")
         )
     lines += _contract(network.contract)
-    lines.append(Mapping.from_dict(read_json(path / "mapping.json")).summary())
+    lines.append(Mapping.from_dict(deployment.mapping).summary())
     return "\n".join(lines)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from neurodeploy.deployment import MANIFEST
 from neurodeploy.errors import InputError
 from neurodeploy.files import read_json
 
 RUNS = Path("runs")
 DEPLOYMENTS = Path("deployments")
 RUN_FILE = "run.json"
-MANIFEST = "manifest.json"
 
 
 def newest_run(folder: Path = RUNS) -> Path:

@@ -11,6 +11,18 @@ Size = tuple[int, int]
 """Height and width."""
 
 
+def check_hidden(hidden: tuple[int, ...]) -> None:
+    """Refuse hidden layers that cannot be built.
+
+    Raises:
+        ValueError: there are none, or one without neurons.
+    """
+    if not hidden:
+        raise ValueError("hidden needs at least one layer")
+    if min(hidden) < 1:
+        raise ValueError(f"hidden sizes must be at least 1, found {list(hidden)}")
+
+
 def channels_and_size(
     sample_shape: tuple[int, ...], family: str, smallest: int = 1
 ) -> tuple[int, Size]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from neurodeploy.recipe import NeuronRecipe
+from neurodeploy.training.networks.maps import check_hidden
 from neurodeploy.training.networks.network import SpikingNetwork
 from neurodeploy.training.neuron import LIF
 
@@ -26,10 +27,7 @@ class Mlp:
     batch_norm: bool = False
 
     def __post_init__(self) -> None:
-        if not self.hidden:
-            raise ValueError("hidden needs at least one layer")
-        if min(self.hidden) < 1:
-            raise ValueError(f"hidden sizes must be at least 1, found {list(self.hidden)}")
+        check_hidden(self.hidden)
 
     def build(
         self, sample_shape: tuple[int, ...], classes: int, neuron: NeuronRecipe
