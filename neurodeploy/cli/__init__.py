@@ -1,0 +1,50 @@
+"""The command line: parse, call one library function, print. One file for each kind of command.
+
+Imports stay inside the commands, so that ``--help`` does not wait for torch or Lava.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from neurodeploy.cli.bench import bench
+from neurodeploy.cli.export import export
+from neurodeploy.cli.listing import doctor, inspect, models, targets
+from neurodeploy.cli.simulate import simulate, validate
+from neurodeploy.cli.train import train
+from neurodeploy.errors import NeurodeployError
+
+
+class _Commands(click.Group):
+    """Turns this package's errors into one message and an exit code, never a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except NeurodeployError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="neurodeploy")
+def main() -> None:
+    """Train spiking networks, deploy them to Loihi-style targets, and know that they match.
+
+    Without arguments each command takes the newest output of the one before:
+
+    \b
+        neurodeploy train
+        neurodeploy export --target loihi2
+        neurodeploy simulate
+        neurodeploy validate
+    """
+
+
+for command in (train, export, simulate, validate, targets, models, inspect, doctor, bench):
+    main.add_command(command)

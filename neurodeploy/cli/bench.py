@@ -1,0 +1,41 @@
+"""``neurodeploy bench``: one sub-command for each thing that is measured."""
+
+from __future__ import annotations
+
+import click
+
+from neurodeploy.cli.options import json_option, print_json
+
+
+@click.group()
+def bench() -> None:
+    """Measure on this machine; compare figures of one run, machines are noisy."""
+
+
+@bench.command("simulate")
+@click.option("--network", default="mlp-784-256-10", show_default=True, help="Layers, by name.")
+@click.option("--T", "steps", default=8, show_default=True, help="Steps per sample.")
+@click.option(
+    "--engines", default="reference,lava-fused,lava,yardstick", show_default=True, metavar="A,B,..."
+)
+@click.option("--seconds", default=3.0, show_default=True, help="Time each engine so long.")
+@click.option("--rounds", default=3, show_default=True, help="Take turns; the median counts.")
+@json_option
+def bench_simulate(
+    network: str, steps: int, engines: str, seconds: float, rounds: int, as_json: bool
+) -> None:
+    """Samples per second and memory of each engine on a random network with random spikes.
+
+    `yardstick` is the same network written by hand for Lava. Networks are named by their layers:
+    mlp-784-256-10 is dense, conv-28-16-32-10 takes 28x28 images through two convolutions.
+    """
+    from dataclasses import asdict, astuple
+
+    from neurodeploy.bench.simulate import bench_simulate as measure
+    from neurodeploy.reporting.text import table_text
+
+    rows = list(measure(network, steps, engines.split(","), seconds, rounds))
+    if as_json:
+        print_json({"rows": [asdict(row) for row in rows]})
+    else:
+        click.echo(table_text(list(asdict(rows[0])), [astuple(row) for row in rows]))

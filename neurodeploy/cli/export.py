@@ -1,0 +1,71 @@
+"""``neurodeploy export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from neurodeploy.cli.options import PATH, json_option, print_json
+
+
+@click.command()
+@click.argument("source", required=False, type=PATH, metavar="[RUN or FILE.nir]")
+@click.option("--target", required=True, help="A name from `neurodeploy targets`, or a TOML file.")
+@click.option("--out", type=PATH, help="New folder.  [default: deployments/NAME-TARGET-NNN]")
+@click.option(
+    "--weight-bits",
+    type=click.IntRange(1, 8),
+    help="Width of all weights; the target's when not given.",
+)
+@click.option("--dt", type=float, help="Seconds per step.")
+@click.option("--reset", type=click.Choice(["zero", "subtract"]), help="What a spike does to v.")
+@click.option("--compare", type=click.Choice(["gt", "ge"]), help="Fire at v > or >= threshold.")
+@click.option("--integrator", type=click.Choice(["euler", "exponential"]), help="How leaks step.")
+@click.option("--steps", type=int, help="Time steps per sample.")
+@click.option(
+    "--encoder",
+    type=click.Choice(["direct", "rate", "latency", "events"]),
+    help="How samples become input.",
+)
+@click.option("--levels", type=int, help="Largest integer of the input.")
+@click.option(
+    "--decode", type=click.Choice(["last_v", "sum_v", "spike_count"]), help="How the class is read."
+)
+@json_option
+def export(
+    source: Path | None,
+    target: str,
+    out: Path | None,
+    weight_bits: int | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Quantise a network, map it to a target and write a deployment.
+
+    Takes the newest run in runs/ when no source is given. The semantic options (--dt to --decode)
+    state what a .nir file from elsewhere leaves open, or override what ours says.
+    """
+    from neurodeploy.workflow.export import ContractOptions
+    from neurodeploy.workflow.export import export as export_network
+
+    result = export_network(
+        source, target, out, weight_bits=weight_bits, options=ContractOptions(**options)
+    )
+    if as_json:
+        print_json(
+            {
+                "deployment": str(result.path),
+                "source": str(result.source),
+                "target": target,
+                "mapping": result.mapping.to_dict(),
+                "notes": result.network.notes,
+            }
+        )
+        return
+    click.echo(f"Exported {result.source} to {target}")
+    click.echo(result.mapping.summary())
+    for where, note in result.network.notes.items():
+        click.echo(f"Note: {where}: {note}")
+    click.echo(f"Wrote {result.path}/\nNext: neurodeploy simulate")

@@ -1,0 +1,115 @@
+"""``neurodeploy simulate`` and ``neurodeploy validate``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from neurodeploy.cli.options import (
+    ENGINE_NAMES,
+    PATH,
+    json_option,
+    load_with_samples,
+    print_json,
+    sample_options,
+    show_progress,
+)
+from neurodeploy.errors import InputError
+
+
+@click.command()
+@click.argument("deployment", required=False, type=PATH)
+@click.option(
+    "--engine", default="lava", show_default=True, help="reference, lava, lava-fused or float."
+)
+@sample_options
+@click.option(
+    "--trace", type=PATH, metavar="FILE.npz", help="Write the spikes of every population."
+)
+@click.option("--trace-state", is_flag=True, help="Write u and v to the trace as well.")
+@click.option("--strict", is_flag=True, help="Fail on any wrap, saturation or clipped weight.")
+@json_option
+def simulate(
+    deployment: Path | None,
+    engine: str,
+    trace: Path | None,
+    trace_state: bool,
+    strict: bool,
+    timeout: float | None,
+    as_json: bool,
+    **choice: Any,
+) -> None:
+    """Simulate DEPLOYMENT (default: the newest) on its test set or on samples of yours."""
+    from neurodeploy.reporting.text import overflow_text
+    from neurodeploy.workflow.engines import check_engine
+
+    check_engine(engine)
+    if trace_state and trace is None:
+        raise InputError("--trace-state needs --trace FILE.npz")
+    loaded, samples = load_with_samples(deployment, as_json, choice, None)
+    from neurodeploy.workflow.simulate import simulate as run
+
+    result = run(
+        loaded,
+        samples,
+        engine,
+        trace=trace,
+        trace_state=trace_state,
+        strict=strict,
+        timeout=timeout,
+        progress=show_progress(),
+    )
+    if as_json:
+        print_json(result.as_dict())
+        return
+    click.echo(f"Engine {result.engine}: {result.samples} samples ({result.origin})")
+    if result.accuracy is not None:
+        click.echo(f"Accuracy {result.accuracy:.2%}")
+    click.echo(f"{result.samples_per_second:,.1f} samples/s ({result.seconds:.2f} s)")
+    for name, spikes in result.spikes_per_sample.items():
+        overflow = overflow_text(result.wraps.get(name, 0), result.saturations.get(name, 0))
+        click.echo(f"  {name:<16} {spikes:12,.1f} spikes per sample{overflow}")
+    for name, count in result.clipped_weights.items():
+        if count:
+            click.echo(f"  {name}: {count:,} weights clipped when quantised")
+    click.echo(f"Wrote {result.raster}" + (f" and {trace}" if trace else ""))
+    click.echo("Next: neurodeploy validate")
+
+
+@click.command()
+@click.argument("deployment", required=False, type=PATH)
+@click.option(
+    "--engines", default="reference,lava", show_default=True, metavar="A,B", help=ENGINE_NAMES
+)
+@sample_options
+@json_option
+def validate(
+    deployment: Path | None, engines: str, timeout: float | None, as_json: bool, **choice: Any
+) -> None:
+    """Compare two engines on DEPLOYMENT (default: the newest): every population, step, sample.
+
+    Exits with 1 when integer engines differ anywhere. Takes 64 samples unless told otherwise.
+    """
+    from neurodeploy.reporting.text import parity_text
+    from neurodeploy.workflow.engines import check_engine
+
+    names = tuple(engines.split(","))
+    if len(names) != 2:
+        raise InputError(f"--engines {engines}: give two engines, for example reference,lava")
+    for name in names:
+        check_engine(name)
+    loaded, samples = load_with_samples(deployment, as_json, choice, 64)
+    from neurodeploy.workflow.validate import validate as run
+
+    result = run(loaded, samples, names, timeout=timeout, progress=show_progress())
+    report = result.report
+    if as_json:
+        print_json({**report.as_dict(), "picture": str(result.picture)})
+    else:
+        click.echo(parity_text(report))
+        click.echo(f"Wrote {result.picture} and {result.summary}")
+    if report.exact and report.mismatches:
+        sys.exit(1)

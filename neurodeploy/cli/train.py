@@ -1,0 +1,102 @@
+"""``neurodeploy train``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from neurodeploy.cli.options import PATH, json_option, print_json, say
+from neurodeploy.errors import InputError
+
+
+@click.command()
+@click.argument("recipe", required=False)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a recipe key, e.g. training.epochs=5.",
+)
+@click.option(
+    "--rule",
+    metavar="NAME",
+    help="Train by this rule instead: sltt, sltt-k, bptt, ottt or rate, with its default options; "
+    "--set rule.K=2 sets one.",
+)
+@click.option("--seed", type=int, help="Seed; the recipe's when not given.")
+@click.option(
+    "--data",
+    type=PATH,
+    metavar="FILE or FOLDER",
+    help="Where the recipe's data set lies: an .npz with x_train, y_train, x_test and y_test, or a "
+    "folder with the official files.",
+)
+@click.option(
+    "--init",
+    metavar="RUN",
+    help="Start with the best weights of this run, or of the newest run of this recipe.",
+)
+@click.option("--device", default="cpu", show_default=True, help="Where to train, e.g. cuda.")
+@click.option("--out", type=PATH, help="Run folder.  [default: runs/RECIPE-NNN]")
+@click.option("--resume", type=PATH, metavar="RUN", help="Go on with an interrupted run.")
+@json_option
+def train(
+    recipe: str | None,
+    overrides: tuple[str, ...],
+    rule: str | None,
+    seed: int | None,
+    data: Path | None,
+    init: str | None,
+    device: str,
+    out: Path | None,
+    resume: Path | None,
+    as_json: bool,
+) -> None:
+    """Train RECIPE (a name from `neurodeploy models` or a TOML file; default digits_conv)."""
+    options = (recipe, overrides, rule, data, init, out)
+    if resume and (any(options) or seed is not None):
+        raise InputError("--resume takes everything from the run; give it alone (or with --device)")
+    from neurodeploy.recipe import load_recipe
+
+    if resume is None:
+        if seed is not None:
+            overrides = (*overrides, f"seed={seed}")
+        if data is not None:
+            overrides = (*overrides, f"data.path={json.dumps(str(data.absolute()))}")
+        if init is not None:
+            overrides = (*overrides, f"training.start_from={json.dumps(init)}")
+        if rule is not None:
+            # The whole table, and first: options of the recipe's rule are not this one's.
+            overrides = (f"rule={{name = {json.dumps(rule)}}}", *overrides)
+        chosen = load_recipe(recipe or "digits_conv", overrides)
+        say(as_json, f"Training {chosen.name}: {chosen.description}")
+        from neurodeploy.training.run import train as train_recipe
+
+        result = train_recipe(chosen, out, device=device)
+    else:
+        say(as_json, f"Resuming {resume}")
+        from neurodeploy.training.run import resume_run
+
+        result = resume_run(resume, device=device)
+    if as_json:
+        print_json(
+            {
+                "run": str(result.path),
+                "test_accuracy": result.test_accuracy,
+                "validation_accuracy": result.validation_accuracy,
+                "best_epoch": result.best_epoch,
+                "epochs": result.epochs,
+                "seconds": result.seconds,
+            }
+        )
+        return
+    click.echo(
+        f"Test accuracy {result.test_accuracy:.2%} with the weights of epoch {result.best_epoch} "
+        f"of {result.epochs} (validation {result.validation_accuracy:.2%}), "
+        f"{result.seconds:.1f} s of training\n"
+        f"Wrote {result.path}/ (network.nir, learning_curve.png, metrics.jsonl)\n"
+        "Next: neurodeploy export --target loihi2"
+    )
