@@ -1,15 +1,17 @@
 """Chips: every limit with its source, read from TOML.
 
 A target is found by name among the built-in ones (``targets/*.toml``) or by path. A limit nobody
-published stays out of the file; checks then report it as unchecked instead of passing it.
+published stays out of the file; checks then report it as unchecked instead of passing it. A file
+that says ``extends = "NAME"`` gives only what differs from that target.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from neurodeploy.errors import InputError
 from neurodeploy.schema import build, builtin_names, find_toml, read_toml
 
 PACKAGE = "neurodeploy.targets"
@@ -40,6 +42,18 @@ class Limit(Figure):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Quantity(Figure):
+    """One measured number, in the unit that its field names."""
+
+    value: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.value < 0:
+            raise ValueError(f"energies and times are not negative, found {self.value}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Widths(Figure):
     """The widths that a field can have, in bits."""
 
@@ -64,10 +78,25 @@ class Ability(Figure):
 
 @dataclass(frozen=True)
 class Chip:
-    """How many cores a chip has and how many chips there are."""
+    """How many cores a chip has, how they lie, and how many chips there are.
+
+    Cores are counted tile by tile, tiles row by row in a mesh; spikes travel along its rows and
+    columns.
+
+    Attributes:
+        tile_cores: cores that share a router of the mesh.
+        tile_columns: tiles in a row of the mesh.
+    """
 
     cores: Limit
     chips: Limit
+    tile_cores: Limit
+    tile_columns: Limit
+
+    def __post_init__(self) -> None:
+        for name in ("cores", "chips", "tile_cores", "tile_columns"):
+            if getattr(self, name).value < 1:
+                raise ValueError(f"{name} must be at least 1, found {getattr(self, name).value}")
 
 
 @dataclass(frozen=True)
@@ -151,8 +180,43 @@ class Spike:
 
 
 @dataclass(frozen=True)
+class Energy:
+    """Dynamic energy of one event, in pJ.
+
+    Attributes:
+        synaptic_op: one entry of a synaptic row, read and added.
+        update_active, update_inactive: one step of a neuron that has something to do, or has not.
+        spike_in_tile: one spike from a core to a core of the same tile.
+        hop_along_row, hop_along_column: one spike from a tile to the next one.
+    """
+
+    synaptic_op: Quantity
+    update_active: Quantity
+    update_inactive: Quantity
+    spike_in_tile: Quantity
+    hop_along_row: Quantity
+    hop_along_column: Quantity
+
+
+@dataclass(frozen=True)
+class Duration:
+    """Time of one event on a core, in ns; a core does one after the other.
+
+    Attributes:
+        synaptic_op, update_active, update_inactive: as in ``Energy``.
+        barrier_one_tile, barrier_all_tiles: until the cores in use agree that a step is over.
+    """
+
+    synaptic_op: Quantity
+    update_active: Quantity
+    update_inactive: Quantity
+    barrier_one_tile: Quantity
+    barrier_all_tiles: Quantity
+
+
+@dataclass(frozen=True)
 class Target:
-    """A chip or a system of chips."""
+    """A chip or a system of chips; ``energy`` and ``duration`` where figures of them exist."""
 
     name: str
     description: str
@@ -161,6 +225,8 @@ class Target:
     synapse: Synapse
     neuron: NeuronLimits
     spike: Spike
+    energy: Energy | None = None
+    duration: Duration | None = None
 
 
 def builtin_targets() -> dict[str, Target]:
@@ -175,6 +241,39 @@ def load_target(source: str | Path) -> Target:
         InputError: no such target, malformed TOML, unknown key or bad value.
     """
     path = find_toml(source, PACKAGE, "target")
-    table = read_toml(path)
+    table = _read(path, ())
     table.setdefault("name", path.stem)
     return build(Target, table, path.name)
+
+
+def _read(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
+    """The table of a target, on top of that of the target it ``extends``.
+
+    Raises:
+        InputError: targets extend each other in a circle.
+    """
+    if path in extending:
+        circle = " -> ".join(found.name for found in (*extending, path))
+        raise InputError(f"{path.name}: targets extend each other in a circle ({circle})")
+    table = read_toml(path)
+    base = table.pop("extends", None)
+    if base is None:
+        return table
+    if not isinstance(base, str):
+        raise InputError(f"{path.name}: extends names a target, found {base!r}")
+    beside = path.parent / base
+    found = find_toml(beside if base.endswith(".toml") else base, PACKAGE, "target")
+    below = _read(found, (*extending, path))
+    # A base's name and description are its own.
+    below = {key: value for key, value in below.items() if key not in ("name", "description")}
+    return _merged(below, table)
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Tables joined key by key, ``above`` winning; a figure is replaced whole, source and all."""
+    result = dict(below)
+    for key, value in above.items():
+        base = below.get(key)
+        table = isinstance(base, dict) and not {"value", "values"} & base.keys()
+        result[key] = _merged(base, value) if table and isinstance(value, dict) else value
+    return result

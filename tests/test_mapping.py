@@ -656,5 +656,6 @@ def test_the_summary_is_a_table() -> None:
         "population  neurons  cores  axons in  synapse words  fullest",
         "l0              128      3       784         12,544  78.4% synapse words",
         "l1               10      1       128            512  3.2% synapse words",
+        "messages between cores per sample, if every neuron spikes once: 128",
         "not checked, no limit published: output axons",
     ]

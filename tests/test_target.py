@@ -90,8 +90,8 @@ def test_a_path_is_read_too(tmp_path: Path) -> None:
             "mine.toml: spike: payload_bits: key 'quality' is missing",
         ),
         (
-            'quality = "assumed"',
-            'quality = "guessed"',
+            'quality = "assumed", source = "not counted on',
+            'quality = "guessed", source = "not counted on',
             "mine.toml: synapse: memory: shared_convolution: quality: 'guessed' is not one of "
             "'documented', 'read', 'secondary', 'fitted', 'assumed'",
         ),
@@ -118,3 +118,57 @@ def test_an_unknown_target_names_the_nearest() -> None:
 def test_widths_hold_what_fits() -> None:
     widths = Widths(source="a test", quality="assumed", values=(1, 6, 8))
     assert [widths.holding(bits) for bits in (1, 2, 6, 7, 8, 9)] == [1, 6, 6, 8, 8, 8]
+
+
+def extending(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_target_can_extend_another_one(tmp_path: Path) -> None:
+    base = load_target("loihi2")
+    path = extending(
+        tmp_path,
+        'extends = "loihi2"\ndescription = "two chips"\n'
+        '[chip]\nchips = { value = 2, quality = "assumed", source = "a desk" }\n',
+    )
+    mine = load_target(path)
+    assert (mine.name, mine.description) == ("mine", "two chips")
+    assert mine.chip.chips.value == 2 and mine.chip.chips.source == "a desk"
+    assert dataclasses.replace(mine.chip, chips=base.chip.chips) == base.chip
+    assert (mine.core, mine.synapse, mine.neuron) == (base.core, base.synapse, base.neuron)
+
+
+def test_a_new_value_needs_its_own_source(tmp_path: Path) -> None:
+    path = extending(
+        tmp_path, 'extends = "loihi2"\ndescription = "x"\n[chip]\nchips = { value = 2 }\n'
+    )
+    with pytest.raises(InputError, match="chips: key 'source' is missing"):
+        load_target(path)
+
+
+def test_targets_cannot_extend_each_other_in_a_circle(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('extends = "b.toml"\n')
+    (tmp_path / "b.toml").write_text('extends = "a.toml"\n')
+    with pytest.raises(InputError, match=r"circle \(a.toml -> b.toml -> a.toml\)"):
+        load_target(tmp_path / "a.toml")
+
+
+@pytest.mark.parametrize(
+    ("name", "chips", "cores"), [("kapoho-point", 8, 128 * 8), ("hala-point", 1152, 140_544)]
+)
+def test_systems_of_loihi2_chips(name: str, chips: int, cores: int) -> None:
+    target, chip = load_target(name), load_target("loihi2")
+    assert target.chip.chips.value == chips
+    assert target.chip.chips.value * target.chip.cores.value == cores
+    assert (target.core, target.synapse, target.spike) == (chip.core, chip.synapse, chip.spike)
+
+
+def test_energies_of_loihi2_say_that_they_are_loihi1s() -> None:
+    one, two = load_target("loihi1").energy, load_target("loihi2").energy
+    assert one and two
+    for field in dataclasses.fields(two):
+        assert getattr(two, field.name).value == getattr(one, field.name).value
+        assert getattr(two, field.name).source.startswith("Loihi 1: ")
+        assert getattr(two, field.name).quality == "assumed"

@@ -39,3 +39,31 @@ def bench_simulate(
         print_json({"rows": [asdict(row) for row in rows]})
     else:
         click.echo(table_text(list(asdict(rows[0])), [astuple(row) for row in rows]))
+
+
+@bench.command("mapping")
+@click.option(
+    "--network",
+    default="resnet18",
+    show_default=True,
+    help="A simulated deployment, resnet18, or layers by name as in bench simulate.",
+)
+@click.option("--target", default="kapoho-point", show_default=True, help="Where to place it.")
+@json_option
+def bench_mapping(network: str, target: str, as_json: bool) -> None:
+    """Traffic between cores and chips for each way of placing a network, and its time and memory.
+
+    `traffic` is what export uses; `first-fit` fills core after core, `round-robin` deals the parts
+    of the network to chips and tiles in turn. A deployment brings the spikes of its newest
+    simulation; in the other networks every neuron spikes once.
+    """
+    from dataclasses import asdict, astuple
+
+    from neurodeploy.bench.mapping import bench_mapping as measure
+    from neurodeploy.reporting.text import table_text
+
+    rows = list(measure(network, target))
+    if as_json:
+        print_json({"rows": [asdict(row) for row in rows]})
+    else:
+        click.echo(table_text(list(asdict(rows[0])), [astuple(row) for row in rows]))

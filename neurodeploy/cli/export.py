@@ -19,6 +19,13 @@ from neurodeploy.cli.options import PATH, json_option, print_json
     type=click.IntRange(1, 8),
     help="Width of all weights; the target's when not given.",
 )
+@click.option(
+    "--activity",
+    type=PATH,
+    metavar="DEPLOYMENT",
+    help="Place neurons by the spikes counted when this deployment of the same network was "
+    "simulated.",
+)
 @click.option("--dt", type=float, help="Seconds per step.")
 @click.option("--reset", type=click.Choice(["zero", "subtract"]), help="What a spike does to v.")
 @click.option("--compare", type=click.Choice(["gt", "ge"]), help="Fire at v > or >= threshold.")
@@ -39,6 +46,7 @@ def export(
     target: str,
     out: Path | None,
     weight_bits: int | None,
+    activity: Path | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -51,7 +59,12 @@ def export(
     from neurodeploy.workflow.export import export as export_network
 
     result = export_network(
-        source, target, out, weight_bits=weight_bits, options=ContractOptions(**options)
+        source,
+        target,
+        out,
+        weight_bits=weight_bits,
+        activity=activity,
+        options=ContractOptions(**options),
     )
     if as_json:
         print_json(

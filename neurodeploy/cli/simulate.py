@@ -43,7 +43,7 @@ def simulate(
     **choice: Any,
 ) -> None:
     """Simulate DEPLOYMENT (default: the newest) on its test set or on samples of yours."""
-    from neurodeploy.reporting.text import overflow_text
+    from neurodeploy.reporting.text import estimate_text, overflow_text
     from neurodeploy.workflow.engines import check_engine
 
     check_engine(engine)
@@ -75,6 +75,7 @@ def simulate(
     for name, count in result.clipped_weights.items():
         if count:
             click.echo(f"  {name}: {count:,} weights clipped when quantised")
+    click.echo(estimate_text(result.estimate))
     click.echo(f"Wrote {result.raster}" + (f" and {trace}" if trace else ""))
     click.echo("Next: neurodeploy validate")
 

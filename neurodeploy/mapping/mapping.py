@@ -77,6 +77,29 @@ class CoreUse:
 
 
 @dataclass(frozen=True)
+class Traffic:
+    """Messages on the chips in one sample, input from outside not counted.
+
+    Attributes:
+        measured: whether they come from a simulation's spikes; else every neuron spikes once.
+        messages: one for each spike and each core on which its neuron has a synapse.
+        between_cores: those that leave their core.
+        between_chips: those that leave their chip.
+        in_tile: those that stay in their tile.
+        hops_along_rows, hops_along_columns: steps from tile to tile of those that stay on their
+            chip.
+    """
+
+    measured: bool
+    messages: float
+    between_cores: float
+    between_chips: float
+    in_tile: float
+    hops_along_rows: float
+    hops_along_columns: float
+
+
+@dataclass(frozen=True)
 class Violation:
     """A limit that does not hold.
 
@@ -111,6 +134,8 @@ class Mapping:
         limits: resource of a core to its limit, for those with a published one.
         placements, uses: one of each per core, in the order of the cores.
         unchecked: limits of the target that nobody published.
+        strategy: how cores were chosen; a key of ``placement.STRATEGIES``.
+        traffic: what that choice is worth; None where the mapping was written without it.
     """
 
     target: str
@@ -120,6 +145,13 @@ class Mapping:
     uses: tuple[CoreUse, ...]
     violations: tuple[Violation, ...]
     unchecked: tuple[str, ...]
+    strategy: str = "first-fit"
+    traffic: Traffic | None = None
+
+    @property
+    def chips(self) -> int:
+        """How many chips have a part of the network."""
+        return len({placement.chip for placement in self.placements})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, numbers and strings, as JSON can hold them."""
@@ -174,10 +206,22 @@ class Mapping:
             "per core at most:",
             *_table(rows),
         ]
+        lines.extend(self._travels())
         if self.unchecked:
             lines.append(f"not checked, no limit published: {', '.join(self.unchecked)}")
         lines.extend(f"violation: {violation}" for violation in self.violations)
         return "\n".join(lines)
+
+    def _travels(self) -> list[str]:
+        """A line on messages, where they were counted."""
+        if self.traffic is None or not self.traffic.between_cores:
+            return []
+        found = self.traffic
+        basis = "measured" if found.measured else "if every neuron spikes once"
+        text = f"messages between cores per sample, {basis}: {found.between_cores:,.0f}"
+        if self.chips > 1:
+            text += f", {found.between_chips:,.0f} of them between {self.chips} chips"
+        return [text]
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:

@@ -85,8 +85,17 @@ class Synapses(ABC):
         """Input axons and words of the synapses onto a part of the target population."""
 
     @abstractmethod
+    def entries(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        """Source neurons with a synapse onto that part, and what a spike of each has to read.
+
+        Returns:
+            Sorted indices of the flattened source population, and the entries of their rows: the
+            synapses, for dense rows the zeros among them too. Both (n,) int64.
+        """
+
     def sources(self, box: Box) -> np.ndarray:
         """Source neurons with a synapse onto that part, as flattened indices."""
+        return self.entries(box)[0]
 
 
 class DenseSynapses(Synapses):
@@ -101,8 +110,9 @@ class DenseSynapses(Synapses):
         rows = int(self._used(box).sum())
         return rows, rows * int(row_words(np.array(box_size(box)), self.entry_bits, self.memory))
 
-    def sources(self, box: Box) -> np.ndarray:
-        return np.flatnonzero(self._used(box))
+    def entries(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        sources = np.flatnonzero(self._used(box))
+        return sources, np.full(len(sources), box_size(box))
 
     def _used(self, box: Box) -> np.ndarray:
         """Whether each input has a synapse in the box."""
@@ -123,8 +133,8 @@ class SparseSynapses(Synapses):
         _, entries = np.unique(self._columns(box), return_counts=True)
         return len(entries), int(row_words(entries, self.entry_bits, self.memory).sum())
 
-    def sources(self, box: Box) -> np.ndarray:
-        return np.unique(self._columns(box))
+    def entries(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        return np.unique(self._columns(box), return_counts=True)
 
     def _columns(self, box: Box) -> np.ndarray:
         """The input of every synapse onto the box."""
@@ -153,8 +163,8 @@ class ConvSynapses(Synapses):
             self._costs[key] = int((entries > 0).sum()), int(words)
         return self._costs[key]
 
-    def sources(self, box: Box) -> np.ndarray:
-        return self.field.sources(box)
+    def entries(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        return self.field.synapses(box)
 
 
 class KernelSynapses(Synapses):
@@ -181,8 +191,8 @@ class KernelSynapses(Synapses):
             self._costs[channels] = int(rows.any()), words
         return self._costs[channels]
 
-    def sources(self, box: Box) -> np.ndarray:
-        return self.field.sources(box)
+    def entries(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        return self.field.synapses(box)
 
 
 def synapses(projection: QuantizedProjection, target: Target, delay: int) -> Synapses:

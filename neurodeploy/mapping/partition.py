@@ -2,8 +2,8 @@
 
 Populations are split from the last to the first, so that the cores a neuron reaches, and with them
 its output axons, are known when it is its turn; a projection back to an earlier population counts
-only in the result. Each part has a core of its own, like the layers of Intel's partitioner. Cores
-are then numbered along the pipeline. Inputs come from outside and take no core.
+only in the result. Each part has a core of its own, like the layers of Intel's partitioner;
+``placement`` says which. Inputs come from outside and take no core.
 """
 
 from __future__ import annotations
@@ -16,26 +16,38 @@ import numpy as np
 from neurodeploy.mapping.constraints import check
 from neurodeploy.mapping.mapping import RESOURCES, Box, CoreUse, Mapping, Placement, box_indices
 from neurodeploy.mapping.memory import Synapses, synapses
+from neurodeploy.mapping.placement import STRATEGIES
 from neurodeploy.mapping.split import Need, split
+from neurodeploy.mapping.traffic import Activity, messages, traffic
 from neurodeploy.quantized import QuantizedNetwork, QuantizedPopulation
 from neurodeploy.target import Core, Target
 from neurodeploy.timing import depths, pipeline_delay, step_order
 
 
-def map_network(network: QuantizedNetwork, target: Target) -> Mapping:
+def map_network(
+    network: QuantizedNetwork,
+    target: Target,
+    activity: Activity | None = None,
+    strategy: str = "traffic",
+) -> Mapping:
     """Place a network and check every limit of the target.
 
     Equal arguments give equal mappings. A network that breaks limits is mapped all the same, with
     its ``violations``.
 
+    Args:
+        activity: mean spikes per sample of every neuron, by population, for parts that talk to be
+            placed near each other; None takes each neuron to spike once.
+        strategy: a key of ``placement.STRATEGIES``.
+
     Raises:
         UnsupportedError: a cycle has fewer steps of delay than projections.
     """
     depth = depths(network)
-    place = {name: index for index, name in enumerate(step_order(network))}
+    turn = {name: index for index, name in enumerate(step_order(network))}
     pipeline = sorted(
         (p for p in network.populations if p.neuron is not None),
-        key=lambda p: (depth[p.name], place[p.name]),
+        key=lambda p: (depth[p.name], turn[p.name]),
     )
     incoming: dict[str, list[Synapses]] = {p.name: [] for p in network.populations}
     for projection in network.projections:
@@ -49,21 +61,30 @@ def map_network(network: QuantizedNetwork, target: Target) -> Mapping:
         parts[population.name] = _split(population, onto, reached[population.name], target)
         for box in parts[population.name]:
             _count_reached(onto, box, reached)
+    parts_in_order = [(p, box) for p in pipeline for box in parts[p.name]]
+    unplaced = [Placement(population.name, box, 0, 0) for population, box in parts_in_order]
+    shapes = {p.name: p.shape for p in network.populations}
+    sent = messages(unplaced, incoming, shapes, activity)
+    # Beyond the last core there is nothing to choose: that is a violation.
+    cores = target.chip.cores.value * target.chip.chips.value
+    place = STRATEGIES[strategy if len(unplaced) <= cores else "first-fit"]
+    positions = place(sent, target.chip)
     placements, uses = [], []
-    for population in pipeline:
-        for box in parts[population.name]:
-            chip, core = divmod(len(placements), target.chip.cores.value)
-            placements.append(Placement(population.name, box, chip, core))
-            need = _need(population, incoming[population.name], reached[population.name], box)
-            uses.append(CoreUse(chip, core, **{name: need[name] for name in RESOURCES}))
+    for (population, box), position in zip(parts_in_order, positions.tolist(), strict=True):
+        chip, core = divmod(position, target.chip.cores.value)
+        placements.append(Placement(population.name, box, chip, core))
+        need = _need(population, incoming[population.name], reached[population.name], box)
+        uses.append(CoreUse(chip, core, **{name: need[name] for name in RESOURCES}))
     mapping = Mapping(
         target=target.name,
-        cores=target.chip.cores.value * target.chip.chips.value,
+        cores=cores,
         limits=limits,
         placements=tuple(placements),
         uses=tuple(uses),
         violations=(),
         unchecked=tuple(text for name, text in RESOURCES.items() if name not in limits),
+        strategy=strategy,
+        traffic=traffic(sent, positions, target.chip, activity is not None),
     )
     return replace(mapping, violations=check(network, target, mapping))
 

@@ -63,12 +63,12 @@ class ReceptiveField:
         spatial = [self._meets(axis, *limits)[1] for axis, limits in enumerate(box[1:])]
         return box[0], *[(meets.shape, meets.tobytes()) for meets in spatial]
 
-    def sources(self, box: Box) -> np.ndarray:
-        """Inputs with a synapse onto a box, as flattened indices."""
+    def synapses(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs with a synapse onto a box, as flattened indices, and how many each has."""
         entries, begins = self.entries(box)
-        channel, *spatial = np.nonzero(entries)
+        channel, *spatial = found = np.nonzero(entries)
         at = [index + begin for index, begin in zip(spatial, begins, strict=True)]
-        return np.ravel_multi_index((channel, *at), self.operator.input_shape)
+        return np.ravel_multi_index((channel, *at), self.operator.input_shape), entries[found]
 
     def _meets(self, axis: int, start: int, stop: int) -> tuple[int, np.ndarray]:
         """Which inputs the outputs [start, stop) of one axis read, and at which kernel positions.

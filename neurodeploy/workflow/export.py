@@ -16,6 +16,7 @@ from neurodeploy.files import check_new_folder, next_free, sha256
 from neurodeploy.mapping import Mapping, map_network
 from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.target import load_target
+from neurodeploy.workflow.activity import read_activity
 from neurodeploy.workflow.locate import DEPLOYMENTS, newest_run, read_run
 
 
@@ -93,6 +94,7 @@ def export(
     out: Path | None = None,
     *,
     weight_bits: int | None = None,
+    activity: Path | None = None,
     options: ContractOptions | None = None,
 ) -> ExportResult:
     """Quantise a NIR file for a target, map it, and write a deployment.
@@ -102,6 +104,7 @@ def export(
         target_name: built-in target or path of a TOML.
         out: the new directory; ``deployments/NAME-TARGET-NNN`` when None.
         weight_bits: width of all weights; the target's when None.
+        activity: a simulated deployment of the same network, by whose spikes neurons are placed.
         options: semantics for a file that carries none, or instead of those it carries.
 
     Raises:
@@ -118,7 +121,9 @@ def export(
     check_new_folder(out)
     network = read_network(nir_file, options or ContractOptions())
     quantized = quantize(network, target, weight_bits)
-    mapping = map_network(quantized, target)
+    shapes = {p.name: p.shape for p in quantized.populations}
+    spikes = None if activity is None else read_activity(activity, shapes)
+    mapping = map_network(quantized, target, spikes)
     if mapping.violations:
         raise CheckFailedError(
             f"{nir_file} does not fit {target.name}:\n"

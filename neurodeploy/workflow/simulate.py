@@ -13,7 +13,13 @@ import numpy as np
 from neurodeploy.deployment import Deployment
 from neurodeploy.errors import CheckFailedError
 from neurodeploy.files import write_json
+from neurodeploy.mapping import Mapping
+from neurodeploy.mapping.estimate import Estimate, estimate
+from neurodeploy.schema import build
 from neurodeploy.simulation.trace import Batch, Overflow, Samples, SpikeTrace
+from neurodeploy.target import Target
+from neurodeploy.workflow.activity import FILE as ACTIVITY
+from neurodeploy.workflow.activity import ActivityCount, write_activity
 from neurodeploy.workflow.engines import batch_size, make_engine
 from neurodeploy.workflow.trace_file import TraceFile
 
@@ -28,6 +34,7 @@ class SimulationResult:
         wraps, saturations: arithmetic overflow by population; for the Lava engine, whose own
             processes do not report it, counted by the reference on the same samples.
         clipped_weights: by projection, from quantisation.
+        estimate: what a sample costs on the chip, from the spikes of this simulation.
         raster: the picture, or None.
     """
 
@@ -42,6 +49,7 @@ class SimulationResult:
     wraps: dict[str, int]
     saturations: dict[str, int]
     clipped_weights: dict[str, int]
+    estimate: Estimate
     raster: Path | None
 
     @property
@@ -54,6 +62,7 @@ class SimulationResult:
         return {
             **asdict(self),
             "deployment": str(self.deployment),
+            "estimate": self.estimate.to_dict(),
             "raster": self.raster and str(self.raster),
             "samples_per_second": self.samples_per_second,
             "total_spikes_per_sample": sum(self.spikes_per_sample.values()),
@@ -153,6 +162,7 @@ class _Tally:
         self.deployment = deployment
         self.samples = samples
         self.spikes: dict[str, int] = {}
+        self.activity = ActivityCount()
         self.correct = 0
         self.first: SpikeTrace | None = None
         self.label: int | None = None
@@ -161,6 +171,7 @@ class _Tally:
     def add(self, trace: SpikeTrace, batch: Batch) -> None:
         for name, record in trace.populations.items():
             self.spikes[name] = self.spikes.get(name, 0) + int(record.s.sum(dtype=np.int64))
+        self.activity.add(trace)
         predictions = trace.predictions(self.deployment.network.contract.decode)
         if batch.labels is not None:
             self.correct += int((predictions == batch.labels).sum())
@@ -171,8 +182,13 @@ class _Tally:
 
     def result(self, engine: str, seconds: float, overflow: Overflow) -> SimulationResult:
         network, count = self.deployment.network, self.samples.count
+        where = str(self.deployment.path)
+        target = build(Target, self.deployment.manifest["target"], where)
+        mapping = Mapping.from_dict(self.deployment.mapping, where)
         folder = self.deployment.results / engine
         folder.mkdir(parents=True, exist_ok=True)
+        activity = self.activity.mean()
+        write_activity(folder / ACTIVITY, activity)
         raster = folder / "raster.png"
         self._draw(raster, engine)
         result = SimulationResult(
@@ -187,6 +203,7 @@ class _Tally:
             wraps={name: c.wraps for name, c in overflow.populations.items()},
             saturations={name: c.saturations for name, c in overflow.populations.items()},
             clipped_weights={p.name: p.clipped for p in network.projections},
+            estimate=estimate(network, target, mapping, activity),
             raster=raster,
         )
         write_json(folder / "summary.json", result.as_dict())

@@ -1,0 +1,139 @@
+"""How far messages travel with each way of placing a network, and what placing it takes."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from neurodeploy.bench.networks import bench_network
+from neurodeploy.deployment import MANIFEST, read_deployment
+from neurodeploy.errors import SimulationError
+from neurodeploy.mapping import map_network
+from neurodeploy.mapping.placement import STRATEGIES
+from neurodeploy.network import Network
+from neurodeploy.quantization.post_training import quantize
+from neurodeploy.quantized import QuantizedNetwork
+from neurodeploy.target import load_target
+from neurodeploy.workflow.activity import read_activity
+
+RESNET = "resnet18"
+
+
+@dataclass(frozen=True)
+class MappingRow:
+    """One strategy's figures.
+
+    Attributes:
+        measured: whether messages come from a simulation's spikes; else every neuron spikes once.
+        between_cores, between_chips: messages in one sample.
+        hops: steps from tile to tile that messages take within chips.
+        violations: limits that do not hold; the same for every strategy.
+        seconds: of mapping, from integers to cores.
+        peak_mb: highest resident memory of the process until then.
+    """
+
+    strategy: str
+    network: str
+    target: str
+    cores: int
+    chips: int
+    measured: bool
+    between_cores: float
+    between_chips: float
+    hops: float
+    violations: int
+    seconds: float
+    peak_mb: float
+
+
+def bench_mapping(network: str, target: str) -> Iterator[MappingRow]:
+    """Map a network with every strategy, each in a process of its own.
+
+    Args:
+        network: a deployment that has been simulated, a name that ``bench_network`` knows, or
+            ``resnet18``: the CIFAR network of the SLTT paper with random weights.
+        target: built-in target or path of a TOML.
+
+    Raises:
+        InputError: one of them cannot be read.
+        SimulationError: a measurement failed.
+    """
+    load_target(target)
+    if not _is_deployment(network) and network != RESNET:
+        bench_network(network, 1)
+    for strategy in STRATEGIES:
+        command = [sys.executable, "-m", "neurodeploy.bench.mapping", strategy, network, target]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SimulationError(f"bench of {strategy} failed: {done.stderr.strip()}")
+        yield MappingRow(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def measure(strategy: str, name: str, target_name: str) -> MappingRow:
+    """Map with one strategy in this process."""
+    target = load_target(target_name)
+    activity = None
+    if _is_deployment(name):
+        network = read_deployment(Path(name)).network
+        activity = read_activity(Path(name), {p.name: p.shape for p in network.populations})
+    else:
+        float_network = _resnet18() if name == RESNET else bench_network(name, 1)
+        network: QuantizedNetwork = quantize(float_network, target)
+    started = time.perf_counter()
+    mapping = map_network(network, target, activity, strategy)
+    seconds = time.perf_counter() - started
+    found = mapping.traffic
+    if found is None:
+        raise ValueError("a fresh mapping has its traffic")
+    return MappingRow(
+        strategy=strategy,
+        network=name,
+        target=target.name,
+        cores=len(mapping.uses),
+        chips=mapping.chips,
+        measured=found.measured,
+        between_cores=found.between_cores,
+        between_chips=found.between_chips,
+        hops=found.hops_along_rows + found.hops_along_columns,
+        violations=len(mapping.violations),
+        seconds=seconds,
+        peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    )
+
+
+def _is_deployment(name: str) -> bool:
+    return (Path(name) / MANIFEST).is_file()
+
+
+def _resnet18() -> Network:
+    """The network as training would export it, with the weights it starts from."""
+    import torch
+
+    from neurodeploy.data import Dataset
+    from neurodeploy.interchange.nir_in import contract_of, to_network
+    from neurodeploy.recipe import load_recipe
+    from neurodeploy.training.export import to_nir
+    from neurodeploy.training.networks import build_network
+
+    recipe = load_recipe("cifar10_resnet18")
+    images, labels = np.zeros((1, 3, 32, 32), np.uint8), np.array([9])
+    dataset = Dataset("cifar10", 255, images, labels, images, labels)
+    torch.manual_seed(0)
+    graph = to_nir(build_network(recipe, dataset).eval(), recipe, dataset)
+    contract = contract_of(graph, RESNET)
+    if contract is None:
+        raise ValueError("what we export carries its contract")
+    return to_network(graph, contract, RESNET)
+
+
+if __name__ == "__main__":
+    row = measure(sys.argv[1], sys.argv[2], sys.argv[3])
+    print(json.dumps(asdict(row)))

@@ -1,0 +1,73 @@
+"""How often each neuron spikes: counted in a simulation, kept beside its summary, read to map."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from neurodeploy.deployment import read_deployment
+from neurodeploy.errors import InputError
+from neurodeploy.files import written_whole
+from neurodeploy.operators import Shape
+from neurodeploy.simulation.trace import SpikeTrace
+
+FILE = "activity.safetensors"
+
+
+class ActivityCount:
+    """Spikes of every neuron, added up over batches; a graded spike counts once."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self._spikes: dict[str, np.ndarray] = {}
+
+    def add(self, trace: SpikeTrace) -> None:
+        """Count a batch."""
+        for name, record in trace.populations.items():
+            spikes = np.count_nonzero(record.s, axis=(0, 1))
+            self._spikes[name] = self._spikes.get(name, 0) + spikes
+        self.samples += len(next(iter(trace.populations.values())).s)
+
+    def mean(self) -> dict[str, np.ndarray]:
+        """Population to spikes per sample, float64 of its shape."""
+        return {name: spikes / self.samples for name, spikes in self._spikes.items()}
+
+
+def write_activity(path: Path, activity: dict[str, np.ndarray]) -> None:
+    """Write what ``read_activity`` reads."""
+    with written_whole(path) as temporary:
+        save_file({name: np.ascontiguousarray(a) for name, a in activity.items()}, temporary)
+
+
+def read_activity(deployment: Path, shapes: dict[str, Shape]) -> dict[str, np.ndarray]:
+    """Mean spikes per sample from the newest simulation of a deployment.
+
+    Args:
+        shapes: of the populations that are to be mapped.
+
+    Raises:
+        InputError: not a deployment, never simulated, or of another network.
+    """
+    results = read_deployment(deployment).results
+    files = sorted(results.glob(f"*/{FILE}"), key=lambda file: file.stat().st_mtime)
+    if not files:
+        raise InputError(
+            f"{deployment}: no simulation has counted spikes here; run "
+            f"neurodeploy simulate {deployment}"
+        )
+    try:
+        activity = load_file(files[-1])
+    except (OSError, ValueError, SafetensorError) as error:
+        raise InputError(f"{files[-1]}: cannot be read ({error}); simulate again") from None
+    for name, shape in shapes.items():
+        found = activity.get(name)
+        if found is None or found.shape != shape:
+            raise InputError(
+                f"{deployment}: its population {name!r} has shape "
+                f"{None if found is None else found.shape}, but the network to map has {shape}; "
+                "--activity needs a deployment of the same network"
+            )
+    return activity
