@@ -5,8 +5,8 @@
     mapping.json          which neurons sit on which core, and what each core uses
     manifest.json         structure, contract, target, versions, and a hash of every file above
 
-A deployment is written whole or not at all and is never changed afterwards; simulations put their
-results beside it in ``results/``.
+A deployment is written whole or not at all and none of these is changed afterwards; simulations put
+their results beside them in ``results/``, and ``report.html`` tells of all that has been done.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ MANIFEST = "manifest.json"
 NIR_FILE = "network.nir"
 INTEGERS = "integers.safetensors"
 MAPPING = "mapping.json"
+REPORT = "report.html"
 HASHED = (NIR_FILE, INTEGERS, MAPPING)
 NEURON_ARRAYS = ("u_decay", "v_decay", "bias_mantissa", "bias_exponent", "threshold")
 
@@ -76,6 +77,7 @@ def write_deployment(
     nir_file: Path,
     target: dict[str, Any],
     source: str,
+    training: dict[str, Any] | None = None,
 ) -> None:
     """Write a deployment directory, whole or not at all.
 
@@ -84,6 +86,7 @@ def write_deployment(
         mapping, target: as plain JSON.
         nir_file: the NIR the network was read from; copied.
         source: what the user exported, a run or a file, for people to read.
+        training: recipe, results and epochs of the run; None for a file from elsewhere.
 
     Raises:
         InputError: ``path`` exists or cannot be written.
@@ -97,6 +100,7 @@ def write_deployment(
             "kind": "deployment",
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "source": source,
+            "training": training,
             "target": target,
             "network": _structure(network),
             "versions": versions(),

@@ -274,6 +274,9 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     result = dict(below)
     for key, value in above.items():
         base = below.get(key)
-        table = isinstance(base, dict) and not {"value", "values"} & base.keys()
-        result[key] = _merged(base, value) if table and isinstance(value, dict) else value
+        if isinstance(base, dict) and isinstance(value, dict):
+            figure = "value" in base or "values" in base
+            result[key] = value if figure else _merged(base, value)
+        else:
+            result[key] = value
     return result

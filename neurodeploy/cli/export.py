@@ -72,6 +72,7 @@ def export(
                 "deployment": str(result.path),
                 "source": str(result.source),
                 "target": target,
+                "report": str(result.report),
                 "mapping": result.mapping.to_dict(),
                 "notes": result.network.notes,
             }
@@ -81,4 +82,4 @@ def export(
     click.echo(result.mapping.summary())
     for where, note in result.network.notes.items():
         click.echo(f"Note: {where}: {note}")
-    click.echo(f"Wrote {result.path}/\nNext: neurodeploy simulate")
+    click.echo(f"Wrote {result.path}/, with {result.report.name}\nNext: neurodeploy simulate")

@@ -76,7 +76,7 @@ def simulate(
         if count:
             click.echo(f"  {name}: {count:,} weights clipped when quantised")
     click.echo(estimate_text(result.estimate))
-    click.echo(f"Wrote {result.raster}" + (f" and {trace}" if trace else ""))
+    click.echo(f"Wrote {result.raster}" + (f", {trace}" if trace else "") + f" and {result.report}")
     click.echo("Next: neurodeploy validate")
 
 
@@ -111,6 +111,6 @@ def validate(
         print_json({**report.as_dict(), "picture": str(result.picture)})
     else:
         click.echo(parity_text(report))
-        click.echo(f"Wrote {result.picture} and {result.summary}")
+        click.echo(f"Wrote {result.picture}, {result.summary} and {result.page}")
     if report.exact and report.mismatches:
         sys.exit(1)

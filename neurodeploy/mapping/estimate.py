@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.mapping.mapping import Mapping, Traffic
-from neurodeploy.mapping.memory import synapses
+from neurodeploy.mapping.memory import incoming
 from neurodeploy.mapping.traffic import Activity, messages, traffic
 from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.target import Duration, Energy, Target
-from neurodeploy.timing import depths, guard_steps, pipeline_delay
+from neurodeploy.timing import depths, guard_steps
 
 MAC_PJ = 4.6
 """A 32-bit floating-point multiply-accumulate in 45 nm CMOS (Horowitz, ISSCC 2014)."""
@@ -131,21 +131,18 @@ def estimate(
         activity: mean spikes per sample of every neuron, inputs too, by population.
     """
     depth = depths(network)
-    shapes = {p.name: p.shape for p in network.populations}
-    incoming: dict[str, list[Any]] = {name: [] for name in shapes}
-    for projection in network.projections:
-        delay = pipeline_delay(depth, projection)
-        incoming[projection.target].append(synapses(projection, target, delay))
+    names = {p.name for p in network.populations}
+    onto = incoming(network, target)
     ops = np.zeros(len(mapping.placements))
     macs = 0
     for number, part in enumerate(mapping.placements):
-        for item in incoming[part.population]:
+        for item in onto[part.population]:
             sources, entries = item.entries(part.ranges)
             ops[number] += float(entries @ activity[item.source].ravel()[sources])
             macs += int(entries.sum())
     steps = network.contract.steps + guard_steps(network)
     neurons = np.array([use.neurons for use in mapping.uses])
-    sent = messages(mapping.placements, incoming, shapes, activity)
+    sent = messages(network, onto, mapping.placements, activity)
     per_chip = target.chip.cores.value
     positions = np.array([p.chip * per_chip + p.core for p in mapping.placements])
     found = traffic(sent, positions, target.chip, measured=True)
@@ -153,7 +150,7 @@ def estimate(
     return Estimate(
         steps=steps,
         latency_steps=network.contract.steps + depth[network.output],
-        spikes=_sum(activity, set(shapes) - inputs),
+        spikes=_sum(activity, names - inputs),
         input_spikes=_sum(activity, inputs),
         synaptic_ops=float(ops.sum()),
         neuron_updates=float(neurons.sum() * steps),

@@ -27,8 +27,9 @@ from scipy import sparse
 from neurodeploy.mapping.mapping import Box, box_indices, box_size
 from neurodeploy.mapping.receptive import ReceptiveField
 from neurodeploy.operators import Conv, Dense
-from neurodeploy.quantized import QuantizedProjection
+from neurodeploy.quantized import QuantizedNetwork, QuantizedProjection
 from neurodeploy.target import SynapseMemory, Target
+from neurodeploy.timing import depths, pipeline_delay
 
 
 def weight_width(projection: QuantizedProjection) -> int:
@@ -209,3 +210,17 @@ def synapses(projection: QuantizedProjection, target: Target, delay: int) -> Syn
     if target.synapse.memory.shared_convolution.value:
         return KernelSynapses(projection, target, delay, field)
     return ConvSynapses(projection, target, delay, field)
+
+
+def incoming(network: QuantizedNetwork, target: Target) -> dict[str, list[Synapses]]:
+    """What the synapses onto each population take, with the delays that they need on the chip.
+
+    Raises:
+        UnsupportedError: a cycle has fewer steps of delay than projections.
+    """
+    depth = depths(network)
+    found: dict[str, list[Synapses]] = {p.name: [] for p in network.populations}
+    for projection in network.projections:
+        delay = pipeline_delay(depth, projection)
+        found[projection.target].append(synapses(projection, target, delay))
+    return found

@@ -13,15 +13,16 @@ from dataclasses import replace
 
 import numpy as np
 
+from neurodeploy.mapping import memory
 from neurodeploy.mapping.constraints import check
 from neurodeploy.mapping.mapping import RESOURCES, Box, CoreUse, Mapping, Placement, box_indices
-from neurodeploy.mapping.memory import Synapses, synapses
+from neurodeploy.mapping.memory import Synapses
 from neurodeploy.mapping.placement import STRATEGIES
 from neurodeploy.mapping.split import Need, split
 from neurodeploy.mapping.traffic import Activity, messages, traffic
 from neurodeploy.quantized import QuantizedNetwork, QuantizedPopulation
 from neurodeploy.target import Core, Target
-from neurodeploy.timing import depths, pipeline_delay, step_order
+from neurodeploy.timing import depths, step_order
 
 
 def map_network(
@@ -49,10 +50,7 @@ def map_network(
         (p for p in network.populations if p.neuron is not None),
         key=lambda p: (depth[p.name], turn[p.name]),
     )
-    incoming: dict[str, list[Synapses]] = {p.name: [] for p in network.populations}
-    for projection in network.projections:
-        delay = pipeline_delay(depth, projection)
-        incoming[projection.target].append(synapses(projection, target, delay))
+    incoming = memory.incoming(network, target)
     limits = core_limits(target.core)
     reached = {p.name: np.zeros(math.prod(p.shape), np.int64) for p in network.populations}
     parts: dict[str, list[Box]] = {}
@@ -63,8 +61,7 @@ def map_network(
             _count_reached(onto, box, reached)
     parts_in_order = [(p, box) for p in pipeline for box in parts[p.name]]
     unplaced = [Placement(population.name, box, 0, 0) for population, box in parts_in_order]
-    shapes = {p.name: p.shape for p in network.populations}
-    sent = messages(unplaced, incoming, shapes, activity)
+    sent = messages(network, incoming, unplaced, activity)
     # Beyond the last core there is nothing to choose: that is a violation.
     cores = target.chip.cores.value * target.chip.chips.value
     place = STRATEGIES[strategy if len(unplaced) <= cores else "first-fit"]

@@ -14,30 +14,33 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
-from neurodeploy.mapping.mapping import Placement, Traffic, box_indices
-from neurodeploy.mapping.memory import Synapses
-from neurodeploy.operators import Shape
-from neurodeploy.target import Chip
+from neurodeploy.mapping.mapping import Mapping, Placement, Traffic, box_indices
+from neurodeploy.mapping.memory import Synapses, incoming
+from neurodeploy.quantized import QuantizedNetwork
+from neurodeploy.target import Chip, Target
 
 Activity = AnyMapping[str, np.ndarray]
 """Population to the mean number of spikes of each of its neurons in one sample."""
 
-Incoming = AnyMapping[str, Sequence[Synapses]]
-"""Population to the synapses onto it."""
+
+def core_messages(
+    network: QuantizedNetwork, target: Target, mapping: Mapping, activity: Activity | None
+) -> sparse.csr_matrix:
+    """``messages`` of a mapped network."""
+    return messages(network, incoming(network, target), mapping.placements, activity)
 
 
 def messages(
+    network: QuantizedNetwork,
+    onto: AnyMapping[str, Sequence[Synapses]],
     placements: Sequence[Placement],
-    incoming: Incoming,
-    shapes: AnyMapping[str, Shape],
     activity: Activity | None,
 ) -> sparse.csr_matrix:
     """Messages from every part of a network to every other, per sample.
 
     Args:
+        onto: synapses by the population they lead to, as from ``incoming``.
         placements: the parts; where they lie plays no role.
-        incoming: synapses by the population they lead to.
-        shapes: of all populations.
         activity: spikes by population; None for one of each neuron.
 
     Returns:
@@ -45,13 +48,13 @@ def messages(
     """
     part_of: dict[str, np.ndarray] = {}
     for number, part in enumerate(placements):
-        shape = shapes[part.population]
+        shape = network.population(part.population).shape
         owners = part_of.setdefault(part.population, np.zeros(math.prod(shape), np.int64))
         owners[box_indices(part.ranges, shape)] = number
     rows, columns, values = [], [], []
     for number, part in enumerate(placements):
         found: dict[str, list[np.ndarray]] = {}
-        for item in incoming[part.population]:
+        for item in onto[part.population]:
             if item.source in part_of:
                 found.setdefault(item.source, []).append(item.sources(part.ranges))
         for source, sources in found.items():

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from neurodeploy.files import written_whole
 from neurodeploy.reporting.parity import ParityReport
 
 AGREE, DIFFER = "#2e7d4f", "#c1440e"
 
 
-def draw_parity_map(report: ParityReport, path: Path) -> None:
-    """Draw the share of equal values per population and step, with the count of different ones.
-
-    Args:
-        path: the PNG to write, whole or not at all.
-    """
+def parity_map(report: ParityReport) -> Figure:
+    """The share of equal values per population and step, with the count of different ones."""
     names = [p.name for p in report.populations]
     counts = np.array([p.mismatches_by_step for p in report.populations])
     steps = counts.shape[1]
@@ -31,7 +23,6 @@ def draw_parity_map(report: ParityReport, path: Path) -> None:
         layout="constrained",
         dpi=110,
     )
-    canvas = FigureCanvasAgg(figure)
     axes = figure.subplots()
     colours = LinearSegmentedColormap.from_list("parity", [AGREE, "#e8d9a0", DIFFER])
     worst = max(float(share.max()), 1e-12)
@@ -56,5 +47,4 @@ def draw_parity_map(report: ParityReport, path: Path) -> None:
         fontsize=9,
         loc="left",
     )
-    with written_whole(path) as temporary, temporary.open("wb") as file:
-        canvas.print_png(file)
+    return figure

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from neurodeploy.files import written_whole
 from neurodeploy.simulation.trace import PopulationTrace, SpikeTrace
 
 SPIKE, INPUT, READOUT = "#0b5fa5", "Greys", "viridis"
@@ -21,18 +18,16 @@ SHADED_STEPS = 64
 """Up to so many steps spikes are drawn as cells, beyond as ticks."""
 
 
-def draw_raster(trace: SpikeTrace, path: Path, title: str) -> None:
-    """Draw the batch's first sample: spikes as ticks, graded input and read-out v in shades.
+def raster(trace: SpikeTrace, title: str) -> Figure:
+    """The batch's first sample: spikes as ticks, graded input and read-out v in shades.
 
     Args:
         trace: at least one sample.
-        path: the PNG to write, whole or not at all.
     """
     names = list(trace.populations)
     sizes = [trace.populations[name].s[0, 0].size for name in names]
     heights = [0.7 + 0.5 * np.log10(max(size, 1)) for size in sizes]
     figure = Figure(figsize=(8.0, 0.9 + 1.15 * sum(heights)), layout="constrained", dpi=110)
-    canvas = FigureCanvasAgg(figure)
     rows = figure.subplots(len(names), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     steps = trace.populations[names[0]].s.shape[1]
     for axes, name in zip(rows, names, strict=True):
@@ -43,8 +38,7 @@ def draw_raster(trace: SpikeTrace, path: Path, title: str) -> None:
     rows[-1].set_xlabel("model step t")
     rows[-1].xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True))
     figure.suptitle(title, fontsize=10)
-    with written_whole(path) as temporary, temporary.open("wb") as file:
-        canvas.print_png(file)
+    return figure
 
 
 def _draw_population(figure: Figure, axes: Axes, name: str, record: PopulationTrace) -> None:

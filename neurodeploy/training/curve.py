@@ -23,21 +23,27 @@ TRAIN, VALIDATION, BEST = "#7a8da6", "#0b5fa5", "#c1440e"
 def learning_curve(
     title: str, history: Sequence[EpochMetrics], best_epoch: int, test_accuracy: float
 ) -> bytes:
-    """Draw loss (left) and accuracy (right) of both parts, with the chosen epoch marked.
+    """``curve_figure`` as a PNG."""
+    figure = curve_figure(title, history, best_epoch, test_accuracy)
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer)
+    return buffer.getvalue()
+
+
+def curve_figure(
+    title: str, history: Sequence[EpochMetrics], best_epoch: int, test_accuracy: float
+) -> Figure:
+    """Loss (left) and accuracy (right) of both parts, with the chosen epoch marked.
 
     Args:
         title: the recipe's name.
         history: one entry per epoch.
         best_epoch: counted from 1.
         test_accuracy: of the best epoch's weights, 0 to 1.
-
-    Returns:
-        A PNG.
     """
     epochs = [metrics.epoch for metrics in history]
     # No pyplot: it would pick a display and keep the figure alive.
     figure = Figure(figsize=(9.0, 3.9), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     loss_axes, accuracy_axes = figure.subplots(1, 2)
     for axes, quantity in ((loss_axes, "loss"), (accuracy_axes, "accuracy")):
         for part, colour in (("train", TRAIN), ("validation", VALIDATION)):
@@ -68,9 +74,7 @@ def learning_curve(
     figure.suptitle(title, fontsize=12)
     handles, labels = accuracy_axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
-    buffer = io.BytesIO()
-    canvas.print_png(buffer)
-    return buffer.getvalue()
+    return figure
 
 
 def _accuracy_range(history: Sequence[EpochMetrics], test_accuracy: float) -> tuple[float, float]:

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from neurodeploy.contract import Contract, Decode, InputCode, Integrator, Semantics
-from neurodeploy.deployment import NIR_FILE, write_deployment
+from neurodeploy.deployment import NIR_FILE, read_deployment, write_deployment
 from neurodeploy.errors import CheckFailedError, UnsupportedError
 from neurodeploy.files import check_new_folder, next_free, sha256
 from neurodeploy.mapping import Mapping, map_network
 from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.target import load_target
 from neurodeploy.workflow.activity import read_activity
-from neurodeploy.workflow.locate import DEPLOYMENTS, newest_run, read_run
+from neurodeploy.workflow.locate import DEPLOYMENTS, newest_run, read_run, read_training
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ class ExportResult:
     source: Path
     network: QuantizedNetwork
     mapping: Mapping
+    report: Path
 
 
 def export(
@@ -112,6 +113,7 @@ def export(
         InputError, UnsupportedError: something cannot be read or expressed.
     """
     from neurodeploy.quantization.post_training import quantize
+    from neurodeploy.reporting.report import write_report
 
     target = load_target(target_name)
     source = newest_run() if source is None else source
@@ -129,8 +131,12 @@ def export(
             f"{nir_file} does not fit {target.name}:\n"
             + "\n".join(f"  {violation}" for violation in mapping.violations)
         )
-    write_deployment(out, quantized, mapping.to_dict(), nir_file, asdict(target), str(source))
-    return ExportResult(out, source, quantized, mapping)
+    training = read_training(source) if source.is_dir() else None
+    write_deployment(
+        out, quantized, mapping.to_dict(), nir_file, asdict(target), str(source), training
+    )
+    report = write_report(read_deployment(out))
+    return ExportResult(out, source, quantized, mapping, report)
 
 
 def read_network(nir_file: Path, options: ContractOptions) -> Any:

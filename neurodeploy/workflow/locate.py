@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,23 @@ def read_run(path: Path) -> dict[str, Any]:
             )
         raise InputError(f"{path}: not a training run (no {RUN_FILE})")
     return read_json(path / RUN_FILE)
+
+
+def read_training(path: Path) -> dict[str, Any]:
+    """What a finished run tells about itself, for its deployments to keep: ``run.json``, epochs.
+
+    Raises:
+        InputError: as ``read_run``, or its metrics are damaged.
+    """
+    run = read_run(path)
+    kept = ("recipe", "test_accuracy", "validation_accuracy", "best_epoch", "epochs", "seconds")
+    metrics = path / "metrics.jsonl"
+    try:
+        lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.is_file() else []
+        history = [json.loads(line) for line in lines]
+        return {**{name: run[name] for name in kept}, "history": history}
+    except (OSError, KeyError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: damaged run ({error}); train again") from None
 
 
 def _newest(folder: Path, marker: str) -> Path | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.deployment import Deployment
+from neurodeploy.deployment import REPORT, Deployment
 from neurodeploy.errors import CheckFailedError
 from neurodeploy.files import write_json
 from neurodeploy.mapping import Mapping
@@ -53,6 +53,11 @@ class SimulationResult:
     raster: Path | None
 
     @property
+    def report(self) -> Path:
+        """The deployment's report, which tells of this simulation too."""
+        return self.deployment / REPORT
+
+    @property
     def samples_per_second(self) -> float:
         """Samples simulated per second of wall time, building the engine included."""
         return self.samples / self.seconds
@@ -64,6 +69,7 @@ class SimulationResult:
             "deployment": str(self.deployment),
             "estimate": self.estimate.to_dict(),
             "raster": self.raster and str(self.raster),
+            "report": str(self.report),
             "samples_per_second": self.samples_per_second,
             "total_spikes_per_sample": sum(self.spikes_per_sample.values()),
         }
@@ -93,6 +99,8 @@ def simulate(
         SimulationError: the engine failed.
     """
     from tqdm import tqdm
+
+    from neurodeploy.reporting.report import write_report
 
     engine = make_engine(engine_name, deployment, state=trace_state, timeout=timeout)
     tally = _Tally(deployment, samples)
@@ -126,6 +134,7 @@ def simulate(
     if counting:
         overflow = counting.overflow
     result = tally.result(engine_name, seconds, overflow)
+    write_report(deployment)
     if strict:
         check_strict(result.wraps, result.saturations, result.clipped_weights)
     return result
@@ -210,7 +219,8 @@ class _Tally:
         return result
 
     def _draw(self, path: Path, engine: str) -> None:
-        from neurodeploy.reporting.raster import draw_raster
+        from neurodeploy.reporting.picture import write_picture
+        from neurodeploy.reporting.raster import raster
 
         if self.first is None:
             return
@@ -218,7 +228,7 @@ class _Tally:
         title += f", predicted {self.prediction}"
         if self.label is not None:
             title += f" (label {self.label})"
-        draw_raster(self.first, path, title)
+        write_picture(raster(self.first, title), path)
 
 
 def check_strict(

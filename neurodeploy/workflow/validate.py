@@ -23,6 +23,7 @@ class ValidationResult:
     report: ParityReport
     summary: Path
     picture: Path
+    page: Path
 
 
 def validate(
@@ -44,7 +45,9 @@ def validate(
     """
     from tqdm import tqdm
 
-    from neurodeploy.reporting.parity_map import draw_parity_map
+    from neurodeploy.reporting.parity_map import parity_map
+    from neurodeploy.reporting.picture import write_picture
+    from neurodeploy.reporting.report import write_report
 
     if len(engines) != 2 or engines[0] == engines[1]:
         raise InputError(f"--engines {','.join(engines)}: give two different engines")
@@ -73,5 +76,6 @@ def validate(
     folder = deployment.results / f"{engines[0]}-{engines[1]}"
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "parity.json", report.as_dict())
-    draw_parity_map(report, folder / "parity.png")
-    return ValidationResult(report, folder / "parity.json", folder / "parity.png")
+    write_picture(parity_map(report), folder / "parity.png")
+    page = write_report(deployment)
+    return ValidationResult(report, folder / "parity.json", folder / "parity.png", page)

@@ -1,0 +1,147 @@
+"""Picture of a mapping: chips as meshes of tiles, cores by how full they are, messages as lines."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
+from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from scipy import sparse
+
+from neurodeploy.mapping import Mapping
+from neurodeploy.target import Chip
+
+FREE, EDGE, MESSAGE, INK = "#f4f6f8", "#c5ced8", "#c1440e", "#22303f"
+COLOURS = "Blues"
+SHOWN_CHIPS = 16
+LINES = 250
+"""So many of the strongest connections are drawn."""
+GAP = 0.35
+"""Between tiles, where a core is 1 wide."""
+
+
+def core_map(mapping: Mapping, chip: Chip, sent: sparse.csr_matrix) -> Figure:
+    """Cores coloured by the share in use of whatever each has least left of.
+
+    Only chips with a part of the network are drawn, at most ``SHOWN_CHIPS``.
+
+    Args:
+        sent: messages from core to core, (parts, parts) in the order of the placements.
+    """
+    used = sorted({p.chip for p in mapping.placements})[:SHOWN_CHIPS]
+    columns = min(len(used), 2 if len(used) <= 4 else 4)
+    rows = math.ceil(len(used) / columns)
+    width, height = _size(chip)
+    scale = 6.4 / (columns * (width + 1.2))
+    figure = Figure(figsize=(7.2, 0.9 + rows * (height + 2.0) * scale + 0.4), layout="constrained")
+    axes = figure.subplots()
+    corner = {
+        number: ((i % columns) * (width + 1.2), -(i // columns) * (height + 2.0))
+        for i, number in enumerate(used)
+    }
+    palette = matplotlib.colormaps[COLOURS]
+    for number in used:
+        _draw_chip(axes, chip, corner[number], f"chip {number}")
+    centres = []
+    for placement, use in zip(mapping.placements, mapping.uses, strict=True):
+        if placement.chip not in corner:
+            centres.append((math.nan, math.nan))
+            continue
+        x, y = _place(placement.core, chip, corner[placement.chip])
+        _, share = mapping.fullest([use])
+        axes.add_patch(Rectangle((x, y), 0.92, 0.92, fc=palette(0.12 + 0.8 * min(share, 1)), lw=0))
+        centres.append((x + 0.46, y + 0.46))
+    _draw_messages(axes, np.array(centres), sent)
+    _draw_numbers(axes, mapping, np.array(centres))
+    axes.set_xlim(-0.6, columns * (width + 1.2) - 0.6)
+    axes.set_ylim(-(rows - 1) * (height + 2.0) - height - 0.3, 1.2)
+    axes.set_aspect("equal")
+    axes.axis("off")
+    bar = ScalarMappable(
+        Normalize(0, 100),
+        ListedColormap(palette(0.12 + 0.8 * np.linspace(0, 1, 64))),
+    )
+    figure.colorbar(
+        bar, ax=axes, location="bottom", shrink=0.5, aspect=34, pad=0.02,
+        label="share in use of each core's scarcest resource, %",
+    )  # fmt: skip
+    return figure
+
+
+def _size(chip: Chip) -> tuple[float, float]:
+    """Width and height of a chip in cores."""
+    across, down = _tile(chip)
+    tiles = math.ceil(chip.cores.value / chip.tile_cores.value)
+    columns = chip.tile_columns.value
+    rows = math.ceil(tiles / columns)
+    return columns * (across + GAP), rows * (down + GAP)
+
+
+def _tile(chip: Chip) -> tuple[int, int]:
+    """Columns and rows of cores in a tile, as square as may be."""
+    across = math.ceil(math.sqrt(chip.tile_cores.value))
+    return across, math.ceil(chip.tile_cores.value / across)
+
+
+def _place(core: int, chip: Chip, corner: tuple[float, float]) -> tuple[float, float]:
+    """Lower left corner of a core."""
+    across, down = _tile(chip)
+    tile, inside = divmod(core, chip.tile_cores.value)
+    row, column = divmod(tile, chip.tile_columns.value)
+    x = corner[0] + column * (across + GAP) + inside % across
+    y = corner[1] - row * (down + GAP) - inside // across - 1
+    return x, y
+
+
+def _draw_chip(axes: Axes, chip: Chip, corner: tuple[float, float], name: str) -> None:
+    width, height = _size(chip)
+    x, y = corner
+    outline = Rectangle(
+        (x - 0.4, y - height), width + 0.45, height + 0.4, fill=False, ec="#7a8da6", lw=0.8
+    )
+    axes.add_patch(outline)
+    axes.text(x - 0.4, y + 0.55, name, fontsize=8, va="bottom")
+    for core in range(chip.cores.value):
+        at = _place(core, chip, corner)
+        axes.add_patch(Rectangle(at, 0.92, 0.92, fc=FREE, ec=EDGE, lw=0.3))
+
+
+def _draw_messages(axes: Axes, centres: np.ndarray, sent: sparse.csr_matrix) -> None:
+    """The strongest connections as lines, thicker the more messages they carry."""
+    entries = sent.tocoo()
+    apart = entries.row != entries.col
+    row, column, count = entries.row[apart], entries.col[apart], entries.data[apart]
+    shown = np.argsort(-count, kind="stable")[:LINES]
+    segments = np.stack([centres[row[shown]], centres[column[shown]]], axis=1)
+    keep = np.isfinite(segments).all(axis=(1, 2))
+    if not keep.any():
+        return
+    share = count[shown][keep] / count.max()
+    axes.add_collection(
+        LineCollection(
+            list(segments[keep]),
+            linewidths=0.3 + 1.6 * share,
+            colors=MESSAGE,
+            alpha=0.25 if keep.sum() > 40 else 0.7,
+        )
+    )
+
+
+def _draw_numbers(axes: Axes, mapping: Mapping, centres: np.ndarray) -> None:
+    """On each core the number of its population, and above what the numbers mean."""
+    number = {name: i for i, name in enumerate(mapping.by_population(), start=1)}
+    for placement, use, (x, y) in zip(mapping.placements, mapping.uses, centres, strict=True):
+        if math.isfinite(x):
+            colour = "white" if mapping.fullest([use])[1] > 0.45 else INK
+            label = str(number[placement.population])
+            axes.text(x, y, label, ha="center", va="center", fontsize=5.5, color=colour)
+    names = [f"{i}\u00a0{name}" for name, i in number.items()]
+    lines = textwrap.wrap(", ".join(names), 118)
+    axes.set_title("\n".join(lines), fontsize=7, loc="left", color=INK)

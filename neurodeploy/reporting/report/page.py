@@ -1,0 +1,243 @@
+"""Everything about a deployment on one page, from the files in its folder."""
+
+from __future__ import annotations
+
+import base64
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from safetensors.numpy import load_file
+
+from neurodeploy.deployment import REPORT, Deployment
+from neurodeploy.files import read_json, written_whole
+from neurodeploy.mapping import Mapping
+from neurodeploy.mapping.traffic import core_messages
+from neurodeploy.reporting.core_map import core_map
+from neurodeploy.reporting.graph import network_graph
+from neurodeploy.reporting.parity import Divergence
+from neurodeploy.reporting.picture import svg
+from neurodeploy.reporting.rates import firing_rates
+from neurodeploy.reporting.report import tables
+from neurodeploy.schema import build
+from neurodeploy.target import Target
+
+ACTIVITY = "activity.safetensors"
+SUMMARY, PARITY = "summary.json", "parity.json"
+
+
+def write_report(deployment: Deployment) -> Path:
+    """Write ``report.html`` into a deployment's folder, in place of an older one.
+
+    What there is to tell grows with what has been done: trained, simulated, validated.
+    """
+    import jinja2
+
+    template = (
+        resources.files("neurodeploy.reporting.report")
+        .joinpath("report.html")
+        .read_text(encoding="utf-8")
+    )
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    page = environment.from_string(template).render(_context(deployment))
+    path = deployment.path / REPORT
+    with written_whole(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return path
+
+
+def _context(deployment: Deployment) -> dict[str, Any]:
+    """What the template draws."""
+    network, manifest = deployment.network, deployment.manifest
+    where = str(deployment.path)
+    target = build(Target, manifest["target"], where)
+    mapping = Mapping.from_dict(deployment.mapping, where)
+    runs = [read_json(path) for path in _results(deployment, SUMMARY)]
+    # What must be equal comes before what need not.
+    checks = [_check(path) for path in _results(deployment, PARITY)]
+    checks.sort(key=lambda check: not check["mood"])
+    activity = _activity(deployment, runs)
+    sent = core_messages(network, target, mapping, activity)
+    return {
+        "name": _name(deployment),
+        "target": target,
+        "created": manifest["created"],
+        "source": manifest["source"],
+        "cards": _cards(deployment, mapping, runs, checks),
+        "training": _training(manifest.get("training")),
+        "graph": _picture(network_graph(network), "Populations and projections"),
+        "populations": tables.populations(network),
+        "projections": tables.projections(network),
+        "notes": list(network.notes.items()),
+        "cores": _picture(core_map(mapping, target.chip, sent), "Cores by how full they are"),
+        "core_use": tables.core_use(mapping),
+        "traffic": _traffic(mapping),
+        "unchecked": ", ".join(mapping.unchecked),
+        "behaviour": _behaviour(deployment, runs[0]) if runs else None,
+        "simulated": tables.simulated(runs),
+        "checks": checks,
+        "costs": _costs(runs),
+        "contract": tables.contract(network.contract),
+        "versions": tables.facts(list(manifest["versions"].items())),
+        "files": tables.facts([(name, f"sha256 {h}") for name, h in manifest["files"].items()]),
+    }
+
+
+def _results(deployment: Deployment, name: str) -> list[Path]:
+    """Result files of that name, newest first."""
+    found = deployment.results.glob(f"*/{name}")
+    return sorted(found, key=lambda path: (-path.stat().st_mtime_ns, path))
+
+
+def _activity(deployment: Deployment, runs: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Of the newest simulation, for the messages on the core map."""
+    for run in runs:
+        path = deployment.results / run["engine"] / ACTIVITY
+        if path.is_file():
+            return load_file(path)
+    return None
+
+
+def _cards(
+    deployment: Deployment,
+    mapping: Mapping,
+    runs: list[dict[str, Any]],
+    checks: list[dict[str, Any]],
+) -> list[dict[str, str]]:
+    """The figures to see first."""
+
+    def card(label: str, value: str, detail: str, mood: str = "") -> dict[str, str]:
+        return {"label": label, "value": value, "detail": detail, "mood": mood}
+
+    cards = []
+    training = deployment.manifest.get("training")
+    if training:
+        cards.append(card("trained", f"{training['test_accuracy']:.2%}", "test, floating point"))
+    for run in runs[:1]:
+        if run["accuracy"] is not None:
+            detail = f"{run['engine']}, {run['samples']:,} samples"
+            cards.append(card("deployed", f"{run['accuracy']:.2%}", detail))
+    for check in checks[:1]:
+        value = "bit for bit" if check["mood"] == "good" else check["verdict"]
+        cards.append(card("matches", value, check["pair"], check["mood"]))
+    resource, share = mapping.fullest(list(mapping.uses))
+    chips = f"{mapping.chips} chip{'s' * (mapping.chips > 1)}"
+    cards.append(card("cores", f"{len(mapping.uses):,}", f"of {mapping.cores:,}, on {chips}"))
+    cards.append(card("fullest core", f"{share:.0%}", f"of its {resource.replace('_', ' ')}"))
+    weights = sum(p.operator.weights.size for p in deployment.network.projections)
+    neurons = sum(use.neurons for use in mapping.uses)
+    cards.append(card("neurons", f"{neurons:,}", f"{weights:,} weights"))
+    return cards
+
+
+def _training(training: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Recipe, results and the curve of the run that was exported."""
+    if training is None:
+        return None
+    from neurodeploy.training.curve import curve_figure
+    from neurodeploy.training.metrics import EpochMetrics
+
+    curve = None
+    history = [build(EpochMetrics, epoch, "training history") for epoch in training["history"]]
+    if history:
+        figure = curve_figure(
+            training["recipe"]["name"], history, training["best_epoch"], training["test_accuracy"]
+        )
+        curve = _picture(figure, "Loss and accuracy by epoch")
+    return {
+        "description": training["recipe"]["description"].rstrip("."),
+        "facts": tables.trained(training),
+        "curve": curve,
+    }
+
+
+def _name(deployment: Deployment) -> str:
+    """Of the recipe, or of the file for a network from elsewhere."""
+    training = deployment.manifest.get("training")
+    return training["recipe"]["name"] if training else Path(deployment.network.name).stem
+
+
+def _behaviour(deployment: Deployment, run: dict[str, Any]) -> dict[str, Any]:
+    """Pictures of the newest simulation."""
+    folder = deployment.results / run["engine"]
+    rates = None
+    if (folder / ACTIVITY).is_file():
+        activity = load_file(folder / ACTIVITY)
+        shown = {
+            p.name: activity[p.name]
+            for p in deployment.network.populations
+            if p.name in activity and (p.neuron is None or p.neuron.threshold is not None)
+        }
+        figure = firing_rates(shown, deployment.network.contract.steps)
+        rates = _picture(figure, f"Firing rates on {run['engine']}")
+    return {
+        "engine": run["engine"],
+        "samples": f"{run['samples']:,}",
+        "origin": run["origin"],
+        "rates": rates,
+        "raster": _stored(folder / "raster.svg", f"Raster of one sample on {run['engine']}"),
+    }
+
+
+def _check(path: Path) -> dict[str, Any]:
+    """One comparison's section; engines that need not be equal are neither good nor bad."""
+    report = read_json(path)
+    pair = " against ".join(report["engines"])
+    detail = f"{pair}: {report['samples']:,} samples, {report['compared']:,} values compared."
+    if report["exact"]:
+        count = report["mismatches"]
+        mood = "bad" if count else "good"
+        verdict = f"{count:,} differ" if count else "0 mismatches"
+    else:
+        shares = [p["spike_agreement"] for p in report["populations"]]
+        mood, verdict = "", f"{min(shares):.2%} of spikes agree"
+        detail += " In the population that agrees least; integers need not match floats."
+    if report["first_divergence"]:
+        first = build(Divergence, report["first_divergence"], str(path))
+        detail += f" First difference: population {first.population!r}, {first}."
+    return {
+        "mood": mood,
+        "verdict": verdict,
+        "pair": pair,
+        "detail": detail,
+        "picture": _stored(path.with_name("parity.svg"), f"Parity map of {pair}"),
+    }
+
+
+def _costs(runs: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The newest simulation's estimate."""
+    for run in runs:
+        if run.get("estimate"):
+            estimate = run["estimate"]
+            return {
+                "engine": f"{run['engine']} ({run['samples']:,} samples)",
+                "facts": tables.costs(estimate),
+                "sources": estimate["sources"],
+            }
+    return None
+
+
+def _traffic(mapping: Mapping) -> str:
+    """How parts were placed, in a sentence."""
+    found = mapping.traffic
+    if found is None:
+        return ""
+    basis = "spikes of a simulation" if found.measured else "every neuron spiking once"
+    return (
+        f"Placed by {mapping.strategy}, counting {basis}: {found.between_cores:,.0f} messages "
+        f"between cores per sample, {found.between_chips:,.0f} of them between chips."
+    )
+
+
+def _picture(figure: Figure, alt: str) -> dict[str, str]:
+    return {"data": _data(svg(figure)), "alt": alt}
+
+
+def _stored(path: Path, alt: str) -> dict[str, str] | None:
+    """A picture that a command has left in the results."""
+    return {"data": _data(path.read_bytes()), "alt": alt} if path.is_file() else None
+
+
+def _data(picture: bytes) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(picture).decode()
