@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from neurodeploy.operators import Conv, Dense, Operator, Shape, SparseMatrix
+from neurodeploy.operators import Conv, Dense, Operator, Shape, SparseMatrix, parts_of
 
 
 def compose(first: Operator, second: Operator) -> Operator:
@@ -22,7 +22,7 @@ def compose(first: Operator, second: Operator) -> Operator:
             f"cannot compose: the first gives {first.output_shape}, "
             f"the second takes {second.input_shape}"
         )
-    factors = _one_to_one(second)
+    factors = one_to_one(second)
     if factors is not None:
         return first.scaled(factors)
     if isinstance(second, Dense):
@@ -37,7 +37,8 @@ def compose(first: Operator, second: Operator) -> Operator:
         if merged is not None:
             return merged
     product = second.matrix() @ first.matrix()
-    return SparseMatrix.from_matrix(product, first.input_shape, second.output_shape)
+    written = SparseMatrix.from_matrix(product, first.input_shape, second.output_shape)
+    return replace(written, parts=(*parts_of(first), *parts_of(second)))
 
 
 def add(first: Operator, second: Operator) -> Operator:
@@ -65,7 +66,7 @@ def add(first: Operator, second: Operator) -> Operator:
     return SparseMatrix.from_matrix(total, first.input_shape, first.output_shape)
 
 
-def _one_to_one(operator: Operator) -> np.ndarray | None:
+def one_to_one(operator: Operator) -> np.ndarray | None:
     """The factor of each element where an operator only multiplies, in the input's shape."""
     if not isinstance(operator, SparseMatrix) or operator.input_shape != operator.output_shape:
         return None
@@ -80,7 +81,7 @@ def _one_to_one(operator: Operator) -> np.ndarray | None:
 
 def _merge_factors_into_conv(first: Operator, second: Conv) -> Conv | None:
     """A factor per input channel merged into the kernels, if ``first`` is no more than that."""
-    factors = _one_to_one(first)
+    factors = one_to_one(first)
     if factors is None or second.groups != 1:
         return None
     by_channel = factors.reshape(len(factors), -1)

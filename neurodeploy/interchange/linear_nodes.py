@@ -9,7 +9,7 @@ import nir
 import numpy as np
 
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.operators import Conv, Dense, Operator, Shape, SparseMatrix, pool
+from neurodeploy.operators import Conv, Dense, Operator, Shape, diagonal, pool
 
 LINEAR_NODES = (
     nir.Affine,
@@ -77,9 +77,7 @@ def _operator(node: Any, shape: Shape, where: str) -> Operator:
             )
         return Dense(weights, shape, (weights.shape[0],))
     if isinstance(node, nir.Scale):
-        factor = np.broadcast_to(np.asarray(node.scale, np.float64), shape).ravel()
-        index = np.arange(factor.size + 1)
-        return SparseMatrix(factor, index[:-1], index, shape, shape)
+        return diagonal(np.broadcast_to(np.asarray(node.scale, np.float64), shape))
     if isinstance(node, nir.Conv1d | nir.Conv2d):
         return _convolution(node, shape, where)
     kernel, stride, padding = (

@@ -22,6 +22,7 @@ from neurodeploy.interchange.linear_nodes import LINEAR_NODES, flattened, to_ope
 from neurodeploy.interchange.paths import Arrival, Path, delayed, flat, joined, mapped, merged
 from neurodeploy.network import Network, Neuron, Population, Projection
 from neurodeploy.neurons import NEURONS
+from neurodeploy.neurons.leak import exactly_one
 from neurodeploy.operators import Shape, identity
 from neurodeploy.timing import components
 
@@ -272,7 +273,7 @@ def _fitted(
         bias=fit(neuron.bias),
         v_threshold=threshold,
     )
-    return fitted, fit(gain)
+    return fitted, exactly_one(fit(gain))
 
 
 def _in_order(network: Network) -> Network:
