@@ -7,7 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from neurodeploy.operators import Conv, Dense, Operator, Shape, SparseMatrix, parts_of
+from neurodeploy.operators import (
+    Conv,
+    Dense,
+    Operator,
+    Shape,
+    SparseMatrix,
+    check_writable,
+    parts_of,
+)
+
+MOST_WEIGHTS = 2**25
+"""Stored weights of a map that comes from composing two."""
 
 
 def compose(first: Operator, second: Operator) -> Operator:
@@ -16,6 +27,9 @@ def compose(first: Operator, second: Operator) -> Operator:
     Pooling with equal kernel and stride before an ungrouped convolution becomes one convolution
     with a larger kernel; a factor per channel goes into the convolution before or after it;
     anything before a dense operator becomes dense; the rest is written out.
+
+    Raises:
+        ValueError: the shapes do not fit, or the result would be too large.
     """
     if first.output_shape != second.input_shape:
         raise ValueError(
@@ -26,6 +40,8 @@ def compose(first: Operator, second: Operator) -> Operator:
     if factors is not None:
         return first.scaled(factors)
     if isinstance(second, Dense):
+        check_writable(first)
+        _check_dense(len(second.weights), math.prod(first.input_shape))
         weights = (first.matrix().T @ second.weights.T).T
         return Dense(np.ascontiguousarray(weights), first.input_shape, second.output_shape)
     if isinstance(second, Conv):
@@ -36,6 +52,8 @@ def compose(first: Operator, second: Operator) -> Operator:
         )
         if merged is not None:
             return merged
+    check_writable(first)
+    check_writable(second)
     product = second.matrix() @ first.matrix()
     written = SparseMatrix.from_matrix(product, first.input_shape, second.output_shape)
     return replace(written, parts=(*parts_of(first), *parts_of(second)))
@@ -46,6 +64,9 @@ def add(first: Operator, second: Operator) -> Operator:
 
     Convolutions of the same geometry stay one; with a dense operator the sum is dense; the rest is
     written out.
+
+    Raises:
+        ValueError: the shapes do not fit, or the result would be too large.
     """
     if (first.input_shape, first.output_shape) != (second.input_shape, second.output_shape):
         raise ValueError(
@@ -59,6 +80,8 @@ def add(first: Operator, second: Operator) -> Operator:
         ]
         if same[0] == same[1]:
             return first.with_weights(first.weights + second.weights)
+    check_writable(first)
+    check_writable(second)
     if isinstance(first, Dense) or isinstance(second, Dense):
         weights = np.asarray(first.matrix() + second.matrix().todense())
         return Dense(weights, first.input_shape, first.output_shape)
@@ -103,6 +126,7 @@ def _merge_pool_into_conv(first: Conv, second: Conv) -> Conv | None:
     )
     if not (depthwise and tiles and unpadded and covers and set(second.dilation) == {1}):
         return None
+    _check_dense(second.weights.size, math.prod(first.kernel))
     per_group = second.weights.shape[1]
     group = np.arange(second.weights.shape[0]) // (second.weights.shape[0] // second.groups)
     reads = group[:, None] * per_group + np.arange(per_group)
@@ -125,6 +149,14 @@ def _merge_pool_into_conv(first: Conv, second: Conv) -> Conv | None:
         second.dilation,
         second.groups,
     )
+
+
+def _check_dense(rows: int, columns: int) -> None:
+    if rows * columns > MOST_WEIGHTS:
+        raise ValueError(
+            f"with the map before it this one would have {rows:,} x {columns:,} weights, at most "
+            f"{MOST_WEIGHTS:,} are; put neurons between the two"
+        )
 
 
 def reshaped(operator: Operator, output_shape: Shape) -> Operator:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 
+MOST_SYNAPSES = 2**23
+"""Connections of one map that may be written out one by one when maps are composed."""
+
 
 class Operator(ABC):
     """A linear map between arrays of fixed shapes.
@@ -53,6 +56,11 @@ class Operator(ABC):
     @abstractmethod
     def matrix(self) -> sparse.csr_matrix:
         """The map as (outputs, inputs) over flattened arrays (C order), zeros left out."""
+
+    @property
+    def connections(self) -> int:
+        """How many single connections the map has, zeros and those into padding included."""
+        return self.weights.size
 
     @abstractmethod
     def absolute_row_bound(self) -> float:
@@ -164,6 +172,10 @@ class Conv(Operator):
         """Kernel size, one number per axis."""
         return self.weights.shape[2:]
 
+    @property
+    def connections(self) -> int:
+        return self.weights.size * math.prod(self.output_shape[1:])
+
     def with_weights(self, weights: np.ndarray) -> Conv:
         return replace(self, weights=weights)
 
@@ -249,7 +261,12 @@ class SparseMatrix(Operator):
 
     @staticmethod
     def of(operator: Operator) -> SparseMatrix:
-        """Write another operator out."""
+        """Write another operator out.
+
+        Raises:
+            ValueError: it has more than ``MOST_SYNAPSES`` connections.
+        """
+        check_writable(operator)
         written = SparseMatrix.from_matrix(
             operator.matrix(), operator.input_shape, operator.output_shape
         )
@@ -328,6 +345,20 @@ def diagonal(factors: np.ndarray) -> SparseMatrix:
 def identity(shape: Shape) -> SparseMatrix:
     """One-to-one connections of weight 1."""
     return SparseMatrix.from_matrix(sparse.identity(math.prod(shape), format="csr"), shape, shape)
+
+
+def check_writable(operator: Operator) -> None:
+    """Refuse to write out a map whose connections would fill the memory.
+
+    Raises:
+        ValueError: more than ``MOST_SYNAPSES``.
+    """
+    if operator.connections > MOST_SYNAPSES:
+        raise ValueError(
+            f"this map would have to be written out as {operator.connections:,} single "
+            f"connections, at most {MOST_SYNAPSES:,} are; put neurons between it and the map that "
+            "follows, or give all neurons of a channel the same parameters"
+        )
 
 
 def parts_of(operator: Operator) -> tuple[Operator, ...]:

@@ -58,26 +58,65 @@ def joined(nodes: dict[str, Any], *edges: str, shape: tuple[int, ...] = (2,)) ->
     return nir.NIRGraph(named, pairs, {}, type_check=False)
 
 
-class RandomGraph:
-    """A random NIR graph: a stack of linear nodes and neurons, perhaps with a skip and a loop."""
+SPIKING = ("LIF", "CubaLIF", "IF", "Threshold")
+POTENTIAL = ("LI", "CubaLI", "I")
+SHAPES: dict[int, tuple[int, ...]] = {0: (4,), 1: (2, 9), 2: (2, 6, 5)}
 
-    def __init__(self, seed: int, spatial: bool) -> None:
+
+class RandomGraph:
+    """A random NIR graph: a stack of linear nodes and neurons, perhaps with a skip and a loop.
+
+    Args:
+        axes: of the input beside its channels.
+        resets: neurons return to a v_reset of their own.
+
+    Attributes:
+        layers: what takes a layer's input, what fires, and the nodes between them; the two are one
+            but where a Threshold stands behind an integrator.
+        cycle: neurons that feed back on each other.
+    """
+
+    def __init__(self, seed: int, axes: int, resets: bool = False) -> None:
         self.rng = np.random.default_rng(seed)
-        self.shape: tuple[int, ...] = (2, 6, 5) if spatial else (4,)
-        self.input_shape = self.shape
+        self.resets = resets
+        self.shape = self.input_shape = SHAPES[axes]
         self.nodes: dict[str, Any] = {"input": nir.Input({"input": np.array(self.shape)})}
         self.edges: list[tuple[str, str]] = []
-        self.order: list[str] = []
+        self.layers: list[tuple[str, str, list[str]]] = []
         self.cycle: set[str] = set()
         self.last = "input"
-        for _ in range(int(self.rng.integers(1, 4))):
-            self._layer()
+        count = int(self.rng.integers(1, 4))
+        for number in range(count):
+            self._layer(number == count - 1)
         self._extras()
         self.nodes["output"] = nir.Output({"output": np.array(self.shape)})
         self.edges.append((self.last, "output"))
 
+    @property
+    def order(self) -> list[str]:
+        """The populations, each after those before it."""
+        return [fires for _, fires, _ in self.layers]
+
     def graph(self, metadata: dict[str, Any]) -> nir.NIRGraph:
         return nir.NIRGraph(self.nodes, self.edges, metadata, type_check=False)
+
+    def nested(self, depth: int) -> nir.NIRGraph:
+        """The same graph with every layer's neurons in a subgraph of a subgraph of ..."""
+        nodes, edges = dict(self.nodes), list(self.edges)
+        for number, (entry, fires, members) in enumerate(self.layers):
+            name = f"layer{number}"
+            inner = [edge for edge in edges if set(edge) <= set(members)]
+            inside = {member: nodes.pop(member) for member in members}
+            edges = [edge for edge in edges if edge not in inner]
+            edges = [
+                (name if a == fires else a, name if b == entry else b)
+                for a, b in edges
+                if (a, b) not in inner
+            ]
+            nodes[name] = _boxed(inside, inner, entry, fires)
+            for level in range(depth - 1):
+                nodes[name] = _boxed({f"deep{level}": nodes[name]}, [], *2 * [f"deep{level}"])
+        return nir.NIRGraph(nodes, edges, {}, type_check=False)
 
     def _add(self, kind: str, node: Any) -> str:
         name = f"{kind}{len(self.nodes)}"
@@ -89,35 +128,38 @@ class RandomGraph:
         self.edges.append((self.last, name))
         self.last, self.shape = name, shape
 
-    def _layer(self) -> None:
-        spatial = len(self.shape) == 3
+    def _layer(self, readout: bool) -> None:
+        axes = len(self.shape) - 1
         may = ["scale", "delay"]
-        may += ["conv", "sum_pool", "avg_pool", "flatten"] if spatial else ["affine", "linear"]
+        may += [["affine", "linear"], ["conv", "flatten"], ["conv", "pool", "flatten"]][axes]
         for kind in self.rng.choice(may, int(self.rng.integers(1, 3))):
-            if (kind in ("conv", "sum_pool", "avg_pool")) == (len(self.shape) == 3) or kind in (
-                "scale",
-                "delay",
-            ):
+            if kind in ("scale", "delay") or len(self.shape) - 1 == axes:
                 getattr(self, f"_{kind}")()
-            elif kind == "flatten":
-                self._flatten()
-        kind = str(self.rng.choice(["LIF", "CubaLIF", "IF", "LI", "CubaLI", "I"]))
+        kind = str(self.rng.choice([*SPIKING, *POTENTIAL]))
         if kind.startswith("Cuba") and self._has_bias(self.last):
             kind = "LIF"
-        name = self._add("n", self._neuron(kind))
-        self.edges.append((self.last, name))
-        self.order.append(name)
-        self.last = name
+        entry = self._add("n", self._neuron(kind))
+        self.edges.append((self.last, entry))
+        self.last = entry
+        members = [entry]
+        if kind in POTENTIAL and not (readout and self.rng.random() < 0.7):
+            self.last = self._add("t", self._neuron("Threshold"))
+            self.edges.append((entry, self.last))
+            members.append(self.last)
+        self.layers.append((entry, self.last, members))
 
     def _has_bias(self, name: str) -> bool:
-        if hasattr(self.nodes[name], "bias"):
+        node = self.nodes[name]
+        if hasattr(node, "bias"):
             return True
         sources = [a for a, b in self.edges if b == name]
-        linear = not hasattr(self.nodes[name], "r") and name != "input"
+        linear = type(node).__name__ not in (*SPIKING, *POTENTIAL) and name != "input"
         return linear and any(self._has_bias(source) for source in sources)
 
     def _neuron(self, kind: str) -> Any:
         draw = self.rng.uniform
+        if kind == "Threshold":
+            return nir.Threshold(draw(0.2, 1, self.shape))
         changes = {
             "tau": draw(1.5, 9, self.shape) * DT,
             "tau_syn": draw(1.5, 9, self.shape) * DT,
@@ -125,6 +167,7 @@ class RandomGraph:
             "r": draw(1, 4, self.shape) / (DT if kind in ("I", "IF") else 1),
             "v_leak": draw(-0.2, 0.2, self.shape),
             "v_threshold": draw(0.2, 1, self.shape),
+            "v_reset": draw(-0.3, 0.1, self.shape) * self.resets,
             "w_in": draw(0.5, 2, self.shape),
         }
         known = getattr(nir, kind).__dataclass_fields__
@@ -135,8 +178,9 @@ class RandomGraph:
 
     def _delay(self) -> None:
         if not self._has_bias(self.last):
-            steps = int(self.rng.integers(0, 4))
-            self._append("delay", nir.Delay(np.full(self.shape, steps * DT)), self.shape)
+            shape = self.shape if self.rng.random() < 0.3 else ()
+            steps = np.broadcast_to(self.rng.integers(0, 4, shape), self.shape)
+            self._append("delay", nir.Delay(steps * DT), self.shape)
 
     def _weights(self, *shape: int) -> np.ndarray:
         return self.rng.normal(0, 1, shape)
@@ -154,24 +198,24 @@ class RandomGraph:
         self._append("flat", nir.Flatten({"input": np.array(self.shape)}, 0), (size,))
 
     def _conv(self) -> None:
+        axes = len(self.shape) - 1
         groups = int(self.rng.choice([1, self.shape[0]]))
         out = groups * int(self.rng.integers(1, 3))
         kernel = tuple(min(int(self.rng.integers(1, 4)), n) for n in self.shape[1:])
         stride, padding = (
-            tuple(int(n) for n in self.rng.integers(low, 2 + low, 2)) for low in (1, 0)
+            tuple(int(n) for n in self.rng.integers(low, 2 + low, axes)) for low in (1, 0)
         )
         weight = self._weights(out, self.shape[0] // groups, *kernel)
-        options = {"stride": stride, "padding": padding, "dilation": (1, 1), "groups": groups}
-        node = nir.Conv2d(self.shape[1:], weight, bias=self._weights(out), **options)
+        sizes = {"input_shape": self.shape[1:], "stride": stride, "padding": padding}
+        sizes["dilation"] = (1,) * axes
+        if axes == 1:
+            sizes = {name: value[0] for name, value in sizes.items()}
+        make = nir.Conv2d if axes == 2 else nir.Conv1d
+        node = make(**sizes, weight=weight, groups=groups, bias=self._weights(out))
         self._append("conv", node, (out, *self._size(kernel, stride, padding)))
 
-    def _sum_pool(self) -> None:
-        self._pool(nir.SumPool2d)
-
-    def _avg_pool(self) -> None:
-        self._pool(nir.AvgPool2d)
-
-    def _pool(self, kind: Any) -> None:
+    def _pool(self) -> None:
+        kind = nir.SumPool2d if self.rng.random() < 0.5 else nir.AvgPool2d
         kernel = tuple(int(min(2, n)) for n in self.shape[1:])
         stride, padding = (int(self.rng.integers(1, 3)),) * 2, (0, 0)
         node = kind(np.array(kernel), np.array(stride), np.array(padding))
@@ -182,11 +226,25 @@ class RandomGraph:
         return [(n + 2 * p - k) // s + 1 for n, k, s, p in sizes]
 
     def _extras(self) -> None:
+        """A loop through the last layer, if it fires, and a way from the input into it."""
         size = int(np.prod(self.shape))
-        if len(self.shape) == 1 and self.rng.random() < 0.5:
+        entry, fires, members = self.layers[-1]
+        if len(self.shape) > 1:
+            return
+        if type(self.nodes[fires]).__name__ in SPIKING and self.rng.random() < 0.5:
             loop = self._add("loop", nir.Linear(self._weights(size, size)))
-            self.edges += [(self.last, loop), (loop, self.last)]
-            self.cycle = {self.last}
-        if len(self.shape) == len(self.input_shape) == 1 and self.rng.random() < 0.5:
+            self.edges += [(fires, loop), (loop, entry)]
+            members.append(loop)
+            self.cycle = {fires, entry}
+        if len(self.input_shape) == 1 and self.rng.random() < 0.5:
             skip = self._add("skip", nir.Linear(self._weights(size, *self.input_shape)))
-            self.edges += [("input", skip), (skip, self.last)]
+            self.edges += [("input", skip), (skip, entry)]
+
+
+def _boxed(
+    nodes: dict[str, Any], edges: list[tuple[str, str]], entry: str, fires: str
+) -> nir.NIRGraph:
+    """A graph with one input and one output around these nodes."""
+    ends = {"in": nir.Input({"input": np.array([1])}), "out": nir.Output({"output": np.array([1])})}
+    edges = [("in", entry), *edges, (fires, "out")]
+    return nir.NIRGraph(ends | nodes, edges, {}, type_check=False)

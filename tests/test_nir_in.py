@@ -123,7 +123,9 @@ def test_one_parameter_for_all_neurons_takes_the_shape_of_what_arrives(
     size: tuple[int, ...], feedback: tuple[str, ...]
 ) -> None:
     nodes = {"lif": neuron("LIF", size), "fc": nir.Linear(np.ones((3, 2)))}
-    nodes |= {"rec": nir.Linear(np.ones((3, 3))), "li": neuron("LI", size)}
+    nodes["li"] = neuron("LI", size)
+    if "lif>rec" in feedback:
+        nodes["rec"] = nir.Linear(np.ones((3, 3)))
     edges = ["input>fc", "fc>lif", "lif>li", "li>output", *feedback]
     network = to_network(joined(nodes, *edges), contract(), "net")
     assert {p.name: p.shape for p in network.populations} == {
@@ -349,7 +351,7 @@ def test_a_skip_connection_is_a_projection_of_its_own() -> None:
 
 
 def test_only_projections_inside_a_cycle_are_delayed() -> None:
-    nodes = {"a": neuron("LIF", (2,)), "b": neuron("LIF", (2,)), "out": neuron("LI", (2,))}
+    nodes = {"a": neuron("LIF", (2,)), "b": neuron("LIF", (2,)), "out": neuron("LIF", (2,))}
     nodes |= {"back": nir.Linear(W), "self": nir.Linear(W)}
     edges = ["input>a", "a>b", "b>back", "back>a", "b>out", "out>self", "self>out", "out>output"]
     network = to_network(joined(nodes, *edges), contract(), "net")
@@ -394,9 +396,6 @@ def lif() -> Any:
 
 
 REFUSED: dict[str, tuple[nir.NIRGraph, str]] = {
-    "reset": (chain((2,), ("n1", neuron("LIF", (2,), v_reset=[0, 0.1]))), "'n1'.*v_reset"),
-    "cuba reset": (chain((2,), ("n1", neuron("CubaLIF", (2,), v_reset=-1))), "'n1'.*v_reset"),
-    "if reset": (chain((2,), ("n1", neuron("IF", (2,), v_reset=1))), "'n1'.*v_reset"),
     "fast": (chain((2,), ("n1", neuron("LIF", (2,), tau=0.9 * DT))), "'n1'.*below dt.*exponential"),
     "fast current": (
         chain((2,), ("n1", neuron("CubaLIF", (2,), tau_syn=0.5 * DT))),
@@ -408,11 +407,76 @@ REFUSED: dict[str, tuple[nir.NIRGraph, str]] = {
         "'n1'.*infinite",
     ),
     "not a number": (chain((2,), ("w1", nir.Linear(W * np.nan)), ("n1", lif())), "'w1'.*number"),
-    "threshold": (
-        chain((2,), ("t1", nir.Threshold(np.ones(2))), ("n1", lif())),
-        "'t1' is a Threshold",
+    "potential sent on": (
+        joined(
+            {"li": neuron("LI", (2,)), "fc": nir.Linear(W), "n1": lif()},
+            *("input>li", "li>fc", "li>n1", "fc>n1", "n1>output"),
+        ),
+        r"'li' \(LI\): sends its potential to 'fc', 'n1'.*put a Threshold behind it",
     ),
-    "nested": (chain((2,), ("g1", chain((2,), ("n", lif()))), ("n1", lif())), "'g1' is a NIRGraph"),
+    "potential fed back": (
+        joined({"n1": neuron("I", (2,))}, "input>n1", "n1>n1", "n1>output"),
+        "'n1'.*sends its potential to 'n1'",
+    ),
+    "more than a potential": (
+        joined(
+            {"li": neuron("LI", (2,)), "t1": nir.Threshold(np.ones(2))},
+            *("input>li", "li>t1", "input>t1", "t1>output"),
+        ),
+        "'t1'.*adds other input to the potential of 'li'",
+    ),
+    "negative threshold": (
+        chain((2,), ("n1", neuron("LIF", (2,), v_threshold=[1, 0.1], v_reset=[0, 0.5]))),
+        "'n1'.*a threshold lies 0.4 below where v starts",
+    ),
+    "a layer that could not be translated": (
+        joined({"n1": lif(), "n2": None}, "input>n1", "n1>n2", "n2>output"),
+        "'n2' is nothing, which is none of NIR's primitives",
+    ),
+    "leads nowhere": (
+        joined({"n1": lif(), "w1": nir.Linear(W)}, "input>n1", "n1>w1", "n1>output"),
+        "'w1'.*leads nowhere",
+    ),
+    "too many neurons": (
+        chain((3, 2048, 1024), ("n1", neuron("LIF", ()))),
+        r"'input'.*6,291,456 elements; at most 4,194,304",
+    ),
+    "no neurons": (chain((3, 0), ("n1", neuron("LIF", ()))), "'input'.*needs an element"),
+    "kernel": (
+        chain((1, 4, 4), ("p1", nir.SumPool2d(np.array([9, 9]), np.ones(2), np.zeros(2)))),
+        "'p1'.*kernel is larger",
+    ),
+    "huge kernel": (
+        chain((1, 4, 4), ("p1", nir.SumPool2d(np.array([99999, 99999]), np.ones(2), np.zeros(2)))),
+        "'p1'.*has a kernel of",
+    ),
+    "flatten": (
+        chain((2, 2), ("f1", nir.Flatten(None, 0, 3)), ("n1", lif())),  # type: ignore[arg-type]
+        "'f1'.*flattens axes 0 to 3",
+    ),
+    "flatten of another shape": (
+        chain((2, 2), ("f1", nir.Flatten({"input": np.array([4, 1])}, 0)), ("n1", lif())),
+        r"'f1'.*says that it takes \(4, 1\), \(2, 2\) reaches it",
+    ),
+    "convolution of another shape": (
+        chain((1, 4), ("c1", nir.Conv1d(5, np.ones((1, 1, 2)), 1, 0, 1, 1, np.zeros(1)))),
+        r"'c1'.*says that it takes \(5,\), \(4,\) reaches it",
+    ),
+    "too many delays": (
+        chain((99,), ("d1", nir.Delay(np.arange(99) * DT)), ("n1", neuron("LIF", ()))),
+        "'d1'.*99 different delays, at most 64",
+    ),
+    "written out": (
+        chain(
+            (64, 64, 64),
+            ("c1", nir.Conv2d(None, np.ones((64, 64, 3, 3)), 1, 1, 1, 1, np.zeros(64))),
+            ("n1", neuron("LIF", ())),
+            ("c2", nir.Conv2d(None, np.ones((9, 64, 3, 3)), 1, 1, 1, 1, np.zeros(9))),
+            ("s2", nir.Scale(np.linspace(1, 2, 9 * 64 * 64).reshape(9, 64, 64))),
+            ("n2", neuron("LIF", ())),
+        ),
+        r"'s2'.*written out as 21,233,664 single\s+connections",
+    ),
     "cuba bias": (
         chain((2,), ("fc", nir.Affine(W, np.ones(2))), ("n1", neuron("CubaLIF", (2,)))),
         "'n1'.*bias enters its synaptic current",
@@ -434,11 +498,7 @@ REFUSED: dict[str, tuple[nir.NIRGraph, str]] = {
     ),
     "delay nan": (
         chain((2,), ("d1", nir.Delay(np.full(2, np.nan))), ("n1", lif())),
-        "'d1'.*not a whole number",
-    ),
-    "two delays": (
-        chain((2,), ("d1", nir.Delay(np.array([DT, 2 * DT]))), ("n1", lif())),
-        "'d1'.*differ between elements",
+        "'d1'.*not a number",
     ),
     "late bias": (
         chain(
@@ -566,10 +626,10 @@ def damaged(tmp_path: Path) -> dict[str, tuple[Path, str]]:
         "text": (text, unreadable),
         "half": (short, unreadable),
         "empty": (empty, unreadable),
-        "other HDF5": (other, unreadable),
-        "one node": (single, f"{unreadable}|holds a single LIF node"),
-        "lost parameter": (lost, unreadable),
-        "unknown node": (strange, unreadable),
+        "other HDF5": (other, "not a NIR graph"),
+        "one node": (single, "holds a single LIF node"),
+        "lost parameter": (lost, "node 'lif' \\(LIF\\): field 'tau' is missing"),
+        "unknown node": (strange, "node 'lif': 'Izhikevich' is no primitive of NIR"),
     }
 
 
@@ -621,6 +681,9 @@ def test_malformed_metadata_is_refused(change: Any, message: str, tmp_path: Path
 # --- the equations, stepped directly ---
 
 
+POTENTIALS = (nir.LI, nir.CubaLI, nir.I)
+
+
 class DirectSimulation:
     """Steps a NIR graph by its own equations, one sample, recursively from the output backwards.
 
@@ -647,11 +710,16 @@ class DirectSimulation:
         node = self.graph.nodes[name]
         if isinstance(node, nir.Input):
             return self.x[t] if t >= 0 else np.zeros_like(self.x[0])
-        if hasattr(node, "r"):
+        if isinstance(node, POTENTIALS):
+            return self.v[name][t]
+        if hasattr(node, "r") or isinstance(node, nir.Threshold):
             at = t - (name in self.cycle and target in self.cycle)
-            return self.spikes[name][at] if at >= 0 else np.zeros(node.r.shape)
+            silent = np.zeros(getattr(node, "r", getattr(node, "threshold", None)).shape)
+            return self.spikes[name][at] if at >= 0 else silent
         if isinstance(node, nir.Delay):
-            return self._arriving(name, t - round(node.delay.flat[0] / DT), target)
+            steps = np.rint(node.delay / DT).astype(int)
+            late = {d: self._arriving(name, t - int(d), target) for d in np.unique(steps)}
+            return sum(np.where(steps == d, value, 0) for d, value in late.items())
         return self._linear(node, self._arriving(name, t, target))
 
     @staticmethod
@@ -663,10 +731,15 @@ class DirectSimulation:
             return node.scale * x
         if isinstance(node, nir.Flatten):
             return np.reshape(x, -1)
-        if isinstance(node, nir.Conv2d):
+        if isinstance(node, nir.Conv1d | nir.Conv2d):
             weight, bias = torch.from_numpy(node.weight), torch.from_numpy(node.bias)
-            options = (node.stride, node.padding, node.dilation, int(node.groups))
-            return functional.conv2d(batch, weight, bias, *options)[0].numpy()
+            one = isinstance(node, nir.Conv1d)
+            options = [node.stride, node.padding, node.dilation, int(node.groups)]
+            options = [
+                o if isinstance(o, tuple | int) else tuple(o.ravel().tolist()) for o in options
+            ]
+            convolve = functional.conv1d if one else functional.conv2d
+            return convolve(batch, weight, bias, *options)[0].numpy()
         sizes = [tuple(int(n) for n in v) for v in (node.kernel_size, node.stride, node.padding)]
         if isinstance(node, nir.SumPool2d):
             return functional.avg_pool2d(batch, *sizes, divisor_override=1)[0].numpy()
@@ -675,7 +748,8 @@ class DirectSimulation:
     def _step(self, name: str, t: int) -> None:
         node, how = self.graph.nodes[name], self.how.semantics
         arriving = np.asarray(self._arriving(name, t, name), np.float64)
-        v = self.v[name][-1] if name in self.v else np.zeros_like(arriving)
+        start = getattr(node, "v_reset", np.zeros_like(arriving))
+        v = self.v[name][-1] if name in self.v else start
         if hasattr(node, "tau_syn"):
             before = self.current.get(name, np.zeros_like(arriving))
             self.current[name] = self._relaxed(before, node.w_in * arriving, node.tau_syn)
@@ -683,12 +757,15 @@ class DirectSimulation:
         if hasattr(node, "v_leak"):
             tau = node.tau if hasattr(node, "tau") else node.tau_mem
             v = self._relaxed(v, node.v_leak + node.r * arriving, tau)
+        elif isinstance(node, nir.Threshold):
+            v = arriving
         else:
             v = v + how.dt * node.r * arriving
         fires = np.zeros(v.shape)
-        if hasattr(node, "v_threshold"):
-            fires = v > node.v_threshold if how.comparison == ">" else v >= node.v_threshold
-            v = np.where(fires, 0 if how.reset == "zero" else v - node.v_threshold, v)
+        if not isinstance(node, POTENTIALS):
+            threshold = node.threshold if isinstance(node, nir.Threshold) else node.v_threshold
+            fires = v > threshold if how.comparison == ">" else v >= threshold
+            v = np.where(fires, start if how.reset == "zero" else v - threshold, v)
         self.spikes.setdefault(name, []).append(np.asarray(fires, np.float64))
         self.v.setdefault(name, []).append(v)
 
@@ -703,21 +780,21 @@ class DirectSimulation:
 @settings(deadline=None, max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
-    spatial=st.booleans(),
+    axes=st.integers(0, 2),
     integrator=st.sampled_from(["euler", "exponential"]),
     reset=st.sampled_from(["zero", "subtract"]),
     comparison=st.sampled_from([">", ">="]),
     by_file=st.booleans(),
 )
 def test_any_graph_runs_as_its_equations_say(
-    seed: int, spatial: bool, integrator: str, reset: str, comparison: str, by_file: bool
+    seed: int, axes: int, integrator: str, reset: str, comparison: str, by_file: bool
 ) -> None:
     how = contract(integrator=integrator, reset=reset, comparison=comparison)
-    made = RandomGraph(seed, spatial)
+    made = RandomGraph(seed, axes, resets=reset == "zero")
     graph = made.graph({METADATA_KEY: how.to_metadata()})
     x = np.random.default_rng(seed + 1).integers(0, 2, (how.steps, *made.input_shape))
     direct = DirectSimulation(graph, how, x, made.cycle)
-    direct.run(made.order)
+    direct.run([name for entry, fires, _ in made.layers for name in dict.fromkeys((entry, fires))])
     if by_file:
         with TemporaryDirectory() as folder:
             graph = read_nir(write(Path(folder) / "r.nir", graph))
@@ -725,10 +802,13 @@ def test_any_graph_runs_as_its_equations_say(
     found = run(to_network(graph, how, "net"), x[None])
     assert sorted(found) == sorted(["input", *made.order])
     for name in made.order:
-        record = found[name]
+        record, node = found[name], made.nodes[name]
         assert record.v is not None
         np.testing.assert_array_equal(record.s[0], np.stack(direct.spikes[name]), name)
-        np.testing.assert_allclose(record.v[0], np.stack(direct.v[name]), atol=1e-9, err_msg=name)
+        if isinstance(node, nir.Threshold):
+            continue  # an integrator before it has its potential in other coordinates
+        v = np.stack(direct.v[name]) - getattr(node, "v_reset", 0)  # v counts from v_reset here
+        np.testing.assert_allclose(record.v[0], v, atol=1e-9, err_msg=name)
 
 
 def test_graded_input_is_divided_by_its_levels() -> None:

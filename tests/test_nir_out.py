@@ -30,7 +30,7 @@ def again(network: Network) -> Network:
 
 
 def assert_same(first: Network, second: Network) -> None:
-    """The same populations and projections; arrays to the last bit, but for biases."""
+    """The same populations and projections; arrays to the last bit, but for a bias in v_leak."""
     assert [p.name for p in first.populations] == [p.name for p in second.populations]
     assert first.output == second.output
     for one, two in zip(first.populations, second.populations, strict=True):
@@ -38,7 +38,8 @@ def assert_same(first: Network, second: Network) -> None:
     assert len(first.projections) == len(second.projections)
     for p, q in zip(first.projections, second.projections, strict=True):
         assert (p.source, p.target, p.delay) == (q.source, q.target, q.delay)
-        assert q.name.removesuffix(f"+{p.target}_gain") == p.name
+        if p.operator.kind != "sparse":  # which may have taken another node more to write
+            assert p.name == q.name
         assert p.operator.kind == q.operator.kind
         np.testing.assert_array_equal(p.operator.weights, q.operator.weights, p.name)
         assert (p.operator.matrix() != q.operator.matrix()).nnz == 0
@@ -73,16 +74,16 @@ def arrays(graph: nir.NIRGraph) -> dict[str, Any]:
 @settings(deadline=None, max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
-    spatial=st.booleans(),
+    axes=st.integers(0, 2),
     integrator=st.sampled_from(["euler", "exponential"]),
     reset=st.sampled_from(["zero", "subtract"]),
     comparison=st.sampled_from([">", ">="]),
 )
 def test_any_graph_comes_back_as_it_was_read(
-    seed: int, spatial: bool, integrator: str, reset: str, comparison: str
+    seed: int, axes: int, integrator: str, reset: str, comparison: str
 ) -> None:
     how = contract(integrator=integrator, reset=reset, comparison=comparison)
-    network = to_network(RandomGraph(seed, spatial).graph({}), how, "net")
+    network = to_network(RandomGraph(seed, axes, resets=reset == "zero").graph({}), how, "net")
     try:
         written = to_nir(network)
     except UnsupportedError as error:
@@ -97,7 +98,7 @@ def test_any_graph_comes_back_as_it_was_read(
 
 def test_a_written_file_is_read_the_same(tmp_path: Path) -> None:
     how = contract()
-    network = to_network(RandomGraph(3, True).graph({}), how, "net")
+    network = to_network(RandomGraph(3, 2).graph({}), how, "net")
     nir.write(tmp_path / "a.nir", to_nir(network))
     graph = read_nir(tmp_path / "a.nir")
     assert contract_of(graph, "a") == how

@@ -15,10 +15,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from itertools import count
+from typing import Any
 
 import nir
 import numpy as np
 
+from neurodeploy.composition import one_to_one
 from neurodeploy.contract import METADATA_KEY
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.interchange.linear_out import (
@@ -31,6 +33,7 @@ from neurodeploy.interchange.linear_out import (
 )
 from neurodeploy.network import Network, Neuron, Population, Projection
 from neurodeploy.neurons.continuous import LEAKY, kind_of, to_node
+from neurodeploy.neurons.threshold import BEHIND, without_reset
 from neurodeploy.operators import Operator, Shape
 from neurodeploy.timing import components, is_recurrent
 
@@ -58,6 +61,8 @@ class _Writer:
             raise UnsupportedError(f"{network.name}: two populations would share a name in NIR")
         self.nodes: dict[str, nir.NIRNode] = {}
         self.edges: list[tuple[str, str]] = []
+        self.entry: dict[str, str] = {}
+        """The node that takes a population's input, where it is not the one that fires."""
         cycles = [set(group) for group in components(network) if is_recurrent(network, group)]
         self.inside = {
             p.name for p in network.projections if any({p.source, p.target} <= c for c in cycles)
@@ -79,8 +84,18 @@ class _Writer:
             self.nodes[name] = nir.Input({"input": np.array(shape)})
             return
         neuron = _reshaped(population.neuron, population.shape, shape)
-        self._check_semantics(population.name, neuron)
         incoming = [p for p in self.network.projections if p.target == population.name]
+        kept = self._kept(population, incoming)
+        if kept is not None:
+            # An integrator that does not spike, and behind it a Threshold of the population's name.
+            threshold = nir.Threshold(np.array(neuron.v_threshold))
+            incoming = [p for p in incoming if p.name not in kept]
+            neuron = replace(neuron, v_threshold=None, kind=neuron.kind.removesuffix(BEHIND))
+            name = self._free(f"{name}_potential")
+            self.entry[population.name] = name
+            self.nodes[self.names[population.name]] = threshold
+            self.edges.append((name, self.names[population.name]))
+        self._check_semantics(population.name, neuron)
         chains = {p.name: self._chain(p) for p in incoming}
         carrier = self._bias_carrier(population.name, neuron, chains)
         for projection in incoming:
@@ -88,6 +103,23 @@ class _Writer:
             self._projection(projection, chains[projection.name], bias)
         leak_bias = np.zeros(shape) if carrier else neuron.bias
         self.nodes[name] = to_node(neuron, shape, leak_bias, self.network.contract.semantics)
+
+    def _kept(self, population: Population, incoming: list[Projection]) -> set[str] | None:
+        """The projections that undo the reset of an integrator with a Threshold behind it.
+
+        None when the population is no such integrator, or not any more: a quantised one is not.
+        """
+        neuron = population.neuron
+        if neuron is None or not neuron.kind.endswith(BEHIND):
+            return None
+        if neuron.comparison != self.network.contract.semantics.comparison:
+            return None
+        _, expected = without_reset(_reshaped(neuron, population.shape, population.shape))
+        own = {p.delay: p for p in incoming if p.name.startswith(f"{population.name}_kept_")}
+        same = own.keys() == dict(expected).keys() and all(
+            np.array_equal(_factors(own[delay]), weights) for delay, weights in expected
+        )
+        return {p.name for p in own.values()} if same else None
 
     def _check_semantics(self, name: str, neuron: Neuron) -> None:
         said = self.network.contract.semantics
@@ -129,7 +161,7 @@ class _Writer:
         self, projection: Projection, chain: list[Operator], bias: np.ndarray | None
     ) -> None:
         at, shape = self.names[projection.source], self.shapes[projection.source]
-        labels = _labels(projection, len(chain))
+        labels = _labels(projection, chain)
         delay = self._delay(projection)
         if delay:
             seconds = np.full(shape, delay * self.network.contract.semantics.dt)
@@ -138,7 +170,7 @@ class _Writer:
             at = self._flattened(at, shape, input_shape_of(operator), label)
             node = linear_node(operator, bias if number == len(chain) else None)
             at, shape = self._append(at, label, node), operator.output_shape
-        target = self.names[projection.target]
+        target = self.entry.get(projection.target, self.names[projection.target])
         wanted = self.shapes[projection.target]
         at = self._flattened(at, shape, wanted, labels[-1])
         if (at, target) in self.edges:
@@ -164,11 +196,16 @@ class _Writer:
         return projection.delay if projection.delay > 1 else 0
 
     def _append(self, after: str, wanted: str, node: nir.NIRNode) -> str:
+        name = self._free(wanted)
+        self.nodes[name] = node
+        self.edges.append((after, name))
+        return name
+
+    def _free(self, wanted: str) -> str:
+        """A name that no other node has; it is taken from now on."""
         names = (f"{_legal(wanted)} {number}" if number else _legal(wanted) for number in count())
         name = next(name for name in names if name not in self.taken)
         self.taken.add(name)
-        self.nodes[name] = node
-        self.edges.append((after, name))
         return name
 
 
@@ -186,6 +223,11 @@ def _written_shapes(network: Network) -> dict[str, Shape]:
     return shapes
 
 
+def _factors(projection: Projection) -> Any:
+    """The factor of each one-to-one connection; None for other connections."""
+    return one_to_one(projection.operator)
+
+
 def _reshaped(neuron: Neuron, shape: Shape, wanted: Shape) -> Neuron:
     """The neuron with parameters of full shape, in the axes they are written in."""
 
@@ -201,16 +243,16 @@ def _reshaped(neuron: Neuron, shape: Shape, wanted: Shape) -> Neuron:
     )
 
 
-def _labels(projection: Projection, nodes: int) -> list[str]:
+def _labels(projection: Projection, chain: list[Operator]) -> list[str]:
     """A name for each node of a projection: those it was read from, if as many."""
     names = projection.name.split("+")
-    if len(names) == nodes:
+    if len(names) == len(chain):
         return names
-    if nodes <= 1:
+    if len(chain) <= 1:
         return [projection.name]
-    if len(names) == nodes - 1:
+    if len(names) == len(chain) - 1 and one_to_one(chain[-1]) is not None:
         return [*names, f"{projection.target}_gain"]
-    return [f"{projection.name}.{number + 1}" for number in range(nodes)]
+    return [f"{projection.name}.{number + 1}" for number in range(len(chain))]
 
 
 def _legal(name: str) -> str:

@@ -23,7 +23,7 @@ def kind_of(neuron: Neuron) -> str:
     """
     spikes, current = neuron.v_threshold is not None, bool(np.any(neuron.u_keep))
     forgets = not np.any(neuron.v_keep) and not current
-    if spikes and neuron.kind == "Threshold" and forgets and not np.any(neuron.bias):
+    if spikes and neuron.kind == "Threshold" and forgets:
         return "Threshold"
     if current or neuron.kind in ("CubaLIF", "CubaLI"):
         return "CubaLIF" if spikes else "CubaLI"

@@ -102,17 +102,23 @@ def exactly_one(gain: np.ndarray) -> np.ndarray:
     return np.where(np.abs(gain - 1) <= 8 * np.finfo(np.float64).eps, 1.0, gain)
 
 
-def refuse_v_reset(node: Any, where: str) -> None:
-    """Only a reset to 0 can be deployed.
+def from_reset(node: Any, semantics: Semantics, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """Threshold and v_reset of a node, the threshold as its distance from v_reset.
+
+    The chip's neurons start and return to 0, so v counts from v_reset here: a sample starts with v
+    at v_reset, which NIR leaves open.
 
     Raises:
-        UnsupportedError: some v_reset differs from 0.
+        UnsupportedError: v_reset is not 0 where a spike subtracts the threshold.
     """
-    if node.v_reset is not None and np.any(np.asarray(node.v_reset) != 0):
+    threshold = np.asarray(node.v_threshold, np.float64)
+    v_reset = np.zeros(1) if node.v_reset is None else np.asarray(node.v_reset, np.float64)
+    if semantics.reset != "zero" and np.any(v_reset != 0):
         raise UnsupportedError(
-            f"{where}: v_reset is not 0; Loihi's neurons reset to 0, so shift v_leak, v_threshold "
-            "and v_reset together until it is"
+            f"{where}: v_reset is not 0, but a reset by subtraction has no v_reset; set it to 0, "
+            "or state --reset zero for a reset to v_reset"
         )
+    return threshold - v_reset, v_reset
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:
