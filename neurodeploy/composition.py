@@ -7,7 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from neurodeploy.operators import Conv, Dense, Operator, Shape, SparseMatrix
+from neurodeploy.operators import (
+    Conv,
+    Dense,
+    Operator,
+    Shape,
+    SparseMatrix,
+    check_writable,
+    parts_of,
+)
+
+MOST_WEIGHTS = 2**25
+"""Stored weights of a map that comes from composing two."""
 
 
 def compose(first: Operator, second: Operator) -> Operator:
@@ -16,16 +27,21 @@ def compose(first: Operator, second: Operator) -> Operator:
     Pooling with equal kernel and stride before an ungrouped convolution becomes one convolution
     with a larger kernel; a factor per channel goes into the convolution before or after it;
     anything before a dense operator becomes dense; the rest is written out.
+
+    Raises:
+        ValueError: the shapes do not fit, or the result would be too large.
     """
     if first.output_shape != second.input_shape:
         raise ValueError(
             f"cannot compose: the first gives {first.output_shape}, "
             f"the second takes {second.input_shape}"
         )
-    factors = _one_to_one(second)
+    factors = one_to_one(second)
     if factors is not None:
         return first.scaled(factors)
     if isinstance(second, Dense):
+        check_writable(first)
+        _check_dense(len(second.weights), math.prod(first.input_shape))
         weights = (first.matrix().T @ second.weights.T).T
         return Dense(np.ascontiguousarray(weights), first.input_shape, second.output_shape)
     if isinstance(second, Conv):
@@ -36,8 +52,11 @@ def compose(first: Operator, second: Operator) -> Operator:
         )
         if merged is not None:
             return merged
+    check_writable(first)
+    check_writable(second)
     product = second.matrix() @ first.matrix()
-    return SparseMatrix.from_matrix(product, first.input_shape, second.output_shape)
+    written = SparseMatrix.from_matrix(product, first.input_shape, second.output_shape)
+    return replace(written, parts=(*parts_of(first), *parts_of(second)))
 
 
 def add(first: Operator, second: Operator) -> Operator:
@@ -45,6 +64,9 @@ def add(first: Operator, second: Operator) -> Operator:
 
     Convolutions of the same geometry stay one; with a dense operator the sum is dense; the rest is
     written out.
+
+    Raises:
+        ValueError: the shapes do not fit, or the result would be too large.
     """
     if (first.input_shape, first.output_shape) != (second.input_shape, second.output_shape):
         raise ValueError(
@@ -58,6 +80,8 @@ def add(first: Operator, second: Operator) -> Operator:
         ]
         if same[0] == same[1]:
             return first.with_weights(first.weights + second.weights)
+    check_writable(first)
+    check_writable(second)
     if isinstance(first, Dense) or isinstance(second, Dense):
         weights = np.asarray(first.matrix() + second.matrix().todense())
         return Dense(weights, first.input_shape, first.output_shape)
@@ -65,7 +89,7 @@ def add(first: Operator, second: Operator) -> Operator:
     return SparseMatrix.from_matrix(total, first.input_shape, first.output_shape)
 
 
-def _one_to_one(operator: Operator) -> np.ndarray | None:
+def one_to_one(operator: Operator) -> np.ndarray | None:
     """The factor of each element where an operator only multiplies, in the input's shape."""
     if not isinstance(operator, SparseMatrix) or operator.input_shape != operator.output_shape:
         return None
@@ -80,7 +104,7 @@ def _one_to_one(operator: Operator) -> np.ndarray | None:
 
 def _merge_factors_into_conv(first: Operator, second: Conv) -> Conv | None:
     """A factor per input channel merged into the kernels, if ``first`` is no more than that."""
-    factors = _one_to_one(first)
+    factors = one_to_one(first)
     if factors is None or second.groups != 1:
         return None
     by_channel = factors.reshape(len(factors), -1)
@@ -102,6 +126,7 @@ def _merge_pool_into_conv(first: Conv, second: Conv) -> Conv | None:
     )
     if not (depthwise and tiles and unpadded and covers and set(second.dilation) == {1}):
         return None
+    _check_dense(second.weights.size, math.prod(first.kernel))
     per_group = second.weights.shape[1]
     group = np.arange(second.weights.shape[0]) // (second.weights.shape[0] // second.groups)
     reads = group[:, None] * per_group + np.arange(per_group)
@@ -124,6 +149,14 @@ def _merge_pool_into_conv(first: Conv, second: Conv) -> Conv | None:
         second.dilation,
         second.groups,
     )
+
+
+def _check_dense(rows: int, columns: int) -> None:
+    if rows * columns > MOST_WEIGHTS:
+        raise ValueError(
+            f"with the map before it this one would have {rows:,} x {columns:,} weights, at most "
+            f"{MOST_WEIGHTS:,} are; put neurons between the two"
+        )
 
 
 def reshaped(operator: Operator, output_shape: Shape) -> Operator:

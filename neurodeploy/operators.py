@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 
+MOST_SYNAPSES = 2**23
+"""Connections of one map that may be written out one by one when maps are composed."""
+
 
 class Operator(ABC):
     """A linear map between arrays of fixed shapes.
@@ -53,6 +56,11 @@ class Operator(ABC):
     @abstractmethod
     def matrix(self) -> sparse.csr_matrix:
         """The map as (outputs, inputs) over flattened arrays (C order), zeros left out."""
+
+    @property
+    def connections(self) -> int:
+        """How many single connections the map has, zeros and those into padding included."""
+        return self.weights.size
 
     @abstractmethod
     def absolute_row_bound(self) -> float:
@@ -164,6 +172,10 @@ class Conv(Operator):
         """Kernel size, one number per axis."""
         return self.weights.shape[2:]
 
+    @property
+    def connections(self) -> int:
+        return self.weights.size * math.prod(self.output_shape[1:])
+
     def with_weights(self, weights: np.ndarray) -> Conv:
         return replace(self, weights=weights)
 
@@ -235,6 +247,8 @@ class SparseMatrix(Operator):
     Attributes:
         weights: (non-zeros,) values.
         indices, indptr: column of each value and start of each row (CSR).
+        parts: operators that give this map one after the other, up to their arrays' shapes, for
+            files that know no sparse matrices; empty where it is known as a matrix only.
     """
 
     weights: np.ndarray
@@ -242,14 +256,21 @@ class SparseMatrix(Operator):
     indptr: np.ndarray
     input_shape: Shape
     output_shape: Shape
+    parts: tuple[Operator, ...] = ()
     kind = "sparse"
 
     @staticmethod
     def of(operator: Operator) -> SparseMatrix:
-        """Write another operator out."""
-        return SparseMatrix.from_matrix(
+        """Write another operator out.
+
+        Raises:
+            ValueError: it has more than ``MOST_SYNAPSES`` connections.
+        """
+        check_writable(operator)
+        written = SparseMatrix.from_matrix(
             operator.matrix(), operator.input_shape, operator.output_shape
         )
+        return replace(written, parts=parts_of(operator))
 
     @staticmethod
     def from_matrix(matrix: Any, input_shape: Shape, output_shape: Shape) -> SparseMatrix:
@@ -259,11 +280,15 @@ class SparseMatrix(Operator):
         return SparseMatrix(matrix.data, matrix.indices, matrix.indptr, input_shape, output_shape)
 
     def with_weights(self, weights: np.ndarray) -> SparseMatrix:
-        return replace(self, weights=weights)
+        return replace(self, weights=weights, parts=())
 
     def scaled(self, gain: np.ndarray) -> Operator:
+        factors = _full(gain, self.output_shape)
+        if (factors == 1).all():
+            return self
         rows = np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
-        return self.with_weights(self.weights * _full(gain, self.output_shape).ravel()[rows])
+        scaled = self.with_weights(self.weights * factors.ravel()[rows])
+        return replace(scaled, parts=self.parts and (*self.parts, diagonal(factors)))
 
     def compile(self, dtype: torch.dtype) -> TorchMap:
         import torch
@@ -311,6 +336,33 @@ def pool(
     )
 
 
+def diagonal(factors: np.ndarray) -> SparseMatrix:
+    """One-to-one connections, each multiplying by its factor; zeros are kept."""
+    index = np.arange(factors.size + 1)
+    return SparseMatrix(factors.ravel(), index[:-1], index, factors.shape, factors.shape)
+
+
 def identity(shape: Shape) -> SparseMatrix:
     """One-to-one connections of weight 1."""
     return SparseMatrix.from_matrix(sparse.identity(math.prod(shape), format="csr"), shape, shape)
+
+
+def check_writable(operator: Operator) -> None:
+    """Refuse to write out a map whose connections would fill the memory.
+
+    Raises:
+        ValueError: more than ``MOST_SYNAPSES``.
+    """
+    if operator.connections > MOST_SYNAPSES:
+        raise ValueError(
+            f"this map would have to be written out as {operator.connections:,} single "
+            f"connections, at most {MOST_SYNAPSES:,} are; put neurons between it and the map that "
+            "follows, or give all neurons of a channel the same parameters"
+        )
+
+
+def parts_of(operator: Operator) -> tuple[Operator, ...]:
+    """The operators that give this one when applied one after the other."""
+    if isinstance(operator, SparseMatrix) and operator.parts:
+        return operator.parts
+    return (operator,)

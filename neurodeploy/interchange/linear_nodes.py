@@ -1,4 +1,4 @@
-"""NIR's linear primitives as operators, each with its bias."""
+"""NIR's linear primitives as operators, each with its bias, and the shapes they lead to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import nir
 import numpy as np
 
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.operators import Conv, Dense, Operator, Shape, SparseMatrix, pool
+from neurodeploy.operators import Conv, Dense, Operator, Shape, diagonal, pool
 
 LINEAR_NODES = (
     nir.Affine,
@@ -22,6 +22,9 @@ LINEAR_NODES = (
     nir.Flatten,
     nir.Delay,
 )
+
+MOST_NEURONS = 2**22
+"""Elements of one array between nodes, far beyond any target: a camera of 2 x 1080 x 1920 fits."""
 
 
 def to_operator(node: Any, shape: Shape, where: str) -> tuple[Operator, np.ndarray | None]:
@@ -40,6 +43,7 @@ def to_operator(node: Any, shape: Shape, where: str) -> tuple[Operator, np.ndarr
     """
     try:
         operator = _operator(node, shape, where)
+        checked_shape(operator.output_shape, where)
         bias = _bias(node, operator)
     except ValueError as error:
         raise UnsupportedError(f"{where}: {error}") from None
@@ -49,11 +53,42 @@ def to_operator(node: Any, shape: Shape, where: str) -> tuple[Operator, np.ndarr
     return operator, bias
 
 
-def flattened(node: Any, shape: Shape) -> Shape:
-    """Shape behind a Flatten node; its axes do not count the batch."""
-    start, end = int(node.start_dim), int(node.end_dim)
-    start, end = start % len(shape), end % len(shape)
-    return (*shape[:start], int(np.prod(shape[start : end + 1])), *shape[end + 1 :])
+def flattened(node: Any, shape: Shape, where: str) -> Shape:
+    """Shape behind a Flatten node; its axes do not count the batch.
+
+    Raises:
+        UnsupportedError: it names an axis that the array does not have, or a shape of its input
+            that is not the one that reaches it.
+    """
+    declared = (node.input_type or {}).get("input")
+    if declared is not None and tuple(np.ravel(declared)) != shape:
+        raise UnsupportedError(
+            f"{where}: says that it takes {tuple(np.ravel(declared).tolist())}, {shape} reaches it"
+        )
+    start, end = (int(np.ravel(value)[0]) for value in (node.start_dim, node.end_dim))
+    axes = len(shape)
+    if not (-axes <= start < axes and -axes <= end < axes and start % axes <= end % axes):
+        raise UnsupportedError(
+            f"{where}: flattens axes {start} to {end} of an array of shape {shape}"
+        )
+    start, end = start % axes, end % axes
+    return (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :])
+
+
+def checked_shape(shape: Shape, where: str) -> Shape:
+    """A shape that arrays may have.
+
+    Raises:
+        UnsupportedError: no axes, an axis without elements, or too many elements.
+    """
+    if not shape or min(shape) < 1:
+        raise UnsupportedError(f"{where}: has shape {shape}; every axis needs an element")
+    if math.prod(shape) > MOST_NEURONS:
+        raise UnsupportedError(
+            f"{where}: has shape {shape}, {math.prod(shape):,} elements; at most "
+            f"{MOST_NEURONS:,} are deployed"
+        )
+    return shape
 
 
 def _bias(node: Any, operator: Operator) -> np.ndarray | None:
@@ -62,6 +97,8 @@ def _bias(node: Any, operator: Operator) -> np.ndarray | None:
         return None
     bias = np.asarray(bias, np.float64)
     if isinstance(operator, Conv):
+        if bias.size not in (1, len(operator.weights)):
+            raise ValueError(f"{bias.size} biases for {len(operator.weights)} channels")
         bias = bias.reshape(-1, *[1] * (len(operator.output_shape) - 1))
     return np.broadcast_to(bias, operator.output_shape)
 
@@ -77,16 +114,16 @@ def _operator(node: Any, shape: Shape, where: str) -> Operator:
             )
         return Dense(weights, shape, (weights.shape[0],))
     if isinstance(node, nir.Scale):
-        factor = np.broadcast_to(np.asarray(node.scale, np.float64), shape).ravel()
-        index = np.arange(factor.size + 1)
-        return SparseMatrix(factor, index[:-1], index, shape, shape)
+        return diagonal(np.broadcast_to(np.asarray(node.scale, np.float64), shape))
     if isinstance(node, nir.Conv1d | nir.Conv2d):
         return _convolution(node, shape, where)
-    kernel, stride, padding = (
-        _pair(value) for value in (node.kernel_size, node.stride, node.padding)
-    )
     if len(shape) != 3:
         raise UnsupportedError(f"{where}: pools (channels, height, width), found shape {shape}")
+    kernel, stride, padding = (
+        _numbers(value, 2) for value in (node.kernel_size, node.stride, node.padding)
+    )
+    if min(kernel) < 1 or math.prod(kernel) * shape[0] > MOST_NEURONS:
+        raise UnsupportedError(f"{where}: has a kernel of {kernel}")
     operator = pool(shape, kernel, stride, padding)
     if isinstance(node, nir.AvgPool2d):
         operator = operator.with_weights(operator.weights / math.prod(kernel))
@@ -96,8 +133,11 @@ def _operator(node: Any, shape: Shape, where: str) -> Operator:
 def _convolution(node: Any, shape: Shape, where: str) -> Conv:
     weights = np.asarray(node.weight, np.float64)
     axes = weights.ndim - 2
-    if len(shape) != axes + 1:
+    if axes not in (1, 2) or len(shape) != axes + 1:
         raise UnsupportedError(f"{where}: convolves {axes} axes, found shape {shape}")
+    declared = shape[1:] if node.input_shape is None else _numbers(node.input_shape, axes)
+    if declared != shape[1:]:
+        raise UnsupportedError(f"{where}: says that it takes {declared}, {shape[1:]} reaches it")
     stride, dilation = (_numbers(value, axes) for value in (node.stride, node.dilation))
     reach = [d * (k - 1) for d, k in zip(dilation, weights.shape[2:], strict=True)]
     padding = node.padding.decode() if isinstance(node.padding, bytes) else node.padding
@@ -113,13 +153,11 @@ def _convolution(node: Any, shape: Shape, where: str) -> Conv:
             )
     else:
         pads = [(pad, pad) for pad in _numbers(padding, axes)]
-    return Conv(weights, shape, stride, tuple(pads), dilation, int(node.groups))
+    return Conv(weights, shape, stride, tuple(pads), dilation, _numbers(node.groups, 1)[0])
 
 
 def _numbers(value: Any, axes: int) -> tuple[int, ...]:
     flat = [int(item) for item in np.asarray(value).ravel()]
+    if len(flat) not in (1, axes):
+        raise ValueError(f"{flat} for an array of {axes} axes")
     return tuple(flat * axes if len(flat) == 1 else flat)
-
-
-def _pair(value: Any) -> tuple[int, ...]:
-    return _numbers(value, 2)

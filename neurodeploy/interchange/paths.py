@@ -59,14 +59,18 @@ def merged(arrival: Arrival) -> Arrival:
     return replace(arrival, paths=list(found.values()))
 
 
-def mapped(arrival: Arrival, operator: Operator, bias: np.ndarray | None, name: str) -> Arrival:
-    """The arrival behind one more linear node, called ``name``."""
+def mapped(arrival: Arrival, operator: Operator, bias: np.ndarray | None, *names: str) -> Arrival:
+    """The arrival behind one more linear node, called ``names``; without a name for none.
+
+    Raises:
+        ValueError: a path through it would become too large.
+    """
     paths = [
         replace(
             path,
             operator=operator if path.operator is None else compose(path.operator, operator),
             shape=operator.output_shape,
-            names=(*path.names, name),
+            names=(*path.names, *names),
         )
         for path in arrival.paths
     ]

@@ -21,6 +21,7 @@ from neurodeploy.neurons.integrate import discretize_i
 from neurodeploy.neurons.integrate_fire import discretize_if
 from neurodeploy.neurons.li import discretize_li
 from neurodeploy.neurons.lif import discretize_lif
+from neurodeploy.neurons.threshold import discretize_threshold
 
 Discretize = Callable[[nir.NIRNode, Semantics, str], tuple[Neuron, np.ndarray]]
 
@@ -31,4 +32,5 @@ NEURONS: dict[str, Discretize] = {
     "LI": discretize_li,
     "CubaLI": discretize_cuba_li,
     "I": discretize_i,
+    "Threshold": discretize_threshold,
 }

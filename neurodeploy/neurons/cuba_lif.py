@@ -8,20 +8,20 @@ import numpy as np
 
 from neurodeploy.contract import Semantics
 from neurodeploy.network import Neuron
-from neurodeploy.neurons.leak import keep_and_feed, refuse_v_reset
+from neurodeploy.neurons.leak import from_reset, keep_and_feed
 
 
 def discretize_cuba_lif(node: Any, semantics: Semantics, where: str) -> tuple[Neuron, np.ndarray]:
     """I is updated first and v sees the new I, as Loihi does; u is I times its gain into v."""
-    refuse_v_reset(node, where)
+    threshold, v_reset = from_reset(node, semantics, where)
     syn_keep, syn_feed = keep_and_feed(node.tau_syn, semantics, f"{where} tau_syn")
     keep, feed = keep_and_feed(node.tau_mem, semantics, f"{where} tau_mem")
     neuron = Neuron(
         kind="CubaLIF",
         u_keep=syn_keep,
         v_keep=keep,
-        bias=feed * node.v_leak,
-        v_threshold=np.asarray(node.v_threshold, np.float64),
+        bias=feed * (node.v_leak - v_reset),
+        v_threshold=threshold,
         reset=semantics.reset,
         comparison=semantics.comparison,
     )

@@ -8,18 +8,18 @@ import numpy as np
 
 from neurodeploy.contract import Semantics
 from neurodeploy.network import Neuron
-from neurodeploy.neurons.leak import refuse_v_reset
+from neurodeploy.neurons.leak import from_reset
 
 
 def discretize_if(node: Any, semantics: Semantics, where: str) -> tuple[Neuron, np.ndarray]:
     """v[t] = v[t-1] + r dt I[t]; both integrators agree, since nothing leaks."""
-    refuse_v_reset(node, where)
+    threshold, _ = from_reset(node, semantics, where)
     neuron = Neuron(
         kind="IF",
         u_keep=np.zeros(1),
         v_keep=np.ones(1),
         bias=np.zeros(1),
-        v_threshold=np.asarray(node.v_threshold, np.float64),
+        v_threshold=threshold,
         reset=semantics.reset,
         comparison=semantics.comparison,
     )

@@ -9,6 +9,15 @@ import numpy as np
 from neurodeploy.contract import Semantics
 from neurodeploy.errors import UnsupportedError
 
+ENDLESS = 2.0**60
+"""Steps of a time constant that keeps exactly everything: 1 - 1/ENDLESS is 1."""
+
+INSTANT = 2.0**-10
+"""Steps of a time constant that keeps exactly nothing exponentially: exp(-1/INSTANT) is 0."""
+
+NEIGHBOURS = 8
+"""How many floats to either side are tried for a value that gives another to the last bit."""
+
 
 def keep_and_feed(tau: Any, semantics: Semantics, where: str) -> tuple[np.ndarray, np.ndarray]:
     """Share of the state kept and of the input fed per step for tau dx/dt = -x + input.
@@ -40,14 +49,81 @@ def keep_and_feed(tau: Any, semantics: Semantics, where: str) -> tuple[np.ndarra
     return 1.0 - feed, feed
 
 
-def refuse_v_reset(node: Any, where: str) -> None:
-    """Only a reset to 0 can be deployed.
+def time_constant(keep: Any, semantics: Semantics) -> np.ndarray:
+    """The time constant in seconds that keeps this share per step: ``keep_and_feed`` backwards.
+
+    Of the floats that give ``keep`` back to the last bit, the one with the fewest digits; where
+    there is none, the nearest.
+
+    Args:
+        keep: shares from 0 to 1.
+        semantics: gives dt and the integrator.
+    """
+    found, where = np.unique(np.asarray(keep, np.float64), return_inverse=True)
+    dt = semantics.dt
+    with np.errstate(divide="ignore"):
+        steps = 1 / (1 - found) if semantics.integrator == "euler" else -1 / np.log(found)
+    shortest = INSTANT if semantics.integrator == "exponential" else 1.0
+    steps = np.clip(steps, shortest, ENDLESS)
+
+    def kept(tau: np.ndarray) -> np.ndarray:
+        return keep_and_feed(tau, semantics, "")[0]
+
+    tau = first_giving(found, kept, _rounded(steps) * dt, _rounded(steps * dt), steps * dt)
+    return tau[where].reshape(np.shape(keep))
+
+
+def first_giving(goal: np.ndarray, function: Any, *guesses: np.ndarray) -> np.ndarray:
+    """For each element the first guess, or float next to the last, that gives ``goal`` exactly.
+
+    Where none does, the last guess.
+    """
+    result = guesses[-1].copy()
+    missing = np.ones(goal.shape, bool)
+    above = below = guesses[-1]
+    candidates = list(guesses)
+    for _ in range(NEIGHBOURS):
+        above, below = np.nextafter(above, np.inf), np.nextafter(below, -np.inf)
+        candidates += [above, below]
+    for candidate in candidates:
+        hits = missing & (function(candidate) == goal)
+        result[hits] = candidate[hits]
+        missing &= ~hits
+        if not missing.any():
+            break
+    return result
+
+
+def exactly_one(gain: np.ndarray) -> np.ndarray:
+    """The gain, 1 where it is 1 but for the rounding of its factors.
+
+    r = tau/dt means that weights stay as they are; dt/tau r may miss 1 in its last bits.
+    """
+    return np.where(np.abs(gain - 1) <= 8 * np.finfo(np.float64).eps, 1.0, gain)
+
+
+def from_reset(node: Any, semantics: Semantics, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """Threshold and v_reset of a node, the threshold as its distance from v_reset.
+
+    The chip's neurons start and return to 0, so v counts from v_reset here: a sample starts with v
+    at v_reset, which NIR leaves open.
 
     Raises:
-        UnsupportedError: some v_reset differs from 0.
+        UnsupportedError: v_reset is not 0 where a spike subtracts the threshold.
     """
-    if node.v_reset is not None and np.any(np.asarray(node.v_reset) != 0):
+    threshold = np.asarray(node.v_threshold, np.float64)
+    v_reset = np.zeros(1) if node.v_reset is None else np.asarray(node.v_reset, np.float64)
+    if semantics.reset != "zero" and np.any(v_reset != 0):
         raise UnsupportedError(
-            f"{where}: v_reset is not 0; Loihi's neurons reset to 0, so shift v_leak, v_threshold "
-            "and v_reset together until it is"
+            f"{where}: v_reset is not 0, but a reset by subtraction has no v_reset; set it to 0, "
+            "or state --reset zero for a reset to v_reset"
         )
+    return threshold - v_reset, v_reset
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    """To 12 significant decimal digits, as a person would have written it."""
+    scale = 10.0 ** (11 - np.floor(np.log10(values)))
+    with np.errstate(over="ignore"):
+        rounded = np.rint(values * scale) / scale
+    return np.where(np.isfinite(rounded), rounded, values)

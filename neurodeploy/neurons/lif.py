@@ -8,19 +8,19 @@ import numpy as np
 
 from neurodeploy.contract import Semantics
 from neurodeploy.network import Neuron
-from neurodeploy.neurons.leak import keep_and_feed, refuse_v_reset
+from neurodeploy.neurons.leak import from_reset, keep_and_feed
 
 
 def discretize_lif(node: Any, semantics: Semantics, where: str) -> tuple[Neuron, np.ndarray]:
     """v[t] = keep v[t-1] + feed (v_leak + r I[t]); see ``neurons`` for arguments and result."""
-    refuse_v_reset(node, where)
+    threshold, v_reset = from_reset(node, semantics, where)
     keep, feed = keep_and_feed(node.tau, semantics, where)
     neuron = Neuron(
         kind="LIF",
         u_keep=np.zeros(1),
         v_keep=keep,
-        bias=feed * node.v_leak,
-        v_threshold=np.asarray(node.v_threshold, np.float64),
+        bias=feed * (node.v_leak - v_reset),
+        v_threshold=threshold,
         reset=semantics.reset,
         comparison=semantics.comparison,
     )

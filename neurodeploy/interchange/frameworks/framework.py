@@ -1,0 +1,125 @@
+"""What is known of a framework's NIR files: its time steps, and what its nodes really compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import nir
+import numpy as np
+
+from neurodeploy.contract import Semantics
+from neurodeploy.errors import UnsupportedError
+from neurodeploy.neurons.leak import keep_and_feed, time_constant
+
+Translate = Callable[[Any, Semantics], Any]
+"""A neuron node of the framework, to one whose step as NIR's equations say is what it computes."""
+
+
+@dataclass(frozen=True)
+class Framework:
+    """One framework that writes NIR, or for which a script is known that runs NIR.
+
+    Attributes:
+        title: as its authors write it.
+        version: the one whose source was read.
+        sources: the files read, from the root of its package.
+        semantics: its time step and the choices it makes by default.
+        neurons: a translation per neuron primitive that it writes or reads; others are refused.
+        notes: what its files do not say and what is taken instead, for people to read.
+        late_reset: primitives whose spike by default lowers v at the next step only, undecayed.
+        looks_so: whether a graph looks like one it wrote; only for advice.
+        prepared: changes to the whole graph before the nodes are translated, and what was done.
+        time_step: reads dt off the graph, where files differ in it; None where they do not say.
+    """
+
+    title: str
+    version: str
+    sources: tuple[str, ...]
+    semantics: Semantics
+    neurons: Mapping[str, Translate]
+    notes: tuple[str, ...]
+    looks_so: Callable[[nir.NIRGraph], bool]
+    late_reset: frozenset[str] = frozenset()
+    prepared: Callable[[nir.NIRGraph, Semantics], tuple[nir.NIRGraph, list[str]]] = field(
+        default=lambda graph, semantics: (graph, [])
+    )
+    time_step: Callable[[nir.NIRGraph], float | None] = field(default=lambda graph: None)
+
+
+def as_it_says(node: Any, semantics: Semantics) -> Any:
+    """A node whose equation in NIR, stepped as the semantics say, is what is computed."""
+    return node
+
+
+def neurons_of(graph: nir.NIRGraph, *kinds: str) -> list[Any]:
+    """The nodes of these primitives."""
+    return [node for node in graph.nodes.values() if type(node).__name__ in kinds]
+
+
+def membrane_time(node: Any) -> Any:
+    """The time constant of a leaking neuron's membrane."""
+    return node.tau if hasattr(node, "tau") else node.tau_mem
+
+
+def numbers(values: Any) -> np.ndarray:
+    """A parameter in float64, whatever number type or tensor it came as."""
+    return np.asarray(values).astype(np.float64)
+
+
+def held_in_single(values: np.ndarray) -> np.ndarray:
+    """Numbers as a float32 tensor holds them, where they are that but for rounding.
+
+    A framework that keeps beta in float32 writes tau = dt/(1 - beta), and 1 - dt/tau is beta again
+    but for the last bits; those matter where v is exactly at its threshold.
+    """
+    single = values.astype(np.float32).astype(np.float64)
+    return np.where(np.abs(single - values) <= 1e-7, single, values)
+
+
+def stepping(
+    kind: str,
+    semantics: Semantics,
+    *,
+    keep: Any = None,
+    current_keep: Any = None,
+    gain: Any = 1.0,
+    v_leak: Any = 0.0,
+    v_threshold: Any = None,
+    v_reset: Any = 0.0,
+) -> Any:
+    """The NIR node that keeps and takes in these shares per step.
+
+    Args:
+        kind: of the primitive.
+        keep, current_keep: shares of v and of the synaptic current kept per step.
+        gain: factor of the input on its way to v, or to the current of a kind that has one.
+    """
+    values: dict[str, Any] = {}
+    if kind in ("IF", "I"):
+        values["r"] = numbers(gain) / semantics.dt
+    else:
+        tau = time_constant(keep, semantics)
+        one = 1 / keep_and_feed(tau, semantics, kind)[1]
+        if kind.startswith("Cuba"):
+            tau_syn = time_constant(current_keep, semantics)
+            w_in = numbers(gain) / keep_and_feed(tau_syn, semantics, kind)[1]
+            values |= {"tau_mem": tau, "tau_syn": tau_syn, "r": one, "w_in": w_in}
+        else:
+            values |= {"tau": tau, "r": numbers(gain) * one}
+        values["v_leak"] = numbers(v_leak)
+    if v_threshold is not None:
+        values |= {"v_threshold": numbers(v_threshold), "v_reset": numbers(v_reset)}
+    spread = np.broadcast_arrays(*values.values())
+    return getattr(nir, kind)(**dict(zip(values, map(np.array, spread), strict=True)))
+
+
+def require(condition: Any, message: str) -> None:
+    """Refuse a node whose parameters the framework does not write or cannot mean.
+
+    Raises:
+        UnsupportedError: the condition does not hold; the caller adds which node it is.
+    """
+    if not np.all(condition):
+        raise UnsupportedError(message)

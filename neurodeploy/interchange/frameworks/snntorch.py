@@ -1,0 +1,85 @@
+"""snnTorch: beta per step, dt always 1e-4 s, and a reset that is not written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nir
+import numpy as np
+
+from neurodeploy.contract import Semantics
+from neurodeploy.interchange.frameworks.framework import (
+    Framework,
+    held_in_single,
+    membrane_time,
+    neurons_of,
+    numbers,
+    require,
+    stepping,
+)
+from neurodeploy.neurons.leak import keep_and_feed
+
+
+def _decay_and_gain(tau: Any, factor: Any, semantics: Semantics) -> tuple[np.ndarray, np.ndarray]:
+    """beta = 1 - dt/tau, and the input's factor, 1 unless another tool wrote the file.
+
+    snnTorch reads a file with another factor by dividing the threshold by it, which is the same.
+    """
+    keep, feed = keep_and_feed(numbers(tau), semantics, "time constant")
+    with np.errstate(invalid="ignore"):
+        gain = np.where(feed > 0, numbers(factor) * feed, 1.0)
+    return held_in_single(keep), np.where(np.isclose(gain, 1), 1.0, gain)
+
+
+def _leaky(node: Any, semantics: Semantics) -> Any:
+    """Leaky: mem = beta mem + x."""
+    require(numbers(node.v_leak) == 0, "snnTorch has no v_leak; set it to 0 or use a bias")
+    keep, gain = _decay_and_gain(node.tau, node.r, semantics)
+    return stepping("LIF", semantics, keep=keep, gain=gain, v_threshold=node.v_threshold)
+
+
+def _synaptic(node: Any, semantics: Semantics) -> Any:
+    """Synaptic: syn = alpha syn + x, then mem = beta mem + syn."""
+    require(numbers(node.v_leak) == 0, "snnTorch has no v_leak; set it to 0")
+    keep, gain = _decay_and_gain(node.tau_mem, node.r, semantics)
+    current_keep, input_gain = _decay_and_gain(node.tau_syn, node.w_in, semantics)
+    return stepping(
+        "CubaLIF",
+        semantics,
+        keep=keep,
+        current_keep=current_keep,
+        gain=gain * input_gain,
+        v_threshold=node.v_threshold,
+    )
+
+
+def _looks_so(graph: nir.NIRGraph) -> bool:
+    """r = tau/1e-4 in single precision, or of a recurrent layer in double from single."""
+    found = neurons_of(graph, "LIF", "CubaLIF")
+    return bool(found) and all(
+        np.allclose(numbers(node.r) * 1e-4, numbers(membrane_time(node)), rtol=1e-4)
+        for node in found
+    )
+
+
+SNNTORCH = Framework(
+    title="snnTorch",
+    version="1.0.0",
+    sources=(
+        "snntorch/export_nir.py",
+        "snntorch/import_nir.py",
+        "snntorch/_neurons/leaky.py",
+        "snntorch/_neurons/synaptic.py",
+        "snntorch/_neurons/rleaky.py",
+    ),
+    semantics=Semantics(1e-4, "subtract", ">", "euler"),
+    neurons={"LIF": _leaky, "CubaLIF": _synaptic},
+    notes=(
+        "snnTorch does not write reset_mechanism and reset_delay: taken as its defaults, "
+        "'subtract' one step late; for reset_delay=False add --reset subtract, for 'zero' add "
+        "--reset zero",
+        "snnTorch does not write inhibition, state_quant and graded_spikes_factor: taken as unused",
+    ),
+    looks_so=_looks_so,
+    late_reset=frozenset({"LIF", "CubaLIF"}),
+)
