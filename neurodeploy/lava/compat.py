@@ -8,6 +8,8 @@ stand in its way on later Pythons or in a larger program, and are dealt with her
   anything in the program has settled the start method before, even on ``fork``;
 - it is installed past its own requirements, so a dependency of it may well be missing.
 
+lava-dl's reader of .net files imports all of its training half, slayer, and that wants OpenCV.
+
 Nothing happens when this module is imported.
 """
 
@@ -19,6 +21,7 @@ import importlib.util
 import multiprocessing
 import os
 import sys
+import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -50,6 +53,10 @@ _AFTER_VAR_MODEL = (
     "lava.magma.core.run_configs",
     "lava.magma.compiler.compiler",
 )
+
+
+# Of slayer, netx takes one function, and that for resonate-and-fire neurons only.
+_SLAYER = ("lava.lib.dl.slayer", "lava.lib.dl.slayer.neuron", "lava.lib.dl.slayer.neuron.rf")
 
 
 def lava_version() -> str | None:
@@ -114,6 +121,46 @@ def require_lava() -> None:
             "numpy<2, scipy, networkx<=2.8.7, asteval<0.10 and scikit-learn beside "
             f"`{INSTALL_COMMAND}`; {_WITHOUT_LAVA}"
         ) from error
+
+
+def require_lava_dl_installed() -> None:
+    """Say what to install when Lava or lava-dl is absent, without importing them.
+
+    Raises:
+        MissingDependencyError: one of them is not installed.
+    """
+    require_installed()
+    try:
+        metadata.version("lava-dl")
+    except metadata.PackageNotFoundError:
+        raise MissingDependencyError(
+            f"lava-dl is not installed; install it with `{INSTALL_COMMAND}`; {_WITHOUT_LAVA}"
+        ) from None
+
+
+@contextmanager
+def netx_without_slayer() -> Iterator[None]:
+    """Let lava-dl's netx be imported, and its networks compiled, without slayer.
+
+    Lava executes netx's files once more when it looks for the models of a network, so this has to
+    be around that too. A slayer that is loaded already stays in use.
+    """
+    missing = [name for name in _SLAYER if name not in sys.modules]
+    for name in missing:
+        sys.modules[name] = types.ModuleType(name)
+        sys.modules[name].__path__ = []
+    if _SLAYER[-1] in missing:
+        sys.modules[_SLAYER[-1]].__dict__["neuron_params"] = _no_slayer
+    try:
+        yield
+    finally:
+        for name in missing:
+            sys.modules.pop(name, None)
+
+
+def _no_slayer(*_: Any) -> None:
+    """In place of ``neuron_params``: networks that would call it are refused before."""
+    raise SimulationError("resonate-and-fire neurons need lava-dl's slayer")
 
 
 def _checked_start_method() -> str | None:

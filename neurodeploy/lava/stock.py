@@ -72,7 +72,7 @@ def build_processes(network: QuantizedNetwork, timetable: Timetable, files: Samp
         probe = SpikeProbe(files=files, population=population.name, size=size)
         process.s_out.connect(probe.s_in)
         if population.name in files.state:
-            state = StateProbe(files=files, population=population.name, size=size)
+            state = StateProbe(files=files, population=population.name, shape=(size,))
             state.u.connect_var(process.u)
             state.v.connect_var(process.v)
     for projection in network.projections:

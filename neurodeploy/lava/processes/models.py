@@ -19,6 +19,7 @@ from lava.proc.lif.models import AbstractPyLifModelFixed
 
 from neurodeploy.lava.batched import BatchedNetwork
 from neurodeploy.lava.processes.process import (
+    BiasDrive,
     DeployedLIF,
     FusedNetwork,
     SampleSource,
@@ -134,8 +135,34 @@ class PyStateProbeModel(PyLoihiProcessModel):
 
     def run_post_mgmt(self) -> None:
         """Write the state of this time step."""
-        self.files.record(self.population, "u", self.time_step, self.u.read())
-        self.files.record(self.population, "v", self.time_step, self.v.read())
+        self.files.record(self.population, "u", self.time_step, self.u.read().ravel())
+        self.files.record(self.population, "v", self.time_step, self.v.read().ravel())
+
+
+@implements(proc=BiasDrive, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PyBiasDriveModel(PyLoihiProcessModel):
+    """Writes biases in Lava's management phase, as its own data loader for states does."""
+
+    mantissa: Any = LavaPyType(PyRefPort.VEC_DENSE, np.int32)
+
+    def __init__(self, proc_params: dict[str, Any]) -> None:
+        super().__init__(proc_params)
+        self.files = proc_params["files"]
+        self.shape = proc_params["shape"]
+        self.weight = proc_params["weight"]
+        self.bias = proc_params["bias"]
+
+    def post_guard(self) -> Any:
+        """Ask for a management phase after every step."""
+        return True
+
+    def run_post_mgmt(self) -> None:
+        """Write what belongs to the step that follows."""
+        values = self.files.drive_at(self.time_step).reshape(self.shape)
+        self.mantissa.write(values * self.weight + self.bias)
+        self.mantissa.wait()
 
 
 @implements(proc=FusedNetwork, protocol=LoihiProtocol)

@@ -77,10 +77,26 @@ class SpikeProbe(AbstractProcess):
 class StateProbe(AbstractProcess):
     """Writes u and v of a population after every step into their memory-mapped records."""
 
-    def __init__(self, *, files: SampleFiles, population: str, size: int) -> None:
+    def __init__(self, *, files: SampleFiles, population: str, shape: tuple[int, ...]) -> None:
         super().__init__(files=files, population=population)
-        self.u = RefPort(shape=(size,))
-        self.v = RefPort(shape=(size,))
+        self.u = RefPort(shape=shape)
+        self.v = RefPort(shape=shape)
+
+
+class BiasDrive(AbstractProcess):
+    """Feeds samples to neurons through their biases, one step ahead, for the step that follows.
+
+    Args:
+        files: memory-mapped input shared with the program that started the simulation.
+        shape: of the neurons.
+        weight, bias: a neuron's bias mantissa becomes value * weight + bias.
+    """
+
+    def __init__(
+        self, *, files: SampleFiles, shape: tuple[int, ...], weight: int, bias: int
+    ) -> None:
+        super().__init__(files=files, shape=shape, weight=weight, bias=bias)
+        self.mantissa = RefPort(shape=shape)
 
 
 class FusedNetwork(AbstractProcess):

@@ -1,0 +1,174 @@
+"""The ``netx`` engine: the deployment's ``.net`` file, read and built by lava-dl itself.
+
+lava-dl's reader and Lava's fixed-point models are used as they are. What is ours stands around
+them: the source of spikes, the probes, and Lava's own ``Reset`` on what netx does not reset.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.errors import SimulationError
+from neurodeploy.fixed_point import ACTIVATION_SHIFT
+from neurodeploy.interchange.net_layers import image_shape
+from neurodeploy.lava.compat import netx_without_slayer, require_lava_dl_installed
+from neurodeploy.lava.engine import LavaEngineBase
+from neurodeploy.lava.runtime import GuardedRuntime
+from neurodeploy.lava.samples import SampleFiles, Timetable
+from neurodeploy.quantized import QuantizedNetwork
+from neurodeploy.simulation.trace import Batch
+
+
+class NetxEngine(LavaEngineBase):
+    """A ``.net`` in lava-dl's reader.
+
+    A layer runs one step behind the one before it, whatever the delay of its synapses. netx resets
+    u and v of layer after layer in that rhythm, once per sample. What else a sample leaves behind
+    is in the buffers of delayed and recurrent synapses, which Lava's ``Reset`` empties; delayed
+    ones need a step for that in which they carry nothing.
+
+    Args:
+        net_file: the ``.net`` of this network.
+        options: as for the other Lava engines.
+    """
+
+    name = "netx"
+
+    def __init__(self, network: QuantizedNetwork, net_file: Path, **options: Any) -> None:
+        require_lava_dl_installed()
+        super().__init__(network, **options)
+        self.net_file = net_file
+        self._drive_weight = 0
+
+    def _start(self, static: bool) -> GuardedRuntime:
+        with netx_without_slayer():
+            return super()._start(static)
+
+    def _build(self, folder: Path, static: bool) -> Any:
+        network = self.network
+        (source,) = network.inputs
+        # Delays within a layer are recurrent ones, of the one step that netx gives them anyway.
+        self._delayed = {p.target for p in network.projections if p.delay and p.source != p.target}
+        depth = {p.name: index for index, p in enumerate(network.populations)}
+        self._elapsed = 0
+        self._timetable = Timetable(network.contract.steps, int(bool(self._delayed)), depth)
+        self._files = SampleFiles(
+            folder,
+            self._timetable,
+            math.prod(source.shape),
+            self.capacity,
+            self._sizes,
+            static=static,
+            state=self._state_populations,
+        )
+        net = self._read()
+        self._connect(net)
+        return net
+
+    def _read(self) -> Any:
+        """lava-dl's process of the network."""
+        from lava.lib.dl.netx import hdf5
+
+        make: Any = hdf5.Network
+        (source,) = self.network.inputs
+        payload = self.network.contract.input_code.payload
+        try:
+            with warnings.catch_warnings():
+                # netx divides by the largest weight, which may be 0, and takes arrays for numbers.
+                warnings.simplefilter("ignore", RuntimeWarning)
+                warnings.simplefilter("ignore", DeprecationWarning)
+                net = make(
+                    str(self.net_file),
+                    input_message_bits=0 if payload == 1 else payload.bit_length(),
+                    input_shape=image_shape(source.shape)[::-1],
+                    reset_interval=self._timetable.interval,
+                    # Without neurons in the input, netx would reset one step early; with them, the
+                    # first sample starts at step 2, since biases are written at the end of a step.
+                    reset_offset=1,
+                )
+            # netx leaves the file open, and a new one could not be written in its place.
+            net.net_config.f.close()
+        except Exception as error:
+            raise SimulationError(
+                f"lava-dl cannot load {self.net_file}: {type(error).__name__}: {error}"
+            ) from error
+        if len(net.layers) != len(self._sizes):
+            raise SimulationError(
+                f"{self.net_file}: lava-dl finds {len(net.layers)} layers with neurons, the "
+                f"deployed network has {len(self._sizes)}"
+            )
+        return net
+
+    def _connect(self, net: Any) -> None:
+        from lava.lib.dl.netx.blocks.process import Input
+
+        from neurodeploy.lava.processes.process import (
+            BiasDrive,
+            SampleSource,
+            SpikeProbe,
+            StateProbe,
+        )
+
+        first: Any = net.in_layer
+        if isinstance(first, Input):
+            self._drive_weight = first.transform["weight"]
+            drive = BiasDrive(files=self._files, shape=first.shape, **first.transform)
+            drive.mantissa.connect_var(first.neuron.bias_mant)
+        else:
+            source = SampleSource(files=self._files)
+            source.s_out.reshape(net.inp.shape).connect(net.inp)
+        (inputs,) = self.network.inputs
+        self._lava_shapes = {inputs.name: net.inp.shape}
+        for index, (name, layer) in enumerate(zip(self._sizes, net.layers, strict=True)):
+            shape = self._lava_shapes[name] = layer.neuron.u.shape
+            probe = SpikeProbe(files=self._files, population=name, size=math.prod(shape))
+            layer.neuron.s_out.flatten().connect(probe.s_in)
+            if name in self._files.state:
+                state = StateProbe(files=self._files, population=name, shape=shape)
+                state.u.connect_var(layer.neuron.u)
+                state.v.connect_var(layer.neuron.v)
+            # A buffer is emptied when the layer that fills it has ended a sample.
+            if name in self._delayed:
+                self._empty(layer.synapse.a_buff, after=index)
+            if hasattr(layer, "synapse_rec"):
+                self._empty(layer.synapse_rec.a_buff, after=index + 1)
+
+    def _empty(self, buffer: Any, after: int) -> None:
+        """Empty a buffer at the end of every interval of a layer that runs ``after`` steps late."""
+        from lava.proc.io.reset import Reset
+
+        interval = self._timetable.interval
+        # Lava's Reset counts steps from 0, all else from 1.
+        Reset(interval=interval, offset=(after - 1) % interval).connect_var(buffer)
+
+    def _load(self, batch: Batch) -> None:
+        (source,) = self.network.inputs
+        lead = batch.values.ndim - len(source.shape)
+        shape = self._lava_shapes[source.name][::-1]
+        values = batch.values.reshape(*batch.values.shape[:lead], *shape)
+        self._files.load(replace(batch, values=_turned(values, lead)), self._elapsed)
+
+    def _run_length(self, batch: Batch) -> int:
+        length = self._timetable.run_length(len(batch))
+        self._elapsed += length
+        return length
+
+    def _recorded(self, population: str, what: str, samples: int) -> np.ndarray:
+        rows = self._files.recorded(population, what, samples)
+        if what == "u" and population == next(iter(self._sizes)) and self._drive_weight:
+            # What enters through a bias is no current in Lava, but one in the deployed network.
+            drive = self._files.arrays["drive"][:samples]
+            rows += drive * self._drive_weight << ACTIVATION_SHIFT
+        turned = _turned(rows.reshape(*rows.shape[:2], *self._lava_shapes[population]), 2)
+        return turned.reshape(rows.shape)
+
+
+def _turned(values: np.ndarray, lead: int) -> np.ndarray:
+    """The axes behind the first ``lead`` in reverse: (channels, height, width) is Lava's whc."""
+    return values.transpose(*range(lead), *range(values.ndim - 1, lead - 1, -1))
