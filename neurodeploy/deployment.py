@@ -1,8 +1,11 @@
 """Deployment directories: what is on the chip, in files that say everything about it.
 
-    network.nir           the float network it came from, exactly the file that was exported
+    network.nir           the float network it came from, exactly the file that was exported; not
+                          there for a network that came as integers, from a .net
     integers.safetensors  weights, biases, thresholds and decays
     mapping.json          which neurons sit on which core, and what each core uses
+    network.net           the integers for lava-dl, where its format can hold them,
+    run_netx.py           and a script that runs them there
     manifest.json         structure, contract, target, versions, and a hash of every file above
 
 A deployment is written whole or not at all and none of these is changed afterwards; simulations put
@@ -12,9 +15,11 @@ their results beside them in ``results/``, and ``report.html`` tells of all that
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,7 +27,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from neurodeploy.contract import Contract
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.files import folder_written_whole, read_json, sha256, write_json
 from neurodeploy.fixed_point import WeightFormat
 from neurodeploy.operators import Conv, Dense, Operator, SparseMatrix
@@ -41,7 +46,10 @@ NIR_FILE = "network.nir"
 INTEGERS = "integers.safetensors"
 MAPPING = "mapping.json"
 REPORT = "report.html"
+NET_FILE = "network.net"
 HASHED = (NIR_FILE, INTEGERS, MAPPING)
+"""Files of every deployment; the first one only of those that came from NIR."""
+
 NEURON_ARRAYS = ("u_decay", "v_decay", "bias_mantissa", "bias_exponent", "threshold")
 
 
@@ -61,8 +69,31 @@ class Deployment:
 
     @property
     def nir_file(self) -> Path:
-        """The float network that was deployed."""
+        """The float network that was deployed.
+
+        Raises:
+            UnsupportedError: there is none; the network came as integers.
+        """
+        if not (self.path / NIR_FILE).is_file():
+            raise UnsupportedError(
+                f"{self.path}: made from integers ({self.manifest['source']}), so there is no "
+                "network in floats to simulate; use an integer engine"
+            )
         return self.path / NIR_FILE
+
+    @property
+    def net_file(self) -> Path:
+        """The network as lava-dl reads it.
+
+        Raises:
+            UnsupportedError: its format could not hold the network; every reason is named.
+        """
+        if not (self.path / NET_FILE).is_file():
+            reasons = self.manifest.get("netx", {}).get("missing", ["it was exported without one"])
+            raise UnsupportedError(
+                f"{self.path}: has no {NET_FILE} for lava-dl:\n  " + "\n  ".join(reasons)
+            )
+        return self.path / NET_FILE
 
     @property
     def results(self) -> Path:
@@ -74,37 +105,48 @@ def write_deployment(
     path: Path,
     network: QuantizedNetwork,
     mapping: dict[str, Any],
-    nir_file: Path,
+    nir_file: Path | None,
     target: dict[str, Any],
     source: str,
     training: dict[str, Any] | None = None,
+    *,
+    netx: dict[str, Any] | None = None,
+    extra_files: Mapping[str, Callable[[Path], None]] = MappingProxyType({}),
 ) -> None:
     """Write a deployment directory, whole or not at all.
 
     Args:
         path: the new directory.
         mapping, target: as plain JSON.
-        nir_file: the NIR the network was read from; copied.
+        nir_file: the NIR the network was read from, copied; None for one that came as integers.
         source: what the user exported, a run or a file, for people to read.
         training: recipe, results and epochs of the run; None for a file from elsewhere.
+        netx: what the manifest says about lava-dl, as plain JSON.
+        extra_files: by name, what writes a file to a path.
 
     Raises:
         InputError: ``path`` exists or cannot be written.
     """
     with folder_written_whole(path) as folder:
-        shutil.copyfile(nir_file, folder / NIR_FILE)
+        if nir_file is not None:
+            shutil.copyfile(nir_file, folder / NIR_FILE)
         save_file(_arrays(network), folder / INTEGERS)
         write_json(folder / MAPPING, mapping)
+        for name, write in extra_files.items():
+            write(folder / name)
+        hashed = (*(HASHED if nir_file else HASHED[1:]), *extra_files)
         manifest = {
             "format": FORMAT,
             "kind": "deployment",
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "source": source,
             "training": training,
+            "origin": "nir" if nir_file else "net",
             "target": target,
             "network": _structure(network),
+            "netx": netx or {},
             "versions": versions(),
-            "files": {name: sha256(folder / name) for name in HASHED},
+            "files": {name: sha256(folder / name) for name in hashed},
         }
         write_json(folder / MANIFEST, manifest)
 
@@ -126,11 +168,12 @@ def read_deployment(path: Path) -> Deployment:
             f"this version reads deployments of format {FORMAT}"
         )
     hashes = manifest.get("files")
-    for name in HASHED:
+    hashes = hashes if isinstance(hashes, dict) else {}
+    for name in dict.fromkeys([*HASHED[manifest.get("origin") == "net" :], *hashes]):
         file = path / name
         if not file.is_file():
             raise InputError(f"{file}: missing from the deployment; export it again")
-        if not isinstance(hashes, dict) or sha256(file) != hashes.get(name):
+        if sha256(file) != hashes.get(name):
             raise InputError(f"{file}: changed since the export (hash differs); export it again")
     try:
         arrays = load_file(path / INTEGERS)

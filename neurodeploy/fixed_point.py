@@ -70,15 +70,17 @@ class WeightFormat:
         return WeightFormat(bits, "inhibitory" if (weights <= 0).all() else "mixed")
 
 
-def split_bias(bias: int, mantissa_bits: int, exponent_max: int) -> tuple[int, int]:
+def split_bias(
+    bias: int, mantissa_bits: int, exponent_max: int, exponent_min: int = 0
+) -> tuple[int, int]:
     """Nearest ``mantissa << exponent`` to an integer bias, with the smallest exponent that fits.
 
     Returns:
-        mantissa in [-2^(bits-1), 2^(bits-1) - 1] and exponent in [0, exponent_max]; a bias beyond
-        the largest one is clipped (the caller sees it from the difference).
+        mantissa in [-2^(bits-1), 2^(bits-1) - 1] and exponent in [exponent_min, exponent_max]; a
+        bias beyond the largest one is clipped (the caller sees it from the difference).
     """
     low, high = -(2 ** (mantissa_bits - 1)), 2 ** (mantissa_bits - 1) - 1
-    for exponent in range(exponent_max + 1):
+    for exponent in range(exponent_min, exponent_max + 1):
         mantissa = round(bias / 2**exponent)
         if low <= mantissa <= high:
             return mantissa, exponent

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from neurodeploy.cli.options import PATH, json_option, print_json
+from neurodeploy.cli.options import PATH, json_option, print_json, shape_option
 
 
 @click.command()
-@click.argument("source", required=False, type=PATH, metavar="[RUN or FILE.nir]")
+@click.argument("source", required=False, type=PATH, metavar="[RUN, FILE.nir or FILE.net]")
 @click.option("--target", required=True, help="A name from `neurodeploy targets`, or a TOML file.")
 @click.option("--out", type=PATH, help="New folder.  [default: deployments/NAME-TARGET-NNN]")
 @click.option(
@@ -25,6 +25,17 @@ from neurodeploy.cli.options import PATH, json_option, print_json
     metavar="DEPLOYMENT",
     help="Place neurons by the spikes counted when this deployment of the same network was "
     "simulated.",
+)
+@click.option(
+    "--netx",
+    is_flag=True,
+    help="Round to integers that lava-dl's .net holds, and insist on writing network.net.",
+)
+@click.option(
+    "--input-shape",
+    metavar="C,H,W",
+    callback=shape_option,
+    help="Shape of a sample, where a .net does not say.",
 )
 @click.option("--dt", type=float, help="Seconds per step.")
 @click.option("--reset", type=click.Choice(["zero", "subtract"]), help="What a spike does to v.")
@@ -47,13 +58,16 @@ def export(
     out: Path | None,
     weight_bits: int | None,
     activity: Path | None,
+    netx: bool,
+    input_shape: tuple[int, ...] | None,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Quantise a network, map it to a target and write a deployment.
 
     Takes the newest run in runs/ when no source is given. The semantic options (--dt to --decode)
-    state what a .nir file from elsewhere leaves open, or override what ours says.
+    state what a .nir file from elsewhere leaves open, or override what ours says. A .net of lava-dl
+    is deployed with its integers as they are; state --steps and --encoder.
     """
     from neurodeploy.workflow.export import ContractOptions
     from neurodeploy.workflow.export import export as export_network
@@ -64,6 +78,8 @@ def export(
         out,
         weight_bits=weight_bits,
         activity=activity,
+        netx=netx,
+        input_shape=input_shape,
         options=ContractOptions(**options),
     )
     if as_json:
@@ -75,6 +91,7 @@ def export(
                 "report": str(result.report),
                 "mapping": result.mapping.to_dict(),
                 "notes": result.network.notes,
+                "netx": result.netx.to_dict(),
             }
         )
         return
@@ -82,4 +99,10 @@ def export(
     click.echo(result.mapping.summary())
     for where, note in result.network.notes.items():
         click.echo(f"Note: {where}: {note}")
+    if result.netx.missing:
+        click.echo("No network.net, which lava-dl reads; its format cannot hold")
+        for reason in result.netx.missing:
+            click.echo(f"  {reason}")
+        if result.netx.roundable:
+            click.echo("Export with --netx to round to integers that it holds.")
     click.echo(f"Wrote {result.path}/, with {result.report.name}\nNext: neurodeploy simulate")

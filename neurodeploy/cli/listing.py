@@ -46,7 +46,7 @@ def models(as_json: bool) -> None:
 @click.command()
 @click.argument("file", type=PATH)
 def inspect(file: Path) -> None:
-    """Say what is in a .nir file, a training run or a deployment."""
+    """Say what is in a .nir or .net file, a training run or a deployment."""
     from neurodeploy.workflow.inspection import describe
 
     click.echo(describe(file))

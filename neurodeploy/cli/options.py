@@ -13,7 +13,7 @@ from neurodeploy.launch import is_main
 
 PATH = click.Path(path_type=Path)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-ENGINE_NAMES = "reference, lava, lava-fused or float."
+ENGINE_NAMES = "reference, lava, lava-fused, netx or float."
 seed_option = click.option("--seed", type=int, default=0, help="Seed of random draws.")
 
 
@@ -46,6 +46,18 @@ def sample_options(command: Any) -> Any:
     ):
         command = option(command)
     return command
+
+
+def shape_option(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> tuple[int, ...] | None:
+    """Positive numbers between commas."""
+    if text is None:
+        return None
+    numbers = text.split(",")
+    if not all(number.isdecimal() and int(number) > 0 for number in numbers):
+        raise click.BadParameter("expected positive numbers such as 1,28,28")
+    return tuple(map(int, numbers))
 
 
 def load_with_samples(

@@ -22,9 +22,7 @@ from neurodeploy.errors import InputError
 
 @click.command()
 @click.argument("deployment", required=False, type=PATH)
-@click.option(
-    "--engine", default="lava", show_default=True, help="reference, lava, lava-fused or float."
-)
+@click.option("--engine", default="lava", show_default=True, help=ENGINE_NAMES)
 @sample_options
 @click.option(
     "--trace", type=PATH, metavar="FILE.npz", help="Write the spikes of every population."

@@ -40,8 +40,6 @@ from neurodeploy.quantized import (
 BIAS_RANGE = -(2**12), 2**12 - 1
 """Of a bias mantissa, 13 bits with its sign."""
 
-ROUND = "; export with --netx, which rounds to what it holds"
-
 
 @dataclass(frozen=True, eq=False)
 class NetExport:
@@ -50,10 +48,12 @@ class NetExport:
     Attributes:
         layers: in order; complete only when nothing is missing.
         missing: what the format cannot hold, one reason each.
+        roundable: whether all of that is a matter of scale, which other integers would not need.
     """
 
     layers: list[NetLayer]
     missing: tuple[str, ...]
+    roundable: bool = False
 
 
 def to_layers(network: QuantizedNetwork, silent: Collection[str] = ()) -> NetExport:
@@ -68,18 +68,20 @@ def to_layers(network: QuantizedNetwork, silent: Collection[str] = ()) -> NetExp
     if missing:
         return NetExport([], tuple(missing))
     source = network.population(chain[0])
+    scale_alone = 0
     layers: list[NetLayer] = [InputLayer(image_shape(source.shape))]
     flat = False
     for before, name in pairwise(chain):
         block = _Block(network, before, name, flat, name in silent)
         if not block.is_conv and not flat and len(network.population(before).shape) > 1:
             layers.append(FlattenLayer())
-        layer, reasons = block.layer()
-        missing += reasons
+        layer = block.layer()
+        missing += [*block.reasons, *block.scale_reasons]
+        scale_alone += len(block.scale_reasons)
         if layer is not None:
             layers.append(layer)
-        flat = not block.is_conv
-    return NetExport(layers, tuple(missing))
+        flat = isinstance(layer, DenseLayer)
+    return NetExport(layers, tuple(missing), roundable=0 < scale_alone == len(missing))
 
 
 def _chain(network: QuantizedNetwork) -> tuple[list[str], list[str]]:
@@ -127,21 +129,21 @@ class _Block:
         self.recurrent = [p for p in into if p.source == name]
         self.is_conv = any(isinstance(p.operator, Conv) for p in self.forward)
         self.reasons: list[str] = []
+        self.scale_reasons: list[str] = []
 
-    def layer(self) -> tuple[NetLayer | None, list[str]]:
-        """The layer, None when it has no counterpart at all, and what it cannot hold."""
+    def layer(self) -> NetLayer | None:
+        """The layer, None when it has no counterpart at all; what it cannot hold is kept."""
         neuron = self._neuron()
         bias = self._bias()
-        layer = None
         graded = [p.name for p in self.forward if p.payload > 1 and self.before.neuron is not None]
         if graded:
             self._no(f"projection {graded[0]!r}: graded spikes between neurons")
-        if neuron is not None:
-            layer = self._conv(neuron, bias) if self.is_conv else self._dense(neuron, bias)
-        return layer, self.reasons
+        if neuron is None:
+            return None
+        return self._conv(neuron, bias) if self.is_conv else self._dense(neuron, bias)
 
-    def _no(self, reason: str) -> None:
-        self.reasons.append(reason)
+    def _no(self, reason: str, *, scale: bool = False) -> None:
+        (self.scale_reasons if scale else self.reasons).append(reason)
 
     def _neuron(self) -> NetNeuron | None:
         neuron, where = self.population.neuron, f"population {self.population.name!r}"
@@ -172,12 +174,13 @@ class _Block:
             return None
         bias = neuron.bias_mantissa << neuron.bias_exponent
         if (bias & ((1 << BIAS_EXPONENT) - 1)).any():
-            self._no(f"{where}: biases that are not multiples of {1 << BIAS_EXPONENT}{ROUND}")
+            self._no(f"{where}: biases that are not multiples of {1 << BIAS_EXPONENT}", scale=True)
         bias >>= BIAS_EXPONENT
         if bias.min() < BIAS_RANGE[0] or bias.max() > BIAS_RANGE[1]:
             self._no(
                 f"{where}: biases from {bias.min():,} to {bias.max():,} << {BIAS_EXPONENT} beyond "
-                f"13 bits{ROUND}"
+                "13 bits",
+                scale=True,
             )
         if not self.is_conv:
             return np.broadcast_to(bias, self.population.shape).ravel()
@@ -212,7 +215,11 @@ class _Block:
             self._no(f"projection {projection.name!r}: padding that differs between two sides")
         weight = self._plain(projection)
         if packing(weight) is None:
-            self._no(f"projection {projection.name!r}: {_range(weight)} do not fit 8 bits{ROUND}")
+            self._no(
+                f"projection {projection.name!r}: weights from {weight.min()} to {weight.max()} do "
+                "not fit 8 bits",
+                scale=True,
+            )
         if not weight.any():
             self._no(f"projection {projection.name!r}: all weights are 0")
         if operator.with_weights(weight).absolute_row_bound() * projection.payload >= CONV_LIMIT:
@@ -256,7 +263,7 @@ class _Block:
         reason = refused_by_lava_dl(*parts)
         if reason:
             names = ", ".join(repr(p.name) for p in (*self.forward, *self.recurrent))
-            self._no(f"projection {names}: {reason}{'' if packing(*parts) else ROUND}")
+            self._no(f"projection {names}: {reason}", scale=packing(*parts) is None)
         return DenseLayer(neuron, weight, recurrent, bias, delay)
 
     def _joined(
@@ -284,14 +291,12 @@ class _Block:
         if p.exponent >= 0:
             return weights << p.exponent
         if (weights & ((1 << -p.exponent) - 1)).any():
-            self._no(f"projection {p.name!r}: weight exponent {p.exponent} leaves fractions{ROUND}")
+            self._no(
+                f"projection {p.name!r}: weight exponent {p.exponent} leaves fractions", scale=True
+            )
         return weights >> -p.exponent
 
 
 def _pair(numbers: Shape, missing: int) -> Shape:
     """Numbers of a convolution over one axis, seen as one over two."""
     return numbers if len(numbers) == 2 else (missing, *numbers)
-
-
-def _range(weights: np.ndarray) -> str:
-    return f"weights from {weights.min()} to {weights.max()}"

@@ -115,8 +115,8 @@ class NetxEngine(LavaEngineBase):
             StateProbe,
         )
 
-        first: Any = net.in_layer
-        if isinstance(first, Input):
+        first, driven = net.in_layer, isinstance(net.in_layer, Input)
+        if driven:
             self._drive_weight = first.transform["weight"]
             drive = BiasDrive(files=self._files, shape=first.shape, **first.transform)
             drive.mantissa.connect_var(first.neuron.bias_mant)

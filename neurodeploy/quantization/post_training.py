@@ -38,11 +38,17 @@ ACTIVATION_LIMIT = (STATE_LIMIT - 1) >> ACTIVATION_SHIFT
 """Largest activation that cannot wrap u on its own."""
 
 
-def quantize(network: Network, target: Target, weight_bits: int | None = None) -> QuantizedNetwork:
+def quantize(
+    network: Network,
+    target: Target,
+    weight_bits: int | None = None,
+    bias_exponent_min: int = 0,
+) -> QuantizedNetwork:
     """Round a network to the integers of a target.
 
     Args:
         weight_bits: width of all weights; the target's when None.
+        bias_exponent_min: biases are multiples of 2 to this.
 
     Raises:
         UnsupportedError: weights of both signs in a width that has no positive ones.
@@ -71,7 +77,7 @@ def quantize(network: Network, target: Target, weight_bits: int | None = None) -
             projections[item.projection] = quantized
             if quantized.clipped:
                 notes[quantized.name] = f"{quantized.clipped} weights clipped to the format"
-        neuron, clipped = _quantize_neuron(population.neuron, scale, target)
+        neuron, clipped = _quantize_neuron(population.neuron, scale, target, bias_exponent_min)
         if clipped:
             notes[population.name] = clipped
         populations[population.name] = QuantizedPopulation(
@@ -222,7 +228,9 @@ def _added_up(keep: np.ndarray, steps: int) -> float:
     return min(steps, 1 / (1 - most)) if most < 1 else steps
 
 
-def _quantize_neuron(neuron: Neuron, scale: float, target: Target) -> tuple[QuantizedNeuron, str]:
+def _quantize_neuron(
+    neuron: Neuron, scale: float, target: Target, bias_exponent_min: int
+) -> tuple[QuantizedNeuron, str]:
     """Integer parameters at a scale, and a note on anything that had to be clipped."""
     decay_max = 2**target.neuron.decay_bits.value - 1
     u_decay = np.clip(np.rint(DECAY_ONE * (1 - neuron.u_keep)), 1, decay_max + 1)
@@ -233,6 +241,7 @@ def _quantize_neuron(neuron: Neuron, scale: float, target: Target) -> tuple[Quan
             int(bias),
             target.neuron.bias_mantissa_bits.value,
             target.neuron.bias_exponent_max.value,
+            bias_exponent_min,
         )
         for bias in np.unique(wanted)
     }

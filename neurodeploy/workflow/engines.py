@@ -64,11 +64,23 @@ def _lava_fused(deployment: Deployment, state: bool, timeout: float | None) -> E
     return FusedLavaEngine(deployment.network, capacity=capacity, state=state, timeout=timeout)
 
 
+def _netx(deployment: Deployment, state: bool, timeout: float | None) -> Engine:
+    from neurodeploy.lava.netx import NetxEngine
+
+    network = deployment.network
+    capacity = batch_size(network)
+    return NetxEngine(network, deployment.net_file, capacity=capacity, state=state, timeout=timeout)
+
+
+LAVA_ENGINES = ("lava", "lava-fused", "netx")
+"""Engines that run in Lava; overflow on them is counted by the reference."""
+
 ENGINES: dict[str, Callable[[Deployment, bool, float | None], Engine]] = {
     "reference": _reference,
     "float": _float,
     "lava": _lava,
     "lava-fused": _lava_fused,
+    "netx": _netx,
 }
 
 
@@ -93,7 +105,7 @@ def check_engine(name: str) -> None:
     """Refuse an engine that does not exist or cannot run here, before any work is done."""
     if name not in ENGINES:
         raise InputError(f"engine {name!r} is not known{nearest(name, ENGINES)}")
-    if name.startswith("lava"):
-        from neurodeploy.lava.compat import require_installed
+    if name in LAVA_ENGINES:
+        from neurodeploy.lava.compat import require_installed, require_lava_dl_installed
 
-        require_installed()
+        (require_lava_dl_installed if name == "netx" else require_installed)()

@@ -1,23 +1,27 @@
-"""Export: a NIR file onto a target, as a deployment directory.
+"""Export: a NIR file or a .net onto a target, as a deployment directory.
 
-The deployed network is what the NIR file says, never the module that was trained.
+The deployed network is what the file says, never the module that was trained.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from neurodeploy.contract import Contract, Decode, InputCode, Integrator, Semantics
 from neurodeploy.deployment import NIR_FILE, read_deployment, write_deployment
 from neurodeploy.errors import CheckFailedError, UnsupportedError
 from neurodeploy.files import check_new_folder, next_free, sha256
 from neurodeploy.mapping import Mapping, map_network
+from neurodeploy.operators import Shape
 from neurodeploy.quantized import QuantizedNetwork
-from neurodeploy.target import load_target
+from neurodeploy.target import Target, load_target
 from neurodeploy.workflow.activity import read_activity
 from neurodeploy.workflow.locate import DEPLOYMENTS, newest_run, read_run, read_training
+
+if TYPE_CHECKING:
+    from neurodeploy.workflow.netx import NetxPart
 
 
 @dataclass(frozen=True)
@@ -80,13 +84,18 @@ class ContractOptions:
 
 @dataclass(frozen=True, eq=False)
 class ExportResult:
-    """What export wrote."""
+    """What export wrote.
+
+    Attributes:
+        netx: the part for lava-dl, and what its format cannot hold.
+    """
 
     path: Path
     source: Path
     network: QuantizedNetwork
     mapping: Mapping
     report: Path
+    netx: NetxPart
 
 
 def export(
@@ -96,47 +105,94 @@ def export(
     *,
     weight_bits: int | None = None,
     activity: Path | None = None,
+    netx: bool = False,
+    input_shape: Shape | None = None,
     options: ContractOptions | None = None,
 ) -> ExportResult:
-    """Quantise a NIR file for a target, map it, and write a deployment.
+    """Quantise a NIR file for a target, or take the integers of a .net; map and write a deployment.
 
     Args:
-        source: a training run, a ``.nir`` file, or None for the newest run in ``runs/``.
+        source: a training run, a ``.nir`` or ``.net`` file, or None for the newest in ``runs/``.
         target_name: built-in target or path of a TOML.
         out: the new directory; ``deployments/NAME-TARGET-NNN`` when None.
         weight_bits: width of all weights; the target's when None.
         activity: a simulated deployment of the same network, by whose spikes neurons are placed.
+        netx: round to integers that lava-dl's .net holds, and insist on writing one.
+        input_shape: shape of a sample, for a ``.net`` that does not say.
         options: semantics for a file that carries none, or instead of those it carries.
 
     Raises:
-        CheckFailedError: the network does not fit the target; every violation is listed.
+        CheckFailedError: the network does not fit the target, or with ``netx`` a .net; everything
+            that does not is listed.
         InputError, UnsupportedError: something cannot be read or expressed.
     """
-    from neurodeploy.quantization.post_training import quantize
     from neurodeploy.reporting.report import write_report
+    from neurodeploy.workflow.netx import netx_part
 
     target = load_target(target_name)
     source = newest_run() if source is None else source
-    nir_file, name = _nir_file(source)
+    from_net = source.suffix == ".net"
+    file, name = (source, source.stem) if from_net else _nir_file(source)
     if out is None:
         out = next_free(DEPLOYMENTS, f"{name}-{target.name}")
     check_new_folder(out)
-    network = read_network(nir_file, options or ContractOptions())
-    quantized = quantize(network, target, weight_bits)
+    options = options or ContractOptions()
+    if from_net:
+        quantized, part = _from_net(file, options, weight_bits, input_shape)
+    else:
+        quantized = _quantized(file, options, target, weight_bits, netx)
+        part = netx_part(quantized)
     shapes = {p.name: p.shape for p in quantized.populations}
     spikes = None if activity is None else read_activity(activity, shapes)
     mapping = map_network(quantized, target, spikes)
     if mapping.violations:
         raise CheckFailedError(
-            f"{nir_file} does not fit {target.name}:\n"
+            f"{file} does not fit {target.name}:\n"
             + "\n".join(f"  {violation}" for violation in mapping.violations)
+        )
+    if netx and part.missing:
+        raise CheckFailedError(
+            f"{file} does not fit a .net for lava-dl:\n  " + "\n  ".join(part.missing)
         )
     training = read_training(source) if source.is_dir() else None
     write_deployment(
-        out, quantized, mapping.to_dict(), nir_file, asdict(target), str(source), training
+        out,
+        quantized,
+        mapping.to_dict(),
+        None if from_net else file,
+        asdict(target),
+        str(source),
+        training,
+        netx=part.to_dict(),
+        extra_files=part.files,
     )
     report = write_report(read_deployment(out))
-    return ExportResult(out, source, quantized, mapping, report)
+    return ExportResult(out, source, quantized, mapping, report, part)
+
+
+def _quantized(
+    nir_file: Path, options: ContractOptions, target: Target, weight_bits: int | None, netx: bool
+) -> QuantizedNetwork:
+    from neurodeploy.interchange.net_layers import BIAS_EXPONENT
+    from neurodeploy.quantization.post_training import quantize
+    from neurodeploy.workflow.netx import netx_target
+
+    network = read_network(nir_file, options)
+    if netx:
+        return quantize(network, netx_target(target), weight_bits, BIAS_EXPONENT)
+    return quantize(network, target, weight_bits)
+
+
+def _from_net(
+    file: Path, options: ContractOptions, weight_bits: int | None, input_shape: Shape | None
+) -> tuple[QuantizedNetwork, NetxPart]:
+    from neurodeploy.workflow.netx import read_net_network
+
+    if weight_bits is not None:
+        raise UnsupportedError(
+            f"{file}: --weight-bits quantises, but a .net holds integers already; leave it out"
+        )
+    return read_net_network(file, options, input_shape)
 
 
 def read_network(nir_file: Path, options: ContractOptions) -> Any:

@@ -1,4 +1,4 @@
-"""Inspect: what is in a file or folder of ours, or in anyone's .nir."""
+"""Inspect: what is in a file or folder of ours, or in anyone's .nir or .net."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from neurodeploy.workflow.locate import RUN_FILE, read_run
 
 
 def describe(path: Path) -> str:
-    """A text for people about a .nir file, a run or a deployment.
+    """A text for people about a .nir or .net file, a run or a deployment.
 
     Raises:
         InputError: it is none of them, or damaged.
@@ -25,9 +25,11 @@ def describe(path: Path) -> str:
         return _run(path)
     if path.suffix == ".nir":
         return _nir(path)
+    if path.suffix == ".net":
+        return _net(path)
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
-    raise InputError(f"{path}: neither a .nir file, nor a training run, nor a deployment")
+    raise InputError(f"{path}: neither a .nir file, nor a .net file, a run or a deployment")
 
 
 def _nir(path: Path) -> str:
@@ -47,6 +49,21 @@ def _nir(path: Path) -> str:
     contract = contract_of(graph, str(path))
     lines += _contract(contract) if contract else ["No neurodeploy contract in the metadata."]
     return "\n".join(lines)
+
+
+def _net(path: Path) -> str:
+    from neurodeploy.interchange.net_read import read_net
+    from neurodeploy.interchange.net_text import layer_lines
+
+    layers = read_net(path)
+    return "\n".join(
+        [
+            f"{path}: lava-dl network (.net), {len(layers)} layers",
+            *layer_lines(layers),
+            "Integers of Loihi; neurons fire at v > threshold and go to 0. T, the encoder and how "
+            "the class is read are not in the file: state --steps, --encoder and --decode.",
+        ]
+    )
 
 
 def _contract(contract: Contract) -> list[str]:
@@ -97,5 +114,9 @@ def _deployment(path: Path) -> str:
             + (f", {q.clipped} clipped" if q.clipped else "")
         )
     lines += _contract(network.contract)
+    netx = manifest.get("netx", {})
+    if netx.get("file"):
+        lines.append(f"For lava-dl: {netx['file']}, run_netx.py")
+    lines += [f"Not for lava-dl: {reason}" for reason in netx.get("missing", ())]
     lines.append(Mapping.from_dict(deployment.mapping).summary())
     return "\n".join(lines)

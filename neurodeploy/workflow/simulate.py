@@ -20,7 +20,7 @@ from neurodeploy.simulation.trace import Batch, Overflow, Samples, SpikeTrace
 from neurodeploy.target import Target
 from neurodeploy.workflow.activity import FILE as ACTIVITY
 from neurodeploy.workflow.activity import ActivityCount, write_activity
-from neurodeploy.workflow.engines import batch_size, make_engine
+from neurodeploy.workflow.engines import LAVA_ENGINES, batch_size, make_engine
 from neurodeploy.workflow.trace_file import TraceFile
 
 
@@ -106,7 +106,7 @@ def simulate(
     tally = _Tally(deployment, samples)
     size = batch_size(deployment.network)
     overflow = engine.overflow
-    counting = _Counting(deployment) if engine_name.startswith("lava") else None
+    counting = _Counting(deployment) if engine_name in LAVA_ENGINES else None
     writer = TraceFile(trace, samples.count) if trace else None
     started = time.perf_counter()
     spent_elsewhere = 0.0
