@@ -171,7 +171,10 @@ def _neuron(rng: np.random.Generator, shape: Shape, silent: bool) -> QuantizedNe
         bias_exponent=exponent,
         threshold=None
         if silent
-        else np.full(shape, rng.integers(0, int(rng.choice([300, 3000, 131072])))),
+        else np.full(
+            shape,
+            rng.integers(0, int(rng.choice([100, 300, 3000, 131072], p=[0.4, 0.4, 0.1, 0.1]))),
+        ),
         reset="zero",
         comparison=">",
     )

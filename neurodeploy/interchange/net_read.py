@@ -210,8 +210,14 @@ class _Layer:
         return NetNeuron(decays[0], decays[1], threshold.item())
 
     def _shape(self, axes: tuple[int, ...] = (1, 2, 3)) -> Shape:
-        shape = tuple(np.atleast_1d(_exact(self.tree, "shape", self.where)).tolist())
-        if len(shape) not in axes or min(shape) < 1 or math.prod(shape) > MOST_NEURONS:
+        values = np.atleast_1d(_exact(self.tree, "shape", self.where))
+        shape = tuple(values.ravel().tolist())
+        if (
+            values.ndim > 1
+            or len(shape) not in axes
+            or min(shape) < 1
+            or math.prod(shape) > MOST_NEURONS
+        ):
             raise InputError(
                 f"{self.where}: shape {shape}; expected {' or '.join(map(str, axes))} positive "
                 f"numbers, up to {MOST_NEURONS:,} neurons"

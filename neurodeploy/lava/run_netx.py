@@ -101,8 +101,10 @@ class Runner:
             self._feed(net, x, total)
         sink = RingBuffer(shape=net.out.shape, buffer=total)
         self._connect(net.out, sink.a_in, None if not self.on_chip else "NxToPyAdapter")
+        biases = self._taken_biases(net.layers[driven:]) if self.settings["rebuild"] else []
         try:
-            v = self._advance(net, total, late)
+            self._start(net, biases, late)
+            v = self._advance(net, total - late)
             spikes = np.asarray(sink.data.get())[..., late:]
         finally:
             net.stop()
@@ -111,21 +113,36 @@ class Runner:
         spikes = spikes.transpose(axes, *range(axes - 1, -1, -1)).astype(np.uint8)
         return spikes.reshape(len(x), self.steps, -1), v
 
-    def _advance(self, net: Any, total: int, late: int) -> np.ndarray | None:
-        """Run all steps; reads v of the output at the end of samples, or of steps to be summed."""
+    def _taken_biases(self, layers: list[Any]) -> list[tuple[Any, np.ndarray]]:
+        """Set biases to 0, and return what they were: a layer is to rest until its sample comes."""
+        found = []
+        for layer in layers:
+            mantissa = layer.neuron.bias_mant
+            found.append((mantissa, np.broadcast_to(mantissa.init, mantissa.shape).copy()))
+            mantissa.init = np.zeros(mantissa.shape, np.int32)
+        return found
+
+    def _start(self, net: Any, biases: list[tuple[Any, np.ndarray]], late: int) -> None:
+        """Run until the sample reaches the last layer, each bias back in time for it."""
+        for mantissa, values in biases:
+            self._steps(net, 1)
+            mantissa.set(values)
+        self._steps(net, late - len(biases))
+
+    def _advance(self, net: Any, steps: int) -> np.ndarray | None:
+        """Run on; reads v of the output at the end of samples, or of steps to be summed."""
         if not self.by_v:
-            self._steps(net, total)
+            self._steps(net, steps)
             return None
         stride = 1 if self.settings["decode"] == "sum_v" else self.steps
         found = []
-        self._steps(net, late)
-        for _ in range((total - late) // stride):
+        for _ in range(steps // stride):
             self._steps(net, stride)
             v = np.asarray(net.out_layer.neuron.v.get()).astype(np.int32)
             v = v << 8 >> 8  # the chip gives 24 bits without their sign
             found.append(v.transpose(*range(v.ndim - 1, -1, -1)).ravel())
-        samples = (total - late) // self.steps
-        return np.stack(found).reshape(samples, -1, found[0].size).sum(axis=1, dtype=np.int64)
+        by_sample = np.stack(found).reshape(steps // self.steps, -1, found[0].size)
+        return by_sample.sum(axis=1, dtype=np.int64)
 
     def _steps(self, net: Any, steps: int) -> None:
         from lava.magma.core.run_conditions import RunSteps
@@ -151,10 +168,10 @@ class Runner:
         """The one sample, which does not change over time, as biases of the input layer."""
         if (x != x[:, :1]).any():
             sys.exit("the input layer is driven by biases, which this script sets once per sample")
-        transform, neuron = net.in_layer.transform, net.in_layer.neuron
-        image = x[0, 0].reshape(neuron.shape[::-1])
+        block = net.in_layer
+        image = x[0, 0].reshape(block.shape[::-1])
         image = image.transpose(*range(image.ndim - 1, -1, -1))
-        neuron.bias_mant.init = image * transform["weight"] + transform["bias"]
+        block.neuron.bias_mant.init = image * block.transform["weight"] + block.transform["bias"]
 
     def _connect(self, source: Any, target: Any, adapter: str | None) -> None:
         """Connect ports, through one of lava-loihi's adapters where one of them is on the chip."""
