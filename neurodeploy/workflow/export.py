@@ -7,21 +7,20 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from neurodeploy.contract import Contract, Decode, InputCode, Integrator, Semantics
 from neurodeploy.deployment import NIR_FILE, read_deployment, write_deployment
 from neurodeploy.errors import CheckFailedError, UnsupportedError
 from neurodeploy.files import check_new_folder, next_free, sha256
+from neurodeploy.interchange.net_layers import BIAS_EXPONENT
 from neurodeploy.mapping import Mapping, map_network
 from neurodeploy.operators import Shape
 from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.target import Target, load_target
 from neurodeploy.workflow.activity import read_activity
 from neurodeploy.workflow.locate import DEPLOYMENTS, newest_run, read_run, read_training
-
-if TYPE_CHECKING:
-    from neurodeploy.workflow.netx import NetxPart
+from neurodeploy.workflow.netx import NetxPart, netx_part, netx_target, read_net_network
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,6 @@ def export(
         InputError, UnsupportedError: something cannot be read or expressed.
     """
     from neurodeploy.reporting.report import write_report
-    from neurodeploy.workflow.netx import netx_part
 
     target = load_target(target_name)
     source = newest_run() if source is None else source
@@ -173,9 +171,7 @@ def export(
 def _quantized(
     nir_file: Path, options: ContractOptions, target: Target, weight_bits: int | None, netx: bool
 ) -> QuantizedNetwork:
-    from neurodeploy.interchange.net_layers import BIAS_EXPONENT
     from neurodeploy.quantization.post_training import quantize
-    from neurodeploy.workflow.netx import netx_target
 
     network = read_network(nir_file, options)
     if netx:
@@ -186,8 +182,6 @@ def _quantized(
 def _from_net(
     file: Path, options: ContractOptions, weight_bits: int | None, input_shape: Shape | None
 ) -> tuple[QuantizedNetwork, NetxPart]:
-    from neurodeploy.workflow.netx import read_net_network
-
     if weight_bits is not None:
         raise UnsupportedError(
             f"{file}: --weight-bits quantises, but a .net holds integers already; leave it out"

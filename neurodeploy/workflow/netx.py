@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from neurodeploy.contract import EXPORT_DT, Contract, InputCode, Semantics
+from neurodeploy.contract import EXPORT_DT, Contract, Decode, InputCode, Semantics
 from neurodeploy.deployment import NET_FILE
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.fixed_point import ACTIVATION_SHIFT
@@ -30,10 +30,26 @@ from neurodeploy.operators import Shape
 from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.target import Target
 
-if TYPE_CHECKING:
-    from neurodeploy.workflow.export import ContractOptions
-
 SCRIPT = "run_netx.py"
+
+
+class Stated(Protocol):
+    """What of ``export``'s options a ``.net`` leaves open, None where the user does not say."""
+
+    @property
+    def dt(self) -> float | None: ...
+    @property
+    def reset(self) -> str | None: ...
+    @property
+    def compare(self) -> str | None: ...
+    @property
+    def steps(self) -> int | None: ...
+    @property
+    def encoder(self) -> str | None: ...
+    @property
+    def levels(self) -> int | None: ...
+    @property
+    def decode(self) -> Decode | None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +121,7 @@ def given_netx_part(path: Path, network: QuantizedNetwork, layers: list[NetLayer
 
 
 def read_net_network(
-    path: Path, options: ContractOptions, shape: Shape | None
+    path: Path, options: Stated, shape: Shape | None
 ) -> tuple[QuantizedNetwork, NetxPart]:
     """The integers of a ``.net`` under what the user states about it.
 
@@ -122,7 +138,7 @@ def read_net_network(
     return network, given_netx_part(path, network, layers)
 
 
-def _contract(layers: list[NetLayer], options: ContractOptions, where: str) -> Contract:
+def _contract(layers: list[NetLayer], options: Stated, where: str) -> Contract:
     """What a ``.net`` leaves open is stated by the user; the rest is lava-dl's own."""
     fixed = {"reset": ("zero", "v = 0"), "compare": ("gt", "v > threshold")}
     for name, (value, meaning) in fixed.items():
