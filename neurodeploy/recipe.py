@@ -19,6 +19,7 @@ from neurodeploy.schema import build, builtin_names, find_toml, read_toml, tomll
 PACKAGE = "neurodeploy.models"
 
 MseTarget = Literal["ones", "one_hot"]
+Precision = Literal["fp32", "fp64", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,12 @@ class TrainingRecipe:
 
     Attributes:
         steps: T, simulated steps per sample.
+        batch_size: samples of one update, on however many processes and in however many pieces.
+        accumulate: pieces into which each process cuts its part of a batch. Their gradients are
+            added up before the update, so that memory is that of one piece.
+        precision: of the arithmetic in training. With ``bf16`` and ``fp16``, torch's autocast
+            computes in these what it holds to be safe, so activations and membranes; parameters,
+            loss and evaluation stay float32. ``fp16`` scales the loss against underflow.
         mse_weight: share a of the mean-squared error in the loss at each step,
             (1 - a) CE + a MSE (Meng et al. 2023, eq. 14).
         mse_target: what that error draws the outputs to: ``ones`` for all classes alike, which
@@ -146,6 +153,7 @@ class TrainingRecipe:
             or the name of a recipe, whose newest complete run in ``runs/`` is meant.
         threads: CPU threads of torch, 0 for its own choice. Small networks train faster with one,
             which also makes their numbers the same on any number of cores.
+        checkpoint_minutes: within a longer epoch, save the state this often; 0 for never.
     """
 
     steps: int
@@ -160,19 +168,21 @@ class TrainingRecipe:
     warmup_epochs: int = 0
     start_from: str = ""
     threads: int = 0
+    accumulate: int = 1
+    precision: Precision = "fp32"
+    checkpoint_minutes: float = 15.0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "epochs", "batch_size"):
+        for name in ("steps", "epochs", "batch_size", "accumulate"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
         if self.learning_rate <= 0:
             raise ValueError(f"learning_rate must be positive, found {self.learning_rate}")
-        if self.threads < 0:
-            raise ValueError(f"threads must not be negative, found {self.threads}")
+        for name in ("threads", "weight_decay", "checkpoint_minutes"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, found {getattr(self, name)}")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must be from 0 to below 1, found {self.momentum}")
-        if self.weight_decay < 0:
-            raise ValueError(f"weight_decay must not be negative, found {self.weight_decay}")
         if not 0 <= self.warmup_epochs < self.epochs:
             raise ValueError(
                 f"warmup_epochs must be from 0 to below the {self.epochs} epochs, "

@@ -18,7 +18,17 @@ import neurodeploy
 ROOT = Path(neurodeploy.__file__).parent
 
 BASE = (
-    *("errors", "files", "versions", "schema", "contract", "fixed_point", "operators", "network"),
+    *(
+        "errors",
+        "files",
+        "launch",
+        "versions",
+        "schema",
+        "contract",
+        "fixed_point",
+        "operators",
+        "network",
+    ),
     *("composition", "quantized", "timing", "target", "recipe", "data", "deployment"),
 )
 """Rooms that only hold types and files; each may import the ones before it."""
@@ -175,7 +185,17 @@ def test_lower_rooms_load_neither_torch_nor_nir() -> None:
     ],
 )
 def test_the_command_line_starts_without_heavy_packages(statement: str) -> None:
-    heavy = ("torch", "lava", "matplotlib", "sklearn", "scipy", "nir", "norse", "tensorboard")
+    heavy = (
+        "torch",
+        "accelerate",
+        "lava",
+        "matplotlib",
+        "sklearn",
+        "scipy",
+        "nir",
+        "norse",
+        "tensorboard",
+    )
     program = (
         f"import sys, json\n{statement}\n"
         f"print(json.dumps([name for name in {heavy!r} if name in sys.modules]))"

@@ -30,11 +30,14 @@ from neurodeploy.recipe import (
     Recipe,
     TrainingRecipe,
 )
-from neurodeploy.training import loop, resume_run, train
+from neurodeploy.training import epoch, resume_run, train
+from neurodeploy.training.batches import epoch_batches, seed_piece
 from neurodeploy.training.checkpoint import TrainingState, load_state, save_state
 from neurodeploy.training.encoding import evaluation_frames, training_frames
+from neurodeploy.training.loop import reproducible
 from neurodeploy.training.metrics import EpochMetrics
 from neurodeploy.training.optimization import learning_rate
+from neurodeploy.training.recorder import Recorder
 from neurodeploy.training.split import split_training
 
 EPOCHS = 4
@@ -157,17 +160,17 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     run = tmp_path / "run"
-    end_epoch = loop._end_epoch
+    end_epoch = Recorder.end_epoch
 
-    def interrupt(folder: Path, state: TrainingState, log: Any = None) -> None:
+    def interrupt(recorder: Recorder, state: TrainingState) -> None:
         if len(state.history) == 3:
             if moment == "after the checkpoint":
-                save_state(folder, state)
+                save_state(run, state)
             raise KeyboardInterrupt
-        end_epoch(folder, state, log)
+        end_epoch(recorder, state)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_end_epoch", interrupt)
+        patch.setattr(Recorder, "end_epoch", interrupt)
         with pytest.raises(SimulationError, match=f"neurodeploy train --resume {run}"):
             train(make_recipe(), run, progress=False)
     assert not (run / "run.json").exists()
@@ -224,7 +227,7 @@ def test_interrupted_before_the_first_epoch_ended(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_train_epoch", interrupt)
+        patch.setattr(epoch, "_train_batch", interrupt)
         with pytest.raises(SimulationError, match="--resume"):
             train(make_recipe(), tmp_path / "run", progress=False)
     resume_run(tmp_path / "run", progress=False)
@@ -275,13 +278,31 @@ def test_better_means_higher_accuracy_then_lower_loss() -> None:
     assert not base.better_than(base), "the earlier of two equals is kept"
 
 
-def test_every_epoch_and_every_seed_draws_its_own_numbers() -> None:
+def test_every_batch_of_every_epoch_and_seed_draws_its_own_numbers() -> None:
     draws = set()
-    with loop.reproducible(torch.device("cpu")):
-        for seed, epoch in ((0, 1), (0, 2), (1, 1), (1, 2)):
-            own = torch.rand(1, generator=loop._seed_epoch(seed, epoch)).item()
-            draws |= {own, torch.rand(1).item()}
-    assert len(draws) == 8
+    cases = [(s, e, b) for s in (0, 1) for e in (1, 2) for b in (0, 1)]
+    with reproducible(torch.device("cpu")):
+        for seed, number, batch in cases:
+            own = torch.rand(1, generator=seed_piece(make_recipe(seed=seed), number, batch, 0))
+            draws |= {own.item(), torch.rand(1).item()}
+    assert len(draws) == 2 * len(cases)
+
+
+def test_pieces_of_a_batch_share_the_draws_for_all_and_no_dropout_mask() -> None:
+    shared, masks = set(), set()
+    with reproducible(torch.device("cpu")):
+        for piece in range(3):
+            shared.add(torch.rand(1, generator=seed_piece(make_recipe(), 1, 0, piece)).item())
+            masks.add(torch.rand(1).item())
+    assert (len(shared), len(masks)) == (1, 3)
+
+
+def test_every_epoch_has_an_order_of_its_own_with_every_sample_once() -> None:
+    orders = [epoch_batches(300, make_recipe(seed=s), e) for s, e in ((0, 1), (0, 2), (1, 1))]
+    for batches in orders:
+        assert [len(batch) for batch in batches] == [100, 100, 100], "batch_size is 128"
+        assert sorted(torch.cat(batches).tolist()) == list(range(300))
+    assert len({tuple(torch.cat(batches).tolist()) for batches in orders}) == 3
 
 
 def test_parameters_change_once_per_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

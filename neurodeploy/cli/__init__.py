@@ -15,20 +15,31 @@ from neurodeploy.cli.listing import doctor, inspect, models, targets
 from neurodeploy.cli.simulate import simulate, validate
 from neurodeploy.cli.train import train
 from neurodeploy.errors import NeurodeployError
+from neurodeploy.launch import give_way, is_main
 
 
 class _Commands(click.Group):
-    """Turns this package's errors into one message and an exit code, never a traceback."""
+    """Turns this package's errors into one message and an exit code, never a traceback.
+
+    Of processes that were launched together, the main one speaks.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except NeurodeployError as error:
-            click.echo(f"Error: {error}", err=True)
-            ctx.exit(error.exit_code)
+            message, code = f"Error: {error}", error.exit_code
         except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
-            ctx.exit(130)
+            message, code = "Interrupted.", 130
+        except click.UsageError as error:
+            if is_main():
+                raise
+            message, code = error.format_message(), error.exit_code
+        if is_main():
+            click.echo(message, err=True)
+        else:
+            give_way()
+        ctx.exit(code)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from neurodeploy.launch import is_main
+
 PATH = click.Path(path_type=Path)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 ENGINE_NAMES = "reference, lava, lava-fused or float."
@@ -61,8 +63,9 @@ def load_with_samples(
 
 
 def say(as_json: bool, text: str) -> None:
-    """Human text; on stderr when stdout carries JSON."""
-    click.echo(text, err=as_json)
+    """Human text of the main process; on stderr when stdout carries JSON."""
+    if is_main():
+        click.echo(text, err=as_json)
 
 
 def show_progress() -> bool:
@@ -70,4 +73,6 @@ def show_progress() -> bool:
 
 
 def print_json(value: dict[str, Any]) -> None:
-    click.echo(json.dumps(value, default=str))
+    """One JSON object on stdout, from the main process."""
+    if is_main():
+        click.echo(json.dumps(value, default=str))

@@ -9,6 +9,7 @@ import click
 
 from neurodeploy.cli.options import PATH, json_option, print_json, say
 from neurodeploy.errors import InputError
+from neurodeploy.launch import connect, disconnect
 
 
 @click.command()
@@ -39,7 +40,15 @@ from neurodeploy.errors import InputError
     metavar="RUN",
     help="Start with the best weights of this run, or of the newest run of this recipe.",
 )
-@click.option("--device", default="cpu", show_default=True, help="Where to train, e.g. cuda.")
+@click.option(
+    "--precision",
+    type=click.Choice(("fp32", "fp64", "bf16", "fp16")),
+    help="Number format of training; the recipe's when not given.",
+)
+@click.option(
+    "--device",
+    help="Where to train, e.g. cuda.  [default: cpu, or what accelerate launch assigns]",
+)
 @click.option("--out", type=PATH, help="Run folder.  [default: runs/RECIPE-NNN]")
 @click.option("--resume", type=PATH, metavar="RUN", help="Go on with an interrupted run.")
 @json_option
@@ -50,17 +59,22 @@ def train(
     seed: int | None,
     data: Path | None,
     init: str | None,
-    device: str,
+    precision: str | None,
+    device: str | None,
     out: Path | None,
     resume: Path | None,
     as_json: bool,
 ) -> None:
-    """Train RECIPE (a name from `neurodeploy models` or a TOML file; default digits_conv)."""
-    options = (recipe, overrides, rule, data, init, out)
+    """Train RECIPE (a name from `neurodeploy models` or a TOML file; default digits_conv).
+
+    On several devices or machines: `accelerate launch -m neurodeploy train ...`.
+    """
+    options = (recipe, overrides, rule, data, init, precision, out)
     if resume and (any(options) or seed is not None):
         raise InputError("--resume takes everything from the run; give it alone (or with --device)")
     from neurodeploy.recipe import load_recipe
 
+    processes = connect()
     if resume is None:
         if seed is not None:
             overrides = (*overrides, f"seed={seed}")
@@ -68,10 +82,12 @@ def train(
             overrides = (*overrides, f"data.path={json.dumps(str(data.absolute()))}")
         if init is not None:
             overrides = (*overrides, f"training.start_from={json.dumps(init)}")
+        if precision is not None:
+            overrides = (*overrides, f"training.precision={json.dumps(precision)}")
         if rule is not None:
             # The whole table, and first: options of the recipe's rule are not this one's.
             overrides = (f"rule={{name = {json.dumps(rule)}}}", *overrides)
-        chosen = load_recipe(recipe or "digits_conv", overrides)
+        chosen = processes.on_main(lambda: load_recipe(recipe or "digits_conv", overrides))
         say(as_json, f"Training {chosen.name}: {chosen.description}")
         from neurodeploy.training.run import train as train_recipe
 
@@ -81,6 +97,7 @@ def train(
         from neurodeploy.training.run import resume_run
 
         result = resume_run(resume, device=device)
+    disconnect()
     if as_json:
         print_json(
             {
@@ -93,10 +110,11 @@ def train(
             }
         )
         return
-    click.echo(
+    say(
+        as_json,
         f"Test accuracy {result.test_accuracy:.2%} with the weights of epoch {result.best_epoch} "
         f"of {result.epochs} (validation {result.validation_accuracy:.2%}), "
         f"{result.seconds:.1f} s of training\n"
         f"Wrote {result.path}/ (network.nir, learning_curve.png, metrics.jsonl)\n"
-        "Next: neurodeploy export --target loihi2"
+        "Next: neurodeploy export --target loihi2",
     )

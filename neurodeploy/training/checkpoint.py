@@ -8,38 +8,39 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
-import torch
 from torch import Tensor
 
 from neurodeploy.errors import InputError
 from neurodeploy.files import written_whole
-from neurodeploy.training.metrics import EpochMetrics
+from neurodeploy.training.metrics import EpochMetrics, PartialEpoch
 from neurodeploy.training.networks import SpikingNetwork
 
 BEST = "best.safetensors"
 LAST = "last.safetensors"
-FORMAT = 1
+FORMAT = 2
 """Version of both files' layout."""
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingState:
-    """Everything needed to go on after an epoch.
+    """Everything needed to go on after a batch or an epoch.
 
-    There is no random state in it: each epoch seeds its generators from the recipe's seed and its
+    There is no random state in it: each batch seeds its generators from the recipe's seed and its
     own number. There is no schedule either: the learning rate is a function of the epoch.
 
     Attributes:
-        model, best: parameters and buffers after the last epoch and after the best one.
-        optimizer: per parameter number and name, for example ``0.exp_avg``.
+        model, best: parameters and buffers now and after the best epoch; ``best`` is empty while
+            there is none.
+        optimizer: what ``Updater.state`` gives, for example ``0.exp_avg``.
         history: metrics of the epochs done.
-        best_epoch: counted from 1.
+        best_epoch: counted from 1; 0 while there is none.
+        partial: what was done of the epoch after these.
     """
 
     model: Mapping[str, Tensor]
@@ -47,6 +48,12 @@ class TrainingState:
     best: Mapping[str, Tensor]
     history: tuple[EpochMetrics, ...]
     best_epoch: int
+    partial: PartialEpoch = field(default_factory=PartialEpoch)
+
+    @property
+    def best_is_now(self) -> bool:
+        """Whether ``best`` and ``model`` are the same weights."""
+        return self.best_epoch == len(self.history) and self.partial.batches == 0
 
 
 def copy_weights(model: SpikingNetwork) -> dict[str, Tensor]:
@@ -54,31 +61,11 @@ def copy_weights(model: SpikingNetwork) -> dict[str, Tensor]:
     return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimiser's tensors by ``number.name``; its options come from the recipe."""
-    return {
-        f"{number}.{name}": value.detach().cpu().clone()
-        for number, state in optimizer.state_dict()["state"].items()
-        for name, value in state.items()
-        if isinstance(value, Tensor)
-    }
-
-
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what ``optimizer_tensors`` took."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        number, _, name = key.partition(".")
-        state.setdefault(int(number), {})[name] = value
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
-
-
 def save_state(run: Path, state: TrainingState) -> None:
-    """Write ``last.safetensors``: from here on, a resumed run starts after this epoch."""
+    """Write ``last.safetensors``: from here on, a resumed run starts with this state."""
     parts = {"model": state.model, "optimizer": state.optimizer}
-    if state.best_epoch != len(state.history):
-        # Else the best weights are the model's, and are not stored twice.
+    if not state.best_is_now:
+        # Else they are not stored twice.
         parts["best"] = state.best
     tensors = {
         f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()
@@ -86,6 +73,7 @@ def save_state(run: Path, state: TrainingState) -> None:
     header = {
         "history": [asdict(metrics) for metrics in state.history],
         "best_epoch": state.best_epoch,
+        "partial": asdict(state.partial),
     }
     _write(run / LAST, tensors, header)
 
@@ -97,7 +85,7 @@ def save_best(run: Path, state: TrainingState) -> None:
 
 
 def load_state(run: Path) -> TrainingState | None:
-    """Read ``last.safetensors``; None when no epoch was finished.
+    """Read ``last.safetensors``; None when nothing was saved yet.
 
     Raises:
         InputError: the file is damaged or of another format.
@@ -114,14 +102,17 @@ def load_state(run: Path) -> TrainingState | None:
         header = json.loads(metadata["state"])
         history = tuple(EpochMetrics(**row) for row in header["history"])
         best_epoch = int(header["best_epoch"])
+        partial = PartialEpoch(**header["partial"])
     except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a readable checkpoint: {error}") from None
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "best": {}}
     for key, value in tensors.items():
         part, _, name = key.partition(".")
         parts.setdefault(part, {})[name] = value
-    best = parts["best"] if best_epoch != len(history) else parts["model"]
-    return TrainingState(parts["model"], parts["optimizer"], best, history, best_epoch)
+    state = TrainingState(
+        parts["model"], parts["optimizer"], parts["best"], history, best_epoch, partial
+    )
+    return replace(state, best=state.model) if state.best_is_now else state
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:

@@ -13,7 +13,12 @@ from neurodeploy.data.encoding import encode, spike_step
 
 
 def training_frames(
-    samples: Tensor, code: InputCode, steps: int, generator: torch.Generator
+    samples: Tensor,
+    code: InputCode,
+    steps: int,
+    generator: torch.Generator,
+    first: int = 0,
+    batch: int = 0,
 ) -> Iterator[Tensor]:
     """Input of T steps; ``rate`` spikes are drawn anew each time a sample is seen.
 
@@ -22,6 +27,8 @@ def training_frames(
         code: encoder and levels.
         steps: T.
         generator: of the Bernoulli draws, on the CPU, so that they are the same on any device.
+        first, batch: where in a batch the samples begin, and its size; 0 when they are all of it.
+            Draws are made for the whole batch: they do not depend on how it is shared out.
 
     Yields:
         (N, *sample) float32, T times; with ``direct`` the same tensor.
@@ -40,8 +47,9 @@ def training_frames(
         if code.encoder == "direct":
             yield values
         else:
-            draws = torch.rand(values.shape, generator=generator).to(values.device)
-            yield (draws < values).to(values.dtype)
+            shape = (batch or len(values), *values.shape[1:])
+            draws = torch.rand(shape, generator=generator)[first : first + len(values)]
+            yield (draws.to(values.device) < values).to(values.dtype)
 
 
 def evaluation_frames(

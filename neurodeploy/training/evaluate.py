@@ -34,6 +34,7 @@ def evaluate(
     code: InputCode,
     steps: int,
     loss: InstantaneousLoss,
+    offset: int = 0,
 ) -> Evaluation:
     """Run the network in evaluation mode; the class is argmax of sum_t o[t].
 
@@ -45,9 +46,11 @@ def evaluate(
         code: encoder and levels.
         steps: T.
         loss: l of one step; the result is the mean of l over steps and samples.
+        offset: number of the first sample in its data set.
     """
     was_training = model.training
-    device = next(model.parameters()).device
+    first_parameter = next(model.parameters())
+    device, dtype = first_parameter.device, first_parameter.dtype
     model.eval()
     summed_loss, right = 0.0, 0
     size = max(1, min(BATCH, VALUES // math.prod(model.sample_shape)))
@@ -57,8 +60,8 @@ def evaluate(
         batch_loss = torch.zeros((), device=device)
         model.reset_state()
         batch = samples[first : first + size]
-        for frame in evaluation_frames(batch, code, steps, first, device):
-            outputs = model(frame)
+        for frame in evaluation_frames(batch, code, steps, offset + first, device):
+            outputs = model(frame.to(dtype))
             batch_loss = batch_loss + loss(outputs, target) / steps
             total = total + outputs
         summed_loss += batch_loss.item() * len(target)

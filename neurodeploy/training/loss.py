@@ -19,13 +19,18 @@ class InstantaneousLoss:
     the authors' default (a = 0.05, their option ``loss_means`` = 1); ``one_hot`` is their choice
     for DVS-CIFAR10 (option ``mse_n_reg``).
 
+    It is computed in float32, or in the outputs' dtype where that is wider.
+
     Attributes:
         mse_weight: a, 0 <= a <= 1.
         mse_target: what the outputs are drawn to.
+        factor: of the whole. For a piece of a batch, its share: the losses of all pieces then add
+            up to the batch's, and their gradients to the batch's gradient.
     """
 
     mse_weight: float = 0.0
     mse_target: MseTarget = "ones"
+    factor: float = 1.0
 
     @staticmethod
     def of(training: TrainingRecipe) -> InstantaneousLoss:
@@ -39,6 +44,12 @@ class InstantaneousLoss:
             outputs: o[t], (N, classes).
             labels: y, (N,) int64.
         """
+        outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+        loss = self._mean(outputs, labels)
+        return loss if self.factor == 1 else self.factor * loss
+
+    def _mean(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """The mean over samples, as the class says it."""
         cross_entropy = F.cross_entropy(outputs, labels)
         if self.mse_weight == 0:
             return cross_entropy

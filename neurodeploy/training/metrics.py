@@ -41,6 +41,23 @@ class EpochMetrics:
         return mine > (other.validation_accuracy, -other.validation_loss)
 
 
+@dataclass(frozen=True)
+class PartialEpoch:
+    """What is known of an epoch that is under way.
+
+    Attributes:
+        batches: done so far.
+        summed_loss: over the samples of these batches.
+        right: how many of the samples were classified correctly.
+        seconds: wall time.
+    """
+
+    batches: int = 0
+    summed_loss: float = 0.0
+    right: int = 0
+    seconds: float = 0.0
+
+
 class MetricsLog:
     """Appends epochs to ``metrics.jsonl`` and to TensorBoard files in a run folder."""
 

@@ -1,13 +1,90 @@
-"""Optimiser and learning rate of a recipe."""
+"""How parameters change: optimiser, learning rate, and the update that rules call."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from neurodeploy.errors import SimulationError
+from neurodeploy.launch import Processes
 from neurodeploy.recipe import TrainingRecipe
+from neurodeploy.training.parallel import add_gradients
+
+SCALER = "scaler"
+"""Whose state this is, among the numbers of parameters."""
+
+LEAST_SCALE = 2.0**-8
+"""Of a loss in fp16. Where gradients overflow even with this, they have really become so large."""
+
+
+class Updater:
+    """Changes the parameters by the gradients of all processes, and clears these.
+
+    In ``fp16`` the loss is multiplied by ``scale``, so that small gradients do not become zero. It
+    halves when a gradient overflows, which skips the update, and doubles after long peace.
+    """
+
+    def __init__(self, model: nn.Module, training: TrainingRecipe, processes: Processes) -> None:
+        self.optimizer = make_optimizer(model, training)
+        self._model = model
+        self._processes = processes
+        device = next(model.parameters()).device
+        self._scaler = torch.amp.GradScaler(device.type, enabled=training.precision == "fp16")
+
+    @property
+    def scale(self) -> float:
+        """Factor that the loss must have; 1 but for ``fp16``."""
+        return self._scaler.get_scale()
+
+    def set_learning_rate(self, rate: float) -> None:
+        """From the next update on."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    def __call__(self) -> None:
+        """Update once.
+
+        Raises:
+            SimulationError: gradients have outgrown fp16.
+        """
+        add_gradients(self._model, self._processes)
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
+        self.optimizer.zero_grad()
+        if self.scale < LEAST_SCALE:
+            raise SimulationError(
+                "gradients have become too large for fp16; lower training.learning_rate or set "
+                "training.precision=bf16"
+            )
+
+    def state(self) -> dict[str, Tensor]:
+        """Tensors by ``number.name`` of the parameter; options come from the recipe."""
+        tensors = {
+            f"{number}.{name}": value.detach().cpu().clone()
+            for number, state in self.optimizer.state_dict()["state"].items()
+            for name, value in state.items()
+            if isinstance(value, Tensor)
+        }
+        scaler = {name: torch.tensor(value) for name, value in self._scaler.state_dict().items()}
+        return tensors | {f"{SCALER}.{name}": value for name, value in scaler.items()}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put back what ``state`` took."""
+        state: dict[int, dict[str, Tensor]] = {}
+        scaler: dict[str, float] = {}
+        for key, value in tensors.items():
+            owner, _, name = key.partition(".")
+            if owner == SCALER:
+                scaler[name] = value.item()
+            else:
+                state.setdefault(int(owner), {})[name] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        if scaler:
+            self._scaler.load_state_dict(scaler)
 
 
 def make_optimizer(model: nn.Module, training: TrainingRecipe) -> torch.optim.Optimizer:

@@ -3,7 +3,7 @@
 recipe.json            written first; what to resume with
 metrics.jsonl          one line per epoch
 tensorboard/           the same for TensorBoard
-last.safetensors       state after the last finished epoch
+last.safetensors       state after the last finished epoch, or within a long one
 best.safetensors       weights of the best epoch on the validation samples
 network.nir            those weights, exported
 learning_curve.png
@@ -12,39 +12,37 @@ run.json               written last: a run is complete when it is there
 
 from __future__ import annotations
 
-import json
-import re
+import os
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 import nir
 import torch
+from torch import Tensor
 
 from neurodeploy.data import Dataset, check_encoder, load_dataset
 from neurodeploy.errors import InputError, SimulationError
-from neurodeploy.files import (
-    check_new_folder,
-    next_free,
-    read_json,
-    sha256,
-    write_json,
-    written_whole,
-)
-from neurodeploy.recipe import Recipe, recipe_from_dict
-from neurodeploy.training.checkpoint import TrainingState, load_state
-from neurodeploy.training.evaluate import evaluate
+from neurodeploy.files import sha256, write_json, written_whole
+from neurodeploy.launch import ContactLostError, connect
+from neurodeploy.recipe import Recipe
+from neurodeploy.training.batches import check_batches
+from neurodeploy.training.checkpoint import TrainingState, copy_weights, load_state
+from neurodeploy.training.epoch import Job
+from neurodeploy.training.evaluate import Evaluation
 from neurodeploy.training.export import input_code, to_nir
-from neurodeploy.training.loop import batch_count, fit, reproducible
+from neurodeploy.training.loop import fit, reproducible
 from neurodeploy.training.loss import InstantaneousLoss
 from neurodeploy.training.networks import SpikingNetwork, build_network
-from neurodeploy.training.rules import build_rule
+from neurodeploy.training.parallel import evaluate_shared
+from neurodeploy.training.precision import find_device, parameter_dtype
+from neurodeploy.training.rules import Rule, build_rule
+from neurodeploy.training.run_folder import RUNS, open_run, read_recipe, reopen_run
 from neurodeploy.training.split import split_training
 from neurodeploy.training.start import COMPLETE, find_start, load_start
 from neurodeploy.versions import versions
 
-RUNS = Path("runs")
-RECIPE, NETWORK, CURVE = "recipe.json", "network.nir", "learning_curve.png"
+NETWORK, CURVE = "network.nir", "learning_curve.png"
 FORMAT = 1
 """Version of ``run.json``."""
 
@@ -74,16 +72,20 @@ def train(
     recipe: Recipe,
     out: Path | None = None,
     *,
-    device: str = "cpu",
+    device: str | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> RunResult:
     """Train a recipe's network and fill a run folder.
 
+    Under ``accelerate launch`` every process calls this with the same arguments, and they share
+    the work; the main one alone touches the run folder.
+
     Args:
         recipe: everything that defines the run.
         out: the run folder, new or empty; None takes the next free ``runs/<recipe name>-NNN``.
-        device: as torch names it, for example ``cpu`` or ``cuda``.
+        device: as torch names it, for example ``cuda``; None for the launcher's choice, or the
+            CPU without a launcher.
         resume: go on with the incomplete run of this very recipe in ``out``.
         progress: show a bar on stderr where that is a terminal.
 
@@ -93,42 +95,55 @@ def train(
     """
     if not 0 <= recipe.seed < 2**32:
         raise InputError(f"recipe {recipe.name}: seed must be from 0 to 2^32 - 1: {recipe.seed}")
-    data = recipe.data
-    dataset = load_dataset(data.name, data.source, recipe.training.steps, data.levels)
-    check_encoder(dataset, recipe.encoder.name)
-    recipe = _as_found(recipe, dataset)
-    where = _find_device(device)
-    with reproducible(where, recipe.training.threads):
+    training, processes = recipe.training, connect()
+    with processes.together():
+        _check_launcher_precision(recipe)
+        where = find_device(device, training.precision, processes)
+    dataset = processes.on_each_machine_first(lambda: _load(recipe))
+    recipe = processes.on_main(lambda: _as_found(recipe, dataset))
+    with processes.together():
+        _check_data(dataset, recipe)
+    with reproducible(where, training.threads):
         torch.manual_seed(recipe.seed)
-        model = build_network(recipe, dataset).to(where)
-        if recipe.training.start_from:
-            load_start(model, Path(recipe.training.start_from))
+        model = build_network(recipe, dataset).to(where, parameter_dtype(training.precision))
         rule = build_rule(recipe)
         split = split_training(recipe, dataset)
-        batch_count(model, recipe, len(split.y_train))
+        _check_rule(rule, recipe)
+        check_batches(model, recipe, len(split.y_train), processes)
+        model.load_state_dict(processes.on_main(lambda: _first_weights(model, recipe)))
         # Only now: a recipe that cannot be trained leaves no folder behind.
-        run = _open_run(recipe, out) if not resume else _reopen_run(recipe, out)
-        code = input_code(recipe, dataset)
+        open_folder = reopen_run if resume else open_run
+        run = processes.on_main(lambda: open_folder(recipe, out))
+        job = Job(recipe, model, rule, split, input_code(recipe, dataset), processes)
         try:
-            before = load_state(run) if resume else None
-            state = fit(model, rule, recipe, split, code, run, before, progress)
-            return _finish(run, recipe, dataset, model, state)
-        except KeyboardInterrupt:
+            before = processes.on_main(lambda: load_state(run) if resume else None)
+            state = fit(job, run, before, progress)
+            return _finish(run, job, dataset, state)
+        except (KeyboardInterrupt, ContactLostError) as error:
+            reason = str(error) or "interrupted"
             raise SimulationError(
-                f"{run}: interrupted; every finished epoch is on disk. Continue with: "
+                f"{run}: {reason}; every finished epoch is on disk. Continue with: "
                 f"neurodeploy train --resume {run}"
             ) from None
 
 
-def resume_run(path: Path, *, device: str = "cpu", progress: bool = True) -> RunResult:
+def resume_run(path: Path, *, device: str | None = None, progress: bool = True) -> RunResult:
     """Go on with an interrupted run; the result is that of a run never interrupted.
 
     Raises:
         InputError: not a run folder, or a complete one.
         SimulationError: the training diverged or was interrupted again.
     """
-    recipe = _read_recipe(path)
+    recipe = connect().on_main(lambda: read_recipe(path))
     return train(recipe, path, device=device, resume=True, progress=progress)
+
+
+def _load(recipe: Recipe) -> Dataset:
+    """The recipe's data set, which must suit its encoder."""
+    data = recipe.data
+    dataset = load_dataset(data.name, data.source, recipe.training.steps, data.levels)
+    check_encoder(dataset, recipe.encoder.name)
+    return dataset
 
 
 def _as_found(recipe: Recipe, dataset: Dataset) -> Recipe:
@@ -142,98 +157,88 @@ def _as_found(recipe: Recipe, dataset: Dataset) -> Recipe:
     return replace(recipe, data=data, training=replace(recipe.training, start_from=start))
 
 
-def _find_device(name: str) -> torch.device:
-    """The torch device of that name, if it is there."""
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"device {name!r} cannot be used: {reason}; 'cpu' always can") from None
-    return device
+def _first_weights(model: SpikingNetwork, recipe: Recipe) -> dict[str, Tensor]:
+    """The weights to start with: as they were drawn, or another run's."""
+    if recipe.training.start_from:
+        load_start(model, Path(recipe.training.start_from))
+    return copy_weights(model)
 
 
-def _open_run(recipe: Recipe, out: Path | None) -> Path:
-    """Make the run folder and write the recipe into it.
+def _check_data(dataset: Dataset, recipe: Recipe) -> None:
+    """Refuse data that are not those of the main process, as on another machine they may be.
 
     Raises:
-        InputError: the folder exists and is not empty, or cannot be written.
+        InputError: they are not.
     """
-    if out is None:
-        run = _make_next_free(recipe)
-    else:
-        run = out
-        if (run / RECIPE).is_file() and not (run / COMPLETE).exists():
-            raise InputError(
-                f"{run}: holds an unfinished run; choose another folder, or continue it with: "
-                f"neurodeploy train --resume {run}"
-            )
-        check_new_folder(run)
-        try:
-            run.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{run}: cannot be written: {error.strerror}") from None
-    write_json(run / RECIPE, recipe.as_dict())
-    return run
+    found, wanted = dataset.source.sha256, recipe.data.sha256
+    if found != wanted:
+        raise InputError(
+            f"{dataset.source.path}: sha256 {found}, but the main process reads {wanted}; give "
+            "every machine the same data"
+        )
 
 
-def _make_next_free(recipe: Recipe) -> Path:
-    """Make ``runs/<name>-NNN`` with the next free number."""
-    if not re.fullmatch(r"[\w.+-]+", recipe.name):
-        raise InputError(f"recipe name {recipe.name!r} cannot name a folder; give the run folder")
-    while True:
-        run = next_free(RUNS, recipe.name)
-        try:
-            run.mkdir(parents=True)
-            return run
-        except FileExistsError:
-            # Another run, started at the same moment, was faster.
-            continue
-        except OSError as error:
-            raise InputError(f"{run}: cannot be written: {error.strerror}") from None
-
-
-def _reopen_run(recipe: Recipe, out: Path | None) -> Path:
-    """Check that ``out`` is an incomplete run of the same recipe.
+def _check_rule(rule: Rule, recipe: Recipe) -> None:
+    """Refuse what does not go with updates within a batch.
 
     Raises:
-        InputError: it is not.
+        InputError: the recipe asks for it.
     """
-    if out is None:
-        raise InputError("resuming needs the folder of the run")
-    if _read_recipe(out) != _as_read_back(recipe):
-        raise InputError(f"{out / RECIPE}: differs from the recipe given; start a new run with it")
-    if (out / COMPLETE).exists():
-        raise InputError(f"{out}: this run is complete, there is nothing to resume")
-    for leftover in out.glob(".*.partial"):
-        # Of a file that was being written when the run was killed.
-        leftover.unlink(missing_ok=True)
-    return out
+    training = recipe.training
+    if getattr(rule, "update", "steps") == "steps":
+        return
+    where = f"recipe {recipe.name}: the rule's update = 'step' changes the parameters at each step"
+    if training.accumulate > 1:
+        raise InputError(
+            f"{where} of the whole batch, which training.accumulate = {training.accumulate} would "
+            "cut into pieces; set one of the two to its default"
+        )
+    if training.precision == "fp16":
+        raise InputError(
+            f"{where}, but fp16 keeps one scale of the loss for all of them; set "
+            "training.precision=bf16"
+        )
 
 
-def _read_recipe(run: Path) -> Recipe:
-    """The recipe that a run folder was started with."""
-    if not (run / RECIPE).is_file():
-        raise InputError(f"{run}: not a run folder (no {RECIPE})")
-    return recipe_from_dict(read_json(run / RECIPE), str(run / RECIPE))
+def _check_launcher_precision(recipe: Recipe) -> None:
+    """Refuse a precision of the launcher that the recipe does not have.
+
+    Raises:
+        InputError: they differ.
+    """
+    asked, precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no"), recipe.training.precision
+    if asked not in ("no", precision):
+        raise InputError(
+            f"accelerate launch asks for mixed precision {asked}, recipe {recipe.name} for "
+            f"{precision}; the recipe decides: train with --precision {asked}, or launch with "
+            "--mixed_precision no"
+        )
 
 
-def _as_read_back(recipe: Recipe) -> Recipe:
-    """The recipe as JSON gives it back, where tuples have become lists."""
-    return recipe_from_dict(json.loads(json.dumps(recipe.as_dict())), recipe.name)
+def _finish(run: Path, job: Job, dataset: Dataset, state: TrainingState) -> RunResult:
+    """Test the best weights, once; on the main process, write what came out."""
+    training = job.recipe.training
+    job.model.load_state_dict(dict(state.best))
+    tested = evaluate_shared(
+        job.model,
+        dataset.x_test,
+        dataset.y_test,
+        job.code,
+        training.steps,
+        InstantaneousLoss.of(training),
+        job.processes,
+    )
+    return job.processes.on_main(lambda: _write_result(run, job, dataset, state, tested))
 
 
-def _finish(
-    run: Path, recipe: Recipe, dataset: Dataset, model: SpikingNetwork, state: TrainingState
+def _write_result(
+    run: Path, job: Job, dataset: Dataset, state: TrainingState, tested: Evaluation
 ) -> RunResult:
-    """Test the best weights, once; export and plot them; mark the run complete."""
+    """Export and plot the best weights; mark the run complete."""
     # matplotlib is slow to import and only needed here.
     from neurodeploy.training.curve import learning_curve
 
-    model.load_state_dict(dict(state.best))
-    loss, code = InstantaneousLoss.of(recipe.training), input_code(recipe, dataset)
-    tested = evaluate(model, dataset.x_test, dataset.y_test, code, recipe.training.steps, loss)
-    best = state.history[state.best_epoch - 1]
+    recipe, best = job.recipe, state.history[state.best_epoch - 1]
     result = RunResult(
         path=run,
         test_accuracy=tested.accuracy,
@@ -243,7 +248,7 @@ def _finish(
         seconds=sum(metrics.seconds for metrics in state.history),
     )
     with written_whole(run / NETWORK) as temporary:
-        nir.write(temporary, to_nir(model, recipe, dataset))
+        nir.write(temporary, to_nir(job.model, recipe, dataset))
     curve = learning_curve(recipe.name, state.history, state.best_epoch, tested.accuracy)
     with written_whole(run / CURVE) as temporary:
         temporary.write_bytes(curve)
@@ -257,6 +262,8 @@ def _finish(
         "best_epoch": result.best_epoch,
         "epochs": result.epochs,
         "seconds": result.seconds,
+        "processes": job.processes.count,
+        "device": next(job.model.parameters()).device.type,
         "versions": versions(),
         "sha256": {NETWORK: sha256(run / NETWORK)},
     }

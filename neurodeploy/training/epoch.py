@@ -1,0 +1,139 @@
+"""One epoch: every training sample once, batch by batch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurodeploy.contract import InputCode
+from neurodeploy.errors import SimulationError
+from neurodeploy.launch import Processes
+from neurodeploy.recipe import Recipe
+from neurodeploy.training.augmentation import augment
+from neurodeploy.training.batches import epoch_batches, own_pieces, seed_piece
+from neurodeploy.training.encoding import training_frames
+from neurodeploy.training.loss import InstantaneousLoss
+from neurodeploy.training.metrics import PartialEpoch
+from neurodeploy.training.networks import SpikingNetwork
+from neurodeploy.training.optimization import Updater
+from neurodeploy.training.parallel import average_statistics
+from neurodeploy.training.precision import autocast
+from neurodeploy.training.rules import Batch, Rule
+from neurodeploy.training.split import Split
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What is trained, how and on what: all that stays as it is while the parameters change.
+
+    Attributes:
+        recipe: batches, steps, precision, seed.
+        model: on the device to train on, in the dtype of the precision.
+        rule: turns a batch into gradients and says when to update.
+        split: training and validation samples.
+        code: encoder and levels.
+        processes: who shares the work.
+    """
+
+    recipe: Recipe
+    model: SpikingNetwork
+    rule: Rule
+    split: Split
+    code: InputCode
+    processes: Processes
+
+
+def train_epoch(
+    job: Job, updater: Updater, epoch: int, done: PartialEpoch
+) -> Iterator[PartialEpoch]:
+    """Train on the batches of an epoch that are not done yet; after each, say how far it has come.
+
+    Raises:
+        SimulationError: the loss became infinite or NaN.
+    """
+    started = time.perf_counter() - done.seconds
+    batches = epoch_batches(len(job.split.y_train), job.recipe, epoch)
+    job.model.train()
+    for number in range(done.batches, len(batches)):
+        batch = batches[number].numpy()
+        loss, right = _train_batch(job, updater, epoch, number, batch)
+        check_finite(loss, job.recipe, epoch, "in training")
+        done = PartialEpoch(
+            batches=number + 1,
+            summed_loss=done.summed_loss + loss * len(batch),
+            right=done.right + right,
+            seconds=time.perf_counter() - started,
+        )
+        yield done
+
+
+def _train_batch(
+    job: Job, updater: Updater, epoch: int, number: int, batch: np.ndarray
+) -> tuple[float, int]:
+    """Train on this process's pieces of a batch.
+
+    Args:
+        number: of the batch in its epoch, from 0.
+        batch: (N,) numbers of its samples.
+
+    Returns:
+        Mean loss and number of right answers, both of the whole batch.
+    """
+    recipe, split, processes = job.recipe, job.split, job.processes
+    pieces = own_pieces(len(batch), recipe, processes)
+    start, stop = pieces[0].first, pieces[-1].first + pieces[-1].size
+    own = batch[start:stop]
+    with processes.together():
+        images = augment(split.x_train[own], recipe.augmentation, (recipe.seed, epoch), own)
+    parameter = next(job.model.parameters())
+    device, dtype = parameter.device, parameter.dtype
+    scale, steps = updater.scale, recipe.training.steps
+    loss, right = 0.0, 0
+    for piece in pieces:
+        rows = slice(piece.first - start, piece.first - start + piece.size)
+        samples = torch.from_numpy(images[rows]).to(device)
+        labels = torch.from_numpy(split.y_train[own[rows]]).to(device)
+        generator = seed_piece(recipe, epoch, number, piece.number)
+        frames = training_frames(samples, job.code, steps, generator, piece.first, len(batch))
+        frames = (frame.to(dtype) for frame in frames)
+        piece_loss = replace(InstantaneousLoss.of(recipe.training), factor=piece.share * scale)
+        # Until the last piece, gradients are left to add up.
+        update = updater if piece is pieces[-1] else _leave
+        with autocast(recipe.training.precision, device):
+            result = job.rule.train_batch(
+                job.model, Batch(frames, steps, labels), piece_loss, update, generator
+            )
+        loss += result.loss.item() / scale
+        right += _right(result.outputs, labels)
+    average_statistics(job.model, len(own) / len(batch), processes)
+    loss, right = processes.total(loss, right)
+    return loss, int(right)
+
+
+def _leave() -> None:
+    """Do not update yet."""
+
+
+def _right(outputs: Tensor, labels: Tensor) -> int:
+    """How many samples have their largest output at their label."""
+    return int((outputs.argmax(1) == labels).sum().item())
+
+
+def check_finite(loss: float, recipe: Recipe, epoch: int, where: str) -> None:
+    """Stop at the first loss that is not a number: nothing after it can be right.
+
+    Raises:
+        SimulationError: it is not.
+    """
+    if not math.isfinite(loss):
+        raise SimulationError(
+            f"recipe {recipe.name}: the loss became {loss} {where} in epoch {epoch}; lower "
+            f"training.learning_rate (now {recipe.training.learning_rate:g}) or set "
+            "training.warmup_epochs"
+        )
