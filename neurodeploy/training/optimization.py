@@ -33,6 +33,8 @@ class Updater:
         self._processes = processes
         device = next(model.parameters()).device
         self._scaler = torch.amp.GradScaler(device.type, enabled=training.precision == "fp16")
+        # The loss is scaled elsewhere, but torch's scaler begins only with a tensor that it scales.
+        self._scaler.scale(torch.zeros(1, device=device))
 
     @property
     def scale(self) -> float:
