@@ -42,8 +42,8 @@ from neurodeploy.launch import connect, disconnect
 )
 @click.option(
     "--precision",
-    type=click.Choice(("fp32", "fp64", "bf16", "fp16")),
-    help="Number format of training; the recipe's when not given.",
+    metavar="NAME",
+    help="Number format of training: fp32, fp64, bf16 or fp16; the recipe's when not given.",
 )
 @click.option(
     "--device",
