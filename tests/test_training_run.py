@@ -41,6 +41,7 @@ from neurodeploy.training.recorder import Recorder
 from neurodeploy.training.split import split_training
 
 EPOCHS = 4
+CPU = torch.device("cpu")
 
 
 def make_recipe(**changes: Any) -> Recipe:
@@ -281,18 +282,19 @@ def test_better_means_higher_accuracy_then_lower_loss() -> None:
 def test_every_batch_of_every_epoch_and_seed_draws_its_own_numbers() -> None:
     draws = set()
     cases = [(s, e, b) for s in (0, 1) for e in (1, 2) for b in (0, 1)]
-    with reproducible(torch.device("cpu")):
+    with reproducible(CPU):
         for seed, number, batch in cases:
-            own = torch.rand(1, generator=seed_piece(make_recipe(seed=seed), number, batch, 0))
+            own = torch.rand(1, generator=seed_piece(make_recipe(seed=seed), number, batch, 0, CPU))
             draws |= {own.item(), torch.rand(1).item()}
     assert len(draws) == 2 * len(cases)
 
 
 def test_pieces_of_a_batch_share_the_draws_for_all_and_no_dropout_mask() -> None:
     shared, masks = set(), set()
-    with reproducible(torch.device("cpu")):
+    with reproducible(CPU):
         for piece in range(3):
-            shared.add(torch.rand(1, generator=seed_piece(make_recipe(), 1, 0, piece)).item())
+            generator = seed_piece(make_recipe(), 1, 0, piece, CPU)
+            shared.add(torch.rand(1, generator=generator).item())
             masks.add(torch.rand(1).item())
     assert (len(shared), len(masks)) == (1, 3)
 
@@ -419,6 +421,8 @@ def test_unusable_devices_are_refused(device: str, tmp_path: Path) -> None:
         {"weight_decay": -1e-4},
         {"mse_weight": 1.5},
         {"learning_rate": 0.0},
+        {"accumulate": 0},
+        {"checkpoint_minutes": -1.0},
     ],
 )
 def test_training_options_are_checked(options: dict[str, Any]) -> None:

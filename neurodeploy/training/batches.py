@@ -57,16 +57,21 @@ def own_pieces(size: int, recipe: Recipe, processes: Processes) -> list[Piece]:
     return [Piece(n, int(parts[n][0]), len(parts[n]), len(parts[n]) / size) for n in own]
 
 
-def seed_piece(recipe: Recipe, epoch: int, batch: int, piece: int) -> torch.Generator:
+def seed_piece(
+    recipe: Recipe, epoch: int, batch: int, piece: int, device: torch.device
+) -> torch.Generator:
     """Seed everything that is drawn while a piece is trained on.
 
-    torch's global generators, which draw dropout masks, get a seed for the piece.
+    The device's global generator, which draws dropout masks, gets a seed for the piece.
 
     Returns:
         A generator on the CPU that is the same for all pieces of a batch. What it draws must not
         depend on the piece: input spikes are drawn for the whole batch, steps for all alike.
     """
-    torch.manual_seed(_seed(recipe, epoch, batch, piece))
+    # torch.manual_seed also leaves word for devices that are not in use, which takes longer than
+    # all else here.
+    seed_global = torch.default_generator if device.type == "cpu" else torch
+    seed_global.manual_seed(_seed(recipe, epoch, batch, piece))
     return _generator(recipe, epoch, batch)
 
 

@@ -99,7 +99,7 @@ def _train_batch(
         rows = slice(piece.first - start, piece.first - start + piece.size)
         samples = torch.from_numpy(images[rows]).to(device)
         labels = torch.from_numpy(split.y_train[own[rows]]).to(device)
-        generator = seed_piece(recipe, epoch, number, piece.number)
+        generator = seed_piece(recipe, epoch, number, piece.number, device)
         frames = training_frames(samples, job.code, steps, generator, piece.first, len(batch))
         frames = (frame.to(dtype) for frame in frames)
         piece_loss = replace(InstantaneousLoss.of(recipe.training), factor=piece.share * scale)
