@@ -12,8 +12,9 @@ import numpy as np
 from neurodeploy.contract import METADATA_KEY, Contract, ContractOptions, Semantics
 from neurodeploy.errors import InputError, nearest
 from neurodeploy.interchange.frameworks import FRAMEWORKS, Framework
+from neurodeploy.interchange.layout import Layout
 from neurodeploy.interchange.nir_file import read_nir
-from neurodeploy.interchange.nir_in import contract_of, output_spikes, shapes_of, to_network
+from neurodeploy.interchange.nir_in import contract_of, output_spikes, to_network
 from neurodeploy.interchange.repairs import repaired
 from neurodeploy.interchange.subgraphs import unnested
 from neurodeploy.interchange.translation import likely_framework, translated, with_gain_one
@@ -68,7 +69,7 @@ def open_nir(path: Path) -> NirFile:
     graph, notes = repaired(unnested(read_nir(path), str(path)))
     found = contract_of(graph, str(path))
     likely = None if found else likely_framework(graph)
-    return NirFile(path, graph, notes, shapes_of(graph, path.name), found, likely)
+    return NirFile(path, graph, notes, Layout(graph, path.name).shapes, found, likely)
 
 
 def import_nir(path: Path, options: ContractOptions) -> Imported:
@@ -123,7 +124,7 @@ def _defaults(
 
 def _self_contained(graph: nir.NIRGraph, contract: Contract) -> nir.NIRGraph:
     """The graph with its contract, and with the shapes that NIR's convolutions want to say."""
-    shapes = shapes_of(graph, "graph")
+    shapes = Layout(graph, "graph").shapes
     before = {target: source for source, target in graph.edges}
     nodes: dict[str, Any] = {}
     for name, node in graph.nodes.items():

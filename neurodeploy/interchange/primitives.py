@@ -99,7 +99,7 @@ def _node(tree: Any, where: str) -> Any:
     for name, content in fields.items():
         if name in values:
             values[name] = _checked(values[name], content, f"{where} ({kind}): {name}")
-        elif name not in OPTIONAL:
+        elif name not in OPTIONAL and kind != "Output":
             raise InputError(f"{where} ({kind}): field {name!r} is missing")
     metadata = _metadata(tree, where)
     try:
@@ -113,7 +113,8 @@ def _made(kind: str, values: dict[str, Any], metadata: dict[str, Any]) -> Any:
     if kind == "Input":
         return nir.Input({"input": np.atleast_1d(values["shape"])}, metadata=metadata)
     if kind == "Output":
-        return nir.Output({"output": np.atleast_1d(values["shape"])}, metadata=metadata)
+        declared = values.get("shape")  # which nothing here relies on
+        return nir.Output(None if declared is None else np.atleast_1d(declared), metadata=metadata)  # type: ignore[arg-type]
     if kind == "Flatten":
         # The shape that reaches it counts; a declared one that differs is refused on import.
         declared = values.pop("input_type", None)
