@@ -11,7 +11,8 @@ import numpy as np
 from neurodeploy.errors import InputError, nearest
 from neurodeploy.interchange.hdf5_safe import Tree
 
-NUMBERS, WHOLE, PADDING = "numbers", "whole numbers", "whole numbers, 'same' or 'valid'"
+NUMBERS, WHOLE, ONE = "numbers", "whole numbers", "one whole number"
+PADDING = "whole numbers, 'same' or 'valid'"
 
 _CONV = {
     "input_shape": WHOLE,
@@ -19,7 +20,7 @@ _CONV = {
     "stride": WHOLE,
     "padding": PADDING,
     "dilation": WHOLE,
-    "groups": WHOLE,
+    "groups": ONE,
     "bias": NUMBERS,
 }
 _POOL = {"kernel_size": WHOLE, "stride": WHOLE, "padding": WHOLE}
@@ -39,7 +40,7 @@ FIELDS: dict[str, dict[str, str]] = {
     "Conv2d": _CONV,
     "SumPool2d": _POOL,
     "AvgPool2d": _POOL,
-    "Flatten": {"input_type": WHOLE, "start_dim": WHOLE, "end_dim": WHOLE},
+    "Flatten": {"input_type": WHOLE, "start_dim": ONE, "end_dim": ONE},
     "Delay": _numbers("delay"),
     "Threshold": _numbers("threshold"),
     "I": _numbers("r"),
@@ -183,6 +184,10 @@ def _checked(value: Any, content: str, where: str) -> Any:
         whole = value.size <= MOST_AXES and bool(np.all(np.isfinite(value) & (value % 1 == 0)))
     if not whole or value.ndim > 1 or np.any(np.abs(value.astype(np.float64)) > LARGEST):
         raise InputError(f"{where}: expected {content}, found {value.ravel()[:4].tolist()}")
+    if content == ONE:
+        if value.size != 1:
+            raise InputError(f"{where}: expected {content}, found {value.ravel()[:4].tolist()}")
+        return int(value.item())
     return value.astype(np.int64)[()]
 
 
