@@ -113,9 +113,11 @@ class RandomGraph:
                 for a, b in edges
                 if (a, b) not in inner
             ]
-            nodes[name] = _boxed(inside, inner, entry, fires)
+            taken = inside[entry].input_type["input"]
+            nodes[name] = _boxed(inside, inner, entry, fires, taken)
             for level in range(depth - 1):
-                nodes[name] = _boxed({f"deep{level}": nodes[name]}, [], *2 * [f"deep{level}"])
+                deeper = f"deep{level}"
+                nodes[name] = _boxed({deeper: nodes[name]}, [], deeper, deeper, taken)
         return nir.NIRGraph(nodes, edges, {}, type_check=False)
 
     def _add(self, kind: str, node: Any) -> str:
@@ -242,9 +244,9 @@ class RandomGraph:
 
 
 def _boxed(
-    nodes: dict[str, Any], edges: list[tuple[str, str]], entry: str, fires: str
+    nodes: dict[str, Any], edges: list[tuple[str, str]], entry: str, fires: str, shape: np.ndarray
 ) -> nir.NIRGraph:
     """A graph with one input and one output around these nodes."""
-    ends = {"in": nir.Input({"input": np.array([1])}), "out": nir.Output({"output": np.array([1])})}
+    ends = {"in": nir.Input({"input": shape}), "out": nir.Output({"output": shape})}
     edges = [("in", entry), *edges, (fires, "out")]
     return nir.NIRGraph(ends | nodes, edges, {}, type_check=False)

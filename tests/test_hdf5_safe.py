@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from neurodeploy.errors import InputError
+from neurodeploy.interchange import hdf5_safe
 from neurodeploy.interchange.hdf5_safe import MOST_DEPTH, check_hdf5, read_tree
 
 
@@ -54,6 +55,12 @@ def a_circle(file: h5py.File) -> None:
     file["b/a"] = file["b"]
 
 
+def twins(file: h5py.File) -> None:
+    """Each level twice: 2 to the power of the depth paths."""
+    file["x/end"] = 1
+    file["y"] = file["x"]
+
+
 def depth(file: h5py.File) -> None:
     file.create_group("/".join("a" * (MOST_DEPTH + 1)))
 
@@ -88,7 +95,8 @@ def a_type(file: h5py.File) -> None:
         (wide_strings, "s: the arrays up to here take 1,600,000,000 bytes"),
         (another_file, "w: a link to somewhere else"),
         (a_soft_link, "a/b: a link to somewhere else"),
-        (a_circle, "32 levels of groups"),
+        (a_circle, "b: the same object as under another name"),
+        (twins, "y: the same object as under another name"),
         (depth, "32 levels of groups"),
         (outside_storage, "w: its content lies in other files"),
         (a_view_of_others, "w: its content lies in other files"),
@@ -118,6 +126,22 @@ def test_what_unpacks_to_much_more_than_its_size_may_only_be_small(tmp_path: Pat
     check_hdf5(packed, "test", small_bytes=8 << 16)
     with pytest.raises(InputError, match="w: the arrays up to here take 524,288 bytes unpacked"):
         check_hdf5(packed, "test", small_bytes=(8 << 16) - 1)
+
+
+def test_text_is_counted_as_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["names"] = np.array([["a", "b" * 700], ["", "c"]] * 50, h5py.string_dtype())
+        file["none"] = np.zeros((0, 2), h5py.string_dtype())
+    monkeypatch.setattr(hdf5_safe, "TEXT_BYTES", 1)  # one row at a time
+    found = read_tree(path, "test")
+    assert found["names"].shape == (100, 2)
+    assert found["names"][1].tolist() == [b"", b"c"]
+    assert found["none"].shape == (0, 2)
+    monkeypatch.setattr(hdf5_safe, "SMALL_BYTES", 10000)
+    monkeypatch.setattr(hdf5_safe, "MOST_EXPANSION", 0)
+    with pytest.raises(InputError, match="/names: more text than the file can hold"):
+        read_tree(path, "test")
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89HDF\r\n\x1a\n", b"not HDF5" * 100])

@@ -37,10 +37,22 @@ from neurodeploy.cli.options import PATH, json_option, print_json, shape_option
     callback=shape_option,
     help="Shape of a sample, where a .net does not say.",
 )
+@click.option(
+    "--from",
+    "origin",
+    metavar="FRAMEWORK",
+    help="What wrote the .nir file, which says how it is stepped: norse, snntorch, sinabs, "
+    "spikingjelly, rockpool, spyx, nengo or lava. The options below override it.",
+)
 @click.option("--dt", type=float, help="Seconds per step.")
 @click.option("--reset", type=click.Choice(["zero", "subtract"]), help="What a spike does to v.")
 @click.option("--compare", type=click.Choice(["gt", "ge"]), help="Fire at v > or >= threshold.")
 @click.option("--integrator", type=click.Choice(["euler", "exponential"]), help="How leaks step.")
+@click.option(
+    "--gain",
+    type=click.Choice(["nir", "one"]),
+    help="Input enters a neuron as its r and tau say, or as it is.",
+)
 @click.option("--steps", type=int, help="Time steps per sample.")
 @click.option(
     "--encoder",
@@ -65,11 +77,11 @@ def export(
 ) -> None:
     """Quantise a network, map it to a target and write a deployment.
 
-    Takes the newest run in runs/ when no source is given. The semantic options (--dt to --decode)
+    Takes the newest run in runs/ when no source is given. The semantic options (--from to --decode)
     state what a .nir file from elsewhere leaves open, or override what ours says. A .net of lava-dl
     is deployed with its integers as they are; state --steps and --encoder.
     """
-    from neurodeploy.workflow.export import ContractOptions
+    from neurodeploy.contract import ContractOptions
     from neurodeploy.workflow.export import export as export_network
 
     result = export_network(

@@ -14,6 +14,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from h5py import h5o
 
 from neurodeploy.errors import InputError, NeurodeployError
 
@@ -28,6 +29,9 @@ SMALL_BYTES = 128 * 2**20
 
 MOST_EXPANSION = 16
 """How many times its size on disk a larger file may unpack to."""
+
+TEXT_BYTES = 2**26
+"""Text that is read at once, if every string is as long as the file."""
 
 KINDS = "biufSO"
 """Letters of numpy types that are read: booleans, integers, floats, and strings of both kinds."""
@@ -62,7 +66,7 @@ def read_tree(path: Path, kind: str) -> Tree:
             branch = tree
             for group in groups:
                 branch = branch[group]
-            branch[name] = {} if dataset is None else np.asarray(dataset[()])
+            branch[name] = {} if dataset is None else _content(dataset, path)
     return tree
 
 
@@ -85,6 +89,7 @@ def _checked(
 ) -> list[tuple[tuple[str, ...], h5py.Dataset | None]]:
     """Every array, or None for a group, with the names that lead to it; outer groups come first."""
     found: list[tuple[tuple[str, ...], h5py.Dataset | None]] = []
+    known = {_identity(file)}
     most = max(small_bytes, MOST_EXPANSION * path.stat().st_size)
     size = 0
     waiting: list[tuple[tuple[str, ...], h5py.Group]] = [((), file)]
@@ -100,6 +105,9 @@ def _checked(
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise InputError(f"{where}: a link to somewhere else; copy what it points to here")
             item = group[name]
+            if _identity(item) in known:
+                raise InputError(f"{where}: the same object as under another name")
+            known.add(_identity(item))
             if isinstance(item, h5py.Group):
                 waiting.append((here, item))
                 found.append((here, None))
@@ -114,6 +122,29 @@ def _checked(
                 )
             found.append((here, item))
     return found
+
+
+def _identity(item: Any) -> tuple[int, int]:
+    """Where an object lies, whatever it is called."""
+    info = h5o.get_info(item.id)
+    return info.fileno, info.addr
+
+
+def _content(dataset: h5py.Dataset, path: Path) -> np.ndarray:
+    """An array; text piece by piece, as many strings may be one and the same long one."""
+    text = h5py.check_string_dtype(dataset.dtype)
+    if text is None or text.length is not None or not dataset.shape:
+        return np.asarray(dataset[()])
+    pieces = [np.empty((0, *dataset.shape[1:]), dataset.dtype)]
+    size = path.stat().st_size
+    rows = max(1, TEXT_BYTES // (size * max(1, math.prod(dataset.shape[1:]))))
+    read = 0
+    for first in range(0, dataset.shape[0], rows):
+        pieces.append(np.asarray(dataset[first : first + rows]))
+        read += sum(map(len, pieces[-1].ravel()))
+        if read > max(SMALL_BYTES, MOST_EXPANSION * size):
+            raise InputError(f"{path}: {dataset.name}: more text than the file can hold")
+    return np.concatenate(pieces)
 
 
 def _bytes_read(item: h5py.Dataset, where: str) -> int:

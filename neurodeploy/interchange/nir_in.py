@@ -7,11 +7,9 @@ carries the spikes of an earlier step. Everything that cannot be expressed is na
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
-from graphlib import CycleError, TopologicalSorter
 from itertools import chain, count
 from typing import Any
 
@@ -21,19 +19,15 @@ import numpy as np
 from neurodeploy.composition import reading
 from neurodeploy.contract import METADATA_KEY, Contract
 from neurodeploy.errors import InputError, UnsupportedError
-from neurodeploy.interchange.linear_nodes import (
-    LINEAR_NODES,
-    checked_shape,
-    flattened,
-    to_operator,
-)
+from neurodeploy.interchange.layout import BrokenBefore, Layout
+from neurodeploy.interchange.linear_nodes import flattened
 from neurodeploy.interchange.paths import Arrival, Path, delayed, flat, joined, mapped, merged
 from neurodeploy.interchange.subgraphs import unnested
 from neurodeploy.network import Network, Neuron, Population, Projection
 from neurodeploy.neurons import NEURONS
 from neurodeploy.neurons.leak import exactly_one
-from neurodeploy.neurons.threshold import WITHOUT_RESET, without_reset
-from neurodeploy.operators import Operator, Shape, diagonal, identity
+from neurodeploy.neurons.threshold import without_reset
+from neurodeploy.operators import Shape, diagonal, identity
 from neurodeploy.timing import components
 
 MOST_DELAYS = 64
@@ -67,262 +61,73 @@ def to_network(graph: nir.NIRGraph, contract: Contract, name: str) -> Network:
     return _Importer(unnested(graph, name), contract, name).network()
 
 
-def shapes_of(graph: nir.NIRGraph, name: str) -> dict[str, Shape]:
-    """Shape of what each node sends on, for the nodes that the input reaches; none is refused."""
-    importer = _Importer(graph, None, name)
-    importer.find_shapes()
-    return importer.shapes
-
-
 class _Importer:
-    """One import; ``problems`` grows until there is nothing more to find."""
+    """One import: what every node sends on, and what each population makes of it."""
 
-    def __init__(self, graph: nir.NIRGraph, contract: Contract | None, name: str) -> None:
-        self.graph = graph
+    def __init__(self, graph: nir.NIRGraph, contract: Contract, name: str) -> None:
         self.contract = contract
         self.name = name
-        self.problems: list[str] = []
-        self.broken: set[str] = set()
-        """Nodes that cannot be computed, themselves or for what leads to them."""
-        self.before: dict[str, list[str]] = {node: [] for node in graph.nodes}
-        self.after: dict[str, list[str]] = {node: [] for node in graph.nodes}
-        self.shapes: dict[str, Shape] = {}
-        self.operators: dict[str, tuple[Operator, np.ndarray | None]] = {}
+        self.layout = Layout(graph, name)
+        self.nodes = self.layout.nodes
         self.sent: dict[str, Arrival] = {}
 
     def network(self) -> Network:
-        self.find_shapes()
-        self._check_potentials()
-        output = self._output()
+        layout = self.layout
+        layout.check_potentials()
+        layout.check_used()
+        output = layout.output()
         self._send()
         populations, projections = [], []
-        for name in self.graph.nodes:
-            if not self._is_population(name) or name in self.broken:
+        for name in self.nodes:
+            if not layout.is_population(name) or name in layout.broken:
                 continue
-            with self._collecting(name):
+            # What follows such a neuron can still be looked at, as its shape is known.
+            with layout.collecting(name, spreads=False):
                 population, incoming = self._population(name)
                 populations.append(population)
                 projections.extend(incoming)
-        self._check_used()
-        if self.problems:
-            raise UnsupportedError("\n".join(dict.fromkeys(self.problems)))
-        assert self.contract is not None and output is not None
+        if layout.problems:
+            raise UnsupportedError("\n".join(dict.fromkeys(layout.problems)))
+        assert output is not None, "without an output there is a problem"
         parts = tuple(populations), tuple(projections)
         return _in_order(Network(self.name, *parts, output, self.contract))
 
-    @contextmanager
-    def _collecting(self, name: str) -> Iterator[None]:
-        """What is refused inside is noted, and the node left out."""
-        try:
-            yield
-        except _BrokenBefore:
-            self.broken.add(name)
-        except UnsupportedError as error:
-            self.problems.append(str(error))
-            self.broken.add(name)
-        except ValueError as error:
-            self.problems.append(f"{self._where(name)}: {error}")
-            self.broken.add(name)
-
-    # --- the graph ---
-
-    def find_shapes(self) -> None:
-        """Check nodes and edges, and find the shape of what each node sends on."""
-        for name, node in self.graph.nodes.items():
-            self._check_known(name, node)
-        for source, target in self.graph.edges:
-            self._add_edge(source, target)
-        self._check_ends()
-        for name, node in self.graph.nodes.items():
-            if isinstance(node, nir.Input):
-                with self._collecting(name):
-                    declared = np.ravel(node.input_type["input"])
-                    shape = tuple(int(n) for n in declared)
-                    self.shapes[name] = checked_shape(shape, self._where(name))
-        self._spread(list(self.shapes))
-        for name, node in self.graph.nodes.items():
-            # Neurons that only feed each other have the shape of their parameters.
-            if type(node).__name__ in NEURONS and name not in self.shapes and not self.problems:
-                declared = np.ravel((node.input_type or {}).get("input", ()))
-                if self.before[name] and declared.size:
-                    self.shapes[name] = tuple(int(n) for n in declared)
-                    self._spread([name])
-
-    def _spread(self, names: list[str]) -> None:
-        """Find the shapes behind these nodes, as far as none is known."""
-        reached = deque(names)
-        while reached:
-            source = reached.popleft()
-            for name in self.after[source]:
-                if name in self.shapes or name in self.broken:
-                    continue
-                with self._collecting(name):
-                    self.shapes[name] = self._shape_behind(name, self.shapes[source])
-                    reached.append(name)
-
-    def _check_known(self, name: str, node: Any) -> None:
-        known = (*LINEAR_NODES, nir.Input, nir.Output)
-        if isinstance(node, known) or type(node).__name__ in NEURONS:
-            return
-        found = "nothing" if node is None else f"a {type(node).__name__}"
-        self.problems.append(
-            f"{self.name}: node {name!r} is {found}, which is none of NIR's primitives; the tool "
-            "that wrote it could not translate a layer"
-        )
-        self.broken.add(name)
-
-    def _add_edge(self, source: str, target: str) -> None:
-        nodes = self.graph.nodes
-        edge = f"{self.name}: edge {source!r} to {target!r}"
-        unknown = [name for name in (source, target) if name not in nodes]
-        if unknown:
-            self.problems.append(f"{edge} names {unknown[0]!r}, which is no node")
-            self.broken.update(name for name in (source, target) if name in nodes)
-        elif isinstance(nodes[target], nir.Input) or isinstance(nodes[source], nir.Output):
-            self.problems.append(
-                f"{edge} leads into the input or out of the output, which has no meaning here"
-            )
-        else:
-            self.before[target].append(source)
-            self.after[source].append(target)
-
-    def _check_ends(self) -> None:
-        inputs, outputs = (
-            [name for name, node in self.graph.nodes.items() if isinstance(node, kind)]
-            for kind in (nir.Input, nir.Output)
-        )
-        if len(inputs) != 1 or len(outputs) != 1:
-            self.problems.append(
-                f"{self.name}: {len(inputs)} inputs and {len(outputs)} outputs; one of each is "
-                "supported, so join the inputs into one, and read one layer"
-            )
-
-    def _shape_behind(self, name: str, shape: Shape) -> Shape:
-        """Shape of what a node makes of an array of ``shape``."""
-        node = self.graph.nodes[name]
-        if isinstance(node, nir.Flatten):
-            return flattened(node, shape, self._where(name))
-        if type(node).__name__ in NEURONS or isinstance(node, nir.Delay | nir.Output):
-            return shape
-        self.operators[name] = to_operator(node, shape, self._where(name))
-        return self.operators[name][0].output_shape
-
-    def _is_population(self, name: str) -> bool:
-        node = self.graph.nodes[name]
-        if self._sends_potential(name):
-            return self._is_read(name) or not self._thresholds_behind(name)
-        return isinstance(node, nir.Input) or type(node).__name__ in NEURONS
-
-    def _where(self, name: str) -> str:
-        return f"{self.name}: node {name!r} ({type(self.graph.nodes[name]).__name__})"
-
-    # --- potentials: what LI and I send on ---
-
-    def _sends_potential(self, name: str) -> bool:
-        return type(self.graph.nodes[name]).__name__ in WITHOUT_RESET
-
-    def _thresholds_behind(self, name: str) -> list[str]:
-        nodes = self.graph.nodes
-        return [after for after in self.after[name] if isinstance(nodes[after], nir.Threshold)]
-
-    def _is_read(self, name: str) -> bool:
-        return any(self._reads_output(after) for after in self.after[name])
-
-    def _reads_output(self, name: str) -> bool:
-        """Whether a node is the output, or leads to nothing else by flattening."""
-        node = self.graph.nodes[name]
-        if isinstance(node, nir.Flatten):
-            return any(map(self._reads_output, self.after[name]))
-        return isinstance(node, nir.Output)
-
-    def _check_potentials(self) -> None:
-        """A potential can be read out, or go through a threshold at once; nothing else takes it."""
-        for name in self.graph.nodes:
-            if name in self.broken or not self._sends_potential(name):
-                continue
-            behind = self._thresholds_behind(name)
-            others = [a for a in self.after[name] if a not in behind and not self._reads_output(a)]
-            if others:
-                self.problems.append(
-                    f"{self._where(name)}: sends its potential to {', '.join(map(repr, others))}, "
-                    "but neurons of the chip send spikes; put a Threshold behind it, or read it out"
-                )
-            for threshold in behind:
-                if self.before[threshold] != [name]:
-                    self.problems.append(
-                        f"{self._where(threshold)}: adds other input to the potential of {name!r}; "
-                        "lead all of it through that node"
-                    )
-                    self.broken.add(threshold)
-
-    def _output(self) -> str | None:
-        """The population that is read out; flattening on the way does not matter."""
-        nodes = self.graph.nodes
-        outputs = [name for name, node in nodes.items() if isinstance(node, nir.Output)]
-        if len(outputs) != 1:
-            return None
-        read = self.before[outputs[0]]
-        while len(read) == 1 and isinstance(nodes[read[0]], nir.Flatten):
-            read = self.before[read[0]]
-        if len(read) == 1 and type(nodes[read[0]]).__name__ in NEURONS:
-            return read[0]
-        if not any(name in self.broken for name in read):
-            self.problems.append(
-                f"{self.name}: output {outputs[0]!r} reads {', '.join(map(repr, read)) or None}; "
-                "it has to read one neuron node (add I or LI as a readout that does not spike)"
-            )
-        return None
-
-    # --- what each node sends on ---
-
     def _send(self) -> None:
         """Fill ``sent``, each linear node once, after those before it."""
-        for name in self.graph.nodes:
-            if self._is_population(name) and name in self.shapes and name not in self.broken:
-                shape = self.shapes[name]
+        for name in self.nodes:
+            if (
+                self.layout.is_population(name)
+                and name in self.layout.shapes
+                and name not in self.layout.broken
+            ):
+                shape = self.layout.shapes[name]
                 self.sent[name] = Arrival(shape, [Path(name, None, shape)])
-        for name in self._linear_order():
-            if name not in self.broken:
-                with self._collecting(name):
+        for name in self.layout.linear_order():
+            if name not in self.layout.broken:
+                with self.layout.collecting(name):
                     self._send_through(name)
 
-    def _linear_order(self) -> list[str]:
-        nodes = self.graph.nodes
-        linear = [name for name in nodes if isinstance(nodes[name], LINEAR_NODES)]
-        sorter: TopologicalSorter[str] = TopologicalSorter()
-        for name in linear:
-            sorter.add(name, *(b for b in self.before[name] if isinstance(nodes[b], LINEAR_NODES)))
-        try:
-            return list(sorter.static_order())
-        except CycleError as error:
-            cycle = error.args[1]
-            self.problems.append(
-                f"{self.name}: node {cycle[0]!r} feeds back on itself without a neuron in between"
-            )
-            self.broken.update(linear)
-            return []
-
     def _send_through(self, name: str) -> None:
-        node, where = self.graph.nodes[name], self._where(name)
+        node, where = self.nodes[name], self.layout.where(name)
         arrival = merged(self._arrival(name))
         if isinstance(node, nir.Delay):
             self.sent[name] = self._delayed(node, arrival, where)
         elif isinstance(node, nir.Flatten):
             self.sent[name] = flat(arrival, flattened(node, arrival.shape, where))
         else:
-            operator, bias = self.operators[name]
+            operator, bias = self.layout.operators[name]
             self.sent[name] = mapped(arrival, operator, bias, name)
 
     def _arrival(self, at: str) -> Arrival:
         """Sum of everything that reaches a node."""
-        if not self.before[at]:
+        if not self.layout.before[at]:
             raise UnsupportedError(f"{self.name}: node {at!r} has no input")
-        if any(source in self.broken for source in self.before[at]):
-            raise _BrokenBefore
-        for source in self.before[at]:
+        if any(source in self.layout.broken for source in self.layout.before[at]):
+            raise BrokenBefore
+        for source in self.layout.before[at]:
             if source not in self.sent:
                 raise UnsupportedError(f"{self.name}: no input reaches node {source!r}")
-        parts = [self.sent[source] for source in self.before[at]]
+        parts = [self.sent[source] for source in self.layout.before[at]]
         shapes = {part.shape for part in parts}
         if len(shapes) > 1:
             raise UnsupportedError(
@@ -352,7 +157,6 @@ class _Importer:
         return joined(parts)
 
     def _delay_steps(self, node: Any, shape: Shape, where: str) -> np.ndarray:
-        assert self.contract is not None
         dt = self.contract.semantics.dt
         seconds = _fit(node.delay, shape, where)
         steps = np.rint(seconds / dt)
@@ -364,17 +168,14 @@ class _Importer:
             )
         return steps.astype(np.int64)
 
-    # --- populations ---
-
     def _population(self, name: str) -> tuple[Population, list[Projection]]:
-        node: Any = self.graph.nodes[name]
-        where = self._where(name)
+        node: Any = self.nodes[name]
+        where = self.layout.where(name)
         if isinstance(node, nir.Input):
-            return Population(name, self.shapes[name], None), []
-        assert self.contract is not None
+            return Population(name, self.layout.shapes[name], None), []
         potential = self._potential_before(name)
         arrival = self._arrival(potential or name)
-        dynamics = self.graph.nodes[potential] if potential else node
+        dynamics = self.nodes[potential] if potential else node
         discretize = NEURONS[type(dynamics).__name__]
         neuron, gain = discretize(dynamics, self.contract.semantics, where)
         if potential:
@@ -392,28 +193,18 @@ class _Importer:
 
     def _potential_before(self, name: str) -> str | None:
         """The node whose potential a Threshold compares; None for anything else."""
-        before = self.before[name]
-        if isinstance(self.graph.nodes[name], nir.Threshold) and len(before) == 1:
-            return before[0] if self._sends_potential(before[0]) else None
+        before = self.layout.before[name]
+        if isinstance(self.nodes[name], nir.Threshold) and len(before) == 1:
+            return before[0] if self.layout.sends_potential(before[0]) else None
         return None
 
     def _incoming(self, name: str, arrival: Arrival, gain: np.ndarray) -> Iterable[Projection]:
         for path in arrival.paths:
-            operator = reading(path.operator or identity(path.shape), self.shapes[path.source])
+            operator = reading(
+                path.operator or identity(path.shape), self.layout.shapes[path.source]
+            )
             crossed = "+".join(path.names) or f"{path.source}_to_{name}"
             yield Projection(crossed, path.source, name, operator.scaled(gain), path.delay)
-
-    def _check_used(self) -> None:
-        """A linear node that leads nowhere was meant to lead somewhere."""
-        for name, node in self.graph.nodes.items():
-            if isinstance(node, LINEAR_NODES) and not self.after[name] and name not in self.broken:
-                self.problems.append(
-                    f"{self._where(name)}: leads nowhere; connect it or leave it out"
-                )
-
-
-class _BrokenBefore(UnsupportedError):
-    """A node cannot be computed because of one before it, which is named already."""
 
 
 def _with_bias(neuron: Neuron, gain: np.ndarray, bias: np.ndarray | None, where: str) -> Neuron:

@@ -11,7 +11,8 @@ import numpy as np
 from neurodeploy.errors import InputError, nearest
 from neurodeploy.interchange.hdf5_safe import Tree
 
-NUMBERS, WHOLE, PADDING = "numbers", "whole numbers", "whole numbers, 'same' or 'valid'"
+NUMBERS, WHOLE, ONE = "numbers", "whole numbers", "one whole number"
+PADDING = "whole numbers, 'same' or 'valid'"
 
 _CONV = {
     "input_shape": WHOLE,
@@ -19,7 +20,7 @@ _CONV = {
     "stride": WHOLE,
     "padding": PADDING,
     "dilation": WHOLE,
-    "groups": WHOLE,
+    "groups": ONE,
     "bias": NUMBERS,
 }
 _POOL = {"kernel_size": WHOLE, "stride": WHOLE, "padding": WHOLE}
@@ -39,7 +40,7 @@ FIELDS: dict[str, dict[str, str]] = {
     "Conv2d": _CONV,
     "SumPool2d": _POOL,
     "AvgPool2d": _POOL,
-    "Flatten": {"input_type": WHOLE, "start_dim": WHOLE, "end_dim": WHOLE},
+    "Flatten": {"input_type": WHOLE, "start_dim": ONE, "end_dim": ONE},
     "Delay": _numbers("delay"),
     "Threshold": _numbers("threshold"),
     "I": _numbers("r"),
@@ -99,7 +100,7 @@ def _node(tree: Any, where: str) -> Any:
     for name, content in fields.items():
         if name in values:
             values[name] = _checked(values[name], content, f"{where} ({kind}): {name}")
-        elif name not in OPTIONAL:
+        elif name not in OPTIONAL and kind != "Output":
             raise InputError(f"{where} ({kind}): field {name!r} is missing")
     metadata = _metadata(tree, where)
     try:
@@ -113,7 +114,8 @@ def _made(kind: str, values: dict[str, Any], metadata: dict[str, Any]) -> Any:
     if kind == "Input":
         return nir.Input({"input": np.atleast_1d(values["shape"])}, metadata=metadata)
     if kind == "Output":
-        return nir.Output({"output": np.atleast_1d(values["shape"])}, metadata=metadata)
+        declared = values.get("shape")  # which nothing here relies on
+        return nir.Output(None if declared is None else np.atleast_1d(declared), metadata=metadata)  # type: ignore[arg-type]
     if kind == "Flatten":
         # The shape that reaches it counts; a declared one that differs is refused on import.
         declared = values.pop("input_type", None)
@@ -182,6 +184,10 @@ def _checked(value: Any, content: str, where: str) -> Any:
         whole = value.size <= MOST_AXES and bool(np.all(np.isfinite(value) & (value % 1 == 0)))
     if not whole or value.ndim > 1 or np.any(np.abs(value.astype(np.float64)) > LARGEST):
         raise InputError(f"{where}: expected {content}, found {value.ravel()[:4].tolist()}")
+    if content == ONE:
+        if value.size != 1:
+            raise InputError(f"{where}: expected {content}, found {value.ravel()[:4].tolist()}")
+        return int(value.item())
     return value.astype(np.int64)[()]
 
 

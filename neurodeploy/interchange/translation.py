@@ -50,7 +50,7 @@ def translated(
     problems = []
     for name, node in graph.nodes.items():
         kind = type(node).__name__
-        if kind not in NEURONS:
+        if kind not in NEURONS or kind == "Threshold":  # which knows no time
             continue
         try:
             nodes[name] = _translated(kind, node, framework, semantics)

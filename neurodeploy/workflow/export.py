@@ -5,16 +5,20 @@ The deployed network is what the file says, never the module that was trained.
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from neurodeploy.contract import Contract, Decode, InputCode, Integrator, Semantics
+from neurodeploy.contract import ContractOptions
 from neurodeploy.deployment import NIR_FILE, read_deployment, write_deployment
 from neurodeploy.errors import CheckFailedError, UnsupportedError
 from neurodeploy.files import check_new_folder, next_free, sha256
 from neurodeploy.interchange.net_layers import BIAS_EXPONENT
 from neurodeploy.mapping import Mapping, map_network
+from neurodeploy.network import Network
 from neurodeploy.operators import Shape
 from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.target import Target, load_target
@@ -22,63 +26,10 @@ from neurodeploy.workflow.activity import read_activity
 from neurodeploy.workflow.locate import DEPLOYMENTS, newest_run, read_run, read_training
 from neurodeploy.workflow.netx import NetxPart, netx_part, netx_target, read_net_network
 
+if TYPE_CHECKING:
+    from neurodeploy.interchange.importing import Imported
 
-@dataclass(frozen=True)
-class ContractOptions:
-    """Choices the user states for a file that does not carry them; None where not stated."""
-
-    dt: float | None = None
-    reset: str | None = None
-    compare: str | None = None
-    integrator: Integrator | None = None
-    steps: int | None = None
-    encoder: str | None = None
-    levels: int | None = None
-    decode: Decode | None = None
-
-    def applied_to(self, contract: Contract | None, where: str, spiking_output: bool) -> Contract:
-        """The contract in force: what the file carries, overridden by what the user states.
-
-        Raises:
-            UnsupportedError: neither says everything; the message lists what is missing.
-        """
-        given = {name: value for name, value in asdict(self).items() if value is not None}
-        if contract is None:
-            required = {
-                "dt": "seconds per step, often 1e-4 or 1e-3",
-                "reset": "zero or subtract; NIR's v_reset means zero",
-                "compare": "gt or ge; NIR's equations say gt",
-                "integrator": "euler or exponential; most exporters mean euler",
-                "steps": "time steps per sample",
-            }
-            missing = [
-                f"  --{name}: {hint}" for name, hint in required.items() if name not in given
-            ]
-            if missing:
-                raise UnsupportedError(
-                    f"{where}: NIR does not say how it is stepped and the file carries no "
-                    "neurodeploy metadata; state\n" + "\n".join(missing)
-                )
-            contract = Contract(
-                Semantics(self.dt or 0.0, "zero", ">", "euler"),
-                InputCode("events"),
-                self.steps or 0,
-                "spike_count" if spiking_output else "sum_v",
-            )
-        comparison = {"gt": ">", "ge": ">="}.get(self.compare or "", contract.semantics.comparison)
-        semantics: Any = {"comparison": comparison}
-        semantics |= {name: given[name] for name in ("dt", "reset", "integrator") if name in given}
-        code = {name: given[name] for name in ("encoder", "levels") if name in given}
-        rest = {name: given[name] for name in ("steps", "decode") if name in given}
-        try:
-            return replace(
-                contract,
-                semantics=replace(contract.semantics, **semantics),
-                input_code=replace(contract.input_code, **code),
-                **rest,
-            )
-        except ValueError as error:
-            raise UnsupportedError(f"{where}: {error}") from None
+__all__ = ["ContractOptions", "ExportResult", "export", "read_network"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +76,7 @@ def export(
             that does not is listed.
         InputError, UnsupportedError: something cannot be read or expressed.
     """
+    from neurodeploy.interchange.importing import import_nir
     from neurodeploy.reporting.report import write_report
 
     target = load_target(target_name)
@@ -135,10 +87,13 @@ def export(
         out = next_free(DEPLOYMENTS, f"{name}-{target.name}")
     check_new_folder(out)
     options = options or ContractOptions()
+    imported = None
     if from_net:
         quantized, part = _from_net(file, options, weight_bits, input_shape)
     else:
-        quantized = _quantized(file, options, target, weight_bits, netx)
+        imported = import_nir(file, options)
+        quantized = _quantized(imported.network, target, weight_bits, netx)
+        quantized = replace(quantized, notes=_numbered(imported.notes) | quantized.notes)
         part = netx_part(quantized)
     shapes = {p.name: p.shape for p in quantized.populations}
     spikes = None if activity is None else read_activity(activity, shapes)
@@ -153,27 +108,27 @@ def export(
             f"{file} does not fit a .net for lava-dl:\n  " + "\n  ".join(part.missing)
         )
     training = read_training(source) if source.is_dir() else None
-    write_deployment(
-        out,
-        quantized,
-        mapping.to_dict(),
-        None if from_net else file,
-        asdict(target),
-        str(source),
-        training,
-        netx=part.to_dict(),
-        extra_files=part.files,
-    )
+    with _self_contained(imported, file) as nir_file:
+        write_deployment(
+            out,
+            quantized,
+            mapping.to_dict(),
+            nir_file,
+            asdict(target),
+            str(source),
+            training,
+            netx=part.to_dict(),
+            extra_files=part.files,
+        )
     report = write_report(read_deployment(out))
     return ExportResult(out, source, quantized, mapping, report, part)
 
 
 def _quantized(
-    nir_file: Path, options: ContractOptions, target: Target, weight_bits: int | None, netx: bool
+    network: Network, target: Target, weight_bits: int | None, netx: bool
 ) -> QuantizedNetwork:
     from neurodeploy.quantization.post_training import quantize
 
-    network = read_network(nir_file, options)
     if netx:
         return quantize(network, netx_target(target), weight_bits, BIAS_EXPONENT)
     return quantize(network, target, weight_bits)
@@ -189,15 +144,36 @@ def _from_net(
     return read_net_network(file, options, input_shape)
 
 
-def read_network(nir_file: Path, options: ContractOptions) -> Any:
+def read_network(nir_file: Path, options: ContractOptions) -> Network:
     """The discretised float network that a NIR file and the stated options describe."""
-    from neurodeploy.interchange.nir_file import read_nir
-    from neurodeploy.interchange.nir_in import contract_of, output_spikes, to_network
+    from neurodeploy.interchange.importing import import_nir
 
-    graph = read_nir(nir_file)
-    found = contract_of(graph, str(nir_file))
-    contract = options.applied_to(found, str(nir_file), output_spikes(graph))
-    return to_network(graph, contract, nir_file.name)
+    return import_nir(nir_file, options).network
+
+
+@contextmanager
+def _self_contained(imported: Imported | None, file: Path) -> Iterator[Path | None]:
+    """A NIR file that says all that was used, None for a network that did not come in NIR.
+
+    It is the user's own file, or one with the repairs and the contract.
+    """
+    if imported is None:
+        yield None
+        return
+    if imported.unchanged:
+        yield file
+        return
+    from neurodeploy.interchange.nir_file import write_nir
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / NIR_FILE
+        write_nir(file, imported.graph)
+        yield file
+
+
+def _numbered(notes: list[str]) -> dict[str, str]:
+    """What the import assumed and repaired, as the deployment's notes."""
+    return {f"import {number}": note for number, note in enumerate(notes, 1)}
 
 
 def _nir_file(source: Path) -> tuple[Path, str]:

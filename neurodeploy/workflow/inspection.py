@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from neurodeploy.contract import Contract
+from neurodeploy.contract import Contract, ContractOptions, listed
 from neurodeploy.deployment import MANIFEST
 from neurodeploy.errors import InputError
 from neurodeploy.workflow.locate import RUN_FILE, read_run
@@ -33,22 +31,24 @@ def describe(path: Path) -> str:
 
 
 def _nir(path: Path) -> str:
-    from neurodeploy.interchange.nir_file import read_nir
-    from neurodeploy.interchange.nir_in import contract_of
+    from neurodeploy.interchange.importing import open_nir
 
-    graph = read_nir(path)
+    file = open_nir(path)
+    graph = file.graph
     lines = [f"{path}: NIR graph, {len(graph.nodes)} nodes, {len(graph.edges)} edges"]
+    before = {target: source for source, target in graph.edges}
     for name, node in graph.nodes.items():
         after = [target for source, target in graph.edges if source == name]
-        shapes = " -> ".join(
-            str(tuple(int(n) for n in np.asarray(next(iter(kind.values()))).ravel()))
-            for kind in (node.input_type, node.output_type)
-            if kind and next(iter(kind.values())) is not None
-        )
-        lines.append(f"  {name:<16} {type(node).__name__:<10} {shapes:<28} to {', '.join(after)}")
-    contract = contract_of(graph, str(path))
-    lines += _contract(contract) if contract else ["No neurodeploy contract in the metadata."]
-    return "\n".join(lines)
+        shapes = [file.shapes.get(at, "?") for at in (before.get(name, ""), name)]
+        shown = f"{shapes[0]} -> {shapes[1]}" if before.get(name) else f"{shapes[1]}"
+        kind = type(node).__name__
+        lines.append(f"  {name:<16} {kind:<10} {shown:<28} to {', '.join(after)}")
+    lines += [f"Repaired: {note}" for note in file.notes]
+    if file.contract:
+        return "\n".join([*lines, *_contract(file.contract)])
+    missing = ContractOptions().missing(None)
+    lines.append("No neurodeploy contract in the metadata; export needs")
+    return "\n".join([*lines, listed(missing, file.likely)])
 
 
 def _net(path: Path) -> str:

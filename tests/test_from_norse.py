@@ -1,0 +1,233 @@
+"""Networks built and exported by Norse fire the same here, at every step."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nir
+import numpy as np
+import pytest
+import torch
+from framework_runs import (
+    STEPS,
+    assert_same_spikes,
+    clear_of_threshold,
+    here,
+    imported,
+    on_grid,
+    over_time,
+    spike_trains,
+)
+from torch import nn
+
+from neurodeploy.contract import ContractOptions
+from neurodeploy.errors import InputError, UnsupportedError
+from neurodeploy.interchange.importing import import_nir, open_nir
+from neurodeploy.interchange.nir_file import write_nir
+from neurodeploy.interchange.nir_in import to_network
+from neurodeploy.operators import Conv
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    norse = pytest.importorskip("norse.torch", reason="Norse is not installed: make install")
+    resets = pytest.importorskip("norse.torch.functional.reset")
+
+DT = 2.0**-10
+"""Seconds; a power of two, so that time constants of powers of two are exact."""
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nirtorch retires what Norse calls
+        logging.disable()
+        yield
+        logging.disable(logging.NOTSET)
+
+
+def box(steps: float, threshold: float = 1.0, **changes: Any) -> nn.Module:
+    """LIFBoxCell with a time constant of so many steps."""
+    inverse, at = torch.tensor(1 / (steps * DT)), torch.tensor(threshold)
+    return norse.LIFBoxCell(norse.LIFBoxParameters(inverse, v_th=at, **changes), dt=DT)
+
+
+def exported(network: nn.Module, *shape: int, dt: float = DT, batch: int = 1) -> nir.NIRGraph:
+    return norse.to_nir(network, torch.zeros(batch, *shape), dt=dt)
+
+
+def run(network: nn.Module, x: np.ndarray, *layers: str) -> dict[str, np.ndarray]:
+    state = None
+
+    def step(values: torch.Tensor) -> None:
+        nonlocal state
+        _, state = network(values, state)
+
+    return over_time(step, x, {name: network.get_submodule(name) for name in layers})
+
+
+@pytest.mark.parametrize("reset", ["zero", "subtract"])
+def test_dense_layers(reset: str, tmp_path: Path) -> None:
+    how = {"reset_method": resets.reset_subtract} if reset == "subtract" else {}
+    network = norse.SequentialState(
+        on_grid(nn.Linear(6, 8), 0, step=1.0),
+        box(4, 0.75, **how),
+        on_grid(nn.Linear(8, 4, bias=False), 1, step=0.25),
+        box(2, 1.0, **how),
+    )
+    options = {"reset": "subtract"} if how else {}
+    found = imported(exported(network, 6), tmp_path, "norse", dt=DT, **options)
+    x = spike_trains(6)
+    assert_same_spikes(here(found, x), run(network, x, "1", "3"))
+    assert any("divided by dt" in note for note in found.notes)
+    assert any("dropped as batch" in note for note in found.notes)
+
+
+def test_any_weights_and_decays(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    network = norse.SequentialState(
+        nn.Linear(6, 8), norse.LIFBoxCell(norse.LIFBoxParameters(v_th=torch.tensor(0.05)))
+    )
+    found = imported(exported(network, 6, dt=1e-3), tmp_path, "norse")
+    x = spike_trains(6, seed=3)
+    trace = here(found, x)
+    assert_same_spikes(trace, run(network, x, "1"))
+    assert found.network.contract.semantics.dt == 1e-3
+    fired = np.where(trace["1"].s, 1.0, np.abs(trace["1"].v - 0.05))  # type: ignore[operator]
+    assert (fired > 1e-6).all()
+
+
+def test_a_convolution(tmp_path: Path) -> None:
+    network = norse.SequentialState(
+        on_grid(nn.Conv2d(2, 3, 3, stride=2, padding=1), 2, step=0.5),
+        box(2, 0.5),
+        on_grid(nn.Conv2d(3, 4, 4), 3, largest=4),
+        box(4, 1.0),
+    )
+    graph = exported(network, 2, 8, 8)
+    found = imported(graph, tmp_path, "norse", dt=DT)
+    assert isinstance(found.network.projections[0].operator, Conv)
+    x = spike_trains(2, 8, 8, seed=1, rate=0.2)
+    assert_same_spikes(here(found, x), run(network, x, "1", "3"))
+
+
+def test_synaptic_currents_and_a_readout(tmp_path: Path) -> None:
+    cell = norse.LIFParameters(
+        torch.tensor(1 / (2 * DT)), torch.tensor(1 / (4 * DT)), v_th=torch.tensor(0.5)
+    )
+    readout = norse.LIBoxCell(norse.LIBoxParameters(torch.tensor(1 / (8 * DT))), dt=DT)
+    network = norse.SequentialState(
+        on_grid(nn.Linear(6, 8, bias=False), 4),
+        norse.LIFCell(cell, dt=DT),
+        on_grid(nn.Linear(8, 3), 5),
+        readout,
+    )
+    found = imported(exported(network, 6), tmp_path, "norse", dt=DT)
+    x = spike_trains(6, seed=2)
+    theirs = run(network, x, "1", "3")
+    trace = here(found, x)
+    assert_same_spikes(trace, {"1": theirs["1"]})
+    np.testing.assert_allclose(trace["3"].v, theirs["3"], atol=1e-6)
+
+
+def test_neurons_that_count(tmp_path: Path) -> None:
+    network = norse.SequentialState(
+        on_grid(nn.Linear(6, 8), 6), norse.IAFCell(norse.IAFParameters(torch.tensor(2.0)), dt=DT)
+    )
+    found = imported(exported(network, 6), tmp_path, "norse")
+    x = spike_trains(6, seed=3)
+    assert_same_spikes(here(found, x), run(network, x, "1"))
+
+
+# --- what its exporter gets wrong or leaves out ---
+
+
+def test_it_writes_time_constants_times_dt() -> None:
+    """dt/tau_inv for 1/tau_inv; Norse's own reader then steps by dt/tau = 100 and not 0.1."""
+    network = norse.SequentialState(nn.Linear(4, 3), norse.LIFBoxCell())
+    graph = exported(network, 4, dt=1e-3)
+    np.testing.assert_allclose(np.asarray(graph.nodes["1"].tau), 1e-2 * 1e-3, rtol=1e-6)
+    assert float(network[1].p.tau_mem_inv) == pytest.approx(1 / 1e-2)
+    again = norse.from_nir(graph, dt=1e-3)
+    assert float(again.get_submodule("1").p.tau_mem_inv) * 1e-3 == pytest.approx(100)
+
+
+def test_time_constants_of_a_right_file_stay(tmp_path: Path) -> None:
+    """With dt = 1 the exporter is right by chance, as the files of the NIR paper are."""
+    network = norse.SequentialState(nn.Linear(4, 3), norse.LIFBoxCell())
+    found = imported(exported(network, 4, dt=1.0), tmp_path, "norse")
+    np.testing.assert_allclose(found.network.population("1").neuron.v_keep, 0.9)  # type: ignore[union-attr]
+    assert not any("divided by dt" in note for note in found.notes)
+
+
+def test_it_keeps_the_batch_as_an_axis_of_the_input(tmp_path: Path) -> None:
+    graph = exported(norse.SequentialState(nn.Linear(4, 3), box(4)), 4, batch=8)
+    assert graph.nodes["input"].input_type["input"].tolist() == [8, 4]
+    nir.write(tmp_path / "a.nir", graph, compression=None)
+    with pytest.raises(ValueError, match="type mismatch"):
+        nir.read(tmp_path / "a.nir")
+    file = open_nir(tmp_path / "a.nir")
+    assert file.shapes["input"] == (4,)
+    assert file.notes == [
+        "Input 'input' has shape (8, 4), but what it leads to takes (4,): the leading axis (8,) "
+        "dropped as batch or time"
+    ]
+    assert file.likely == "norse"
+
+
+def test_it_drops_how_and_to_what_a_neuron_resets() -> None:
+    def written(**changes: Any) -> Any:
+        return exported(norse.SequentialState(nn.Linear(4, 3), box(4, **changes)), 4).nodes["1"]
+
+    other = written(v_reset=torch.tensor(-0.5), reset_method=resets.reset_subtract)
+    for name in ("tau", "r", "v_leak", "v_threshold", "v_reset"):
+        assert np.asarray(getattr(written(), name)) == np.asarray(getattr(other, name))
+
+
+def test_a_leak_leaves_open_where_v_starts(tmp_path: Path) -> None:
+    network = norse.SequentialState(nn.Linear(4, 3), box(4, v_leak=torch.tensor(0.25)))
+    write_nir(tmp_path / "a.nir", exported(network, 4))
+    with pytest.raises(UnsupportedError, match=r"node '1' \(LIF\): Norse starts a sample with v"):
+        import_nir(tmp_path / "a.nir", ContractOptions(origin="norse", steps=STEPS))
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.AvgPool2d(2), (1, 4, 4)),
+        (nn.Flatten(), (1, 4, 4)),
+        (norse.LIFRecurrentCell(3, 3), (3,)),
+    ],
+)
+def test_layers_that_it_turns_into_nothing_are_named(
+    layer: nn.Module, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    """Pooling, flattening and recurrence: there is no file of such a network."""
+    network = norse.SequentialState(box(4), layer, box(4))
+    graph = exported(network, *shape)
+    assert graph.nodes["1"] is None
+    with pytest.raises(InputError, match="'1' is None: the exporter could not translate"):
+        write_nir(tmp_path / "a.nir", graph)
+    how = ContractOptions(dt=DT, reset="zero", compare="gt", integrator="euler", steps=4)
+    contract = how.applied_to(None, "graph", True)
+    with pytest.raises(UnsupportedError, match="'1' is nothing, which is none of NIR's"):
+        to_network(graph, contract, "graph")
+
+
+def test_nir_cannot_write_what_it_exports(tmp_path: Path) -> None:
+    """Single numbers as arrays without axes, and convolutions without the shape they take."""
+    for network, shape in (
+        (norse.SequentialState(nn.Linear(4, 3), box(4)), (4,)),
+        (norse.SequentialState(nn.Conv2d(1, 2, 3), box(4)), (1, 4, 4)),
+    ):
+        with pytest.raises(TypeError):
+            nir.write(tmp_path / "a.nir", exported(network, *shape))
+
+
+def test_clear_of_threshold_can_fail(tmp_path: Path) -> None:
+    network = norse.SequentialState(on_grid(nn.Linear(6, 8), 0, step=1.0), box(4, 0.75))
+    found = imported(exported(network, 6), tmp_path, "norse", dt=DT, reset="subtract")
+    assert not clear_of_threshold(here(found, spike_trains(6))["1"], 0.75, 1e-9)
