@@ -154,6 +154,9 @@ class TrainingRecipe:
         threads: CPU threads of torch, 0 for its own choice. Small networks train faster with one,
             which also makes their numbers the same on any number of cores.
         checkpoint_minutes: within a longer epoch, save the state this often; 0 for never.
+        time_chunk: steps that run at once, layer by layer, in rules whose gradients do not cross
+            steps; the gradients stay the same. More are faster in small networks, and take as many
+            times the memory. 0 takes as many as suit the size of the network.
     """
 
     steps: int
@@ -171,6 +174,7 @@ class TrainingRecipe:
     accumulate: int = 1
     precision: Precision = "fp32"
     checkpoint_minutes: float = 15.0
+    time_chunk: int = 0
 
     def __post_init__(self) -> None:
         for name in ("steps", "epochs", "batch_size", "accumulate"):
@@ -178,7 +182,7 @@ class TrainingRecipe:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
         if self.learning_rate <= 0:
             raise ValueError(f"learning_rate must be positive, found {self.learning_rate}")
-        for name in ("threads", "weight_decay", "checkpoint_minutes"):
+        for name in ("threads", "weight_decay", "checkpoint_minutes", "time_chunk"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, found {getattr(self, name)}")
         if not 0 <= self.momentum < 1:

@@ -317,7 +317,8 @@ def test_parameters_change_once_per_batch(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(torch.Tensor, "backward", counting("backward", torch.Tensor.backward))
     monkeypatch.setattr(torch.optim.Adam, "step", counting("update", torch.optim.Adam.step))
-    train(make_recipe(training={"epochs": 1, "warmup_epochs": 0}), tmp_path / "run")
+    one_step_at_a_time = {"epochs": 1, "warmup_epochs": 0, "time_chunk": 1}
+    train(make_recipe(training=one_step_at_a_time), tmp_path / "run")
     batches = math.ceil(len(split_training(make_recipe(), load_dataset("digits")).y_train) / 128)
     assert calls == {"backward": 3 * batches, "update": batches}
 

@@ -12,6 +12,11 @@ from neurodeploy.contract import InputCode
 from neurodeploy.data.encoding import encode, spike_step
 
 
+def is_constant(code: InputCode) -> bool:
+    """Whether the network sees the same input at every step."""
+    return code.encoder == "direct"
+
+
 def training_frames(
     samples: Tensor,
     code: InputCode,

@@ -17,7 +17,7 @@ from neurodeploy.launch import Processes
 from neurodeploy.recipe import Recipe
 from neurodeploy.training.augmentation import augment
 from neurodeploy.training.batches import epoch_batches, own_pieces, seed_piece
-from neurodeploy.training.encoding import training_frames
+from neurodeploy.training.encoding import is_constant, training_frames
 from neurodeploy.training.loss import InstantaneousLoss
 from neurodeploy.training.metrics import PartialEpoch
 from neurodeploy.training.networks import SpikingNetwork
@@ -107,7 +107,11 @@ def _train_batch(
         update = updater if piece is pieces[-1] else _leave
         with autocast(recipe.training.precision, device):
             result = job.rule.train_batch(
-                job.model, Batch(frames, steps, labels), piece_loss, update, generator
+                job.model,
+                Batch(frames, steps, labels, is_constant(job.code), recipe.training.time_chunk),
+                piece_loss,
+                update,
+                generator,
             )
         loss += result.loss.item() / scale
         right += _right(result.outputs, labels)

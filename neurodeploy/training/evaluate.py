@@ -10,9 +10,11 @@ import torch
 
 from neurodeploy.contract import InputCode
 from neurodeploy.data import SampleArray
-from neurodeploy.training.encoding import evaluation_frames
+from neurodeploy.training.encoding import evaluation_frames, is_constant
+from neurodeploy.training.feed import Feed
 from neurodeploy.training.loss import InstantaneousLoss
 from neurodeploy.training.networks import SpikingNetwork
+from neurodeploy.training.time_chunk import parts, steps_at_once
 
 BATCH, VALUES = 512, 1 << 22
 """Samples evaluated at once, fewer where one step of them would have more values than that.
@@ -60,10 +62,12 @@ def evaluate(
         batch_loss = torch.zeros((), device=device)
         model.reset_state()
         batch = samples[first : first + size]
-        for frame in evaluation_frames(batch, code, steps, offset + first, device):
-            outputs = model(frame.to(dtype))
-            batch_loss = batch_loss + loss(outputs, target) / steps
-            total = total + outputs
+        frames = evaluation_frames(batch, code, steps, offset + first, device)
+        feed = Feed(model, (frame.to(dtype) for frame in frames), steps, is_constant(code))
+        for count in parts(steps, steps_at_once(model, len(batch), steps)):
+            outputs = feed.show(count)
+            batch_loss = batch_loss + loss.over_steps(outputs, target) / steps
+            total = total + outputs.sum(0)
         summed_loss += batch_loss.item() * len(target)
         right += int((total.argmax(1) == target).sum().item())
     model.reset_state()

@@ -48,6 +48,17 @@ class InstantaneousLoss:
         loss = self._mean(outputs, labels)
         return loss if self.factor == 1 else self.factor * loss
 
+    def over_steps(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Sum of the losses of c steps, a scalar.
+
+        Args:
+            outputs: o[t], (c, N, classes).
+            labels: y, (N,) int64.
+        """
+        steps = len(outputs)
+        # Every step has as many samples, so the mean over all of them is the mean over steps.
+        return steps * self(outputs.flatten(0, 1), labels.repeat(steps))
+
     def _mean(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """The mean over samples, as the class says it."""
         cross_entropy = F.cross_entropy(outputs, labels)

@@ -1,4 +1,4 @@
-"""The leaky integrate-and-fire neuron of training, one step at a time.
+"""The leaky integrate-and-fire neuron of training.
 
 u[t] = (1 - 1/tau) v[t-1] + x[t]       membrane before the spike
 s[t] = H(u[t] - Vth)                   spike, 0 or 1
@@ -9,6 +9,7 @@ v[t] = u[t] - Vth s[t]                 soft reset ("subtract"), or u[t] (1 - s[t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,6 +19,132 @@ from neurodeploy.contract import Comparison
 from neurodeploy.errors import InputError, nearest
 from neurodeploy.recipe import NeuronRecipe
 from neurodeploy.training.surrogate import SURROGATES, Surrogate
+
+
+class LIF(nn.Module):
+    """A layer of LIF neurons that keeps its membrane between calls.
+
+    Membranes are float32 where the input is narrower, as under autocast: a sum over steps would
+    lose what each step adds. Spikes have the dtype of the input.
+
+    Attributes:
+        recipe: tau in steps, threshold, reset, comparison and surrogate.
+        surrogate: the recipe's derivative of a spike.
+        cut: whether the carried membrane is detached, so that no gradient crosses a step. The
+            reset acts on the carried membrane and on nothing else, so it is cut with it.
+    """
+
+    def __init__(self, recipe: NeuronRecipe) -> None:
+        """Raises InputError when the recipe's surrogate is not known."""
+        super().__init__()
+        if recipe.surrogate not in SURROGATES:
+            hint = nearest(recipe.surrogate, SURROGATES)
+            raise InputError(f"[neuron] surrogate {recipe.surrogate!r} is not known{hint}")
+        self.recipe = recipe
+        self.surrogate = SURROGATES[recipe.surrogate]
+        self.cut = True
+        # What is carried: u when gradients are cut, v with its graph when they are not. The first
+        # is kept for backward anyway, and so costs no memory of its own.
+        self._u: Tensor | None = None
+        self._v: Tensor | None = None
+
+    @property
+    def v(self) -> Tensor | None:
+        """Membrane after the last step, of the shape of the layer's input.
+
+        None before the first step, which stands for zero.
+        """
+        if self._u is None:
+            return self._v
+        return self._reset(self._u, torch.empty_like(self._u), torch.empty_like(self._u))
+
+    def reset_state(self, cut: bool) -> None:
+        """Start a batch: v = 0, and choose whether gradients are cut between steps."""
+        self._u = self._v = None
+        self.cut = cut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Spikes of one step for input ``x`` of any shape; both have the same shape and dtype."""
+        if not self.cut:
+            return self._step_with_graph(x)
+        return self.over_steps(x.unsqueeze(0)).squeeze(0)
+
+    def over_steps(self, x: Tensor) -> Tensor:
+        """Spikes of c steps for their inputs (c, N, ...); both have the same shape and dtype."""
+        if not self.cut:
+            return torch.stack([self._step_with_graph(step) for step in x])
+        if torch.is_grad_enabled() and x.requires_grad:
+            return _CutSteps.apply(x, self)
+        # The same memory c times: only the last membrane is kept.
+        return self.integrate(x, [torch.empty_like(x[0], dtype=membrane_dtype(x))] * len(x))
+
+    def integrate(self, x: Tensor, membranes: Sequence[Tensor]) -> Tensor:
+        """Spikes of c steps, without a graph.
+
+        Args:
+            x: inputs (c, N, ...).
+            membranes: c tensors (N, ...) that take u of each step.
+        """
+        neuron = self.recipe
+        compare = torch.ge if neuron.comparison == ">=" else torch.gt
+        spikes = torch.empty_like(x)
+        for drive, u, s in zip(x, membranes, spikes, strict=True):
+            if self._u is None:
+                u.copy_(drive)
+            else:
+                self._reset(self._u, u, s).mul_(1 - 1 / neuron.tau).add_(drive)
+            compare(u, neuron.v_threshold, out=s)
+            self._u = u
+        return spikes
+
+    def _reset(self, u: Tensor, v: Tensor, scratch: Tensor) -> Tensor:
+        """Write v after u into ``v``, which may be ``u``; spikes go through ``scratch``."""
+        neuron = self.recipe
+        if neuron.reset == "subtract":
+            fires = torch.ge if neuron.comparison == ">=" else torch.gt
+            fires(u, neuron.v_threshold, out=scratch)
+            return torch.sub(u, scratch, alpha=neuron.v_threshold, out=v)
+        stays = torch.lt if neuron.comparison == ">=" else torch.le
+        stays(u, neuron.v_threshold, out=scratch)
+        return torch.mul(u, scratch, out=v)
+
+    def _step_with_graph(self, x: Tensor) -> Tensor:
+        """Spikes of one step with the path through membrane and reset (backward through time)."""
+        neuron = self.recipe
+        u = x if self._v is None else (1 - 1 / neuron.tau) * self._v + x
+        s = Spike.apply(u, neuron.v_threshold, neuron.comparison, self.surrogate)
+        self._v = u - neuron.v_threshold * s if neuron.reset == "subtract" else u * (1 - s)
+        return s
+
+    def extra_repr(self) -> str:
+        """The recipe, in ``print(model)``."""
+        return str(self.recipe)
+
+
+class _CutSteps(torch.autograd.Function):
+    """Steps with no path between them: e_u[t] = e_s[t] ds/du[t] (Meng et al. 2023, eq. 13)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layer: LIF) -> Tensor:
+        """Spikes (c, N, ...) of a layer, which keeps the last membrane."""
+        u = torch.empty_like(x, dtype=membrane_dtype(x))
+        spikes = layer.integrate(x, u.unbind())
+        ctx.save_for_backward(u)
+        ctx.layer = layer
+        return spikes
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        """dL/dx = dL/du."""
+        (u,) = ctx.saved_tensors
+        threshold = ctx.layer.recipe.v_threshold
+        derivative = ctx.layer.surrogate(u - threshold, threshold)
+        return derivative.mul_(grad_outputs[0]).to(grad_outputs[0].dtype), None
+
+
+def membrane_dtype(x: Tensor) -> torch.dtype:
+    """At least float32."""
+    return torch.promote_types(x.dtype, torch.float32)
 
 
 class Spike(torch.autograd.Function):
@@ -41,49 +168,3 @@ class Spike(torch.autograd.Function):
         """dL/du = dL/ds ds/du."""
         (derivative,) = ctx.saved_tensors
         return grad_outputs[0] * derivative, None, None, None
-
-
-class LIF(nn.Module):
-    """A layer of LIF neurons that keeps its membrane between calls; one call is one step.
-
-    Attributes:
-        recipe: tau in steps, threshold, reset, comparison and surrogate.
-        v: membrane after the last step, of the shape of its input; None before the first one,
-            which stands for zero.
-        cut: whether the carried membrane is detached, so that no gradient crosses a step. The
-            reset acts on the carried membrane and on nothing else, so it is cut with it.
-    """
-
-    def __init__(self, recipe: NeuronRecipe) -> None:
-        """Raises InputError when the recipe's surrogate is not known."""
-        super().__init__()
-        if recipe.surrogate not in SURROGATES:
-            hint = nearest(recipe.surrogate, SURROGATES)
-            raise InputError(f"[neuron] surrogate {recipe.surrogate!r} is not known{hint}")
-        self.recipe = recipe
-        self.surrogate = SURROGATES[recipe.surrogate]
-        self.v: Tensor | None = None
-        self.cut = True
-
-    def reset_state(self, cut: bool) -> None:
-        """Start a batch: v = 0, and choose whether gradients are cut between steps."""
-        self.v = None
-        self.cut = cut
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Spikes of one step for input ``x`` of any shape; both have the same shape and dtype."""
-        return self.step(x)[1]
-
-    def step(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """u[t], the membrane before the spike, and s[t]; v[t] is kept for the next step."""
-        neuron = self.recipe
-        u = x if self.v is None else (1 - 1 / neuron.tau) * self.v + x
-        s = Spike.apply(u, neuron.v_threshold, neuron.comparison, self.surrogate)
-        # Detaching first keeps the reset itself out of the graph: it would only be thrown away.
-        v, spikes = (u.detach(), s.detach()) if self.cut else (u, s)
-        self.v = v - neuron.v_threshold * spikes if neuron.reset == "subtract" else v * (1 - spikes)
-        return u, s
-
-    def extra_repr(self) -> str:
-        """The recipe, in ``print(model)``."""
-        return str(self.recipe)

@@ -1,8 +1,9 @@
 """Surrogate derivatives of s = H(u - Vth), whose true derivative is zero almost everywhere.
 
 Each is a function of the distance u - Vth and of gamma, and returns ds/du with the shape of the
-distance. Meng et al. 2023 (SLTT), section 3, use gamma = Vth. A new one is a function and one line
-in ``SURROGATES``.
+distance, whose memory it may take for the result: a membrane has the size of a layer's activations,
+and fresh memory for every operation costs more than the operation. Meng et al. 2023 (SLTT),
+section 3, use gamma = Vth. A new one is a function and one line in ``SURROGATES``.
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ from collections.abc import Callable
 from torch import Tensor
 
 Surrogate = Callable[[Tensor, float], Tensor]
-"""(u - Vth, gamma) -> ds/du."""
+"""(u - Vth, gamma) -> ds/du; the first argument is the function's to overwrite."""
 
 
 def triangle(distance: Tensor, gamma: float) -> Tensor:
     """ds/du = max(0, gamma - |u - Vth|) / gamma^2 (Meng et al. 2023, eq. 6)."""
-    return (gamma - distance.abs()).clamp_min(0.0) / gamma**2
+    return distance.abs_().neg_().add_(gamma).clamp_min_(0.0).div_(gamma**2)
 
 
 def rectangle(distance: Tensor, gamma: float) -> Tensor:
     """ds/du = 1 / gamma where |u - Vth| < gamma / 2, else 0 (Meng et al. 2023, eq. 5)."""
-    return (distance.abs() < gamma / 2).to(distance.dtype) / gamma
+    return distance.abs_().lt_(gamma / 2).div_(gamma)
 
 
 def sigmoid(distance: Tensor, gamma: float) -> Tensor:
@@ -33,8 +34,8 @@ def sigmoid(distance: Tensor, gamma: float) -> Tensor:
     and Yu et al. 2024 (rate-based) use it. Their width does not follow the threshold: gamma plays
     no part.
     """
-    p = (4.0 * distance).sigmoid()
-    return 4.0 * p * (1 - p)
+    p = distance.mul_(4.0).sigmoid_()
+    return (1 - p).mul_(p).mul_(4.0)
 
 
 def atan(distance: Tensor, gamma: float) -> Tensor:
@@ -42,7 +43,7 @@ def atan(distance: Tensor, gamma: float) -> Tensor:
 
     Fang et al. 2021 ("Incorporating learnable membrane time constant", PLIF). gamma plays no part.
     """
-    return 1 / (1 + (math.pi * distance) ** 2)
+    return distance.mul_(math.pi).square_().add_(1).reciprocal_()
 
 
 SURROGATES: dict[str, Surrogate] = {

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from neurodeploy.recipe import NeuronRecipe
+from neurodeploy.training.networks.steps import Stateful, one_step, over_steps
 
 INPUT = "input"
 """The name by which layers read the sample itself."""
 
 
-@runtime_checkable
-class Stateful(Protocol):
-    """A layer that remembers something from one step to the next."""
-
-    def reset_state(self, cut: bool) -> None:
-        """Forget it; ``cut`` says whether gradients are cut between steps."""
-        ...
+Apply = Callable[[nn.Module, Tensor], Tensor]
+"""What a layer is taken to compute: itself, or something in its place."""
 
 
 class SpikingNetwork(nn.Module):
@@ -69,8 +65,7 @@ class SpikingNetwork(nn.Module):
         self.fed_back = tuple(
             name for name in layers if any(place[r] <= place[name] for r in self.readers[name])
         )
-        # Where each output is read for the last time: it can be let go there, which without a
-        # graph saves most of the memory.
+        # Where each output is read for the last time: it can be let go there.
         self._let_go: dict[str, list[str]] = {name: [] for name in layers}
         for name, readers in self.readers.items():
             if readers and name not in self.fed_back:
@@ -88,17 +83,86 @@ class SpikingNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """One step: input (N, *sample_shape) to output o[t] (N, classes)."""
-        outputs = {INPUT: x, **self._previous}
-        for name, layer in self.layers.items():
-            arriving = [outputs[source] for source in self.sources[name] if source in outputs]
-            if arriving:
-                x = outputs[name] = layer(functools.reduce(torch.add, arriving))
-            for source in self._let_go[name]:
-                outputs.pop(source, None)
+        return self._step({INPUT: x}, None)
+
+    def over_steps(
+        self, given: Mapping[str, Tensor], layers: Iterable[str] | None = None
+    ) -> Tensor:
+        """c steps, layer by layer; what c calls give, except for rounding.
+
+        Where a layer reads the step before, it is c calls.
+
+        Args:
+            given: what the layers read from outside, (c, N, ...): the ``INPUT``, or the outputs of
+                layers that are left out.
+            layers: names in order; all when None.
+
+        Returns:
+            Outputs (c, N, classes).
+        """
+        steps = len(next(iter(given.values())))
+        if steps > 1 and not self.fed_back:
+            return self.compute({**given}, over_steps, layers)
+        each = ({name: value[t] for name, value in given.items()} for t in range(steps))
+        return torch.stack([self._step(values, layers) for values in each])
+
+    def _step(self, given: Mapping[str, Tensor], layers: Iterable[str] | None) -> Tensor:
+        """One step, (N, ...), and what it leaves for the next."""
+        values = {**given, **self._previous}
+        output = self.compute(values, layers=layers)
         self._previous = {
-            name: outputs[name].detach() if self._cut else outputs[name] for name in self.fed_back
+            name: values[name].detach() if self._cut else values[name] for name in self.fed_back
         }
-        return x
+        return output
+
+    def compute(
+        self,
+        values: dict[str, Tensor],
+        apply: Apply = one_step,
+        layers: Iterable[str] | None = None,
+    ) -> Tensor:
+        """Apply layers in order to the sums of their sources, and return the last one's output.
+
+        Args:
+            values: by layer, what is there to read. Outputs are added to it, and each is taken out
+                behind its last reader: without a graph that saves most of the memory.
+            apply: computes a layer.
+            layers: names in order; all when None.
+        """
+        output = torch.empty(0)
+        for name in self.layers if layers is None else layers:
+            arriving = [values[source] for source in self.sources[name] if source in values]
+            if arriving:
+                output = apply(self.layers[name], functools.reduce(torch.add, arriving))
+                values[name] = output
+            for source in self._let_go[name]:
+                values.pop(source, None)
+        return output
+
+    @functools.cached_property
+    @torch.no_grad()
+    def values_per_step(self) -> int:
+        """Values that all layers together put out in one step of one sample.
+
+        Counted once, by running a step; the state is reset.
+        """
+        count = 0
+
+        def counted(layer: nn.Module, x: Tensor) -> Tensor:
+            nonlocal count
+            output = layer(x)
+            count += output.numel()
+            return output
+
+        modes = [(module, module.training) for module in self.modules()]
+        self.eval()
+        self.reset_state()
+        parameter = next(self.parameters())
+        self.compute({INPUT: parameter.new_zeros(1, *self.sample_shape)}, counted)
+        self.reset_state()
+        for module, training in modes:
+            module.training = training
+        return count
 
 
 class Family(Protocol):

@@ -10,36 +10,37 @@ from torch import Tensor
 
 from neurodeploy.training.loss import InstantaneousLoss
 from neurodeploy.training.rules.rule import Batch, BatchResult, Update
+from neurodeploy.training.time_chunk import parts
 
 UpdateTime = Literal["steps", "step"]
 """When the parameters change: after all T ``steps`` of a batch, or after each ``step``."""
 
 
 def learn_each_step(
-    forward: Callable[[Tensor], Tensor],
+    show: Callable[[int], Tensor],
     batch: Batch,
     loss: InstantaneousLoss,
-    update: Update,
-    when: UpdateTime,
+    at_once: int = 1,
+    after: Update | None = None,
 ) -> BatchResult:
-    """Add d(l[t]/T)/dW for t = 1..T, each step with a graph of its own.
+    """Add d(l[t]/T)/dW for t = 1..T, some steps at a time.
 
-    Only one step's graph exists at a time, so that memory does not depend on T.
+    Only these steps' graph exists then, so that memory does not depend on T.
 
     Args:
-        forward: one step of a network that carries its state without a graph.
-        batch, loss, update: as in ``Rule.train_batch``.
-        when: whether ``update`` is called once or T times. The factor 1/T is the same for both.
+        show: outputs (c, N, classes) of the next c steps of a network that carries its state
+            without a graph.
+        batch, loss: as in ``Rule.train_batch``.
+        at_once: c; the last part of T steps may have fewer.
+        after: called after every part.
     """
     summed_loss = total = torch.zeros((), device=batch.labels.device)
-    for frame in batch.frames:
-        outputs = forward(frame)
-        step_loss = loss(outputs, batch.labels) / batch.steps
-        step_loss.backward()
-        summed_loss = summed_loss + step_loss.detach()
-        total = total + outputs.detach()
-        if when == "step":
-            update()
-    if when == "steps":
-        update()
+    for count in parts(batch.steps, at_once):
+        outputs = show(count)
+        part_loss = loss.over_steps(outputs, batch.labels) / batch.steps
+        part_loss.backward()
+        summed_loss = summed_loss + part_loss.detach()
+        total = total + outputs.detach().sum(0)
+        if after is not None:
+            after()
     return BatchResult(summed_loss, total)

@@ -50,14 +50,20 @@ class OTTT(Rule):
         traces = PresynapticTraces(membrane_decay(model))
         model.reset_state(cut=True)
 
-        def forward(frame: Tensor) -> Tensor:
-            with traces:
-                return model(frame)
+        frames = iter(batch.frames)
 
+        def show(_: int) -> Tensor:
+            with traces:
+                return model(next(frames)).unsqueeze(0)
+
+        online = self.update == "step"
         with ExitStack() as hooks:
             for layer in model.layers.values():
                 hooks.enter_context(layer.register_forward_pre_hook(traces.enter_layer))
-            return learn_each_step(forward, batch, loss, update, self.update)
+            result = learn_each_step(show, batch, loss, after=update if online else None)
+        if not online:
+            update()
+        return result
 
 
 def membrane_decay(model: SpikingNetwork) -> float:

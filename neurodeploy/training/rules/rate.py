@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.training.loss import InstantaneousLoss
-from neurodeploy.training.networks.network import SpikingNetwork, Stateful
-from neurodeploy.training.neuron import LIF
+from neurodeploy.training.networks.network import INPUT, SpikingNetwork
+from neurodeploy.training.networks.steps import over_steps
+from neurodeploy.training.neuron import LIF, membrane_dtype
 from neurodeploy.training.rules.rule import Batch, BatchResult, Rule, Update
+from neurodeploy.training.time_chunk import parts
 
 
 @dataclass(frozen=True)
@@ -58,100 +60,83 @@ class Rate(Rule):
                 f"rule rate: layers {', '.join(model.fed_back)} act on the next step, which mean "
                 "rates do not see; use bptt, ottt or sltt"
             )
-        stand_ins = self._stand_ins(model, batch.steps if self.variant == "m" else 1)
+        stand_ins = _stand_ins(model)
         model.reset_state(cut=True)
-        recording = {module: stand_in.record for module, stand_in in stand_ins.items()}
-        with torch.no_grad(), forwards_replaced(recording):
-            outputs, rate = self._run(model, batch)
-            losses = torch.stack([loss(step, batch.labels) for step in outputs])
-        with forwards_replaced({module: stand_in.replay for module, stand_in in stand_ins.items()}):
-            loss(model(rate), batch.labels).backward()
+        with torch.no_grad():
+            outputs, rate = self._record(model, batch, stand_ins)
+            reported = loss.over_steps(outputs, batch.labels) / batch.steps
+
+        def replay(layer: nn.Module, x: Tensor) -> Tensor:
+            return stand_ins[layer].replay(x) if layer in stand_ins else layer(x)
+
+        loss(model.compute({INPUT: rate}, replay), batch.labels).backward()
         model.reset_state()
         update()
-        return BatchResult(losses.mean(), outputs.sum(0))
+        return BatchResult(reported, outputs.sum(0))
 
-    def _run(self, model: SpikingNetwork, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _record(
+        self, model: SpikingNetwork, batch: Batch, stand_ins: Mapping[nn.Module, StandIn]
+    ) -> tuple[Tensor, Tensor]:
         """Outputs (T, N, classes) of the spiking pass and the mean frame (N, *sample)."""
-        if self.variant == "m":
-            frames = torch.stack(list(batch.frames))
-            outputs = model(frames.flatten(0, 1))
-            return outputs.unflatten(0, frames.shape[:2]), frames.mean(0)
-        outputs, summed = [], torch.zeros((), device=batch.labels.device)
-        for frame in batch.frames:
-            outputs.append(model(frame))
-            summed = summed + frame
-        return torch.stack(outputs), summed / batch.steps
 
-    @staticmethod
-    def _stand_ins(model: SpikingNetwork, steps_per_call: int) -> dict[nn.Module, StandIn]:
-        """For each module to which it matters that samples of several steps come at once."""
-        found: dict[nn.Module, StandIn] = {}
-        for module in model.layers.modules():
-            if isinstance(module, LIF):
-                found[module] = RecordedLIF(module, steps_per_call)
-            elif isinstance(module, BATCH_NORMS):
-                if module.training:
-                    found[module] = RecordedNorm(module)
-            elif isinstance(module, Stateful):
-                found[module] = StepByStep(module, steps_per_call)
-        return found
+        def record(layer: nn.Module, x: Tensor) -> Tensor:
+            return stand_ins[layer].record(x) if layer in stand_ins else over_steps(layer, x)
+
+        feed, outputs, summed = iter(batch.frames), [], torch.zeros((), device=batch.labels.device)
+        for count in parts(batch.steps, batch.steps if self.variant == "m" else 1):
+            frames = torch.stack([*itertools.islice(feed, count)])
+            outputs.append(model.compute({INPUT: frames}, record))
+            summed = summed + frames.sum(0)
+        return torch.cat(outputs), summed / batch.steps
 
 
 class StandIn(Protocol):
-    """What is called in a module's place."""
+    """What is called in a layer's place."""
 
     def record(self, x: Tensor) -> Tensor:
-        """In the spiking pass, without a graph."""
+        """In the spiking pass, without a graph: (c, N, ...) to (c, N, ...)."""
         ...
 
     def replay(self, x: Tensor) -> Tensor:
-        """In the pass of rates that goes backward."""
+        """In the pass of rates that goes backward: (N, ...) to (N, ...)."""
         ...
 
 
-class StepByStep:
-    """Gives a module with a state of its own one step at a time, for example a dropout mask."""
-
-    def __init__(self, module: nn.Module, steps_per_call: int) -> None:
-        self._forward = module.forward
-        self.steps_per_call = steps_per_call
-
-    def record(self, x: Tensor) -> Tensor:
-        """(steps N, ...) to the same."""
-        return torch.cat([self.replay(part) for part in x.chunk(self.steps_per_call)])
-
-    def replay(self, x: Tensor) -> Tensor:
-        """What the module does at any step."""
-        return self._forward(x)
+def _stand_ins(model: SpikingNetwork) -> dict[nn.Module, StandIn]:
+    """For each layer whose rate does not follow from the rates that it reads."""
+    found: dict[nn.Module, StandIn] = {}
+    for layer in model.layers.values():
+        if isinstance(layer, LIF):
+            found[layer] = RecordedLIF(layer)
+        elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.training:
+            found[layer] = RecordedNorm(layer)
+    return found
 
 
 class RecordedLIF:
     """A neuron layer that first sums up its rate and eligibility, then stands in for itself."""
 
-    def __init__(self, layer: LIF, steps_per_call: int) -> None:
+    def __init__(self, layer: LIF) -> None:
         self.layer = layer
-        self.steps_per_call = steps_per_call
         self._steps = 0
         self._rate = self._eligibility = torch.zeros(())
         self._rho: Tensor | float = 1.0
 
     def record(self, x: Tensor) -> Tensor:
-        """Spikes (steps N, ...) of one or more steps, whose inputs are stacked in ``x``."""
-        return torch.cat([self._record_step(part) for part in x.chunk(self.steps_per_call)])
-
-    def _record_step(self, x: Tensor) -> Tensor:
-        """One step; rho[t] is du[t]/dc, with the reset detached."""
+        """Spikes of some steps; rho[t] is du[t]/dc, with the reset detached."""
         neuron = self.layer.recipe
-        u, s = self.layer.step(x)
+        membranes = torch.empty_like(x, dtype=membrane_dtype(x))
+        spikes = self.layer.integrate(x, membranes.unbind())
         if self._steps == 0:
-            self._rate, self._eligibility = torch.zeros_like(s), torch.zeros_like(s)
-        derivative = self.layer.surrogate(u - neuron.v_threshold, neuron.v_threshold)
-        self._rate += s
-        self._eligibility += self._rho * derivative
-        kept = self._rho if neuron.reset == "subtract" else self._rho * (1 - s)
-        self._rho = 1 + (1 - 1 / neuron.tau) * kept
-        self._steps += 1
-        return s
+            self._rate, self._eligibility = (torch.zeros_like(membranes[0]) for _ in range(2))
+        for u, s in zip(membranes, spikes, strict=True):
+            derivative = self.layer.surrogate(u - neuron.v_threshold, neuron.v_threshold)
+            self._rate += s
+            self._eligibility += self._rho * derivative
+            kept = self._rho if neuron.reset == "subtract" else self._rho * (1 - s)
+            self._rho = 1 + (1 - 1 / neuron.tau) * kept
+        self._steps += len(x)
+        return spikes
 
     def replay(self, x: Tensor) -> Tensor:
         """The rate as value, the eligibility as derivative."""
@@ -164,17 +149,17 @@ class RecordedNorm:
 
     def __init__(self, layer: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
         self.layer = layer
-        self._forward = layer.forward
         self._calls = 0
         self._mean = self._precision = torch.zeros(())
 
     def record(self, x: Tensor) -> Tensor:
-        """Normalise as ever; add up the mean and 1/(variance + eps) of each call."""
-        variance, mean = torch.var_mean(x, self._axes(x), correction=0, keepdim=True)
+        """Normalise all these steps together; add up the mean and 1/(variance + eps)."""
+        samples = x.flatten(0, 1)
+        variance, mean = torch.var_mean(samples, self._axes(samples), correction=0, keepdim=True)
         self._mean = self._mean.to(x) + mean
         self._precision = self._precision.to(x) + 1 / (variance + self.layer.eps)
         self._calls += 1
-        return self._forward(x)
+        return self.layer(samples).unflatten(0, x.shape[:2])
 
     def replay(self, x: Tensor) -> Tensor:
         """Batch norm of rates: statistics of the spiking pass, gradient also through them."""
@@ -193,22 +178,6 @@ class RecordedNorm:
         return [axis for axis in range(x.ndim) if axis != 1]
 
 
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-
-
 def _with_gradient(value: Tensor, source: Tensor) -> Tensor:
     """``value`` with the gradient of ``source``."""
     return value + (source - source.detach())
-
-
-@contextmanager
-def forwards_replaced(forwards: Mapping[nn.Module, Callable[[Tensor], Tensor]]) -> Iterator[None]:
-    """Let modules compute something else for a while, wherever in a network they are."""
-    for module, forward in forwards.items():
-        # An attribute of the object, which hides the method of its class until it is removed.
-        module.__dict__["forward"] = forward
-    try:
-        yield
-    finally:
-        for module in forwards:
-            del module.__dict__["forward"]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from neurodeploy.training.loss import InstantaneousLoss
 from neurodeploy.training.networks.network import SpikingNetwork
+from neurodeploy.training.time_chunk import steps_at_once
 
 Update = Callable[[], None]
 """Changes the parameters by the gradients in their ``grad`` and clears these."""
@@ -22,11 +23,20 @@ class Batch(NamedTuple):
         frames: one input (N, *sample) per step, made when asked for.
         steps: T, how many there are.
         labels: (N,) int64.
+        constant: every frame is the same, as with direct encoding: what depends on nothing else
+            need not be computed again.
+        time_chunk: steps that run at once where the rule allows it; 0 lets the rule choose.
     """
 
     frames: Iterable[Tensor]
     steps: int
     labels: Tensor
+    constant: bool = False
+    time_chunk: int = 0
+
+    def at_once(self, model: SpikingNetwork) -> int:
+        """How many steps a rule that may run several at once runs at once."""
+        return steps_at_once(model, len(self.labels), self.steps, self.time_chunk)
 
 
 class BatchResult(NamedTuple):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from neurodeploy.training.feed import Feed
 from neurodeploy.training.loss import InstantaneousLoss
 from neurodeploy.training.networks.network import SpikingNetwork
 from neurodeploy.training.rules.each_step import UpdateTime, learn_each_step
@@ -39,5 +40,13 @@ class SLTT(Rule):
         generator: torch.Generator,
     ) -> BatchResult:
         """Add sum_t d(l[t]/T)/dW, without any path between steps."""
+        whole = self.update == "steps"
+        # Nothing may be kept over an update: the next step has other weights.
+        at_once = batch.at_once(model) if whole else 1
         model.reset_state(cut=True)
-        return learn_each_step(model, batch, loss, update, self.update)
+        feed = Feed(model, batch.frames, batch.steps, batch.constant and whole)
+        result = learn_each_step(feed.show, batch, loss, at_once, None if whole else update)
+        if whole:
+            feed.backward()
+            update()
+        return result

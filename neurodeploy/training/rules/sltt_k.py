@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
+from neurodeploy.training.feed import Feed
 from neurodeploy.training.loss import InstantaneousLoss
 from neurodeploy.training.networks.network import SpikingNetwork
 from neurodeploy.training.rules.rule import Batch, BatchResult, Rule, Update
+from neurodeploy.training.time_chunk import parts
 
 
 @dataclass(frozen=True)
@@ -55,16 +58,20 @@ class SLTTK(Rule):
         drawn = set(torch.randperm(batch.steps, generator=generator)[: self.K].tolist())
         factor = 1 / (batch.steps if self.scale == "paper" else self.K)
         needed = max(drawn) + 1 if self.early_exit else batch.steps
+        at_once = batch.at_once(model)
         model.reset_state(cut=True)
+        feed = Feed(model, batch.frames, needed, batch.constant)
         summed_loss = total = torch.zeros((), device=batch.labels.device)
-        # The range comes first: zip then asks for no frame after the last one needed.
-        for t, frame in zip(range(needed), batch.frames, strict=False):
-            with torch.set_grad_enabled(t in drawn):
-                outputs = model(frame)
-                step_loss = loss(outputs, batch.labels)
-                if t in drawn:
-                    (factor * step_loss).backward()
-            summed_loss = summed_loss + step_loss.detach()
-            total = total + outputs.detach()
+        # Neighbouring steps that are all drawn, or all not, can run at once.
+        for learns, run in itertools.groupby(range(needed), drawn.__contains__):
+            for count in parts(len([*run]), at_once):
+                with torch.set_grad_enabled(learns):
+                    outputs = feed.show(count)
+                    part_loss = loss.over_steps(outputs, batch.labels)
+                    if learns:
+                        (factor * part_loss).backward()
+                summed_loss = summed_loss + part_loss.detach()
+                total = total + outputs.detach().sum(0)
+        feed.backward()
         update()
         return BatchResult(summed_loss / needed, total)

@@ -1,0 +1,123 @@
+"""How one layer takes several steps at once, exactly as it would take them one by one.
+
+Values of c steps have the shape (c, N, ...). A layer that remembers nothing sees them as c N
+samples; the others say for themselves what c steps mean, or get one after the other.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A layer that remembers something from one step to the next."""
+
+    def reset_state(self, cut: bool) -> None:
+        """Forget it; ``cut`` says whether gradients are cut between steps."""
+        ...
+
+
+@runtime_checkable
+class StepsAtOnce(Protocol):
+    """A layer with a way of its own to take several steps."""
+
+    def over_steps(self, x: Tensor) -> Tensor:
+        """(c, N, ...) to (c, N, ...)."""
+        ...
+
+
+def one_step(layer: nn.Module, x: Tensor) -> Tensor:
+    """What a layer makes of (N, ...)."""
+    return layer(x)
+
+
+def over_steps(layer: nn.Module, x: Tensor) -> Tensor:
+    """What a layer makes of each of c steps, (c, N, ...)."""
+    if isinstance(layer, StepsAtOnce):
+        return layer.over_steps(x)
+    if _is_plain_norm(layer):
+        return _normalise_each_step(layer, x)
+    if any(sees_steps(part) for part in layer.modules()):
+        return torch.stack([layer(step) for step in x])
+    return layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+def sees_steps(layer: nn.Module) -> bool:
+    """Whether samples of several steps, taken as one batch, would give something else."""
+    return isinstance(layer, Stateful) or (layer.training and isinstance(layer, _BatchNorm))
+
+
+def _is_plain_norm(layer: nn.Module) -> bool:
+    """Whether it is a batch norm in training as the network families build them."""
+    return bool(
+        type(layer) in (nn.BatchNorm1d, nn.BatchNorm2d)
+        and layer.training
+        and layer.affine
+        and layer.track_running_stats
+        and layer.momentum is not None
+    )
+
+
+def _normalise_each_step(layer: Any, x: Tensor) -> Tensor:
+    """Batch norm of (c, N, C, ...) with the statistics of each step.
+
+    The running statistics move c times, in order.
+    """
+    layer.num_batches_tracked.add_(len(x))
+    return _NormOfSteps.apply(x, layer.weight, layer.bias, layer)
+
+
+class _NormOfSteps(torch.autograd.Function):
+    """torch's batch norm step by step, without the copies that cutting and stacking would make."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, layer: Any) -> Tensor:
+        running, options = (layer.running_mean, layer.running_var), (True, layer.momentum)
+        y = torch.empty_like(x)
+        mean, deviation = (weight.new_empty(len(x), len(weight)) for _ in range(2))
+        for step in zip(x, y, mean, deviation, strict=True):
+            given, out, save_mean, save_invstd = step
+            torch.ops.aten.native_batch_norm.out(
+                given,
+                weight,
+                bias,
+                *running,
+                *options,
+                layer.eps,
+                out=out,
+                save_mean=save_mean,
+                save_invstd=save_invstd,
+            )
+        ctx.save_for_backward(x, weight, mean, deviation)
+        ctx.eps = layer.eps
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, mean, deviation = ctx.saved_tensors
+        grad_x = torch.empty_like(x)
+        sums: list[Tensor] = []
+        for given, error, out, save_mean, save_invstd in zip(
+            x, grad_outputs[0], grad_x, mean, deviation, strict=True
+        ):
+            found = torch.ops.aten.native_batch_norm_backward(
+                error,
+                given,
+                weight,
+                None,
+                None,
+                save_mean,
+                save_invstd,
+                True,
+                ctx.eps,
+                [True, True, True],
+            )
+            out.copy_(found[0])
+            sums.append(torch.stack(found[1:]))
+        grad_weight, grad_bias = torch.stack(sums).sum(0)
+        return grad_x, grad_weight, grad_bias, None
