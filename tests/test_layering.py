@@ -29,7 +29,7 @@ BASE = (
         "operators",
         "network",
     ),
-    *("composition", "quantized", "timing", "target", "recipe", "data", "deployment"),
+    *("composition", "quantized", "plan", "timing", "target", "recipe", "data", "deployment"),
 )
 """Rooms that only hold types and files; each may import the ones before it."""
 
