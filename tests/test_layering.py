@@ -33,12 +33,13 @@ BASE = (
 )
 """Rooms that only hold types and files; each may import the ones before it."""
 
-STAGES = ("training", "interchange", "quantization", "mapping", "simulation")
+STAGES = ("training", "interchange", "mapping", "simulation")
 """Rooms that do not know each other."""
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     *((room,) for room in BASE),
     ("neurons",),
+    ("quantization",),
     STAGES,
     ("lava",),
     ("reporting",),

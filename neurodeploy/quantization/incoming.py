@@ -1,8 +1,4 @@
-"""A projection on its way to integers: weights per unit of its source's integers, and a format.
-
-With the scale S of the target population (activation units per unit of the float network) and an
-exponent e, a weight w becomes q = clip(round(w r / step)) step with the ratio r = S / 2^e.
-"""
+"""Projections on their way to integers, each alone or as two of one sign."""
 
 from __future__ import annotations
 
@@ -14,11 +10,8 @@ import numpy as np
 from neurodeploy.fixed_point import WeightFormat
 from neurodeploy.network import Network, Population, Projection
 from neurodeploy.operators import Conv
+from neurodeploy.quantization.weights import Weights
 from neurodeploy.quantized import QuantizedProjection
-from neurodeploy.target import Target
-
-GRID_NOISE = 1e-5
-"""Share of the largest weight by which weights may miss a grid that they are said to lie on."""
 
 SPLIT = "split"
 ONE_SIGN = {"excitatory": np.maximum, "inhibitory": np.minimum}
@@ -35,22 +28,16 @@ def payload_of(network: Network, population: Population) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class Incoming:
+class Incoming(Weights):
     """A projection with what its quantisation needs.
 
     Attributes:
         projection: the float one.
         name: of the projection in integers.
-        weights: per unit of the source's integers.
-        weight_format: which integers they may become.
-        payload: largest integer a source spike carries.
     """
 
     projection: Projection
     name: str
-    weights: np.ndarray
-    weight_format: WeightFormat
-    payload: int
 
     @staticmethod
     def of(projection: Projection, network: Network, bits: int) -> list[Incoming]:
@@ -71,89 +58,21 @@ class Incoming:
         hold -128, 0 and 128 together.
         """
         payload = payload_of(network, network.population(projection.source))
-        weights = projection.operator.weights / payload
-        if sign != SPLIT:
+        operator = projection.operator
+        outputs = operator.output_shape
+        rows = outputs[0] if isinstance(operator, Conv) else math.prod(outputs)
+
+        def part(weights: np.ndarray, sign: str, name: str) -> Incoming:
+            bound = operator.with_weights(weights).absolute_row_bound()
             form = WeightFormat(bits, sign)
-            return [Incoming(projection, projection.name, weights, form, payload)]
+            return Incoming(weights / payload, form, payload, rows, bound, projection, name)
+
+        if sign != SPLIT:
+            return [part(operator.weights, sign, projection.name)]
         return [
-            Incoming(projection, name, keep(weights, 0.0), WeightFormat(bits, one), payload)
+            part(keep(operator.weights, 0.0), one, name)
             for (one, keep), name in zip(ONE_SIGN.items(), halves(projection.name), strict=True)
         ]
-
-    @property
-    def full_ratio(self) -> float:
-        """The ratio at which the largest weight just fills its format; infinite for all zeros."""
-        return self.ratio_for(
-            float(self.weights.max(initial=0)), float(self.weights.min(initial=0))
-        )
-
-    def ratio_for(self, highest: float, lowest: float) -> float:
-        """The largest ratio at which neither of these weights is clipped."""
-        up = self.weight_format.maximum / highest if highest > 0 else math.inf
-        down = self.weight_format.minimum / lowest if lowest < 0 else math.inf
-        return min(up, down)
-
-    @property
-    def largest(self) -> float:
-        """The largest magnitude of a weight."""
-        return float(np.abs(self.weights).max(initial=0))
-
-    @property
-    def rows(self) -> int:
-        """Neurons with weights of their own: one per output, or per channel of a convolution."""
-        operator = self.projection.operator
-        shape = operator.output_shape
-        return shape[0] if isinstance(operator, Conv) else math.prod(shape)
-
-    def lossless_ratio(self) -> float | None:
-        """The ratio at which all weights are integers of the format, if there is one.
-
-        Only weights that take few values can be on a grid; its step is looked for among their
-        differences. float32 noise is allowed.
-        """
-        most = (self.weight_format.maximum - self.weight_format.minimum) // self.weight_format.step
-        values = np.unique(np.append(self.weights, 0.0))
-        gaps = np.diff(values)
-        gaps = gaps[gaps > GRID_NOISE * self.largest]
-        if not 0 < gaps.size <= 2 * most:
-            return None
-        ratio = self.weight_format.step / float(gaps.min())
-        # The smallest gap carries the most noise: take the step that fits all weights best.
-        whole = np.rint(values * ratio / self.weight_format.step)
-        ratio = self.weight_format.step * float(whole @ whole) / float(whole @ values)
-        exact, clipped = self.rounded(values, ratio)
-        off = np.abs(exact - values * ratio).max() > GRID_NOISE * 256
-        return None if off or (exact != clipped).any() else ratio
-
-    @property
-    def bound(self) -> float:
-        """Largest activation per unit of scale."""
-        operator = self.projection.operator.with_weights(self.weights)
-        return operator.absolute_row_bound() * self.payload
-
-    def spare_bits(self, target: Target) -> int:
-        """Right shifts of the accumulated activation that cost less than a weight's last bit.
-
-        Graded spikes multiply weights by up to ``payload``, so that many low bits say nothing.
-        """
-        return min(int(math.log2(self.payload)), max(-target.synapse.weight_exponent_min.value, 0))
-
-    def exponent_at(self, scale: float, ratio: float, target: Target) -> int:
-        """The smallest exponent at which the weights are multiplied by no more than ``ratio``.
-
-        It is negative where graded input pays for that, and where thresholds keep the scale so low
-        that the weights would not fill their format.
-        """
-        if not math.isfinite(ratio):
-            return 0
-        shift = math.log2(scale) - math.log2(ratio)
-        return max(target.synapse.weight_exponent_min.value, math.ceil(shift - 1e-9))
-
-    def rounded(self, weights: np.ndarray, ratio: float) -> tuple[np.ndarray, np.ndarray]:
-        """Integers nearest to ``weights`` times ``ratio``, before and after clipping."""
-        step = self.weight_format.step
-        exact = np.rint(weights * (ratio / step)) * step
-        return exact, np.clip(exact, self.weight_format.minimum, self.weight_format.maximum)
 
     def quantized(self, scale: float, exponent: int) -> QuantizedProjection:
         """The projection in integers."""

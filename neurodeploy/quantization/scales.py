@@ -18,8 +18,8 @@ import numpy as np
 from neurodeploy.fixed_point import ACTIVATION_SHIFT, STATE_LIMIT
 from neurodeploy.network import Neuron
 from neurodeploy.quantization.biases import bias_limit
-from neurodeploy.quantization.incoming import Incoming
 from neurodeploy.quantization.thresholds import threshold_limit
+from neurodeploy.quantization.weights import Weights
 from neurodeploy.target import Target
 
 ScaleMethod = Literal["max", "percentile", "mse", "calibrate"]
@@ -56,12 +56,12 @@ class Scales:
     exponents: tuple[int, ...]
 
 
-def max_ratios(incoming: Sequence[Incoming]) -> list[float]:
+def max_ratios(incoming: Sequence[Weights]) -> list[float]:
     """The largest weight of each projection fills its format: nothing is clipped."""
     return [item.full_ratio for item in incoming]
 
 
-def percentile_ratios(incoming: Sequence[Incoming]) -> list[float]:
+def percentile_ratios(incoming: Sequence[Weights]) -> list[float]:
     """The weights above the percentile ``PERCENTILE`` of all magnitudes are clipped."""
     ratios = []
     for item in incoming:
@@ -72,7 +72,7 @@ def percentile_ratios(incoming: Sequence[Incoming]) -> list[float]:
     return ratios
 
 
-def mse_ratios(incoming: Sequence[Incoming]) -> list[float]:
+def mse_ratios(incoming: Sequence[Weights]) -> list[float]:
     """The smallest summed squared error of the current into a neuron when every source spikes.
 
     Ratios of one population are powers of two apart: for each scale within an octave every
@@ -95,7 +95,7 @@ def mse_ratios(incoming: Sequence[Incoming]) -> list[float]:
     return best
 
 
-def _best_power(item: Incoming, scale: float, unit: float) -> tuple[float, float]:
+def _best_power(item: Weights, scale: float, unit: float) -> tuple[float, float]:
     """Smallest squared error per neuron, in ``unit``s squared, at a ratio scale 2^n, and that."""
     full, largest = item.full_ratio, item.largest
     if not math.isfinite(full):
@@ -114,7 +114,7 @@ def _best_power(item: Incoming, scale: float, unit: float) -> tuple[float, float
     return least * per_neuron, ratio
 
 
-def candidates(incoming: Sequence[Incoming]) -> Iterator[list[float]]:
+def candidates(incoming: Sequence[Weights]) -> Iterator[list[float]]:
     """What a calibration tries: the ratios of ``mse``, around them, and those of ``max``.
 
     The first of equally good ones is taken, so the likeliest come first.
@@ -128,7 +128,7 @@ def candidates(incoming: Sequence[Incoming]) -> Iterator[list[float]]:
 
 def laid_out(
     neuron: Neuron,
-    incoming: Sequence[Incoming],
+    incoming: Sequence[Weights],
     ratios: Sequence[float],
     target: Target,
     steps: int,
@@ -159,7 +159,7 @@ def laid_out(
     scale = min(anchor * 2.0**doublings, upper)
     if scale > fits:
         # Right shifts give the weights back what the threshold or the bias takes from the scale.
-        halved = anchor * 2.0 ** math.floor(math.log2(fits / anchor))
+        halved = anchor * 2.0 ** math.floor(math.log2(fits) - math.log2(anchor))
         reach = halved / 2.0**target.synapse.weight_exponent_min.value
         scale = halved if reach >= anchor else fits
     exponents = (
@@ -168,7 +168,7 @@ def laid_out(
     return Scales(scale, tuple(exponents))
 
 
-def _overflow_limit(neuron: Neuron, incoming: Sequence[Incoming], steps: int) -> float:
+def _overflow_limit(neuron: Neuron, incoming: Sequence[Weights], steps: int) -> float:
     """Scale up to which not even the worst input can wrap u or saturate v.
 
     Real input stays far below the worst one, so this limits only the exponent, which is free
