@@ -70,7 +70,7 @@ class WeightFormat:
         return WeightFormat(bits, "inhibitory" if (weights <= 0).all() else "mixed")
 
 
-def nearest_decay(keep: np.ndarray) -> np.ndarray:
+def nearest_decay(keep: np.ndarray | float) -> np.ndarray:
     """Decay in 1/4096 nearest to keeping the share ``keep`` per step; int64, 0..4096.
 
     Not yet clipped to what a chip can hold: v decays by 0..4095, u by 1..4096.

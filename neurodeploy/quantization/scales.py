@@ -132,12 +132,17 @@ def laid_out(
     ratios: Sequence[float],
     target: Target,
     steps: int,
+    silent: float = SILENT_SHARE,
 ) -> Scales:
     """Scale and exponents that multiply each projection's weights by no more than its ratio.
 
     The projection of the largest ratio gets it exactly; the others shift theirs left. From there
     the scale goes up by powers of two while exponents and overflow allow, or down as far as graded
     input pays for it.
+
+    Args:
+        steps: T, for which 24-bit states must do.
+        silent: in place of ``SILENT_SHARE``.
     """
     highest = max(target.synapse.weight_exponent_max.value, 0)
     finite = [ratio for ratio in ratios if math.isfinite(ratio)] or [1.0]
@@ -151,7 +156,7 @@ def laid_out(
     roomy = _overflow_limit(neuron, incoming, steps)
     if neuron.v_threshold is None and not target.neuron.programmable.value:
         # Without a neuron that never spikes, v has to stay below the highest threshold.
-        fits = min(fits, SILENT_SHARE * roomy)
+        fits = min(fits, silent * roomy)
     wanted = max(lower, min(roomy, upper, fits))
     doublings = math.floor(math.log2(wanted / anchor) + 1e-9)
     if anchor * 2.0**doublings < lower * (1 - 1e-9):

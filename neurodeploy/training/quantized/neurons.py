@@ -1,0 +1,214 @@
+"""LIF neurons and the read-out in integers held by floats, as the chip computes them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neurodeploy.fixed_point import DECAY_ONE, STATE_LIMIT, nearest_decay
+from neurodeploy.target import Target
+from neurodeploy.training.networks.layers import Scale
+from neurodeploy.training.networks.network import SpikingNetwork
+from neurodeploy.training.neuron import LIF
+from neurodeploy.training.quantized.grid import Grid
+from neurodeploy.training.quantized.paths import BATCH_NORMS, WEIGHTED, affine
+
+Bias = Callable[[], Tensor | None]
+"""The bias of a population in units of the network, (channels,), or None without one."""
+
+
+class QuantizedLIF(nn.Module):
+    """LIF neurons on a grid; v and u in state units.
+
+    u[t] = trz(v[t-1], d) + x[t] + b                    trz(v, d) = sign(v) (|v| (4096 - d) >> 12)
+    s[t] = H(u[t] - 64 round(S Vth))
+    v[t] = u[t] - 64 round(S Vth) s[t], or u[t] (1 - s[t])
+
+    u is clipped to 24 bits, and in evaluation x wraps into them, as on the chip. Gradients are
+    those of the network's own neuron with its surrogate, taken at the integers: rounding passes
+    them through. Before its grid is active it is the layer it was made from.
+
+    Attributes:
+        lif: the neurons in floats.
+        grid: scale and limits.
+    """
+
+    def __init__(self, lif: LIF, grid: Grid, target: Target, bias: Bias) -> None:
+        super().__init__()
+        self.lif = lif
+        self.grid = grid
+        decay = int(nearest_decay(1 - 1 / lif.recipe.tau))
+        self.kept = (DECAY_ONE - min(decay, 2**target.neuron.decay_bits.value - 1)) / DECAY_ONE
+        self.float_bias = bias
+        self._cut = True
+        self._v: Tensor | None = None
+        self._v_graph: Tensor | None = None
+
+    def reset_state(self, cut: bool) -> None:
+        """Start a batch: v = 0, and choose whether gradients are cut between steps."""
+        self.lif.reset_state(cut)
+        self._v = self._v_graph = None
+        self._cut = cut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Spikes of one step."""
+        return self.over_steps(x.unsqueeze(0)).squeeze(0) if self.grid.is_active else self.lif(x)
+
+    def over_steps(self, x: Tensor) -> Tensor:
+        """Spikes of c steps for inputs (c, N, ...) in state units."""
+        if not self.grid.is_active:
+            return torch.stack([self.lif(step) for step in x])
+        bias = self.float_bias()
+        drive = x if self.training else _wrapped(x)
+        if bias is not None:
+            integers = self.grid.bias(bias)
+            drive = drive + integers.reshape(-1, *(1,) * (x.ndim - 3))
+        unit = self.grid.unit()
+        threshold = self.grid.integer_threshold()
+        return torch.stack([self._step(z, z / unit, unit, threshold) for z in drive])
+
+    def _step(self, z: Tensor, x: Tensor, unit: Tensor, threshold: float) -> Tensor:
+        """Spikes of one step.
+
+        Args:
+            z: input and bias in state units.
+            x: the same in units of the network, where gradients flow.
+        """
+        recipe = self.lif.recipe
+        before = None if self._v is None else kept_share(self._v, self.kept)
+        if self._v_graph is not None:
+            x = x + self.kept * self._v_graph
+        with torch.no_grad():
+            u = z if before is None else z + before
+            u = u.clamp(1 - STATE_LIMIT, STATE_LIMIT - 1)
+            fired = u >= threshold if recipe.comparison == ">=" else u > threshold
+            spikes = fired.to(u.dtype)
+            self._v = u - threshold * spikes if recipe.reset == "subtract" else u * (1 - spikes)
+        if not (x.requires_grad and torch.is_grad_enabled()):
+            return spikes
+        with torch.no_grad():
+            derivative = self.lif.surrogate((u - threshold) / unit, recipe.v_threshold)
+        s = _Fire.apply(x, spikes, derivative)
+        if not self._cut:
+            # Values of the integers, gradients of the equations in floats.
+            v = x + (u / unit - x).detach()
+            soft = recipe.reset == "subtract"
+            self._v_graph = v - recipe.v_threshold * s if soft else v * (1 - s)
+        return s
+
+
+class QuantizedReadout(nn.Module):
+    """The read-out's synapse with its bias, from state units to outputs o[t].
+
+    Attributes:
+        synapse: the last weighted layer.
+        grid: scale and limits.
+    """
+
+    def __init__(self, synapse: nn.Module, grid: Grid, bias: Bias) -> None:
+        super().__init__()
+        self.synapse = synapse
+        self.grid = grid
+        self.float_bias = bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in) to (N, classes)."""
+        y = self.synapse(x)
+        if not self.grid.is_active:
+            return y
+        bias = self.float_bias()
+        return (y if bias is None else y + self.grid.bias(bias)) / self.grid.unit()
+
+
+class QuantizedNorm(nn.Module):
+    """A batch norm, or a factor, that an active grid has folded into weights and bias.
+
+    Its running statistics stay as they are from then on, gamma and beta are trained further
+    (Krishnamoorthi 2018, section 3.2.2: freezing).
+
+    Attributes:
+        norm: the layer it was made from.
+    """
+
+    def __init__(self, norm: nn.Module, grid: Grid) -> None:
+        super().__init__()
+        self.norm = norm
+        self._grid = [grid]
+
+    def train(self, mode: bool = True) -> QuantizedNorm:
+        """As of any module, but a folded batch norm stays in evaluation mode."""
+        super().train(mode)
+        if self._grid[0].is_active:
+            self.norm.eval()
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape as ``x``."""
+        return x if self._grid[0].is_active else self.norm(x)
+
+
+class _Fire(torch.autograd.Function):
+    """Spikes that were decided elsewhere, ds/dx = the surrogate derivative."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, spikes: Tensor, derivative: Tensor) -> Tensor:
+        ctx.save_for_backward(derivative)
+        return spikes.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
+        (derivative,) = ctx.saved_tensors
+        return grad_outputs[0] * derivative, None, None
+
+
+def kept_share(v: Tensor, kept: float) -> Tensor:
+    """sign(v) floor(|v| kept), kept a multiple of 1/4096."""
+    if math.frexp(kept)[0] in (0.0, 0.5):
+        # A power of two: the product is exact.
+        return (v * kept).trunc()
+    return (v.double() * kept).trunc().to(v.dtype)
+
+
+def _wrapped(x: Tensor) -> Tensor:
+    """x wrapped once into (-2^23, 2^23]."""
+    if x.numel() == 0 or float(x.abs().max()) < STATE_LIMIT:
+        return x
+    above, below = (x > STATE_LIMIT).to(x.dtype), (x <= -STATE_LIMIT).to(x.dtype)
+    return x - (above - below) * (2 * STATE_LIMIT)
+
+
+def bias_into(model: SpikingNetwork, entry: str, layers: dict[str, nn.Module]) -> Bias:
+    """The bias that reaches a layer of neurons, or leaves the read-out.
+
+    Args:
+        entry: name of the layer.
+        layers: the layers of the network in floats, by name.
+    """
+
+    def leaving(name: str) -> Tensor | None:
+        layer: Any = layers.get(name)
+        if layer is None or isinstance(layer, LIF):
+            return None
+        if isinstance(layer, WEIGHTED):
+            return layer.bias
+        arriving = reaching(name)
+        if isinstance(layer, Scale):
+            return None if arriving is None else arriving * layer.factor
+        if isinstance(layer, BATCH_NORMS):
+            factor, offset = affine(layer)
+            return offset if arriving is None else arriving * factor + offset
+        return arriving
+
+    def reaching(name: str) -> Tensor | None:
+        found = [b for b in map(leaving, model.sources[name]) if b is not None]
+        return None if not found else torch.stack(torch.broadcast_tensors(*found)).sum(0)
+
+    return (
+        (lambda: leaving(entry))
+        if isinstance(layers[entry], WEIGHTED)
+        else (lambda: reaching(entry))
+    )
