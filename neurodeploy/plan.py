@@ -45,7 +45,7 @@ class PopulationPlan:
 
     Attributes:
         scale: activation units per unit of the float network.
-        incoming: by the name of the source population.
+        incoming: by the name of the graph's node that holds the weights.
     """
 
     scale: float

@@ -83,12 +83,15 @@ def _integers(
     projection: Projection, network: Network, population: PopulationPlan
 ) -> list[QuantizedProjection]:
     """One projection in integers, or its two one-bit halves."""
-    if projection.source not in population.incoming:
+    # A projection is called by the nodes it was made from: "pool+conv", or "conv (a to b)".
+    nodes = projection.name.split(" (")[0].split("+")
+    named = [node for node in nodes if node in population.incoming]
+    if len(named) != 1:
         raise UnsupportedError(
-            f"projection {projection.name!r}: the quantisation in the file's metadata has none "
-            f"from {projection.source!r} to {projection.target!r}; {REMEDY}"
+            f"projection {projection.name!r}: the quantisation in the file's metadata does not "
+            f"name its weights; {REMEDY}"
         )
-    planned = population.incoming[projection.source]
+    planned = population.incoming[named[0]]
     parts = Incoming.of_sign(projection, network, planned.bits, planned.sign)
     found = []
     for part in parts:

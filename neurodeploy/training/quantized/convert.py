@@ -85,7 +85,7 @@ class QuantizedNetwork(SpikingNetwork):
 
     def synapse(self, path: Path) -> QuantizedSynapse:
         """The projection of a path."""
-        layer: Any = self.layers[path.at if path.weighted else _inserted(path)]
+        layer: Any = self.layers[path.node]
         found: QuantizedSynapse = getattr(layer, "synapse", layer)
         return found
 
@@ -201,7 +201,7 @@ def _converted(
                 layers[path.at] = synapse
             else:
                 (source,) = path.sources
-                name = _inserted(path)
+                name = path.node
                 layers = _before(layers, path.at, name, synapse)
                 sources[path.at] = tuple(name if s == source else s for s in sources[path.at])
                 sources[name] = (source,)
@@ -211,11 +211,6 @@ def _converted(
         else:
             layers[receiver.entry] = QuantizedReadout(layers[receiver.entry], grid, bias)
     return layers, sources
-
-
-def _inserted(path: Path) -> str:
-    """Name of the layer that weights a connection without weights."""
-    return f"{path.sources[0]}_to_{path.at}"
 
 
 def _before(

@@ -54,7 +54,7 @@ def plan_of(model: QuantizedNetwork) -> QuantizationPlan:
             synapse = model.synapse(path)
             sign: Any = "mixed" if synapse.bits > 1 else "split"
             planned = ProjectionPlan(synapse.bits, sign, int(synapse.exponent))
-            incoming |= dict.fromkeys(path.sources, planned)
+            incoming[path.node] = planned
         populations[receiver.name] = PopulationPlan(_scale(model, receiver), incoming)
     return QuantizationPlan(model.target.name, populations)
 

@@ -54,6 +54,11 @@ class Path:
     after: tuple[str, ...]
     drops: bool
 
+    @property
+    def node(self) -> str:
+        """Name of the layer that holds the weights, one made for it where there was none."""
+        return self.at if self.weighted else f"{self.sources[0]}_to_{self.at}"
+
 
 @dataclass(frozen=True, eq=False)
 class Receiver:
@@ -95,18 +100,11 @@ class _Finder:
 
     def into(self, name: str, after: tuple[str, ...]) -> list[Path]:
         """Paths through each source of a layer."""
-        paths = [
+        return [
             path
             for source in self.model.sources[name]
             for path in self.reaching(source, name, after)
         ]
-        pairs = [source for path in paths for source in path.sources]
-        if len({*pairs}) < len(pairs):
-            raise UnsupportedError(
-                f"layer {name!r}: two paths of weights lead to it from the same neurons, which "
-                "training on integers cannot keep apart"
-            )
-        return paths
 
     def reaching(self, name: str, reader: str | None, after: tuple[str, ...]) -> list[Path]:
         """Paths that end with layer ``name``, which ``reader`` reads."""
