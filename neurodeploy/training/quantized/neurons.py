@@ -45,6 +45,7 @@ class QuantizedLIF(nn.Module):
         self.kept = (DECAY_ONE - min(decay, 2**target.neuron.decay_bits.value - 1)) / DECAY_ONE
         self.float_bias = bias
         self._cut = True
+        # Integers, and where gradients cross steps the same in units of the network, with a graph.
         self._v: Tensor | None = None
         self._v_graph: Tensor | None = None
 
@@ -62,42 +63,62 @@ class QuantizedLIF(nn.Module):
         """Spikes of c steps for inputs (c, N, ...) in state units."""
         if not self.grid.is_active:
             return torch.stack([self.lif(step) for step in x])
-        bias = self.float_bias()
-        drive = x if self.training else _wrapped(x)
-        if bias is not None:
-            integers = self.grid.bias(bias)
-            drive = drive + integers.reshape(-1, *(1,) * (x.ndim - 3))
+        drive = self._with_bias(x if self.training else _wrapped(x))
+        if not (drive.requires_grad and torch.is_grad_enabled()):
+            return self.integrate(drive, None)
         unit = self.grid.unit()
-        threshold = self.grid.integer_threshold()
-        return torch.stack([self._step(z, z / unit, unit, threshold) for z in drive])
+        if self._cut:
+            return _CutSteps.apply(drive, unit, self)
+        return torch.stack([self._step_with_graph(step, step / unit) for step in drive])
 
-    def _step(self, z: Tensor, x: Tensor, unit: Tensor, threshold: float) -> Tensor:
-        """Spikes of one step.
+    def _with_bias(self, x: Tensor) -> Tensor:
+        """x and the bias, in state units."""
+        bias = self.float_bias()
+        if bias is None:
+            return x
+        return x + self.grid.bias(bias).reshape(-1, *(1,) * (x.ndim - 3))
+
+    @torch.no_grad()
+    def integrate(self, drive: Tensor, membranes: Tensor | None) -> Tensor:
+        """Spikes of c steps, without a graph.
+
+        Args:
+            drive: input and bias in state units, (c, N, ...).
+            membranes: of the same shape, takes u of each step.
+        """
+        recipe, threshold = self.lif.recipe, self.grid.integer_threshold()
+        compare = torch.ge if recipe.comparison == ">=" else torch.gt
+        spikes = torch.empty_like(drive)
+        for t, (z, s) in enumerate(zip(drive, spikes, strict=True)):
+            u = torch.empty_like(z) if membranes is None else membranes[t]
+            if self._v is None:
+                u.copy_(z)
+            else:
+                torch.add(kept_share(self._v, self.kept), z, out=u)
+            u.clamp_(1 - STATE_LIMIT, STATE_LIMIT - 1)
+            compare(u, threshold, out=s)
+            soft = recipe.reset == "subtract"
+            self._v = torch.sub(u, s, alpha=threshold) if soft else u * (1 - s)
+        return spikes
+
+    def _step_with_graph(self, z: Tensor, x: Tensor) -> Tensor:
+        """Spikes of one step with the path through membrane and reset (backward through time).
 
         Args:
             z: input and bias in state units.
             x: the same in units of the network, where gradients flow.
         """
-        recipe = self.lif.recipe
-        before = None if self._v is None else kept_share(self._v, self.kept)
+        recipe, threshold, unit = self.lif.recipe, self.grid.integer_threshold(), self.grid.unit()
         if self._v_graph is not None:
             x = x + self.kept * self._v_graph
-        with torch.no_grad():
-            u = z if before is None else z + before
-            u = u.clamp(1 - STATE_LIMIT, STATE_LIMIT - 1)
-            fired = u >= threshold if recipe.comparison == ">=" else u > threshold
-            spikes = fired.to(u.dtype)
-            self._v = u - threshold * spikes if recipe.reset == "subtract" else u * (1 - spikes)
-        if not (x.requires_grad and torch.is_grad_enabled()):
-            return spikes
+        u = torch.empty_like(z)
+        spikes = self.integrate(z.detach().unsqueeze(0), u.unsqueeze(0)).squeeze(0)
         with torch.no_grad():
             derivative = self.lif.surrogate((u - threshold) / unit, recipe.v_threshold)
         s = _Fire.apply(x, spikes, derivative)
-        if not self._cut:
-            # Values of the integers, gradients of the equations in floats.
-            v = x + (u / unit - x).detach()
-            soft = recipe.reset == "subtract"
-            self._v_graph = v - recipe.v_threshold * s if soft else v * (1 - s)
+        # Values of the integers, gradients of the equations in floats.
+        v = x + (u / unit - x).detach()
+        self._v_graph = v - recipe.v_threshold * s if recipe.reset == "subtract" else v * (1 - s)
         return s
 
 
@@ -149,6 +170,27 @@ class QuantizedNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Same shape as ``x``."""
         return x if self._grid[0].is_active else self.norm(x)
+
+
+class _CutSteps(torch.autograd.Function):
+    """Steps with no path between them: dL/dx[t] = dL/ds[t] ds/du[t], x = z / (64 S)."""
+
+    @staticmethod
+    def forward(ctx: Any, drive: Tensor, unit: Tensor, layer: QuantizedLIF) -> Tensor:
+        u = torch.empty_like(drive)
+        spikes = layer.integrate(drive, u)
+        ctx.save_for_backward(drive, unit, u)
+        ctx.layer, ctx.threshold = layer, layer.grid.integer_threshold()
+        return spikes
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None]:
+        drive, unit, u = ctx.saved_tensors
+        lif = ctx.layer.lif
+        distance = (u - ctx.threshold).div_(unit)
+        error = lif.surrogate(distance, lif.recipe.v_threshold).mul_(grad_outputs[0]).div_(unit)
+        by_unit = -torch.dot(error.flatten(), drive.flatten()) / unit
+        return error, by_unit, None
 
 
 class _Fire(torch.autograd.Function):
