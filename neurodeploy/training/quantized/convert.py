@@ -18,6 +18,7 @@ from neurodeploy.recipe import Recipe
 from neurodeploy.target import Target, load_target
 from neurodeploy.training.networks.network import INPUT, SpikingNetwork
 from neurodeploy.training.neuron import LIF
+from neurodeploy.training.precision import LOW
 from neurodeploy.training.quantized.grid import Grid
 from neurodeploy.training.quantized.neurons import (
     QuantizedLIF,
@@ -149,6 +150,11 @@ def quantization_aware(
         raise UnsupportedError(
             "rule rate goes backward through mean rates, which are not the integers that each "
             "step computes with; with [quantize], use sltt, sltt-k, bptt or ottt"
+        )
+    if recipe.training.precision in LOW:
+        raise UnsupportedError(
+            f"[training] precision = {recipe.training.precision}: too few digits for the integers "
+            "that [quantize] trains on; use fp32 or fp64"
         )
     target = load_target(recipe.quantize.target)
     device = next(model.parameters()).device
