@@ -72,6 +72,16 @@ class QuantizationPlan:
         return {"format": FORMAT, **asdict(self)}
 
     @staticmethod
+    def within(metadata: Mapping[str, Any], where: str) -> QuantizationPlan | None:
+        """The plan in a graph's metadata, or None when it carries none.
+
+        Raises:
+            InputError: as ``from_metadata``.
+        """
+        found = metadata.get(METADATA_KEY)
+        return None if found is None else QuantizationPlan.from_metadata(found, where)
+
+    @staticmethod
     def from_metadata(metadata: Mapping[str, Any], where: str) -> QuantizationPlan:
         """Read back what ``to_metadata`` wrote.
 

@@ -13,6 +13,7 @@ from neurodeploy.fixed_point import DECAY_ONE, STATE_LIMIT, nearest_decay
 from neurodeploy.target import Target
 from neurodeploy.training.networks.layers import Scale
 from neurodeploy.training.networks.network import SpikingNetwork
+from neurodeploy.training.networks.steps import over_steps
 from neurodeploy.training.neuron import LIF
 from neurodeploy.training.quantized.grid import Grid
 from neurodeploy.training.quantized.paths import BATCH_NORMS, WEIGHTED, affine
@@ -62,7 +63,7 @@ class QuantizedLIF(nn.Module):
     def over_steps(self, x: Tensor) -> Tensor:
         """Spikes of c steps for inputs (c, N, ...) in state units."""
         if not self.grid.is_active:
-            return torch.stack([self.lif(step) for step in x])
+            return self.lif.over_steps(x)
         drive = self._with_bias(x if self.training else _wrapped(x))
         if not (drive.requires_grad and torch.is_grad_enabled()):
             return self.integrate(drive, None)
@@ -170,6 +171,10 @@ class QuantizedNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Same shape as ``x``."""
         return x if self._grid[0].is_active else self.norm(x)
+
+    def over_steps(self, x: Tensor) -> Tensor:
+        """The same for c steps, (c, N, ...)."""
+        return x if self._grid[0].is_active else over_steps(self.norm, x)
 
 
 class _CutSteps(torch.autograd.Function):
