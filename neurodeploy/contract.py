@@ -140,7 +140,7 @@ class Contract:
             InputError: another layout, unknown or missing keys, or values of the wrong type, named
                 with ``where``.
         """
-        table = _plain(metadata)
+        table = plain(metadata)
         found = table.pop("format", None)
         if found != FORMAT:
             raise InputError(f"{where}: format {found!r}; this version reads format {FORMAT}")
@@ -250,10 +250,10 @@ def listed(missing: list[str], likely: str | None) -> str:
     return "\n".join(lines)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """NIR gives numpy scalars and byte strings back; make them plain Python values."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     # Of an array, tolist makes a list, which no field of the contract takes.

@@ -70,6 +70,26 @@ class WeightFormat:
         return WeightFormat(bits, "inhibitory" if (weights <= 0).all() else "mixed")
 
 
+def nearest_decay(keep: np.ndarray | float) -> np.ndarray:
+    """Decay in 1/4096 nearest to keeping the share ``keep`` per step; int64, 0..4096.
+
+    Not yet clipped to what a chip can hold: v decays by 0..4095, u by 1..4096.
+    """
+    return np.rint(DECAY_ONE * (1 - np.asarray(keep, np.float64))).astype(np.int64)
+
+
+def split_biases(
+    biases: np.ndarray, mantissa_bits: int, exponent_max: int, exponent_min: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """``split_bias`` of each element: mantissas and exponents, int64, of the same shape."""
+    split = {
+        int(bias): split_bias(int(bias), mantissa_bits, exponent_max, exponent_min)
+        for bias in np.unique(biases)
+    }
+    pairs = np.array([split[int(bias)] for bias in biases.ravel()], np.int64).reshape(-1, 2)
+    return pairs[:, 0].reshape(biases.shape), pairs[:, 1].reshape(biases.shape)
+
+
 def split_bias(
     bias: int, mantissa_bits: int, exponent_max: int, exponent_min: int = 0
 ) -> tuple[int, int]:

@@ -197,6 +197,33 @@ class TrainingRecipe:
 
 
 @dataclass(frozen=True)
+class QuantizeRecipe:
+    """Training on the integers of a target; off by default. See ``docs/quantization.md``.
+
+    Attributes:
+        bits: width of the weights, 1 to 8; 0 to train in floats.
+        target: the chip whose integers they are: a name, or the path of a TOML.
+        first_epoch: the first one on integers, counted from 1; those before are trained in floats.
+            0 is the first of all when the run starts from another one's weights, else the first
+            of the second half.
+    """
+
+    bits: int = 0
+    target: str = "loihi2"
+    first_epoch: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.bits <= 8:
+            raise ValueError(f"bits is from 1 to 8, or 0, found {self.bits}")
+        if self.first_epoch < 0:
+            raise ValueError(f"first_epoch is counted from 1, or 0, found {self.first_epoch}")
+
+    def first_epoch_of(self, training: TrainingRecipe) -> int:
+        """The first epoch on integers, counted from 1."""
+        return self.first_epoch or (1 if training.start_from else training.epochs // 2 + 1)
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One training run.
 
@@ -215,6 +242,7 @@ class Recipe:
     rule: dict[str, Any] = field(default_factory=lambda: {"name": "sltt"})
     encoder: EncoderRecipe = field(default_factory=EncoderRecipe)
     augmentation: AugmentationRecipe = field(default_factory=AugmentationRecipe)
+    quantize: QuantizeRecipe = field(default_factory=QuantizeRecipe)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -222,6 +250,16 @@ class Recipe:
             raise ValueError("[network] needs a 'family', for example family = \"conv\"")
         if not isinstance(self.rule.get("name"), str):
             raise ValueError("[rule] needs a 'name', for example name = \"sltt\"")
+        if self.quantize.bits and self.quantize.first_epoch > self.training.epochs:
+            raise ValueError(
+                f"[quantize] first_epoch = {self.quantize.first_epoch} comes after the last of "
+                f"{self.training.epochs} epochs"
+            )
+
+    @property
+    def first_epoch_to_keep(self) -> int:
+        """The first epoch whose weights may be the result, counted from 1."""
+        return self.quantize.first_epoch_of(self.training) if self.quantize.bits else 1
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested dict, as JSON and TOML can hold it."""

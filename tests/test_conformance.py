@@ -8,10 +8,16 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from random_networks import GRAPHS, NEURONS, OPERATORS, SPIKING, random_input, random_network
 
+from neurodeploy.composition import compose
+from neurodeploy.contract import Contract, InputCode, Semantics
 from neurodeploy.lava.compat import lava_available
+from neurodeploy.network import Network, Neuron, Population, Projection
+from neurodeploy.operators import Conv, Dense, pool
+from neurodeploy.quantization.post_training import quantize
 from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.simulation.reference import ReferenceEngine
 from neurodeploy.simulation.trace import Overflow, Samples, SpikeTrace
+from neurodeploy.target import load_target
 
 pytestmark = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
 
@@ -79,6 +85,59 @@ def check_random_networks(examples: int) -> None:
     # Equality means little where nothing overflows.
     assert seen["networks"] >= examples
     assert min(seen["wraps"], seen["saturations"]) > examples / 20
+
+
+def float_network(bits: int) -> Network:
+    """Graded image -> convolution -> average pooling and convolution -> dense, self-recurrent."""
+    rng = np.random.default_rng(bits)
+
+    def lif(shape: tuple[int, ...], threshold: float | None = 1.0) -> Neuron:
+        v_threshold = None if threshold is None else np.full(shape, threshold)
+        keep = np.full(shape, 1.0 if threshold is None else 0.6)
+        bias = rng.normal(0.2, 0.2, shape)
+        return Neuron("LIF", np.zeros(shape), keep, bias, v_threshold, "subtract", ">=")
+
+    def conv(shape: tuple[int, ...], outputs: int) -> Conv:
+        weights = rng.normal(0, 0.5, (outputs, shape[0], 3, 3))
+        return Conv(weights, shape, (1, 1), ((1, 1), (1, 1)), (1, 1))
+
+    first = conv((1, 6, 6), 3)
+    averaged = pool((3, 6, 6), (2, 2), (2, 2), (0, 0))
+    averaged = averaged.with_weights(averaged.weights / 4)
+    second = compose(averaged, conv((3, 3, 3), 4))
+    again = Dense(rng.normal(0, 0.2, (36, 36)), (4, 3, 3), (4, 3, 3))
+    last = Dense(rng.normal(0, 0.3, (5, 36)), (4, 3, 3), (5,))
+    populations = (
+        Population("input", (1, 6, 6), None),
+        Population("a", (3, 6, 6), lif((3, 6, 6))),
+        Population("b", (4, 3, 3), lif((4, 3, 3))),
+        Population("out", (5,), lif((5,), None)),
+    )
+    projections = (
+        Projection("input_a", "input", "a", first),
+        Projection("a_b", "a", "b", second),
+        Projection("b_b", "b", "b", again, delay=1),
+        Projection("b_out", "b", "out", last),
+    )
+    contract = Contract(Semantics(1e-4, "subtract", ">="), InputCode("direct", 15), 5, "last_v")
+    return Network("floats", populations, projections, "out", contract)
+
+
+SLOW_WIDTHS = [pytest.param(bits, marks=pytest.mark.slow) for bits in (2, 3, 5, 6, 7, 8)]
+
+
+@pytest.mark.parametrize("bits", [1, 4, *SLOW_WIDTHS])
+def test_quantised_networks_of_every_width_agree(bits: int) -> None:
+    """What quantisation makes, Lava's own truncation leaves as it is."""
+    network = quantize(float_network(bits), load_target("loihi2"), bits)
+    steps = {p.weight_format.step for p in network.projections}
+    # One bit has a projection per sign, without a bit for it.
+    assert steps == {2 ** (8 - bits + (bits > 1))}
+    samples = random_input(network, bits, 3, over_time=False)
+    check_engines(network, samples)
+    (trace,) = ReferenceEngine(network).run(samples.batches(3))
+    rates = [float(trace.populations[name].s.mean()) for name in "ab"]
+    assert min(rates) > 0.01 and max(rates) < 0.9
 
 
 def test_forty_random_networks_agree() -> None:

@@ -29,16 +29,17 @@ BASE = (
         "operators",
         "network",
     ),
-    *("composition", "quantized", "timing", "target", "recipe", "data", "deployment"),
+    *("composition", "quantized", "plan", "timing", "target", "recipe", "data", "deployment"),
 )
 """Rooms that only hold types and files; each may import the ones before it."""
 
-STAGES = ("training", "interchange", "quantization", "mapping", "simulation")
+STAGES = ("training", "interchange", "mapping", "simulation")
 """Rooms that do not know each other."""
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     *((room,) for room in BASE),
     ("neurons",),
+    ("quantization",),
     STAGES,
     ("lava",),
     ("reporting",),

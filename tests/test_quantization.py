@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurodeploy.contract import Contract, InputCode, Semantics
-from neurodeploy.errors import UnsupportedError
 from neurodeploy.network import Network, Neuron, Population, Projection
 from neurodeploy.operators import Conv, Dense
 from neurodeploy.quantization.post_training import quantize
@@ -99,14 +98,13 @@ def random_networks(draw: st.DrawFn) -> Network:
 @settings(deadline=None, max_examples=150)
 @given(net=random_networks(), bits=st.integers(2, 8))
 def test_every_integer_is_the_nearest_one(target: Target, net: Network, bits: int) -> None:
-    found = quantize(net, target, bits)
+    found = quantize(net, target, bits, scale="max")
     scale, payload = found.population("out").scale, net.contract.input_code.payload
     for float_one, integer_one in zip(net.projections, found.projections, strict=True):
         form, unit = integer_one.weight_format, 2.0**integer_one.exponent
         weights = integer_one.operator.weights
         assert form.bits == bits
         assert integer_one.payload == payload
-        assert -np.log2(payload) <= integer_one.exponent
         assert -7 <= integer_one.exponent <= target.synapse.weight_exponent_max.value
         assert not integer_one.clipped
         assert (weights % form.step == 0).all()
@@ -124,7 +122,7 @@ def test_every_integer_is_the_nearest_one(target: Target, net: Network, bits: in
     assert (neuron.threshold is None) == (floats.v_threshold is None)
     if neuron.threshold is not None:
         assert np.abs(neuron.threshold - floats.v_threshold * scale).max() <= 0.5 + 1e-9
-    assert not found.notes
+    assert all("rounded to decay" in note for note in found.notes.values())
 
 
 @settings(deadline=None, max_examples=60)
@@ -148,7 +146,7 @@ def test_the_largest_weight_fills_its_format_at_every_width(
     target: Target, bits: int, sign: int
 ) -> None:
     weights = np.linspace(0.01, 0.7, 12).reshape(3, 4) * sign
-    (found,) = quantize(network(weights, make_neuron(3)), target, bits).projections
+    (found,) = quantize(network(weights, make_neuron(3)), target, bits, scale="max").projections
     assert found.weight_format.sign == ("excitatory" if sign > 0 else "inhibitory")
     assert np.abs(found.operator.weights).max() == 256 - 2 ** (8 - bits)
 
@@ -157,7 +155,7 @@ def test_the_largest_weight_fills_its_format_at_every_width(
 def test_mixed_weights_fill_the_tighter_side(target: Target, bits: int) -> None:
     for largest, smallest, end in ((1.0, -0.25, "maximum"), (0.25, -1.0, "minimum")):
         net = network(np.array([[largest, smallest]]), make_neuron(1))
-        (found,) = quantize(net, target, bits).projections
+        (found,) = quantize(net, target, bits, scale="max").projections
         assert getattr(found.weight_format, end) in found.operator.weights
 
 
@@ -171,9 +169,16 @@ def test_more_bits_bring_the_weights_closer(target: Target) -> None:
     assert all(later < 0.6 * earlier for earlier, later in pairwise(errors))
 
 
-def test_one_bit_cannot_hold_both_signs(target: Target) -> None:
-    with pytest.raises(UnsupportedError, match="projection 'w0': 1-bit weights of both signs"):
-        quantize(network(np.array([[1.0, -1.0]]), make_neuron(1)), target, 1)
+def test_one_bit_of_both_signs_becomes_two_projections(target: Target) -> None:
+    """Alone it would hold -256 and 0: one bit per sign holds -128, 0 and 128 together."""
+    weights = np.array([[1.0, -1.0, 0.9], [0.1, -0.2, 0.0]])
+    net = network(weights, make_neuron(2))
+    up, down = quantize(net, target, 1, scale="max").projections
+    assert (up.name, down.name) == ("w0.excitatory", "w0.inhibitory")
+    assert (up.weight_format.sign, down.weight_format.sign) == ("excitatory", "inhibitory")
+    np.testing.assert_array_equal(up.operator.weights, [[128, 0, 128], [0, 0, 0]])
+    np.testing.assert_array_equal(down.operator.weights, [[0, -128, 0], [0, 0, 0]])
+    assert {(p.source, p.target, p.exponent) for p in (up, down)} == {("in", "out", up.exponent)}
 
 
 def test_projections_into_one_population_share_its_scale(target: Target) -> None:
@@ -187,7 +192,8 @@ def test_projections_into_one_population_share_its_scale(target: Target) -> None
 
 def test_the_weight_exponent_stops_where_the_target_does(target: Target) -> None:
     tiny = np.array([[2.0**-20, 2.0**-21]])
-    found = quantize(network(np.array([[1.0, 0.5]]), make_neuron(1), tiny), target)
+    net = network(np.array([[1.0, 0.5]]), make_neuron(1), tiny)
+    found = quantize(net, target, scale="max")
     most = target.synapse.weight_exponent_max.value
     assert max(projection.exponent for projection in found.projections) <= most
     assert not any(projection.clipped for projection in found.projections)
@@ -214,6 +220,22 @@ def test_a_power_of_two_makes_thresholds_finer_while_nothing_can_overflow(target
     assert engine.overflow.total == 0
 
 
+@pytest.mark.parametrize("bits", [8, 4, 2])
+@pytest.mark.parametrize("factor", [1 / 4, 1 / 9, 3.7])
+def test_a_factor_on_all_input_costs_no_bits(target: Target, bits: int, factor: float) -> None:
+    """That of average pooling, for example, ends in the threshold."""
+    weights = np.random.default_rng(2).normal(size=(4, 30))
+    plain, scaled = (
+        quantize(network(weights * c, make_neuron(4)), target, bits) for c in (1.0, factor)
+    )
+    np.testing.assert_array_equal(
+        plain.projections[0].operator.weights, scaled.projections[0].operator.weights
+    )
+    ratio = scaled.population("out").scale / plain.population("out").scale
+    power = np.log2(ratio * factor)
+    assert abs(power - round(power)) < 1e-9
+
+
 def test_convolutions_stay_shared(target: Target) -> None:
     conv = Conv(np.array([[[1.0, -0.5]]]), (1, 6), (1,), ((0, 1),), (1,))
     net = network(np.ones((6, 6)), make_neuron(6))
@@ -221,7 +243,7 @@ def test_convolutions_stay_shared(target: Target) -> None:
     net = replace(
         net, populations=populations, projections=(Projection("c", "in", "out", conv, delay=2),)
     )
-    (found,) = quantize(net, target).projections
+    (found,) = quantize(net, target, scale="max").projections
     assert isinstance(found.operator, Conv)
     assert found.operator.padding == conv.padding
     assert (found.name, found.delay) == ("c", 2)
@@ -275,7 +297,7 @@ def test_extreme_numbers_end_in_integers_of_the_formats(
 
 
 def test_a_large_bias_lowers_the_scale_instead_of_being_clipped(target: Target) -> None:
-    neuron = make_neuron(1, bias=np.array([1.0]), v_keep=np.zeros(1))
+    neuron = make_neuron(1, bias=np.array([1.0]), v_keep=np.full(1, 0.5))
     found = quantize(network(np.array([[0.01]]), neuron), target)
     integers, scale = integers_of(found), found.population("out").scale
     bias = (integers.bias_mantissa << integers.bias_exponent).item()
@@ -295,8 +317,34 @@ def test_a_threshold_below_zero_is_clipped_and_noted(target: Target) -> None:
 def test_a_leak_of_everything_keeps_the_smallest_share(target: Target) -> None:
     """12 bits of v_decay have no 4096, so the least that can stay is 1/4096."""
     neuron = make_neuron(1, v_keep=np.zeros(1), u_keep=np.zeros(1))
-    integers = integers_of(quantize(network(np.ones((1, 1)), neuron), target))
+    found = quantize(network(np.ones((1, 1)), neuron), target)
+    integers = integers_of(found)
     assert (integers.u_decay.item(), integers.v_decay.item()) == (4096, 4095)
+    assert found.notes == {
+        "out": "1 leak of v (keeping 0 a step or more) rounded to decay 4096: 1/4096 kept"
+    }
+
+
+@pytest.mark.parametrize(
+    ("variable", "keep", "decay", "note"),
+    [
+        ("v_keep", 0.999878, 0, "2 leaks of v (keeping up to 0.999878 a step) rounded to decay 0"),
+        ("v_keep", 1e-4, 4095, "2 leaks of v (keeping 0.0001 a step or more) rounded to decay"),
+        ("u_keep", 0.9999, 1, "2 leaks of u (keeping up to 0.9999 a step) rounded to decay 0"),
+        ("u_keep", 1e-4, 4096, "2 leaks of u (keeping 0.0001 a step or more) rounded to decay"),
+        ("v_keep", 0.999877, 1, ""),
+        ("v_keep", 1.0, 0, ""),
+        ("u_keep", 0.0, 4096, ""),
+    ],
+)
+def test_leaks_at_the_end_of_twelve_bits_are_named(
+    target: Target, variable: str, keep: float, decay: int, note: str
+) -> None:
+    neuron = make_neuron(3, **{variable: np.array([0.5, keep, keep])})
+    found = quantize(network(np.ones((3, 1)), neuron), target)
+    decays = getattr(integers_of(found), variable.replace("keep", "decay"))
+    np.testing.assert_array_equal(decays, [2048, decay, decay])
+    assert found.notes.get("out", "").startswith(note) and bool(found.notes) == bool(note)
 
 
 # --- behaviour ---

@@ -213,3 +213,64 @@ def bench_gradients(
     else:
         click.echo(table(rows))
     say(as_json, f"Wrote {out}")
+
+
+@bench.command("quantization")
+@click.option("--recipe", default="digits_conv", show_default=True, help="What to train in floats.")
+@click.option("--run", type=PATH, help="A trained run instead.")
+@click.option("--target", default="loihi2", show_default=True, help="Whose integers.")
+@click.option("--bits", default="8,7,6,5,4,3,2,1", show_default=True, metavar="B,B,...")
+@click.option("--modes", default="post-training,aware", show_default=True, metavar="MODE,...")
+@click.option(
+    "--scale",
+    type=click.Choice(["max", "percentile", "mse", "calibrate"]),
+    help="Of post-training; as in export when not given.",
+)
+@click.option("--epochs", default=0, help="On integers; a fifth of the recipe's when not given.")
+@click.option(
+    "--out", type=PATH, default=Path("quantization.png"), show_default=True, help="Picture."
+)
+@json_option
+def bench_quantization(
+    recipe: str,
+    run: Path | None,
+    target: str,
+    bits: str,
+    modes: str,
+    scale: Any,
+    epochs: int,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Accuracy against weight bits: rounded after training, and trained further on the integers.
+
+    Every accuracy is that of the deployed integers on the whole test set, on the reference engine.
+    """
+    from dataclasses import asdict, astuple
+
+    from neurodeploy.bench.quantization import bench_quantization as measure
+    from neurodeploy.bench.quantization import modes_named, widths_named
+    from neurodeploy.recipe import load_recipe
+    from neurodeploy.reporting.accuracy_curve import accuracy_curve
+    from neurodeploy.reporting.picture import write_picture
+    from neurodeploy.reporting.text import table_text
+
+    rows = []
+    for row in measure(
+        run or load_recipe(recipe),
+        widths_named(bits),
+        modes_named(modes),
+        target=target,
+        scale=scale,
+        epochs=epochs,
+        progress=show_progress(),
+    ):
+        say(as_json, f"{row.bits} bits, {row.mode}: {row.accuracy:.2%}")
+        rows.append(row)
+    title = f"{run or recipe} on {target}"
+    write_picture(accuracy_curve(title, [astuple(row) for row in rows]), out)
+    if as_json:
+        print_json({"rows": [asdict(row) for row in rows], "picture": str(out)})
+    else:
+        click.echo(table_text(list(asdict(rows[0])), [astuple(row) for row in rows]))
+        click.echo(f"Wrote {out}")

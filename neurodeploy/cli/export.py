@@ -17,7 +17,18 @@ from neurodeploy.cli.options import PATH, json_option, print_json, shape_option
 @click.option(
     "--weight-bits",
     type=click.IntRange(1, 8),
-    help="Width of all weights; the target's when not given.",
+    help="Width of all weights; what the network was trained for, or the target's.",
+)
+@click.option(
+    "--scale",
+    type=click.Choice(["max", "percentile", "mse", "calibrate"]),
+    help="How weights are scaled to integers.  [default: as trained for, else calibrate where the "
+    "training data is there, else mse]",
+)
+@click.option(
+    "--calibrate",
+    metavar="N or FILE.npz",
+    help="Calibrate on N training samples, or on those of a file as --data of simulate takes it.",
 )
 @click.option(
     "--activity",
@@ -69,6 +80,8 @@ def export(
     target: str,
     out: Path | None,
     weight_bits: int | None,
+    scale: Any,
+    calibrate: str | None,
     activity: Path | None,
     netx: bool,
     input_shape: tuple[int, ...] | None,
@@ -83,16 +96,18 @@ def export(
     """
     from neurodeploy.contract import ContractOptions
     from neurodeploy.workflow.export import export as export_network
+    from neurodeploy.workflow.quantization import QuantizationOptions
 
+    quantization = QuantizationOptions(weight_bits, scale, calibrate)
     result = export_network(
         source,
         target,
         out,
-        weight_bits=weight_bits,
         activity=activity,
         netx=netx,
         input_shape=input_shape,
         options=ContractOptions(**options),
+        quantization=quantization,
     )
     if as_json:
         print_json(

@@ -28,7 +28,7 @@ from neurodeploy.errors import InputError
     "--trace", type=PATH, metavar="FILE.npz", help="Write the spikes of every population."
 )
 @click.option("--trace-state", is_flag=True, help="Write u and v to the trace as well.")
-@click.option("--strict", is_flag=True, help="Fail on any wrap, saturation or clipped weight.")
+@click.option("--strict", is_flag=True, help="Fail on any wrap of u or saturation of v.")
 @json_option
 def simulate(
     deployment: Path | None,

@@ -41,6 +41,12 @@ from neurodeploy.launch import connect, disconnect
     help="Start with the best weights of this run, or of the newest run of this recipe.",
 )
 @click.option(
+    "--target",
+    metavar="NAME or FILE",
+    help="Whose integers to train on, a name from `neurodeploy targets` or a TOML file; goes with "
+    "--set quantize.bits=4, say.",
+)
+@click.option(
     "--precision",
     metavar="NAME",
     help="Number format of training: fp32, fp64, bf16 or fp16; the recipe's when not given.",
@@ -59,6 +65,7 @@ def train(
     seed: int | None,
     data: Path | None,
     init: str | None,
+    target: str | None,
     precision: str | None,
     device: str | None,
     out: Path | None,
@@ -69,7 +76,7 @@ def train(
 
     On several devices or machines: `accelerate launch -m neurodeploy train ...`.
     """
-    options = (recipe, overrides, rule, data, init, precision, out)
+    options = (recipe, overrides, rule, data, init, target, precision, out)
     if resume and (any(options) or seed is not None):
         raise InputError("--resume takes everything from the run; give it alone (or with --device)")
     from neurodeploy.recipe import load_recipe
@@ -82,12 +89,16 @@ def train(
             overrides = (*overrides, f"data.path={json.dumps(str(data.absolute()))}")
         if init is not None:
             overrides = (*overrides, f"training.start_from={json.dumps(init)}")
+        if target is not None:
+            overrides = (*overrides, f"quantize.target={json.dumps(target)}")
         if precision is not None:
             overrides = (*overrides, f"training.precision={json.dumps(precision)}")
         if rule is not None:
             # The whole table, and first: options of the recipe's rule are not this one's.
             overrides = (f"rule={{name = {json.dumps(rule)}}}", *overrides)
         chosen = processes.on_main(lambda: load_recipe(recipe or "digits_conv", overrides))
+        if target is not None and not chosen.quantize.bits:
+            raise InputError("--target is for training on integers; --set quantize.bits=4, say")
         say(as_json, f"Training {chosen.name}: {chosen.description}")
         from neurodeploy.training.run import train as train_recipe
 

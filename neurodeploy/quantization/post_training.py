@@ -1,27 +1,33 @@
-"""Post-training quantisation: one scale per population, largest weights fill the format.
+"""Post-training quantisation: a float network, rounded population by population.
 
-A population with activation scale S holds currents and thresholds in units of 1/S; a projection
-from a source whose integers mean 1/scale brings weights W S / scale. S is as large as the weights,
-the threshold and the bias allow; beyond that a power of two goes into the weight exponent, as far
-as no 24-bit state overflows, which costs nothing and makes thresholds and leaks finer.
+A population with scale S holds currents and thresholds in units of 1/S; a projection from a source
+whose integers mean 1/scale brings weights W S / scale, of which a power of two goes into the weight
+exponent. How S is found is in ``scales``. Factors of any size, for example those of average
+pooling, go into S and with it into the threshold: they cost no bits of the weights.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
-from neurodeploy.errors import UnsupportedError
-from neurodeploy.fixed_point import (
-    ACTIVATION_SHIFT,
-    DECAY_ONE,
-    STATE_LIMIT,
-    WeightFormat,
-    split_bias,
-)
 from neurodeploy.network import Network, Neuron, Population, Projection
+from neurodeploy.operators import Conv
+from neurodeploy.quantization.biases import quantized_biases
+from neurodeploy.quantization.decays import quantized_decays
+from neurodeploy.quantization.incoming import Incoming, payload_of
+from neurodeploy.quantization.scales import (
+    ScaleMethod,
+    candidates,
+    laid_out,
+    max_ratios,
+    mse_ratios,
+    percentile_ratios,
+)
+from neurodeploy.quantization.thresholds import quantized_thresholds
 from neurodeploy.quantized import (
     QuantizedNetwork,
     QuantizedNeuron,
@@ -30,241 +36,196 @@ from neurodeploy.quantized import (
 )
 from neurodeploy.target import Target
 
-SILENT_SHARE = 0.95
-"""Of the worst case that saturates v, how much a read-out on a fixed neuron may use: weights that
-round up must not take v past the highest threshold."""
 
-ACTIVATION_LIMIT = (STATE_LIMIT - 1) >> ACTIVATION_SHIFT
-"""Largest activation that cannot wrap u on its own."""
+class Judge(Protocol):
+    """Says how well integers do on data; the scale method ``calibrate`` asks it."""
+
+    def cost(
+        self, population: QuantizedPopulation, incoming: Sequence[QuantizedProjection]
+    ) -> float:
+        """How far the population is from the float network's, given the populations settled."""
+        ...
+
+    def lacking(
+        self, population: QuantizedPopulation, incoming: Sequence[QuantizedProjection]
+    ) -> np.ndarray:
+        """Mean input per step that the integers lack, (*shape) in units of the float network."""
+        ...
+
+    def settle(
+        self, population: QuantizedPopulation, incoming: Sequence[QuantizedProjection]
+    ) -> None:
+        """Take this population as decided: those behind it see its spikes."""
+        ...
 
 
 def quantize(
     network: Network,
     target: Target,
     weight_bits: int | None = None,
+    *,
+    scale: ScaleMethod = "mse",
+    judge: Judge | None = None,
     bias_exponent_min: int = 0,
 ) -> QuantizedNetwork:
     """Round a network to the integers of a target.
 
     Args:
         weight_bits: width of all weights; the target's when None.
+        scale: how scales are chosen. ``max`` clips nothing, ``percentile`` clips outliers, ``mse``
+            minimises the squared error of the weights, ``calibrate`` asks ``judge`` about scales
+            around that, population by population from the input on.
+        judge: for ``calibrate`` and for nothing else.
         bias_exponent_min: biases are multiples of 2 to this.
 
     Raises:
-        UnsupportedError: weights of both signs in a width that has no positive ones.
+        ValueError: ``calibrate`` without a judge.
     """
+    if (judge is None) == (scale == "calibrate"):
+        raise ValueError(f"scale {scale!r} with judge {judge}: calibrate needs one, others none")
     bits = target.synapse.weight_bits.value if weight_bits is None else weight_bits
-    scales = {p.name: float(_payload(network, p)) for p in network.populations if p.neuron is None}
-    populations: dict[str, QuantizedPopulation] = {}
-    projections: dict[Projection, QuantizedProjection] = {}
+    populations: list[QuantizedPopulation] = []
+    projections: dict[Projection, list[QuantizedProjection]] = {}
     notes: dict[str, str] = {}
     for population in network.populations:
         if population.neuron is None:
-            populations[population.name] = QuantizedPopulation(
-                population.name, population.shape, None, scales[population.name]
+            payload = payload_of(network, population)
+            populations.append(
+                QuantizedPopulation(population.name, population.shape, None, float(payload))
             )
             continue
         incoming = [
-            _Incoming.of(p, network, bits)
-            for p in network.projections
-            if p.target == population.name
+            part
+            for projection in network.projections
+            if projection.target == population.name
+            for part in Incoming.of(projection, network, bits)
         ]
-        scale, exponents = _choose_scale(
-            population.neuron, incoming, target, network.contract.steps
+        layer = _Layer(
+            population,
+            population.neuron,
+            incoming,
+            target,
+            network.contract.steps,
+            bias_exponent_min,
         )
-        for item, exponent in zip(incoming, exponents, strict=True):
-            quantized = item.quantized(scale, exponent)
-            projections[item.projection] = quantized
-            if quantized.clipped:
-                notes[quantized.name] = f"{quantized.clipped} weights clipped to the format"
-        neuron, clipped = _quantize_neuron(population.neuron, scale, target, bias_exponent_min)
-        if clipped:
-            notes[population.name] = clipped
-        populations[population.name] = QuantizedPopulation(
-            population.name, population.shape, neuron, scale
-        )
+        integers = _chosen(layer, scale, judge)
+        populations.append(integers.population)
+        for item, part in zip(incoming, integers.incoming, strict=True):
+            projections.setdefault(item.projection, []).append(part)
+        notes |= integers.notes
     return QuantizedNetwork(
         network.name,
-        tuple(populations[p.name] for p in network.populations),
-        tuple(projections[p] for p in network.projections),
+        tuple(populations),
+        tuple(part for p in network.projections for part in projections[p]),
         network.output,
         network.contract,
         notes,
     )
 
 
-def _payload(network: Network, population: Population) -> int:
-    return network.contract.input_code.payload if population.neuron is None else 1
+@dataclass(frozen=True, eq=False)
+class _Integers:
+    """A population in integers, the projections into it, and notes on both."""
+
+    population: QuantizedPopulation
+    incoming: list[QuantizedProjection]
+    notes: dict[str, str]
 
 
 @dataclass(frozen=True, eq=False)
-class _Incoming:
-    """A projection with what its quantisation needs.
+class _Layer:
+    """A population with everything that its integers depend on but the ratios of its weights."""
 
-    Attributes:
-        weights: per unit of the source's integers.
-        payload: largest integer a source spike carries.
+    population: Population
+    neuron: Neuron
+    incoming: list[Incoming]
+    target: Target
+    steps: int
+    bias_exponent_min: int
+
+    def at(self, ratios: Sequence[float]) -> _Integers:
+        """The integers when weights are multiplied by no more than these ratios."""
+        scales = laid_out(self.neuron, self.incoming, ratios, self.target, self.steps)
+        incoming = [
+            item.quantized(scales.scale, exponent)
+            for item, exponent in zip(self.incoming, scales.exponents, strict=True)
+        ]
+        neuron, found = self.integers_of(self.neuron, scales.scale)
+        notes = {p.name: f"{p.clipped:,} weights clipped" for p in incoming if p.clipped}
+        if found:
+            notes[self.population.name] = ", ".join(found)
+        population = self.population
+        quantized = QuantizedPopulation(population.name, population.shape, neuron, scales.scale)
+        return _Integers(quantized, incoming, notes)
+
+    def integers_of(self, neuron: Neuron, scale: float) -> tuple[QuantizedNeuron, list[str]]:
+        """Parameters of the population at a scale, and notes on them."""
+        return quantized_neuron(neuron, scale, self.target, self.bias_exponent_min)
+
+
+RATIOS: dict[ScaleMethod, Callable[[Sequence[Incoming]], list[float]]] = {
+    "max": max_ratios,
+    "percentile": percentile_ratios,
+    "mse": mse_ratios,
+}
+
+
+def _chosen(layer: _Layer, scale: ScaleMethod, judge: Judge | None) -> _Integers:
+    """The integers at the ratios that the method chooses, the first of equally good ones."""
+    if judge is None:
+        return layer.at(RATIOS[scale](layer.incoming))
+    tried = [layer.at(ratios) for ratios in candidates(layer.incoming)]
+    costs = [judge.cost(found.population, found.incoming) for found in tried]
+    least = min(costs)
+    best = tried[costs.index(least)]
+    corrected = _with_corrected_bias(layer, best, judge)
+    if judge.cost(corrected.population, corrected.incoming) < least:
+        best = corrected
+    judge.settle(best.population, best.incoming)
+    return best
+
+
+def _with_corrected_bias(layer: _Layer, found: _Integers, judge: Judge) -> _Integers:
+    """The same integers with the mean input that rounded weights lack added to the biases.
+
+    Empirical bias correction (Nagel et al. 2019, "Data-free quantization through weight
+    equalization and bias correction", section 4.2). Neurons behind convolutions share it within a
+    channel. A constant current of u adds up to 1/(1 - u_keep) of it.
     """
-
-    projection: Projection
-    weights: np.ndarray
-    weight_format: WeightFormat
-    payload: int
-
-    @staticmethod
-    def of(projection: Projection, network: Network, bits: int) -> _Incoming:
-        payload = _payload(network, network.population(projection.source))
-        weights = projection.operator.weights / payload
-        form = WeightFormat.fitting(weights, bits)
-        if form.sign == "mixed" and not form.maximum:
-            raise UnsupportedError(
-                f"projection {projection.name!r}: {bits}-bit weights of both signs would be -256 "
-                "or 0 and never positive; give it at least 2 bits"
-            )
-        return _Incoming(projection, weights, form, payload)
-
-    @property
-    def full_scale(self) -> float:
-        """The scale at which the largest weight just fills its format; infinite for all zeros."""
-        highest, lowest = float(self.weights.max(initial=0)), float(self.weights.min(initial=0))
-        up = self.weight_format.maximum / highest if highest > 0 else math.inf
-        down = self.weight_format.minimum / lowest if lowest < 0 else math.inf
-        return min(up, down)
-
-    @property
-    def bound(self) -> float:
-        """Largest activation per unit of scale."""
-        return self.projection.operator.absolute_row_bound()
-
-    def spare_bits(self, target: Target) -> int:
-        """Right shifts of the accumulated activation that cost less than a weight's last bit.
-
-        Graded spikes multiply weights by up to ``payload``, so that many low bits say nothing.
-        """
-        return min(int(math.log2(self.payload)), max(-target.synapse.weight_exponent_min.value, 0))
-
-    def exponent_at(self, scale: float, target: Target) -> int:
-        """The exponent at which the weights fill their format without leaving it."""
-        if not math.isfinite(self.full_scale):
-            return 0
-        shift = math.log2(scale) - math.log2(self.full_scale)
-        return max(-self.spare_bits(target), math.ceil(shift - 1e-9))
-
-    def quantized(self, scale: float, exponent: int) -> QuantizedProjection:
-        step = self.weight_format.step
-        exact = np.rint(self.weights * (scale / 2.0**exponent / step)).astype(np.int64) * step
-        integers = np.clip(exact, self.weight_format.minimum, self.weight_format.maximum)
-        p = self.projection
-        return QuantizedProjection(
-            name=p.name,
-            source=p.source,
-            target=p.target,
-            operator=p.operator.with_weights(integers),
-            weight_format=self.weight_format,
-            exponent=exponent,
-            payload=self.payload,
-            delay=p.delay,
-            clipped=int((exact != integers).sum()),
-        )
-
-
-def _choose_scale(
-    neuron: Neuron, incoming: list[_Incoming], target: Target, steps: int
-) -> tuple[float, list[int]]:
-    """Scale of a population and the weight exponent of each projection into it.
-
-    The projection of the smallest weights fills its format; the others shift theirs left. From
-    there the scale goes up by powers of two while exponents and overflow allow, or down as far as
-    graded input pays for it.
-    """
-    highest = max(target.synapse.weight_exponent_max.value, 0)
-    full = [item.full_scale for item in incoming if math.isfinite(item.full_scale)] or [1.0]
-    upper = min(full) * 2**highest
-    lowest = [item.full_scale / 2 ** item.spare_bits(target) for item in incoming]
-    lower = max((scale for scale in lowest if math.isfinite(scale)), default=1.0)
-    anchor = min(max(full), upper)
-    fits = min(_threshold_limit(neuron, target), _bias_limit(neuron, target))
-    roomy = _overflow_limit(neuron, incoming, steps)
+    neuron, target = layer.neuron, layer.target
     if neuron.v_threshold is None and not target.neuron.programmable.value:
-        # Without a neuron that never spikes, v has to stay below the highest threshold.
-        fits = min(fits, SILENT_SHARE * roomy)
-    wanted = max(lower, min(roomy, upper, fits))
-    doublings = math.floor(math.log2(wanted / anchor) + 1e-9)
-    if anchor * 2.0**doublings < lower * (1 - 1e-9):
-        doublings += 1
-    scale = min(anchor * 2.0**doublings, upper, fits)
-    return scale, [item.exponent_at(scale, target) for item in incoming]
-
-
-def _threshold_limit(neuron: Neuron, target: Target) -> float:
-    """Scale beyond which the threshold leaves its width."""
-    highest = 0.0 if neuron.v_threshold is None else float(np.abs(neuron.v_threshold).max())
-    width = target.neuron.threshold_bits.value
-    return (2**width - 1) / highest if highest > 0 else math.inf
-
-
-def _bias_limit(neuron: Neuron, target: Target) -> float:
-    """Scale beyond which the bias leaves its mantissa and exponent."""
-    highest = float(np.abs(neuron.bias).max())
-    mantissa = 2 ** (target.neuron.bias_mantissa_bits.value - 1) - 1
-    most = mantissa << target.neuron.bias_exponent_max.value
-    return most / (highest * 2**ACTIVATION_SHIFT) if highest > 0 else math.inf
-
-
-def _overflow_limit(neuron: Neuron, incoming: list[_Incoming], steps: int) -> float:
-    """Scale up to which not even the worst input can wrap u or saturate v.
-
-    Real input stays far below the worst one, so this limits only the exponent, which is free
-    precision, never the weights themselves; overflow is counted in every simulation.
-    """
-    worst = sum(item.bound for item in incoming) * _added_up(neuron.u_keep, steps)
-    worst = (worst + float(np.abs(neuron.bias).max())) * _added_up(neuron.v_keep, steps)
-    return ACTIVATION_LIMIT / worst if worst > 0 else math.inf
-
-
-def _added_up(keep: np.ndarray, steps: int) -> float:
-    """Largest multiple of a constant input that a leaky sum reaches within a sample."""
-    most = float(np.max(keep))
-    return min(steps, 1 / (1 - most)) if most < 1 else steps
-
-
-def _quantize_neuron(
-    neuron: Neuron, scale: float, target: Target, bias_exponent_min: int
-) -> tuple[QuantizedNeuron, str]:
-    """Integer parameters at a scale, and a note on anything that had to be clipped."""
-    decay_max = 2**target.neuron.decay_bits.value - 1
-    u_decay = np.clip(np.rint(DECAY_ONE * (1 - neuron.u_keep)), 1, decay_max + 1)
-    v_decay = np.clip(np.rint(DECAY_ONE * (1 - neuron.v_keep)), 0, decay_max)
-    wanted = np.rint(neuron.bias * scale * 2**ACTIVATION_SHIFT).astype(np.int64)
-    split = {
-        int(bias): split_bias(
-            int(bias),
-            target.neuron.bias_mantissa_bits.value,
-            target.neuron.bias_exponent_max.value,
-            bias_exponent_min,
+        # Its scale leaves no room below the highest threshold.
+        return found
+    lacking = judge.lacking(found.population, found.incoming)
+    if all(isinstance(item.projection.operator, Conv) for item in layer.incoming):
+        lacking = np.broadcast_to(
+            lacking.mean(axis=tuple(range(1, lacking.ndim)), keepdims=True), lacking.shape
         )
-        for bias in np.unique(wanted)
-    }
-    pairs = np.array([split[int(bias)] for bias in wanted.ravel()], np.int64).reshape(-1, 2)
-    mantissa, exponent = (pairs[:, i].reshape(wanted.shape) for i in range(2))
-    notes = []
-    far = np.abs(mantissa * 2**exponent - wanted) * 2 > 2**exponent
-    if far.any():
-        notes.append(f"{int(far.sum())} biases clipped")
-    threshold = None
-    if neuron.v_threshold is not None:
-        exact = np.rint(neuron.v_threshold * scale).astype(np.int64)
-        threshold = np.clip(exact, 0, 2**target.neuron.threshold_bits.value - 1)
-        if (threshold != exact).any():
-            notes.append(f"{int((threshold != exact).sum())} thresholds clipped")
+    moved = replace(neuron, bias=neuron.bias + lacking / (1 - neuron.u_keep))
+    quantized, notes = layer.integers_of(moved, found.population.scale)
+    name = layer.population.name
+    return _Integers(
+        replace(found.population, neuron=quantized),
+        found.incoming,
+        {**found.notes, name: ", ".join([*notes, "biases corrected"])},
+    )
+
+
+def quantized_neuron(
+    neuron: Neuron, scale: float, target: Target, bias_exponent_min: int = 0
+) -> tuple[QuantizedNeuron, list[str]]:
+    """Integer parameters at a scale, and notes on what had to give way."""
+    u_decay, v_decay, notes = quantized_decays(neuron, target)
+    mantissa, exponent, clipped = quantized_biases(neuron, scale, target, bias_exponent_min)
+    threshold, lowered = quantized_thresholds(neuron, scale, target)
     quantized = QuantizedNeuron(
         kind=neuron.kind,
-        u_decay=u_decay.astype(np.int64),
-        v_decay=v_decay.astype(np.int64),
+        u_decay=u_decay,
+        v_decay=v_decay,
         bias_mantissa=mantissa,
         bias_exponent=exponent,
         threshold=threshold,
         reset=neuron.reset,
         comparison=neuron.comparison,
     )
-    return quantized, ", ".join(notes)
+    return quantized, [*clipped, *lowered, *notes]

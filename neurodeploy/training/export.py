@@ -23,11 +23,13 @@ from torch import Tensor, nn
 from neurodeploy.contract import EXPORT_DT, METADATA_KEY, Contract, InputCode, Semantics
 from neurodeploy.data import Dataset
 from neurodeploy.errors import UnsupportedError
+from neurodeploy.plan import METADATA_KEY as PLAN_KEY
 from neurodeploy.recipe import NeuronRecipe, Recipe
 from neurodeploy.training.folding import fold
 from neurodeploy.training.networks import SpikingNetwork
 from neurodeploy.training.networks.network import INPUT
 from neurodeploy.training.neuron import LIF
+from neurodeploy.training.quantized import QuantizedNetwork, in_floats, plan_of
 
 
 def input_code(recipe: Recipe, dataset: Dataset) -> InputCode:
@@ -38,7 +40,8 @@ def input_code(recipe: Recipe, dataset: Dataset) -> InputCode:
 def to_nir(model: SpikingNetwork, recipe: Recipe, dataset: Dataset) -> nir.NIRGraph:
     """Write the network as a NIR graph; node names are the layers' names.
 
-    Parameters become float64 arrays of full shape, which every reader of NIR takes.
+    Parameters become float64 arrays of full shape, which every reader of NIR takes. Of a network
+    trained on integers they are those integers in units of the network, and its plan goes with it.
 
     Args:
         model: left as it is, apart from its state, which is reset.
@@ -48,6 +51,10 @@ def to_nir(model: SpikingNetwork, recipe: Recipe, dataset: Dataset) -> nir.NIRGr
     Raises:
         UnsupportedError: a layer that cannot be written.
     """
+    metadata = {}
+    if isinstance(model, QuantizedNetwork) and model.is_active:
+        metadata[PLAN_KEY] = plan_of(model).to_metadata()
+        model = in_floats(model)
     folded = fold(model)
     shapes = _input_shapes(model)
     nodes: dict[str, Any] = {INPUT: nir.Input(input_type=_shape(model.sample_shape))}
@@ -72,7 +79,8 @@ def to_nir(model: SpikingNetwork, recipe: Recipe, dataset: Dataset) -> nir.NIRGr
         dataset.name,
         dataset.source,
     )
-    return nir.NIRGraph(nodes=nodes, edges=edges, metadata={METADATA_KEY: contract.to_metadata()})
+    metadata[METADATA_KEY] = contract.to_metadata()
+    return nir.NIRGraph(nodes=nodes, edges=edges, metadata=metadata)
 
 
 def _node(

@@ -18,6 +18,7 @@ from neurodeploy.training.loss import InstantaneousLoss
 from neurodeploy.training.metrics import EpochMetrics, PartialEpoch
 from neurodeploy.training.optimization import Updater, learning_rate
 from neurodeploy.training.parallel import evaluate_shared
+from neurodeploy.training.quantized import begin_when_due
 from neurodeploy.training.recorder import Recorder
 
 
@@ -71,6 +72,7 @@ def fit(job: Job, run: Path, state: TrainingState | None, progress: bool) -> Tra
     with Recorder(run, training, batches, state, job.processes, progress) as recorder:
         for epoch in range(len(now.history) + 1, training.epochs + 1):
             recorder.begin_epoch(epoch)
+            begin_when_due(model, job.recipe, epoch)
             rate = learning_rate(training, epoch)
             updater.set_learning_rate(rate)
             trained = now.partial
@@ -122,6 +124,9 @@ def _after_epoch(
     """The state at the end of an epoch that began with ``before``."""
     weights = copy_weights(job.model)
     history, best, best_epoch = (*before.history, metrics), before.best, before.best_epoch
-    if best_epoch == 0 or metrics.better_than(history[best_epoch - 1]):
+    first = job.recipe.first_epoch_to_keep
+    # What was best in floats cannot be deployed as it is by a recipe that ends on integers.
+    starts_over = best_epoch == 0 or best_epoch < first <= metrics.epoch
+    if starts_over or metrics.better_than(history[best_epoch - 1]):
         best, best_epoch = weights, metrics.epoch
     return TrainingState(weights, updater.state(), best, history, best_epoch)

@@ -36,6 +36,7 @@ from neurodeploy.training.loss import InstantaneousLoss
 from neurodeploy.training.networks import SpikingNetwork, build_network
 from neurodeploy.training.parallel import evaluate_shared
 from neurodeploy.training.precision import find_device, parameter_dtype
+from neurodeploy.training.quantized import quantization_aware
 from neurodeploy.training.rules import Rule, build_rule
 from neurodeploy.training.run_folder import RUNS, open_run, read_recipe, reopen_run
 from neurodeploy.training.split import split_training
@@ -111,10 +112,12 @@ def train(
         _check_rule(rule, recipe)
         check_batches(model, recipe, len(split.y_train), processes)
         model.load_state_dict(processes.on_main(lambda: _first_weights(model, recipe)))
+        code = input_code(recipe, dataset)
+        model = quantization_aware(model, recipe, code.payload, rule)
         # Only now: a recipe that cannot be trained leaves no folder behind.
         open_folder = reopen_run if resume else open_run
         run = processes.on_main(lambda: open_folder(recipe, out))
-        job = Job(recipe, model, rule, split, input_code(recipe, dataset), processes)
+        job = Job(recipe, model, rule, split, code, processes)
         try:
             before = processes.on_main(lambda: load_state(run) if resume else None)
             state = fit(job, run, before, progress)

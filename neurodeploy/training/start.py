@@ -10,6 +10,7 @@ import safetensors.torch
 from neurodeploy.errors import InputError
 from neurodeploy.training.checkpoint import BEST
 from neurodeploy.training.networks import SpikingNetwork
+from neurodeploy.training.quantized import without_grids
 
 COMPLETE = "run.json"
 
@@ -43,7 +44,7 @@ def load_start(model: SpikingNetwork, run: Path) -> None:
     path = run / BEST
     try:
         tensors = safetensors.torch.load_file(path)
-        model.load_state_dict(tensors)
+        model.load_state_dict(without_grids(tensors))
     except (OSError, safetensors.SafetensorError) as error:
         raise InputError(f"{path}: not readable weights: {error}") from None
     except RuntimeError as error:

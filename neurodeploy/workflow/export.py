@@ -20,6 +20,7 @@ from neurodeploy.interchange.net_layers import BIAS_EXPONENT
 from neurodeploy.mapping import Mapping, map_network
 from neurodeploy.network import Network
 from neurodeploy.operators import Shape
+from neurodeploy.plan import QuantizationPlan
 from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.target import Target, load_target
 from neurodeploy.workflow.activity import read_activity
@@ -28,8 +29,9 @@ from neurodeploy.workflow.netx import NetxPart, netx_part, netx_target, read_net
 
 if TYPE_CHECKING:
     from neurodeploy.interchange.importing import Imported
+    from neurodeploy.workflow.quantization import QuantizationOptions
 
-__all__ = ["ContractOptions", "ExportResult", "export", "read_network"]
+__all__ = ["ContractOptions", "ExportResult", "export", "read_network", "read_planned"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,11 +55,11 @@ def export(
     target_name: str,
     out: Path | None = None,
     *,
-    weight_bits: int | None = None,
     activity: Path | None = None,
     netx: bool = False,
     input_shape: Shape | None = None,
     options: ContractOptions | None = None,
+    quantization: QuantizationOptions | None = None,
 ) -> ExportResult:
     """Quantise a NIR file for a target, or take the integers of a .net; map and write a deployment.
 
@@ -65,11 +67,11 @@ def export(
         source: a training run, a ``.nir`` or ``.net`` file, or None for the newest in ``runs/``.
         target_name: built-in target or path of a TOML.
         out: the new directory; ``deployments/NAME-TARGET-NNN`` when None.
-        weight_bits: width of all weights; the target's when None.
         activity: a simulated deployment of the same network, by whose spikes neurons are placed.
         netx: round to integers that lava-dl's .net holds, and insist on writing one.
         input_shape: shape of a sample, for a ``.net`` that does not say.
         options: semantics for a file that carries none, or instead of those it carries.
+        quantization: width of weights and how scales are chosen.
 
     Raises:
         CheckFailedError: the network does not fit the target, or with ``netx`` a .net; everything
@@ -78,6 +80,7 @@ def export(
     """
     from neurodeploy.interchange.importing import import_nir
     from neurodeploy.reporting.report import write_report
+    from neurodeploy.workflow.quantization import QuantizationOptions
 
     target = load_target(target_name)
     source = newest_run() if source is None else source
@@ -86,13 +89,13 @@ def export(
     if out is None:
         out = next_free(DEPLOYMENTS, f"{name}-{target.name}")
     check_new_folder(out)
-    options = options or ContractOptions()
+    options, quantization = options or ContractOptions(), quantization or QuantizationOptions()
     imported = None
     if from_net:
-        quantized, part = _from_net(file, options, weight_bits, input_shape)
+        quantized, part = _from_net(file, options, quantization, input_shape)
     else:
         imported = import_nir(file, options)
-        quantized = _quantized(imported.network, target, weight_bits, netx)
+        quantized = _quantized(imported, file, target, quantization, netx)
         quantized = replace(quantized, notes=_numbered(imported.notes) | quantized.notes)
         part = netx_part(quantized)
     shapes = {p.name: p.shape for p in quantized.populations}
@@ -125,30 +128,51 @@ def export(
 
 
 def _quantized(
-    network: Network, target: Target, weight_bits: int | None, netx: bool
+    imported: Imported,
+    file: Path,
+    target: Target,
+    quantization: QuantizationOptions,
+    netx: bool,
 ) -> QuantizedNetwork:
-    from neurodeploy.quantization.post_training import quantize
+    from neurodeploy.workflow.quantization import quantized
 
+    network = imported.network
     if netx:
-        return quantize(network, netx_target(target), weight_bits, BIAS_EXPONENT)
-    return quantize(network, target, weight_bits)
+        # A .net has neither the exponents nor the biases of a plan made for a chip.
+        return quantized(network, netx_target(target), quantization, None, BIAS_EXPONENT)
+    plan = QuantizationPlan.within(imported.graph.metadata, f"{file} metadata")
+    return quantized(network, target, quantization, plan)
 
 
 def _from_net(
-    file: Path, options: ContractOptions, weight_bits: int | None, input_shape: Shape | None
+    file: Path,
+    options: ContractOptions,
+    quantization: QuantizationOptions,
+    input_shape: Shape | None,
 ) -> tuple[QuantizedNetwork, NetxPart]:
-    if weight_bits is not None:
-        raise UnsupportedError(
-            f"{file}: --weight-bits quantises, but a .net holds integers already; leave it out"
-        )
+    for name, value in asdict(quantization).items():
+        if value is not None:
+            raise UnsupportedError(
+                f"{file}: --{name.replace('_', '-')} quantises, but a .net holds integers already; "
+                "leave it out"
+            )
     return read_net_network(file, options, input_shape)
 
 
 def read_network(nir_file: Path, options: ContractOptions) -> Network:
     """The discretised float network that a NIR file and the stated options describe."""
+    return read_planned(nir_file, options)[0]
+
+
+def read_planned(
+    nir_file: Path, options: ContractOptions
+) -> tuple[Network, QuantizationPlan | None]:
+    """The network of a NIR file, and the integers that it was trained for, if any."""
     from neurodeploy.interchange.importing import import_nir
 
-    return import_nir(nir_file, options).network
+    imported = import_nir(nir_file, options)
+    plan = QuantizationPlan.within(imported.graph.metadata, f"{nir_file} metadata")
+    return imported.network, plan
 
 
 @contextmanager

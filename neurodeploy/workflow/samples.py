@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from neurodeploy.contract import Contract, DataSource
-from neurodeploy.data import SampleArray, load_dataset
+from neurodeploy.data import Dataset, SampleArray, choose, load_dataset
 from neurodeploy.data.npz import class_numbers, read_arrays
 from neurodeploy.errors import InputError
 from neurodeploy.operators import Shape
@@ -31,6 +31,26 @@ def dataset_samples(
         InputError: the contract names none, it is not there any more, or its samples do not fit
             the network.
     """
+    dataset = _dataset(contract, folder)
+    where = f"{dataset.name} test set"
+    return _samples(dataset.x_test, dataset.y_test, contract, shape, limit, seed, where)
+
+
+def training_samples(contract: Contract, shape: Shape, count: int, seed: int = 0) -> Samples:
+    """Samples drawn from the training part of the data set that the contract names.
+
+    Raises:
+        InputError: as ``dataset_samples``.
+    """
+    dataset = _dataset(contract, None)
+    drawn = np.random.default_rng(seed).permutation(len(dataset.x_train))[:count]
+    where = f"{dataset.name} training set"
+    x, y = choose(dataset.x_train, drawn), dataset.y_train[drawn]
+    return _samples(x, y, contract, shape, count, seed, where)
+
+
+def _dataset(contract: Contract, folder: Path | None) -> Dataset:
+    """The data set that the contract names, from where it says or from ``folder``."""
     if not contract.dataset:
         raise InputError(
             "this deployment names no data set; give samples with --data FILE.npz or --random N"
@@ -40,9 +60,7 @@ def dataset_samples(
         source = DataSource(str(folder), "", source.side, source.bins)
     # Of static samples, levels are the data set's own.
     levels = contract.input_code.levels if contract.input_code.encoder == "events" else 0
-    dataset = load_dataset(contract.dataset, source, contract.steps, levels)
-    where = f"{dataset.name} test set"
-    return _samples(dataset.x_test, dataset.y_test, contract, shape, limit, seed, where)
+    return load_dataset(contract.dataset, source, contract.steps, levels)
 
 
 def file_samples(

@@ -91,7 +91,7 @@ def simulate(
     Args:
         trace: also write what happened to this ``.npz``; see ``workflow.trace_file``.
         trace_state: u and v of every step as well.
-        strict: any wrap, saturation or clipped weight is an error.
+        strict: any wrap or saturation is an error.
         timeout: wall-clock limit in seconds for the Lava engines.
 
     Raises:
@@ -136,7 +136,7 @@ def simulate(
     result = tally.result(engine_name, seconds, overflow)
     write_report(deployment)
     if strict:
-        check_strict(result.wraps, result.saturations, result.clipped_weights)
+        check_strict(result.wraps, result.saturations)
     return result
 
 
@@ -231,20 +231,17 @@ class _Tally:
         write_picture(raster(self.first, title), path)
 
 
-def check_strict(
-    wraps: dict[str, int], saturations: dict[str, int], clipped: dict[str, int]
-) -> None:
-    """Refuse any overflow.
+def check_strict(wraps: dict[str, int], saturations: dict[str, int]) -> None:
+    """Refuse any overflow. Clipped weights are none: a search for scales chooses to clip.
 
     Raises:
-        CheckFailedError: naming every population and projection with its counts.
+        CheckFailedError: naming every population with its counts.
     """
     problems = [
-        f"{kind} {name!r}: {count:,} {what}"
-        for kind, counts, what in (
-            ("population", wraps, "wraps of u beyond 24 bits"),
-            ("population", saturations, "saturations of v at 24 bits"),
-            ("projection", clipped, "weights clipped to their format"),
+        f"population {name!r}: {count:,} {what}"
+        for counts, what in (
+            (wraps, "wraps of u beyond 24 bits"),
+            (saturations, "saturations of v at 24 bits"),
         )
         for name, count in counts.items()
         if count

@@ -1,0 +1,85 @@
+"""What rounding did to the weights of each projection."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from neurodeploy.network import Network, Projection
+from neurodeploy.operators import Operator
+from neurodeploy.quantization.incoming import halves
+from neurodeploy.quantized import QuantizedNetwork, QuantizedProjection
+
+
+@dataclass(frozen=True)
+class ProjectionError:
+    """Weights of one projection against those that it stands for.
+
+    Attributes:
+        projection, source, target: names in the float network.
+        bits: width of the weights.
+        exponent: shift of the accumulated activation, the largest one of a pair of one-bit halves.
+        scale: activation units per unit of the float network, as the target's.
+        weights: how many.
+        rms_error: root of the mean squared difference, in units of the float network.
+        sqnr_db: 10 log10(sum w^2 / sum difference^2); None where nothing was lost, or no weight is
+            other than 0.
+        clipped: weights outside the format.
+    """
+
+    projection: str
+    source: str
+    target: str
+    bits: int
+    exponent: int
+    scale: float
+    weights: int
+    rms_error: float
+    sqnr_db: float | None
+    clipped: int
+
+
+def projection_errors(network: Network, quantized: QuantizedNetwork) -> tuple[ProjectionError, ...]:
+    """The error of every projection, from the float network and its integers alone.
+
+    One-bit halves of one projection (``incoming``) count as the one that they are together.
+    """
+    return tuple(_error(projection, quantized) for projection in network.projections)
+
+
+def _error(projection: Projection, quantized: QuantizedNetwork) -> ProjectionError:
+    parts = [
+        part
+        for part in quantized.projections
+        if part.name in (projection.name, *halves(projection.name))
+        and (part.source, part.target, part.delay)
+        == (projection.source, projection.target, projection.delay)
+    ]
+    scale = quantized.population(projection.target).scale
+    exact = _values(projection.operator)
+    found = sum(_values(part.operator) * _unit(part, scale) for part in parts)
+    difference = np.asarray(found - exact, np.float64)
+    signal, noise = float(np.square(exact).sum()), float(np.square(difference).sum())
+    return ProjectionError(
+        projection=projection.name,
+        source=projection.source,
+        target=projection.target,
+        bits=parts[0].weight_format.bits,
+        exponent=max(part.exponent for part in parts),
+        scale=scale,
+        weights=exact.size,
+        rms_error=math.sqrt(noise / exact.size) if exact.size else 0.0,
+        sqnr_db=10 * math.log10(signal / noise) if signal and noise else None,
+        clipped=sum(part.clipped for part in parts),
+    )
+
+
+def _unit(part: QuantizedProjection, scale: float) -> float:
+    """What an integer weight of 1 means to the float network, whose spikes are at most 1."""
+    return 2.0**part.exponent * part.payload / scale
+
+
+def _values(operator: Operator) -> np.ndarray:
+    return np.asarray(operator.weights, np.float64)

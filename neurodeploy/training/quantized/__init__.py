@@ -1,0 +1,24 @@
+"""Training on the integers of a target: the same grid, leaks and resets as on the chip.
+
+In evaluation, and without dropout also in training, the forward pass gives exactly the spikes of
+the deployed network; gradients pass through rounding as if it were not there.
+"""
+
+from __future__ import annotations
+
+from neurodeploy.training.quantized.convert import (
+    QuantizedNetwork,
+    begin_when_due,
+    quantization_aware,
+    without_grids,
+)
+from neurodeploy.training.quantized.export import in_floats, plan_of
+
+__all__ = [
+    "QuantizedNetwork",
+    "begin_when_due",
+    "in_floats",
+    "plan_of",
+    "quantization_aware",
+    "without_grids",
+]

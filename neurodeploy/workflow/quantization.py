@@ -1,0 +1,145 @@
+"""From a NIR file's network to integers: as it was trained for, calibrated on data, or without."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from neurodeploy.deployment import Deployment
+from neurodeploy.errors import InputError, NeurodeployError
+from neurodeploy.network import Network
+from neurodeploy.operators import Conv
+from neurodeploy.plan import QuantizationPlan
+from neurodeploy.quantization.error import ProjectionError, projection_errors
+from neurodeploy.quantization.planned import quantize_as_planned
+from neurodeploy.quantization.post_training import quantize
+from neurodeploy.quantization.scales import ScaleMethod
+from neurodeploy.quantized import QuantizedNetwork
+from neurodeploy.simulation.trace import Samples
+from neurodeploy.target import Target
+from neurodeploy.workflow.calibration import SpikeJudge
+from neurodeploy.workflow.samples import file_samples, training_samples
+
+SAMPLES = 128
+"""Calibration samples of a small network: more change no choice on MNIST."""
+
+FEWEST = 8
+
+OPERATIONS = 4e11
+"""Multiplications, about a minute of one core, that a calibration may take unless told otherwise;
+networks that need more get fewer samples, but no fewer than ``FEWEST``."""
+
+PASSES = 13
+"""Simulations of each population: one in floats, twelve in integers."""
+
+
+@dataclass(frozen=True)
+class QuantizationOptions:
+    """What the user asks for; None where not stated.
+
+    Attributes:
+        weight_bits: width of all weights; the target's, or what the network was trained for.
+        scale: how scales are chosen; what the network was trained for, else ``calibrate`` where
+            the training data is there, else ``mse``.
+        calibrate: number of training samples, or an ``.npz`` as ``simulate --data`` takes it.
+    """
+
+    weight_bits: int | None = None
+    scale: ScaleMethod | None = None
+    calibrate: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.calibrate is not None and self.scale not in (None, "calibrate"):
+            raise InputError(f"--calibrate gives data for --scale calibrate, not {self.scale}")
+
+
+def quantized(
+    network: Network,
+    target: Target,
+    options: QuantizationOptions,
+    plan: QuantizationPlan | None,
+    bias_exponent_min: int = 0,
+) -> QuantizedNetwork:
+    """Round a network to a target's integers.
+
+    Args:
+        plan: what the network was trained for, or None. Any option overrides it.
+        bias_exponent_min: without a plan, biases are multiples of 2 to this.
+
+    Raises:
+        InputError: calibration data cannot be read or does not fit.
+        UnsupportedError: the network is not on the grid of its plan.
+    """
+    if plan is not None and options == QuantizationOptions():
+        found = quantize_as_planned(network, target, plan)
+        return _noted(found, f"as trained for {plan.target}")
+    method, why_not = options.scale, ""
+    samples = None
+    if method == "calibrate" or options.calibrate is not None:
+        method, samples = "calibrate", _samples(network, options.calibrate)
+    elif method is None:
+        try:
+            samples = _samples(network, None) if _has_data(network) else None
+        except NeurodeployError as error:
+            why_not = f" (no calibration: {error})"
+        method = "mse" if samples is None else "calibrate"
+    judge = None if samples is None else SpikeJudge(network, samples)
+    found = quantize(
+        network,
+        target,
+        options.weight_bits,
+        scale=method,
+        judge=judge,
+        bias_exponent_min=bias_exponent_min,
+    )
+    on = "" if samples is None else f" on {samples.count:,} samples, {samples.origin}"
+    return _noted(found, f"by {method}{on}{why_not}")
+
+
+def quantization_errors(deployment: Deployment) -> tuple[ProjectionError, ...]:
+    """Error of every projection of a deployment, from the two networks that lie in it."""
+    from neurodeploy.interchange.nir_file import read_nir
+    from neurodeploy.interchange.nir_in import to_network
+
+    network = deployment.network
+    floats = to_network(read_nir(deployment.nir_file), network.contract, network.name)
+    return projection_errors(floats, network)
+
+
+def _noted(network: QuantizedNetwork, how: str) -> QuantizedNetwork:
+    """The network with a first note on where its scales come from."""
+    return replace(network, notes={"scales": how, **network.notes})
+
+
+def _has_data(network: Network) -> bool:
+    """Whether the training data lies where it did, without fetching anything."""
+    source = network.contract.source
+    return bool(network.contract.dataset) and (not source.path or Path(source.path).exists())
+
+
+def _samples(network: Network, choice: str | None) -> Samples:
+    """Calibration samples: so many of the training set, or those of a file."""
+    (source,) = (p for p in network.populations if p.neuron is None)
+    most = calibration_count(network)
+    if choice is None:
+        return training_samples(network.contract, source.shape, most)
+    if not choice.isdecimal():
+        return file_samples(Path(choice), network.contract, source.shape, None)
+    if int(choice) < 1:
+        raise InputError(f"--calibrate {choice}: needs at least 1 sample")
+    return training_samples(network.contract, source.shape, int(choice))
+
+
+def calibration_count(network: Network) -> int:
+    """How many samples a calibration takes when nobody says: ``SAMPLES``, fewer for large networks.
+
+    A function of the network alone, so that every machine takes the same.
+    """
+    per_step = 0
+    for projection in network.projections:
+        operator = projection.operator
+        positions = math.prod(operator.output_shape[1:]) if isinstance(operator, Conv) else 1
+        per_step += operator.weights.size * positions
+    affordable = OPERATIONS / (max(per_step, 1) * network.contract.steps * PASSES)
+    return max(FEWEST, min(SAMPLES, int(affordable)))
