@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import platform
 import sys
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at Python, the packages and Lava; imports Lava to see that it really works."""
+    """Look at Python and the packages; imports Lava and Norse to see that they really work."""
     supported = (3, 10) <= sys.version_info[:2] <= (3, 12)
     findings = [
         Finding(
@@ -46,16 +45,7 @@ def examine() -> list[Finding]:
             )
         )
     findings.append(_lava())
-    norse = importlib.util.find_spec("norse") is not None
-    findings.append(
-        Finding(
-            "norse",
-            norse,
-            version_of("norse") or "missing",
-            False,
-            'pip install "neurodeploy[norse]"',
-        )
-    )
+    findings.append(_norse())
     return findings
 
 
@@ -69,3 +59,15 @@ def _lava() -> Finding:
         version = lava_version()
         return Finding("lava-nc", False, version or "missing", True, f"{INSTALL_COMMAND} ({error})")
     return Finding("lava-nc", True, lava_version() or "", True)
+
+
+def _norse() -> Finding:
+    from neurodeploy.errors import MissingDependencyError
+    from neurodeploy.norse.compat import require_norse
+
+    version = version_of("norse") or "missing"
+    try:
+        require_norse()
+    except MissingDependencyError as error:
+        return Finding("norse", False, version, False, str(error))
+    return Finding("norse", True, version, False)
