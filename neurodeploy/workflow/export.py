@@ -95,6 +95,7 @@ def export(
         quantized, part = _from_net(file, options, quantization, input_shape)
     else:
         imported = import_nir(file, options)
+        imported = replace(imported, network=_with_data(imported.network, source))
         quantized = _quantized(imported, file, target, quantization, netx)
         quantized = replace(quantized, notes=_numbered(imported.notes) | quantized.notes)
         part = netx_part(quantized)
@@ -198,6 +199,18 @@ def _self_contained(imported: Imported | None, file: Path) -> Iterator[Path | No
 def _numbered(notes: list[str]) -> dict[str, str]:
     """What the import assumed and repaired, as the deployment's notes."""
     return {f"import {number}": note for number, note in enumerate(notes, 1)}
+
+
+def _with_data(network: Network, source: Path) -> Network:
+    """The network with the place of its data, which a run remembers and its NIR file does not."""
+    if source.suffix == ".nir":
+        return network
+    place = str(read_run(source).get("recipe", {}).get("data", {}).get("path", ""))
+    found = network.contract.source
+    if Path(place).name != found.path:
+        return network
+    contract = replace(network.contract, source=replace(found, path=place))
+    return replace(network, contract=contract)
 
 
 def _nir_file(source: Path) -> tuple[Path, str]:
