@@ -24,16 +24,21 @@ from test_training_export import NETWORKS, SHAPE, make_dataset, make_model, make
 from neurodeploy.contract import Contract, InputCode, Reset
 from neurodeploy.data import load_dataset
 from neurodeploy.data.encoding import encode
+from neurodeploy.deployment import read_deployment
 from neurodeploy.interchange.nir_file import read_nir
 from neurodeploy.interchange.nir_in import contract_of, to_network
 from neurodeploy.interchange.readout import without_readout
 from neurodeploy.norse.engine import NorseEngine
 from neurodeploy.recipe import load_recipe
 from neurodeploy.simulation.float_engine import FloatEngine
-from neurodeploy.simulation.trace import Batch, SpikeTrace
+from neurodeploy.simulation.reference import ReferenceEngine
+from neurodeploy.simulation.trace import Batch, Samples, SpikeTrace
 from neurodeploy.training.export import to_nir
 from neurodeploy.training.run import train
 from neurodeploy.versions import version_of
+from neurodeploy.workflow.engines import Engine
+from neurodeploy.workflow.export import export
+from neurodeploy.workflow.samples import choose_samples
 
 PAGE = Path(__file__).with_name("frameworks.md")
 STEPS, SAMPLES = 20, 40
@@ -43,6 +48,11 @@ FAMILIES = {
     "recurrent": {"family": "recurrent", "hidden": [20]},
 }
 RESETS: tuple[Reset, ...] = ("zero", "subtract")
+QUANTIZED = {
+    "digits_conv": ("digits_conv", []),
+    "digits_mlp": ("digits_mlp", []),
+    "digits_mlp, tau 3": ("digits_mlp", ["neuron.tau=3"]),
+}
 TRAINED = {
     "digits_mlp": ("digits_mlp", []),
     "digits_conv, hard reset": ("digits_conv", ["neuron.reset=zero"]),
@@ -51,9 +61,10 @@ TRAINED = {
 
 
 def main() -> None:
-    """Measure and write both tables into the page."""
+    """Measure and write the tables into the page."""
     page = PAGE.read_text(encoding="utf-8")
-    for name, table in (("spikes", spikes_table()), ("accuracy", accuracy_table())):
+    tables = {"spikes": spikes_table, "accuracy": accuracy_table, "integers": integers_table}
+    for name, table in ((name, make()) for name, make in tables.items()):
         begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
         before, rest = page.split(begin)
         page = f"{before}{begin}\n{table}\n\n{end}{rest.split(end)[1]}"
@@ -176,6 +187,49 @@ def accuracy_table() -> str:
                 + [attempt(partial(accuracy, run)) for run in others]
             )
     return markdown(["", *TRAINED], ["our `float` engine", *readers()], columns)
+
+
+def integers_table() -> str:
+    """Integers against floats on the 360 test digits: before quantisation, and on the grid."""
+    columns: list[list[str]] = []
+    with TemporaryDirectory() as folder:
+        for index, (recipe_name, settings) in enumerate(QUANTIZED.values()):
+            recipe = load_recipe(recipe_name, settings)
+            done = train(recipe, Path(folder) / f"run{index}", progress=False)
+            deployed = export(done.path, "loihi2", Path(folder) / f"deployed{index}").path
+            network = read_deployment(deployed).network
+            samples = choose_samples(network)
+            exact = simulated(ReferenceEngine(network), samples)
+            floats = {
+                name: to_network(read_nir(deployed / name), network.contract, name)
+                for name in ("network.nir", "quantized.nir")
+            }
+            graph = read_nir(deployed / "quantized.nir")
+            shapes = {population.name: population.shape for population in network.populations}
+            engines = [FloatEngine(found) for found in floats.values()]
+            engines.append(NorseEngine(graph, shapes, network.output, network.contract, "net"))
+            spiking = [p.name for p in network.populations if p.neuron and p.name != network.output]
+            column = [f"{sum(exact.populations[name].s.size for name in spiking):,}"]
+            for engine in engines:
+                found = simulated(engine, samples)
+                differing = sum(
+                    int((found.populations[name].s != exact.populations[name].s).sum())
+                    for name in spiking
+                )
+                column.append(f"{differing:,}")
+            columns.append(column)
+    rows = (
+        "neuron-steps",
+        "`network.nir`, `float` engine",
+        "`quantized.nir`, `float` engine",
+        "`quantized.nir`, `norse` engine",
+    )
+    return markdown(["", *QUANTIZED], list(rows), columns)
+
+
+def simulated(engine: Engine, samples: Samples) -> SpikeTrace:
+    """All samples as one batch."""
+    return next(iter(engine.run(samples.batches(samples.count))))
 
 
 def markdown(heads: list[str], names: list[str], columns: list[list[str]]) -> str:

@@ -20,9 +20,13 @@ from neurodeploy.contract import EXPORT_DT, Comparison, InputCode, Reset
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.interchange.nir_in import contract_of, to_network
 from neurodeploy.interchange.readout import without_readout
+from neurodeploy.quantization.post_training import quantize
 from neurodeploy.simulation.float_engine import FloatEngine
+from neurodeploy.simulation.reference import ReferenceEngine
 from neurodeploy.simulation.trace import Batch
+from neurodeploy.target import load_target
 from neurodeploy.training.export import to_nir
+from neurodeploy.workflow.quantized_nir import quantized_graph
 
 STEPS, SAMPLES = 16, 6
 FAMILIES = {
@@ -112,6 +116,29 @@ def test_without_the_readout_their_outputs_add_up_to_its_potential(
     assert v is not None
     outputs = run(tool, write(without_readout(graph), tmp_path))
     np.testing.assert_allclose(outputs.cumsum(axis=0), np.swapaxes(v, 0, 1), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("tool", ["snntorch", "spikingjelly"])
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_they_compute_with_the_deployed_integers(tool: str, network: str, tmp_path: Path) -> None:
+    """Without bias, halving the integers for six steps leaves nothing to round."""
+    steps = 6
+    graph = spiking_part(network, "zero")
+    for node in graph.nodes.values():
+        if hasattr(node, "bias"):
+            node.bias = np.zeros_like(node.bias)
+    contract = contract_of(graph, "graph")
+    assert contract is not None
+    contract = replace(contract, steps=steps, input_code=InputCode("events"))
+    integers = quantize(to_network(graph, contract, "net"), load_target("loihi2"))
+    batch = Batch(0, np.swapaxes(make_spikes()[:steps], 0, 1).astype(np.uint8), static=False)
+    reference = ReferenceEngine(integers)
+    (trace,) = reference.run([batch])
+    assert reference.overflow.total == 0
+    expected = np.swapaxes(trace.populations[trace.output].s, 0, 1).reshape(steps, SAMPLES, -1)
+    assert 0.03 < expected.mean() < 0.9
+    path = write(quantized_graph(integers, "loihi2"), tmp_path)
+    np.testing.assert_array_equal(run(tool, path)[:steps], expected)
 
 
 # --- known differences ---

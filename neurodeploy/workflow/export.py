@@ -6,14 +6,15 @@ The deployed network is what the file says, never the module that was trained.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neurodeploy.contract import ContractOptions
-from neurodeploy.deployment import NIR_FILE, read_deployment, write_deployment
+from neurodeploy.deployment import NIR_FILE, QUANTIZED_NIR, read_deployment, write_deployment
 from neurodeploy.errors import CheckFailedError, UnsupportedError
 from neurodeploy.files import check_new_folder, next_free, sha256
 from neurodeploy.interchange.net_layers import BIAS_EXPONENT
@@ -112,6 +113,7 @@ def export(
             f"{file} does not fit a .net for lava-dl:\n  " + "\n  ".join(part.missing)
         )
     training = read_training(source) if source.is_dir() else None
+    quantized, nir_files = _in_nir(quantized, target.name)
     with _self_contained(imported, file) as nir_file:
         write_deployment(
             out,
@@ -122,7 +124,7 @@ def export(
             str(source),
             training,
             netx=part.to_dict(),
-            extra_files=part.files,
+            extra_files={**part.files, **nir_files},
         )
     report = write_report(read_deployment(out))
     return ExportResult(out, source, quantized, mapping, report, part)
@@ -158,6 +160,19 @@ def _from_net(
                 "leave it out"
             )
     return read_net_network(file, options, input_shape)
+
+
+def _in_nir(
+    network: QuantizedNetwork, target: str
+) -> tuple[QuantizedNetwork, dict[str, Callable[[Path], None]]]:
+    """What writes the integers as NIR; nothing, and a note, where NIR cannot hold them."""
+    from neurodeploy.workflow.quantized_nir import quantized_graph, write_quantized
+
+    try:
+        graph = quantized_graph(network, target)
+    except UnsupportedError as error:
+        return replace(network, notes={**network.notes, QUANTIZED_NIR: f"not written: {error}"}), {}
+    return network, {QUANTIZED_NIR: partial(write_quantized, graph)}
 
 
 def read_network(nir_file: Path, options: ContractOptions) -> Network:
