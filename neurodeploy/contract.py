@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from neurodeploy.errors import InputError, UnsupportedError
@@ -89,7 +90,8 @@ class DataSource:
     """Where a data set lies and how it is read, so that it is found and read the same again.
 
     Attributes:
-        path: file or folder, absolute once it was read; empty for a data set that needs none.
+        path: file or folder, absolute once it was read; in a NIR file only its last part; empty
+            for a data set that needs none.
         sha256: of the file's content; empty for a folder, or to take whatever is there.
         side: images are read as side x side pixels, event frames scaled down to that; 0 takes the
             data set's own size.
@@ -129,8 +131,13 @@ class Contract:
             raise ValueError(f"steps must be at least 1, found {self.steps}")
 
     def to_metadata(self) -> dict[str, Any]:
-        """Nested dict of scalars and strings, as NIR metadata can hold it."""
-        return {"format": FORMAT, **asdict(self)}
+        """Nested dict of scalars and strings, as NIR metadata can hold it.
+
+        Of the place of the data only its last part is written: these files are handed on, and
+        where somebody keeps their data is nobody else's business.
+        """
+        source = replace(self.source, path=Path(self.source.path).name)
+        return {"format": FORMAT, **asdict(replace(self, source=source))}
 
     @staticmethod
     def from_metadata(metadata: Mapping[str, Any], where: str) -> Contract:

@@ -2,6 +2,7 @@
 
     network.nir           the float network it came from, exactly the file that was exported; not
                           there for a network that came as integers, from a .net
+    quantized.nir         the deployed integers as floats in NIR, where NIR can hold them
     integers.safetensors  weights, biases, thresholds and decays
     mapping.json          which neurons sit on which core, and what each core uses
     network.net           the integers for lava-dl, where its format can hold them,
@@ -47,6 +48,7 @@ INTEGERS = "integers.safetensors"
 MAPPING = "mapping.json"
 REPORT = "report.html"
 NET_FILE = "network.net"
+QUANTIZED_NIR = "quantized.nir"
 HASHED = (NIR_FILE, INTEGERS, MAPPING)
 """Files of every deployment; the first one only of those that came from NIR."""
 

@@ -1,7 +1,8 @@
-"""Scales, exponents and widths that a network was trained for; its integers follow from them.
+"""Scales, exponents and widths that a network is made for; its integers follow from them.
 
-A network trained on a target's integer grid carries them in one metadata key of its NIR graph, so
-that its export takes them as they are. See ``quantization.planned``.
+A network trained on a target's integer grid carries them in one metadata key of its NIR graph, as
+does one written from its integers (``quantization.grid``), so that its export takes them as they
+are. See ``quantization.planned``.
 """
 
 from __future__ import annotations
@@ -26,12 +27,13 @@ class ProjectionPlan:
 
     Attributes:
         bits: width of a weight.
-        sign: ``split`` has one projection per sign, see ``quantization.incoming``.
+        sign: of its weight format; ``split`` has one projection per sign, see
+            ``quantization.incoming``.
         exponent: shift of the accumulated activation.
     """
 
     bits: int
-    sign: Literal["mixed", "split"]
+    sign: Literal["mixed", "excitatory", "inhibitory", "split"]
     exponent: int
 
     def __post_init__(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from importlib import metadata
 
-PACKAGES = ("neurodeploy", "torch", "numpy", "nir", "lava-nc", "lava-dl")
+PACKAGES = ("neurodeploy", "torch", "numpy", "nir", "lava-nc", "lava-dl", "norse")
 
 
 def version_of(package: str) -> str | None:

@@ -41,7 +41,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("neurons",),
     ("quantization",),
     STAGES,
-    ("lava",),
+    ("lava", "norse"),
     ("reporting",),
     ("workflow",),
     ("bench",),
@@ -125,13 +125,13 @@ def outside(folder: str) -> list[Path]:
     return [path for path in files() if room_of(module_of(path)) != folder]
 
 
-def test_the_lava_package_is_imported_in_its_room_only() -> None:
-    def of_lava(path: Path) -> list[str]:
-        found = (place(path, line) for name, line in imports(path) if name.split(".")[0] == "lava")
-        return list(found)
+@pytest.mark.parametrize("package", ["lava", "norse"])
+def test_an_optional_package_is_imported_in_its_room_only(package: str) -> None:
+    def of_package(path: Path) -> list[str]:
+        return [place(path, line) for name, line in imports(path) if name.split(".")[0] == package]
 
-    assert [where for path in outside("lava") for where in of_lava(path)] == []
-    assert any(of_lava(path) for path in files())
+    assert [where for path in outside(package) for where in of_package(path)] == []
+    assert any(of_package(path) for path in files())
 
 
 AUTOGRAD = {"autograd", "requires_grad", "requires_grad_", "backward", "enable_grad"}
@@ -183,6 +183,7 @@ def test_lower_rooms_load_neither_torch_nor_nir() -> None:
         "from neurodeploy.cli import main; main(['--help'], standalone_mode=False)",
         "from neurodeploy.cli import main; main(['targets'], standalone_mode=False)",
         "import neurodeploy.lava.compat",
+        "import neurodeploy.norse.compat",
     ],
 )
 def test_the_command_line_starts_without_heavy_packages(statement: str) -> None:

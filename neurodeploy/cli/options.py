@@ -13,7 +13,7 @@ from neurodeploy.launch import is_main
 
 PATH = click.Path(path_type=Path)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-ENGINE_NAMES = "reference, lava, lava-fused, netx or float."
+ENGINE_NAMES = "reference, lava, lava-fused, netx, float or norse."
 seed_option = click.option("--seed", type=int, default=0, help="Seed of random draws.")
 
 

@@ -88,7 +88,9 @@ def flatten_node(shape: Shape, target: Shape) -> nir.Flatten | None:
     for start in range(len(target)) if merged > 0 else ():
         end = start + merged
         if (*shape[:start], math.prod(shape[start:end]), *shape[end:]) == target:
-            return nir.Flatten({"input": np.array(shape)}, start_dim=start, end_dim=end - 1)
+            # -1, because importers that count the batch axis as one of NIR's need it.
+            last = -1 if end == len(shape) else end - 1
+            return nir.Flatten({"input": np.array(shape)}, start_dim=start, end_dim=last)
     return None
 
 

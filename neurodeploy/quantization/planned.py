@@ -83,9 +83,10 @@ def _integers(
     projection: Projection, network: Network, population: PopulationPlan
 ) -> list[QuantizedProjection]:
     """One projection in integers, or its two one-bit halves."""
-    # A projection is called by the nodes it was made from: "pool+conv", or "conv (a to b)".
-    nodes = projection.name.split(" (")[0].split("+")
-    named = [node for node in nodes if node in population.incoming]
+    # A projection is called by the nodes it was made from: "pool+conv", or "conv (a to b)"; a node
+    # written from integers has the name of the whole projection.
+    nodes = [projection.name, *projection.name.split(" (")[0].split("+")]
+    named = [node for node in dict.fromkeys(nodes) if node in population.incoming]
     if len(named) != 1:
         raise UnsupportedError(
             f"projection {projection.name!r}: the quantisation in the file's metadata does not "

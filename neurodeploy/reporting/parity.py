@@ -20,7 +20,7 @@ class Divergence:
 
     Attributes:
         neuron: index into the population's array.
-        first, second: u, v and s of both engines there.
+        first, second: u, v and s of both engines there, as far as each records them.
         cause: the likely reason, or an empty string when it cannot be told.
     """
 
@@ -35,7 +35,9 @@ class Divergence:
 
     def __str__(self) -> str:
         values = "; ".join(
-            f"{name} = {self.first[name]:g} against {self.second[name]:g}" for name in self.first
+            f"{name} = {self.first[name]:g} against {self.second[name]:g}"
+            for name in self.first
+            if name in self.second
         )
         cause = f"; likely cause: {self.cause}" if self.cause else ""
         return (
@@ -77,8 +79,8 @@ class ParityReport:
     """What comparing two engines found.
 
     Attributes:
-        exact: both engines compute in integers and must agree bit for bit; otherwise one is a
-            float engine and only spikes are compared.
+        exact: both engines compute in integers and must agree bit for bit; otherwise at least one
+            computes in floats and only spikes are compared.
         accuracies: by engine, or None without labels.
         agreeing_predictions: samples for which both engines predict the same class.
     """

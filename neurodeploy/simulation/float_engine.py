@@ -48,6 +48,10 @@ class FloatEngine:
 
 
 def _in_float64(projection: Projection, scale: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The projection of integers that mean integer/scale."""
-    apply = projection.operator.compile(torch.float64)
-    return lambda spikes: apply(spikes.to(torch.float64) / scale)
+    """The projection of integers that mean integer/scale.
+
+    The scale goes into the weights: where these are multiples of it, nothing is rounded.
+    """
+    operator = projection.operator
+    apply = operator.with_weights(operator.weights / scale).compile(torch.float64)
+    return lambda spikes: apply(spikes.to(torch.float64))

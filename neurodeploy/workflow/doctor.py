@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import platform
 import sys
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at Python, the packages and Lava; imports Lava to see that it really works."""
+    """Look at Python and the packages; imports Lava and Norse to see that they really work."""
     supported = (3, 10) <= sys.version_info[:2] <= (3, 12)
     findings = [
         Finding(
@@ -47,16 +46,7 @@ def examine() -> list[Finding]:
         )
     findings.append(_lava())
     findings.append(_lava_dl())
-    norse = importlib.util.find_spec("norse") is not None
-    findings.append(
-        Finding(
-            "norse",
-            norse,
-            version_of("norse") or "missing",
-            False,
-            'pip install "neurodeploy[norse]"',
-        )
-    )
+    findings.append(_norse())
     return findings
 
 
@@ -77,3 +67,15 @@ def _lava_dl() -> Finding:
 
     version = version_of("lava-dl")
     return Finding("lava-dl", version is not None, version or "missing", False, INSTALL_COMMAND)
+
+
+def _norse() -> Finding:
+    from neurodeploy.errors import MissingDependencyError
+    from neurodeploy.norse.compat import require_norse
+
+    version = version_of("norse") or "missing"
+    try:
+        require_norse()
+    except MissingDependencyError as error:
+        return Finding("norse", False, version, False, str(error))
+    return Finding("norse", True, version, False)

@@ -50,6 +50,17 @@ def _float(deployment: Deployment, state: bool, timeout: float | None) -> Engine
     return FloatEngine(to_network(graph, network.contract, network.name))
 
 
+def _norse(deployment: Deployment, state: bool, timeout: float | None) -> Engine:
+    from neurodeploy.interchange.nir_file import read_nir
+    from neurodeploy.interchange.subgraphs import unnested
+    from neurodeploy.norse.engine import NorseEngine
+
+    network = deployment.network
+    shapes = {population.name: population.shape for population in network.populations}
+    graph = unnested(read_nir(deployment.nir_file), network.name)
+    return NorseEngine(graph, shapes, network.output, network.contract, network.name)
+
+
 def _lava(deployment: Deployment, state: bool, timeout: float | None) -> Engine:
     from neurodeploy.lava.stock import LavaEngine
 
@@ -78,6 +89,7 @@ LAVA_ENGINES = ("lava", "lava-fused", "netx")
 ENGINES: dict[str, Callable[[Deployment, bool, float | None], Engine]] = {
     "reference": _reference,
     "float": _float,
+    "norse": _norse,
     "lava": _lava,
     "lava-fused": _lava_fused,
     "netx": _netx,
@@ -95,7 +107,8 @@ def make_engine(
 
     Raises:
         InputError: no engine of that name.
-        MissingDependencyError: the engine needs Lava, which is not installed.
+        MissingDependencyError: the engine needs Lava or Norse, which is not installed.
+        UnsupportedError: the engine cannot express something in the network.
     """
     check_engine(name)
     return ENGINES[name](deployment, state, timeout)
@@ -109,3 +122,7 @@ def check_engine(name: str) -> None:
         from neurodeploy.lava.compat import require_installed, require_lava_dl_installed
 
         (require_lava_dl_installed if name == "netx" else require_installed)()
+    if name == "norse":
+        from neurodeploy.norse.compat import require_installed
+
+        require_installed()

@@ -6,14 +6,15 @@ The deployed network is what the file says, never the module that was trained.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neurodeploy.contract import ContractOptions
-from neurodeploy.deployment import NIR_FILE, read_deployment, write_deployment
+from neurodeploy.deployment import NIR_FILE, QUANTIZED_NIR, read_deployment, write_deployment
 from neurodeploy.errors import CheckFailedError, UnsupportedError
 from neurodeploy.files import check_new_folder, next_free, sha256
 from neurodeploy.interchange.net_layers import BIAS_EXPONENT
@@ -95,6 +96,7 @@ def export(
         quantized, part = _from_net(file, options, quantization, input_shape)
     else:
         imported = import_nir(file, options)
+        imported = replace(imported, network=_with_data(imported.network, source))
         quantized = _quantized(imported, file, target, quantization, netx)
         quantized = replace(quantized, notes=_numbered(imported.notes) | quantized.notes)
         part = netx_part(quantized)
@@ -111,6 +113,7 @@ def export(
             f"{file} does not fit a .net for lava-dl:\n  " + "\n  ".join(part.missing)
         )
     training = read_training(source) if source.is_dir() else None
+    quantized, nir_files = _in_nir(quantized, target.name)
     with _self_contained(imported, file) as nir_file:
         write_deployment(
             out,
@@ -121,7 +124,7 @@ def export(
             str(source),
             training,
             netx=part.to_dict(),
-            extra_files=part.files,
+            extra_files={**part.files, **nir_files},
         )
     report = write_report(read_deployment(out))
     return ExportResult(out, source, quantized, mapping, report, part)
@@ -157,6 +160,19 @@ def _from_net(
                 "leave it out"
             )
     return read_net_network(file, options, input_shape)
+
+
+def _in_nir(
+    network: QuantizedNetwork, target: str
+) -> tuple[QuantizedNetwork, dict[str, Callable[[Path], None]]]:
+    """What writes the integers as NIR; nothing, and a note, where NIR cannot hold them."""
+    from neurodeploy.workflow.quantized_nir import quantized_graph, write_quantized
+
+    try:
+        graph = quantized_graph(network, target)
+    except UnsupportedError as error:
+        return replace(network, notes={**network.notes, QUANTIZED_NIR: f"not written: {error}"}), {}
+    return network, {QUANTIZED_NIR: partial(write_quantized, graph)}
 
 
 def read_network(nir_file: Path, options: ContractOptions) -> Network:
@@ -198,6 +214,18 @@ def _self_contained(imported: Imported | None, file: Path) -> Iterator[Path | No
 def _numbered(notes: list[str]) -> dict[str, str]:
     """What the import assumed and repaired, as the deployment's notes."""
     return {f"import {number}": note for number, note in enumerate(notes, 1)}
+
+
+def _with_data(network: Network, source: Path) -> Network:
+    """The network with the place of its data, which a run remembers and its NIR file does not."""
+    if source.suffix == ".nir":
+        return network
+    place = str(read_run(source).get("recipe", {}).get("data", {}).get("path", ""))
+    found = network.contract.source
+    if Path(place).name != found.path:
+        return network
+    contract = replace(network.contract, source=replace(found, path=place))
+    return replace(network, contract=contract)
 
 
 def _nir_file(source: Path) -> tuple[Path, str]:
