@@ -27,8 +27,8 @@ help:
 install: .venv/.installed
 
 # setuptools comes first because the later lines build without isolation, so with the pinned one.
-# Lava and norse come without their dependencies: what their metadata ask for is wrong or unused
-# (see [tool.uv] in pyproject.toml).
+# Lava and the other frameworks come without their dependencies: what their metadata ask for is
+# wrong or unused, and would replace PyTorch (see [tool.uv] in pyproject.toml).
 .venv/.installed: pyproject.toml setup.py constraints.txt
 	@if [ -z "$(PYTHON)" ]; then \
 		echo "neurodeploy needs Python 3.10, 3.11 or 3.12 and found none; name one with" \
@@ -41,7 +41,8 @@ install: .venv/.installed
 	@echo "Installing into .venv; the first time takes a few minutes, most of it PyTorch."
 	@$(PIP) setuptools setuptools-scm
 	@$(PIP) --no-build-isolation --no-warn-conflicts -e '.[dev]'
-	@$(PIP) --no-build-isolation --no-deps --ignore-requires-python lava-nc lava-dl nirtorch norse
+	@$(PIP) --no-build-isolation --no-deps --ignore-requires-python lava-nc lava-dl nirtorch norse \
+		sinabs snntorch spikingjelly
 	@touch $@
 
 demo: install

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,9 @@ from torch import nn
 
 from neurodeploy.interchange.importing import open_nir
 from neurodeploy.operators import Conv
+
+if sys.version_info < (3, 11):
+    pytest.skip("SpikingJelly 2 runs on Python 3.11 and above", allow_module_level=True)
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from neurodeploy.contract import Contract, InputCode, Semantics
+from neurodeploy.contract import Contract, ContractOptions, InputCode, Semantics
 from neurodeploy.fixed_point import WeightFormat
+from neurodeploy.interchange.importing import import_nir
 from neurodeploy.interchange.nir_file import read_nir
 from neurodeploy.interchange.nir_in import to_network
 from neurodeploy.lava.compat import lava_available
@@ -103,6 +104,20 @@ def test_the_imported_file_runs_as_norse_and_lava_ran_it(name: str, late: int) -
     # They computed in float32.
     np.testing.assert_allclose(record.v.ravel()[: STEPS - late], expected.v, atol=2e-7)
     assert fired(record) == expected.fired == [460, 510, 710, 760]
+
+
+@pytest.mark.parametrize(
+    ("name", "late", "origin"),
+    [("lif_norse", 0, "norse"), ("lif_lava_cpu_float", 1, "lava")],
+)
+def test_the_framework_alone_says_as_much(name: str, late: int, origin: Any) -> None:
+    """All but dt for Norse, whose networks have their own; Lava's script has the same for all."""
+    dt = 1e-4 if origin == "norse" else None
+    options = ContractOptions(origin=origin, dt=dt, steps=STEPS)
+    found = import_nir(FOLDER / "lif_norse.nir", options)
+    assert found.network.contract.semantics == contract().semantics
+    expected = recording(name, late)
+    assert fired(run(FloatEngine(found.network), expected.inputs)) == expected.fired
 
 
 def reference() -> Any:

@@ -18,6 +18,7 @@ from neurodeploy.data import Dataset
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.interchange.nir_file import read_nir
 from neurodeploy.interchange.nir_in import contract_of, to_network
+from neurodeploy.interchange.nir_out import to_nir as write_network
 from neurodeploy.recipe import DataRecipe, EncoderRecipe, NeuronRecipe, Recipe, TrainingRecipe
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.trace import Batch
@@ -289,6 +290,26 @@ def check_round_trip(shape: tuple[int, ...], network: dict, folder: Path) -> Non
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_survives_the_file_and_the_import(family: str, tmp_path: Path) -> None:
     check_round_trip(*FAMILY_NETWORKS[family], tmp_path)
+
+
+@pytest.mark.parametrize("network", ["conv", "conv_kernel5", "mlp", "mlp_bn"])
+@pytest.mark.parametrize("tau", [1.1, 3.0])
+def test_it_is_written_again_array_by_array_after_the_import(network: str, tau: float) -> None:
+    """NIR -> ``Network`` -> NIR by ``nir_out``: not a bit of what ``train`` wrote changes."""
+    recipe = make_recipe(network, tau=tau)
+    graph = to_nir(make_model(recipe), recipe, make_dataset())
+    contract = contract_of(graph, "graph")
+    assert contract is not None
+    again = write_network(to_network(graph, contract, "net"))
+    assert contract_of(again, "again") == contract
+    for name, node in graph.nodes.items():
+        if isinstance(node, nir.Flatten):
+            continue  # which has no arrays, and another name
+        assert type(again.nodes[name]) is type(node)
+        for field in ("weight", "bias", "tau", "r", "v_leak", "v_threshold", "v_reset"):
+            if hasattr(node, field):
+                found = getattr(again.nodes[name], field)
+                np.testing.assert_array_equal(found, getattr(node, field), f"{name} {field}")
 
 
 @pytest.mark.slow

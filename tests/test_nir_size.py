@@ -1,0 +1,27 @@
+"""A large NIR file is imported in bounded memory, as measured in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("nir_size.py")
+
+
+def output(*arguments: str) -> dict[str, float]:
+    command = [sys.executable, str(SCRIPT), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+def test_five_million_weights_take_less_than_a_gigabyte(tmp_path: Path) -> None:
+    path = str(tmp_path / "vgg.nir")
+    assert output("--write", path)["weights"] > 5e6
+    found = output(path)
+    assert found["neurons"] > 2e5
+    assert found["megabytes"] < 1000
