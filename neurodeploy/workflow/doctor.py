@@ -46,6 +46,7 @@ def examine() -> list[Finding]:
             )
         )
     findings.append(_lava())
+    findings.append(_lava_dl())
     norse = importlib.util.find_spec("norse") is not None
     findings.append(
         Finding(
@@ -69,3 +70,10 @@ def _lava() -> Finding:
         version = lava_version()
         return Finding("lava-nc", False, version or "missing", True, f"{INSTALL_COMMAND} ({error})")
     return Finding("lava-nc", True, lava_version() or "", True)
+
+
+def _lava_dl() -> Finding:
+    from neurodeploy.lava.compat import INSTALL_COMMAND
+
+    version = version_of("lava-dl")
+    return Finding("lava-dl", version is not None, version or "missing", False, INSTALL_COMMAND)
