@@ -120,7 +120,7 @@ def run(folder: Path, first: int, count: int) -> dict[str, Any]:
             outcomes["read"] += 1
         except NeurodeployError as error:
             outcomes["refused"] += 1
-            if str(path) not in str(error) and path.name not in str(error):
+            if path.name not in str(error) or len(str(error)) > 1000:
                 failures.append(f"{seed} {source.name} {done}: {error}")
         except Exception:
             failures.append(f"{seed} {source.name} {done}: {traceback.format_exc()}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -157,3 +160,40 @@ def test_what_is_no_hdf5_is_one_message(tmp_path: Path, content: bytes) -> None:
 def test_what_is_no_file_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="no such file"):
         check_hdf5(tmp_path / name, "NIR")
+
+
+def test_a_string_is_not_believed_to_be_as_long_as_it_says(tmp_path: Path) -> None:
+    """HDF5 makes room for the stated length before it finds that the string is shorter."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["type"] = "CUBA"
+        place = file["type"].id.get_offset()
+    content = bytearray(path.read_bytes())
+    assert content[place : place + 4] == (4).to_bytes(4, "little")
+    content[place : place + 4] = (2**31 - 1).to_bytes(4, "little")
+    path.write_bytes(content)
+    code = (
+        "import resource, sys; from pathlib import Path;"
+        "from neurodeploy.errors import InputError;"
+        "from neurodeploy.interchange.hdf5_safe import read_tree\n"
+        "try: read_tree(Path(sys.argv[1]), 'test')\n"
+        "except InputError as error: print(error)\n"
+        "else: sys.exit('it was read')\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
+    )
+    message, memory = done.stdout.splitlines()
+    assert "a.h5: not a readable test file" in message
+    assert int(memory) < 700
+
+
+def test_memory_is_free_again_after_reading(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["w"] = np.zeros(3)
+    assert read_tree(tmp_path / "a.h5", "test")["w"].size == 3
+    with pytest.raises(InputError):
+        read_tree(Path(__file__), "test")
+    assert resource.getrlimit(resource.RLIMIT_AS) == before

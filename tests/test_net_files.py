@@ -239,10 +239,10 @@ REFUSED: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     "no neuron": (put("1/neuron", None), "no neuron group.*write type, iDecay"),
     "graded": (
         put("1/neuron/gradedSpike", True),
-        "gradedSpike = True, which lava-dl's reader skips",
+        "gradedSpike other than 0, which lava-dl's reader skips",
     ),
-    "refractory": (put("1/neuron/refDelay", 3), "refDelay = 3"),
-    "weight exponent": (put("1/neuron/wgtExp", 2), "wgtExp = 2"),
+    "refractory": (put("1/neuron/refDelay", 3), "refDelay other than 0 or 1"),
+    "weight exponent": (put("1/neuron/wgtExp", 2), "wgtExp other than 0"),
     "norm exponent": (put("1/neuron/weight_exp", [1.0]), "weight_exp"),
     "messages": (put("1/neuron/messageBits", 8), "messageBits"),
     "conv delay": (put("1/delay", np.array([1.0, 0.0])), "delays, which lava-dl's reader skips"),

@@ -17,6 +17,7 @@ import numpy as np
 from h5py import h5o  # pyright: ignore[reportAttributeAccessIssue]  # compiled, no stub
 
 from neurodeploy.errors import InputError, NeurodeployError
+from neurodeploy.interchange.memory_bound import memory_bound
 
 MOST_OBJECTS = 100_000
 """Groups and arrays in a file."""
@@ -32,6 +33,9 @@ MOST_EXPANSION = 16
 
 TEXT_BYTES = 2**26
 """Text that is read at once, if every string is as long as the file."""
+
+SPARE_BYTES = 2**28
+"""What reading may take beside twice the arrays themselves."""
 
 KINDS = "biufSO"
 """Letters of numpy types that are read: booleans, integers, floats, and strings of both kinds."""
@@ -74,8 +78,10 @@ def read_tree(path: Path, kind: str) -> Tree:
 def _opened(path: Path, kind: str) -> Iterator[h5py.File]:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
+    # HDF5 believes the length that a file states for a string, before it looks for the string.
+    enough = SPARE_BYTES + 2 * max(SMALL_BYTES, MOST_EXPANSION * path.stat().st_size)
     try:
-        with h5py.File(path, "r") as file:
+        with memory_bound(enough), h5py.File(path, "r") as file:
             yield file
     except NeurodeployError:
         raise

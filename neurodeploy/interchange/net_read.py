@@ -31,6 +31,9 @@ MOST_NEURONS = 2**22
 LARGEST = 2**24
 """Of any number in a file, so that no later arithmetic overflows."""
 
+MOST_LETTERS = 32
+"""Of a word, all longer than the ones that mean something."""
+
 LARGEST_DELAY = 62
 """lava-dl clamps delays above."""
 
@@ -70,8 +73,8 @@ def read_net(path: Path) -> list[NetLayer]:
     numbers = [str(index) for index in range(len(layers))]
     if set(layers) != set(numbers):
         raise InputError(
-            f"{path}: the layers are named {', '.join(sorted(layers)[:8])}; expected 0 to "
-            f"{len(layers) - 1}"
+            f"{path}: the layers are named {', '.join(name[:16] for name in sorted(layers)[:8])}; "
+            f"expected 0 to {len(layers) - 1}"
         )
     return [_Layer(layers[number], f"{path}: layer {number}").read() for number in numbers]
 
@@ -190,8 +193,8 @@ class _Layer:
         for name, harmless in SKIPPED.items():
             if name in tree and not np.isin(_integers(tree, name, where), harmless).all():
                 raise UnsupportedError(
-                    f"{where} has {name} = {tree[name]}, which lava-dl's reader skips: what it "
-                    "runs is not what the file says"
+                    f"{where} has {name} other than {' or '.join(map(str, harmless))}, which "
+                    "lava-dl's reader skips: what it runs is not what the file says"
                 )
         decays = [_exact(tree, name, where) for name in ("iDecay", "vDecay")]
         for name, value in zip(("iDecay", "vDecay"), decays, strict=True):
@@ -211,9 +214,9 @@ class _Layer:
 
     def _shape(self, axes: tuple[int, ...] = (1, 2, 3)) -> Shape:
         values = np.atleast_1d(_exact(self.tree, "shape", self.where))
-        shape = tuple(values.ravel().tolist())
+        shape = tuple(values.ravel()[:4].tolist())
         if (
-            values.ndim > 1
+            values.shape != (len(shape),)
             or len(shape) not in axes
             or min(shape) < 1
             or math.prod(shape) > MOST_NEURONS
@@ -289,12 +292,10 @@ def _array(tree: Tree, name: str, where: str) -> np.ndarray:
 def _text(tree: Tree, name: str, where: str) -> str:
     """A word: one string, or an array that holds one, as slayer writes both."""
     value = _array(tree, name, where)
-    if value.size == 1 and isinstance(value.ravel()[0], bytes):
-        try:
-            return value.ravel()[0].decode("ascii")
-        except UnicodeDecodeError:
-            pass
-    raise InputError(f"{where}: {name!r} is not a word")
+    word = value.ravel()[0] if value.size == 1 else None
+    if not isinstance(word, bytes) or not word.replace(b"_", b"").isalnum():
+        raise InputError(f"{where}: {name!r} is not a word")
+    return word[:MOST_LETTERS].decode("ascii")
 
 
 def _integers(tree: Tree, name: str, where: str) -> np.ndarray:
