@@ -1,4 +1,4 @@
-"""Random networks to measure with, named by their layers."""
+"""Networks to measure with, named by their layers, and random ones for the simulators."""
 
 from __future__ import annotations
 
@@ -28,12 +28,7 @@ def bench_network(name: str, steps: int) -> Network:
     Raises:
         InputError: the name has neither form.
     """
-    if not re.fullmatch(r"(mlp|conv-\d+)(-\d+){2,}", name):
-        raise InputError(f"--network {name}: expected {FORMS}")
-    kind, *numbers = name.split("-")
-    sizes = [int(number) for number in numbers]
-    if min(sizes) < 1 or (kind == "conv" and sizes[0] < 2):
-        raise InputError(f"--network {name}: expected {FORMS}")
+    kind, sizes = layers_of(name)
     shape: Shape = (sizes[0],) if kind == "mlp" else (1, sizes[0], sizes[0])
     rng = np.random.default_rng(SEED)
     populations = [Population("input", shape, None)]
@@ -49,6 +44,21 @@ def bench_network(name: str, steps: int) -> Network:
         Semantics(1e-4, "zero", ">"), InputCode("events"), steps, decode="spike_count"
     )
     return Network(name, tuple(populations), tuple(projections), populations[-1].name, contract)
+
+
+def layers_of(name: str) -> tuple[str, list[int]]:
+    """Kind, ``mlp`` or ``conv``, and numbers of a network's name.
+
+    Raises:
+        InputError: the name has neither form.
+    """
+    if not re.fullmatch(r"(mlp|conv-\d+)(-\d+){2,}", name):
+        raise InputError(f"--network {name}: expected {FORMS}")
+    kind, *numbers = name.split("-")
+    sizes = [int(number) for number in numbers]
+    if min(sizes) < 1 or (kind == "conv" and sizes[0] < 2):
+        raise InputError(f"--network {name}: expected {FORMS}")
+    return kind, sizes
 
 
 def _operator(

@@ -8,16 +8,16 @@ because machines are noisy. ``yardstick`` is the same network written by hand fo
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from functools import partial
 
+from neurodeploy.bench.memory import peak_memory_mb
 from neurodeploy.bench.networks import bench_network
-from neurodeploy.errors import InputError, SimulationError
+from neurodeploy.bench.process import answer, in_turns, median, run_alone
+from neurodeploy.errors import InputError
 from neurodeploy.quantization.post_training import quantize
 from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.simulation.trace import Batch, SpikeTrace
@@ -48,9 +48,14 @@ class SimulateRow:
 
 
 def bench_simulate(
-    network: str, steps: int, engines: Iterable[str], seconds: float, rounds: int
-) -> Iterator[SimulateRow]:
-    """Measure the engines in turn; yields the median round of each.
+    network: str,
+    steps: int,
+    engines: Iterable[str],
+    seconds: float,
+    rounds: int,
+    progress: bool = False,
+) -> list[SimulateRow]:
+    """Measure the engines in turn; returns the median round of each.
 
     Args:
         network: a name that ``bench_network`` knows.
@@ -68,22 +73,14 @@ def bench_simulate(
     if steps < 1 or seconds <= 0 or rounds < 1:
         raise InputError("--T, --seconds and --rounds must be positive")
     bench_network(network, steps)
-    found = [
-        [_in_own_process(engine, network, steps, seconds) for engine in engines]
-        for _ in range(rounds)
-    ]
-    for rows in zip(*found, strict=True):
-        by_speed = sorted(rows, key=lambda row: row.samples_per_second)
-        yield by_speed[(rounds - 1) // 2]
+    tasks = [partial(_in_own_process, engine, network, steps, seconds) for engine in engines]
+    found = in_turns(tasks, rounds, "engines", progress)
+    return [median(rows, lambda row: -row.samples_per_second) for rows in found]
 
 
 def _in_own_process(engine: str, network: str, steps: int, seconds: float) -> SimulateRow:
-    command = [sys.executable, "-m", "neurodeploy.bench.simulate"]
-    command += [engine, network, str(steps), str(seconds)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SimulationError(f"bench of {engine} failed: {done.stderr.strip()}")
-    return SimulateRow(**json.loads(done.stdout.splitlines()[-1]))
+    arguments = [engine, network, str(steps), str(seconds)]
+    return SimulateRow(**run_alone(__name__, arguments, engine))
 
 
 def measure(engine: str, name: str, steps: int, seconds: float) -> SimulateRow:
@@ -138,24 +135,6 @@ def _runner(engine: str, network: QuantizedNetwork, size: int):
     return run
 
 
-def peak_memory_mb() -> float:
-    """Highest resident memory of this process and its children so far, from /proc."""
-    own = Path("/proc/self")
-    children = [
-        Path("/proc") / pid
-        for task in (own / "task").iterdir()
-        for pid in (task / "children").read_text().split()
-    ]
-    return sum(_high_water_kb(process) for process in (own, *children)) / 1024
-
-
-def _high_water_kb(process: Path) -> int:
-    for line in (process / "status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1])
-    return 0
-
-
 if __name__ == "__main__":
-    row = measure(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))
-    print(json.dumps(asdict(row)))
+    engine, name, steps, seconds = sys.argv[1:]
+    answer(lambda: asdict(measure(engine, name, int(steps), float(seconds))))

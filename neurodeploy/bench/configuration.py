@@ -1,0 +1,170 @@
+"""What ``neurodeploy bench train`` measures: a method on a network, as the recipe of a training."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from neurodeploy.bench.networks import FORMS, layers_of
+from neurodeploy.contract import Encoder
+from neurodeploy.data import Dataset
+from neurodeploy.errors import InputError
+from neurodeploy.recipe import DataRecipe, EncoderRecipe, NeuronRecipe, Recipe, TrainingRecipe
+
+YARDSTICK = "yardstick"
+SEED = 0
+METHODS: dict[str, dict[str, Any]] = {
+    YARDSTICK: {"name": "sltt"},
+    "sltt": {"name": "sltt"},
+    "bptt": {"name": "bptt"},
+    "ottt": {"name": "ottt"},
+    "rate_m": {"name": "rate", "variant": "m"},
+    "rate_s": {"name": "rate", "variant": "s"},
+}
+"""Methods and their ``[rule]``; ``sltt-K`` with any number comes on top."""
+
+Precision = Literal["fp32", "bf16"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
+
+NEURON = NeuronRecipe(tau=1.1)
+"""Soft reset, threshold 1 and the triangle surrogate: all of Meng et al. 2023."""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One row to measure.
+
+    Attributes:
+        method: a key of ``METHODS``, or ``sltt-1``, ``sltt-2`` and so on.
+        network: ``resnet18``, ``vgg11``, or layers by name, as in ``conv-28-16-32-10``.
+        T: steps per sample.
+        batch: samples per iteration, from 2, because batch norm needs two.
+        device: as torch names it.
+        precision: ``bf16`` is autocast: products in bfloat16, weights and membranes as they are.
+        threads: CPU threads of torch, 0 for its own choice.
+    """
+
+    method: str
+    network: str
+    T: int
+    batch: int
+    device: str = "cpu"
+    precision: Precision = "fp32"
+    threads: int = 0
+
+    @property
+    def recipe(self) -> Recipe:
+        """The training of which one iteration is measured: SGD as in the paper.
+
+        Raises:
+            InputError: unknown method or network, or a number out of its range.
+        """
+        shape = network_shape(self.network)
+        if self.batch < 2:
+            raise InputError(f"--batch {self.batch}: batch norm needs at least 2 samples")
+        try:
+            training = TrainingRecipe(
+                steps=self.T,
+                epochs=1,
+                batch_size=self.batch,
+                learning_rate=0.01,
+                optimizer="sgd",
+                mse_weight=0.05,
+                threads=self.threads,
+            )
+        except ValueError as error:
+            raise InputError(f"bench train: {error}") from None
+        return Recipe(
+            name=f"bench of {self}",
+            description="",
+            data=DataRecipe("random"),
+            neuron=NEURON,
+            training=training,
+            network=shape.options,
+            rule=rule_options(self.method),
+            encoder=EncoderRecipe(shape.encoder),
+            seed=SEED,
+        )
+
+    def dataset(self) -> Dataset:
+        """One batch of random integers, of the kind that the network is trained on."""
+        shape = network_shape(self.network)
+        rng = np.random.default_rng(SEED)
+        over_time = shape.encoder == "events"
+        size = (self.batch, *((self.T,) if over_time else ()), *shape.sample)
+        if over_time:
+            samples = rng.poisson(0.5, size).clip(0, shape.levels).astype(np.uint8)
+        else:
+            samples = rng.integers(0, shape.levels + 1, size, dtype=np.uint8)
+        labels = rng.integers(0, shape.classes, self.batch)
+        labels[0] = shape.classes - 1  # a data set counts its classes by the highest
+        return Dataset("random", shape.levels, samples, labels, samples, labels, over_time)
+
+    def __str__(self) -> str:
+        return f"{self.method} on {self.network}, T = {self.T}, {self.precision}"
+
+
+class NetworkShape(NamedTuple):
+    """A network to train: its ``[network]`` table, and what goes in and comes out.
+
+    Attributes:
+        levels: largest integer of a sample.
+        encoder: ``direct`` for images; ``events`` where every step brings a frame of its own.
+    """
+
+    options: dict[str, Any]
+    sample: tuple[int, ...]
+    classes: int
+    levels: int
+    encoder: Encoder
+
+
+CIFAR_RESNET18 = NetworkShape({"family": "resnet18"}, (3, 32, 32), 10, 255, "direct")
+DVS_VGG11 = NetworkShape({"family": "vgg11"}, (2, 48, 48), 10, 15, "events")
+
+
+def network_shape(name: str) -> NetworkShape:
+    """The network of that name, as its recipe builds it.
+
+    ``resnet18`` and ``vgg11`` are those of the recipes ``cifar10_resnet18`` and
+    ``dvscifar10_vgg11``. ``mlp-...`` and ``conv-SIZE-...`` have the layers of ``bench_network``,
+    the convolutions with batch norm.
+
+    Raises:
+        InputError: no network has that name.
+    """
+    if name == "resnet18":
+        return CIFAR_RESNET18
+    if name == "vgg11":
+        return DVS_VGG11
+    try:
+        kind, (first, *hidden, classes) = layers_of(name)
+    except InputError:
+        raise InputError(f"--network {name}: expected resnet18, vgg11, {FORMS}") from None
+    if kind == "mlp":
+        return NetworkShape({"family": "mlp", "hidden": hidden}, (first,), classes, 255, "direct")
+    options = {
+        "family": "conv",
+        "channels": hidden,
+        "strides": [1, *[2] * (len(hidden) - 1)],
+        "batch_norm": True,
+    }
+    return NetworkShape(options, (1, first, first), classes, 255, "direct")
+
+
+def rule_options(method: str) -> dict[str, Any]:
+    """The ``[rule]`` table of a method.
+
+    Raises:
+        InputError: no method has that name.
+    """
+    if method in METHODS:
+        return dict(METHODS[method])
+    if drawn := re.fullmatch(r"sltt-([1-9]\d*)", method):
+        return {"name": "sltt-k", "K": int(drawn[1])}
+    raise InputError(
+        f"--methods: {method!r} is not one of {', '.join(METHODS)}, nor sltt-K as in sltt-1"
+    )
