@@ -25,6 +25,7 @@ from neurodeploy.bench.process import median, run_alone
 from neurodeploy.bench.train import TrainRow, configurations, table
 from neurodeploy.errors import InputError, SimulationError, UnsupportedError
 from neurodeploy.recipe import NeuronRecipe
+from neurodeploy.training.batches import seed_piece
 from neurodeploy.training.loss import InstantaneousLoss
 from neurodeploy.training.networks import Family, SpikingNetwork
 from neurodeploy.training.networks.conv import Conv
@@ -35,10 +36,9 @@ from neurodeploy.training.networks.resnet18 import ResNet18
 from neurodeploy.training.networks.vgg11 import Vgg11
 from neurodeploy.training.networks.vgg11_ws import Vgg11WS
 from neurodeploy.training.rules import Batch
-from neurodeploy.training.rules.bptt import BPTT
 from neurodeploy.training.rules.sltt import SLTT
 from neurodeploy.training.rules.sltt_k import SLTTK
-from neurodeploy.training.yardstick import PlainLIF, PlainNetwork, train_plainly
+from neurodeploy.training.yardstick import PlainLIF, PlainNetwork, PlainSLTT
 
 LOSS = InstantaneousLoss(0.05)
 NEURON = NeuronRecipe(tau=1.1)
@@ -88,7 +88,9 @@ def test_the_yardstick_has_the_gradient_of_sltt(
     ours = SLTT().train_batch(
         model, Batch(iter(frames), 3, labels), LOSS, do_nothing, torch.Generator()
     )
-    theirs = train_plainly(plain, Batch(iter(frames), 3, labels), LOSS, do_nothing)
+    theirs = PlainSLTT().train_batch(
+        plain, Batch(iter(frames), 3, labels), LOSS, do_nothing, torch.Generator()
+    )
     assert 0 < ours.loss.item() == pytest.approx(theirs.loss.item(), rel=1e-12)
     torch.testing.assert_close(theirs.outputs, ours.outputs, rtol=1e-12, atol=1e-12)
     expected = gradients(model)
@@ -121,18 +123,19 @@ def test_the_yardstick_refuses_what_it_is_not_written_for() -> None:
 @pytest.mark.parametrize(("K", "steps"), [(1, 6), (1, 32), (2, 5), (4, 4)])
 def test_timed_draws_are_no_luckier_than_the_mean(K: int, steps: int) -> None:
     """The mean of the last of K drawn steps is K (T + 1) / (K + 1)."""
-    made = list(itertools.islice(balanced_draws(SLTTK(K), steps), 40))
+    recipe = replace(SMALL, method=f"sltt-{K}", T=steps).recipe
+    made = list(itertools.islice(balanced_draws(recipe), 40))
     run = list(itertools.accumulate(draw.steps for draw in made))
     mean = K * (steps + 1) / (K + 1)
     assert all(abs(total - count * mean) <= 1 for count, total in enumerate(run, start=1))
     for draw in made:
-        drawn = torch.randperm(steps, generator=torch.Generator().manual_seed(draw.seed))[:K]
+        drawn = torch.randperm(steps, generator=seed_piece(recipe, draw.epoch, 0, 0))[:K]
         assert draw.steps == drawn.max() + 1
 
 
 def test_rules_that_run_all_steps_are_timed_with_any_draws() -> None:
-    assert list(itertools.islice(balanced_draws(BPTT(), 5), 3)) == [(0, 5), (1, 5), (2, 5)]
-    assert steps_run(SLTTK(1, early_exit=False), 5, seed=0) == 5
+    assert list(itertools.islice(balanced_draws(SMALL.recipe), 3)) == [(1, 3), (2, 3), (3, 3)]
+    assert steps_run(SLTTK(1, early_exit=False), 5, torch.Generator()) == 5
 
 
 class SlowBackward(torch.autograd.Function):
@@ -200,13 +203,13 @@ def test_measure_counts_steps_and_time() -> None:
     assert early["steps_per_iteration"] == pytest.approx(3, abs=1)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "fp64", "bf16"])
 @pytest.mark.parametrize("method", ["yardstick", "sltt", "sltt-2", "bptt", "ottt", "rate_m"])
 def test_every_method_trains(method: str, precision: Any) -> None:
     configuration = replace(SMALL, method=method, network="conv-6-4-5-3", precision=precision)
     iteration = Iteration(configuration)
     before = [parameter.clone() for parameter in iteration.model.parameters()]
-    iteration(seed=0)
+    iteration(epoch=1)
     for old, new in zip(before, iteration.model.parameters(), strict=True):
         assert new.isfinite().all() and not torch.equal(old, new)
 
@@ -257,8 +260,9 @@ def test_bench_train_prints_a_row_for_each_configuration(tmp_path: Path) -> None
         ("--T 0", "steps must be at least 1"),
         ("--T 4,x", "'4,x': expected whole numbers"),
         ("--batch 1", "--batch 1: batch norm needs at least 2 samples"),
-        ("--precision fp16", "'fp16' is not one of fp32, bf16"),
+        ("--precision fp8", "'fp8' is not one of fp32, fp64, bf16, fp16"),
         ("--device abacus", "device 'abacus' cannot be used"),
+        ("--methods yardstick,sltt --T 2,0", "steps must be at least 1"),
         ("--threads -1", "threads must not be negative"),
         ("--rounds 0", "--seconds and --rounds must be positive"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
@@ -12,7 +12,14 @@ from neurodeploy.bench.networks import FORMS, layers_of
 from neurodeploy.contract import Encoder
 from neurodeploy.data import Dataset
 from neurodeploy.errors import InputError
-from neurodeploy.recipe import DataRecipe, EncoderRecipe, NeuronRecipe, Recipe, TrainingRecipe
+from neurodeploy.recipe import (
+    DataRecipe,
+    EncoderRecipe,
+    NeuronRecipe,
+    Precision,
+    Recipe,
+    TrainingRecipe,
+)
 
 YARDSTICK = "yardstick"
 SEED = 0
@@ -26,8 +33,7 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 """Methods and their ``[rule]``; ``sltt-K`` with any number comes on top."""
 
-Precision = Literal["fp32", "bf16"]
-PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 NEURON = NeuronRecipe(tau=1.1)
 """Soft reset, threshold 1 and the triangle surrogate: all of Meng et al. 2023."""
@@ -43,7 +49,7 @@ class Configuration:
         T: steps per sample.
         batch: samples per iteration, from 2, because batch norm needs two.
         device: as torch names it.
-        precision: ``bf16`` is autocast: products in bfloat16, weights and membranes as they are.
+        precision: as in ``TrainingRecipe``.
         threads: CPU threads of torch, 0 for its own choice.
     """
 
@@ -74,6 +80,7 @@ class Configuration:
                 optimizer="sgd",
                 mse_weight=0.05,
                 threads=self.threads,
+                precision=self.precision,
             )
         except ValueError as error:
             raise InputError(f"bench train: {error}") from None

@@ -20,12 +20,16 @@ from torch import Tensor
 
 from neurodeploy.data import check_encoder, load_dataset
 from neurodeploy.errors import InputError
+from neurodeploy.launch import Processes
 from neurodeploy.recipe import Recipe, load_recipe
 from neurodeploy.reporting.text import table_text
+from neurodeploy.training.batches import batch_count, check_batches
+from neurodeploy.training.epoch import Job
 from neurodeploy.training.export import input_code
-from neurodeploy.training.loop import batch_count, fit, reproducible
+from neurodeploy.training.loop import fit, reproducible
 from neurodeploy.training.loss import InstantaneousLoss
 from neurodeploy.training.networks import SpikingNetwork, build_network
+from neurodeploy.training.precision import find_device, parameter_dtype
 from neurodeploy.training.rules import Batch, BatchResult, Rule, Update
 from neurodeploy.training.rules.bptt import BPTT
 from neurodeploy.training.rules.ottt import OTTT
@@ -102,7 +106,7 @@ def bench_gradients(
     """Train the recipe by SLTT for each tau and T, and compare the rules on the way.
 
     Args:
-        recipe: what to train; its own tau, T and rule are replaced.
+        recipe: what to train, in whole batches; its own tau, T and rule are replaced.
         taus: membrane time constants in steps, above 1.
         steps: T.
         every: look at the first of so many batches.
@@ -122,7 +126,7 @@ def bench_gradients(
 def _variant(recipe: Recipe, tau: float, T: int) -> Recipe:
     try:
         neuron = replace(recipe.neuron, tau=tau)
-        training = replace(recipe.training, steps=T)
+        training = replace(recipe.training, steps=T, accumulate=1)
     except ValueError as error:
         raise InputError(f"bench gradients: {error}") from None
     name = f"{recipe.name} with tau = {tau:g}, T = {T}"
@@ -134,18 +138,19 @@ def _compare(recipe: Recipe, every: int, progress: bool) -> Iterator[GradientRow
     data, T = recipe.data, recipe.training.steps
     dataset = load_dataset(data.name, data.source, T, data.levels)
     check_encoder(dataset, recipe.encoder.name)
-    device = torch.device("cpu")
+    precision = recipe.training.precision
+    device = find_device("cpu", precision, Processes())
     with (
         reproducible(device, recipe.training.threads),
         tempfile.TemporaryDirectory() as folder,
     ):
         torch.manual_seed(recipe.seed)
-        model = build_network(recipe, dataset)
-        split = split_training(recipe, dataset)
-        watched = Watched(every)
-        code = input_code(recipe, dataset)
-        fit(model, watched, recipe, split, code, Path(folder), None, progress)
-    batches = batch_count(model, recipe, len(split.y_train))
+        model = build_network(recipe, dataset).to(device, parameter_dtype(precision))
+        split, watched = split_training(recipe, dataset), Watched(every)
+        check_batches(model, recipe, len(split.y_train), Processes())
+        job = Job(recipe, model, watched, split, input_code(recipe, dataset), Processes())
+        fit(job, Path(folder), None, progress)
+    batches = batch_count(len(split.y_train), recipe)
     for epoch, found in watched.by_epoch(batches).items():
         for (rule, layer), values in found.items():
             cosine, ratio = (fmean(part) for part in zip(*values, strict=True))

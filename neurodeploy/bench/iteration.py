@@ -7,7 +7,7 @@ import platform
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,17 @@ from neurodeploy.bench.draws import Draw, balanced_draws
 from neurodeploy.bench.memory import allocate_exactly
 from neurodeploy.bench.process import answer
 from neurodeploy.bench.watermark import Watermark
-from neurodeploy.training.encoding import training_frames
+from neurodeploy.launch import Processes
+from neurodeploy.training.epoch import Job, train_epoch
 from neurodeploy.training.export import input_code
 from neurodeploy.training.loop import reproducible
-from neurodeploy.training.loss import InstantaneousLoss
+from neurodeploy.training.metrics import PartialEpoch
 from neurodeploy.training.networks import build_network
-from neurodeploy.training.optimization import make_optimizer
-from neurodeploy.training.rules import Batch, build_rule
-from neurodeploy.training.yardstick import PlainNetwork, train_plainly
+from neurodeploy.training.optimization import Updater
+from neurodeploy.training.precision import find_device, parameter_dtype
+from neurodeploy.training.rules import build_rule
+from neurodeploy.training.split import Split
+from neurodeploy.training.yardstick import PlainNetwork, PlainSLTT
 
 SETTLING_SAMPLES = 2
 EXACT_ITERATIONS = 2
@@ -34,7 +37,7 @@ EXACT_ITERATIONS = 2
 
 
 class Iteration:
-    """A network, its optimiser and one batch on a device; a call trains on that batch once.
+    """A network, its optimiser and one batch; a call trains on it as ``neurodeploy train`` does.
 
     Attributes:
         model: the network, or a plain copy of it for the yardstick.
@@ -43,34 +46,25 @@ class Iteration:
     def __init__(self, configuration: Configuration) -> None:
         """Raises InputError or UnsupportedError when this cannot be trained."""
         recipe, dataset = configuration.recipe, configuration.dataset()
-        self.device = torch.device(configuration.device)
+        precision = recipe.training.precision
+        self.device = find_device(configuration.device, precision, Processes())
         torch.manual_seed(recipe.seed)
-        self.rule = build_rule(recipe)
-        self._steps = recipe.training.steps
-        self._loss = InstantaneousLoss.of(recipe.training)
-        model = build_network(recipe, dataset).to(self.device)
-        self.model = PlainNetwork(model) if configuration.method == YARDSTICK else model
-        self._optimizer = make_optimizer(self.model, recipe.training)
-        self._code = input_code(recipe, dataset)
-        self._samples = torch.from_numpy(dataset.x_train[:]).to(self.device)
-        self._labels = torch.from_numpy(dataset.y_train).to(self.device)
-        self._narrow = configuration.precision == "bf16"
+        self.model: Any = build_network(recipe, dataset)
+        rule: Any = build_rule(recipe)
+        if configuration.method == YARDSTICK:
+            self.model, rule = PlainNetwork(self.model), PlainSLTT()
+        self.model.to(self.device, parameter_dtype(precision))
+        images, labels = dataset.x_train, dataset.y_train
+        whole = Split(images, labels, images[:0], labels[:0])
+        some = Split(images[:SETTLING_SAMPLES], labels[:SETTLING_SAMPLES], images[:0], labels[:0])
+        code = input_code(recipe, dataset)
+        self._job = Job(recipe, self.model, rule, whole, code, Processes())
+        self._small_job = replace(self._job, split=some)
+        self._updater = Updater(self.model, recipe.training, Processes())
 
-    def __call__(self, seed: int, samples: int | None = None) -> None:
-        """Train on the batch, or on its first ``samples``; ``seed`` is that of the rule's draws."""
-        generator = torch.Generator().manual_seed(seed)
-        frames = training_frames(self._samples[:samples], self._code, self._steps, generator)
-        batch = Batch(frames, self._steps, self._labels[:samples])
-        narrow = torch.autocast(self.device.type, torch.bfloat16) if self._narrow else nullcontext()
-        with narrow:
-            if isinstance(self.model, PlainNetwork):
-                result = train_plainly(self.model, batch, self._loss, self._update)
-            else:
-                result = self.rule.train_batch(
-                    self.model, batch, self._loss, self._update, generator
-                )
-        # The training loop looks at it too, and so waits for a GPU.
-        result.loss.item()
+    def __call__(self, epoch: int) -> None:
+        """Train on the batch; random draws are those of the epoch."""
+        self._train(self._job, epoch)
 
     def settle(self) -> None:
         """Make all that is there before the first iteration, and forget what it leaves behind.
@@ -78,13 +72,13 @@ class Iteration:
         Libraries have loaded and the optimiser has its momenta: from here on memory is the
         method's own.
         """
-        self(0, SETTLING_SAMPLES)
+        self._train(self._small_job, epoch=1)
         self.model.reset_state()
-        self._optimizer.zero_grad()
 
-    def _update(self) -> None:
-        self._optimizer.step()
-        self._optimizer.zero_grad()
+    def _train(self, job: Job, epoch: int) -> None:
+        # It waits for the loss, and so for a GPU.
+        for _ in train_epoch(job, self._updater, epoch, PartialEpoch()):
+            pass
 
 
 def measure(configuration: Configuration, seconds: float, exact: bool) -> dict[str, Any]:
@@ -103,14 +97,14 @@ def measure(configuration: Configuration, seconds: float, exact: bool) -> dict[s
         allocate_exactly()
     with reproducible(device, configuration.threads):
         iteration = Iteration(configuration)
-        draws = balanced_draws(iteration.rule, configuration.T)
+        draws = balanced_draws(configuration.recipe)
         iteration.settle()
         memory = Watermark(device, exact)
         if exact:
             for _ in range(EXACT_ITERATIONS):
-                iteration(next(draws).seed)
+                iteration(next(draws).epoch)
             return {"peak_mb_above_model": memory.above_mb()}
-        iteration(next(draws).seed)
+        iteration(next(draws).epoch)
         return {**_timed(iteration, draws, seconds), "resident_mb_above_model": memory.above_mb()}
 
 
@@ -121,7 +115,7 @@ def _timed(iteration: Iteration, draws: Iterator[Draw], seconds: float) -> dict[
     with BackwardClock(iteration.device) as clock:
         while (elapsed := time.perf_counter() - started) < seconds or count == 0:
             draw = next(draws)
-            iteration(draw.seed)
+            iteration(draw.epoch)
             count, steps = count + 1, steps + draw.steps
     return {
         "seconds_per_iteration": elapsed / count,

@@ -15,13 +15,15 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
-from neurodeploy.bench.configuration import PRECISIONS, YARDSTICK, Configuration, Precision
+from neurodeploy.bench.configuration import PRECISIONS, YARDSTICK, Configuration
 from neurodeploy.bench.process import in_turns, median, run_alone
 from neurodeploy.errors import InputError
+from neurodeploy.launch import Processes
+from neurodeploy.recipe import Precision
 from neurodeploy.reporting.text import table_text
+from neurodeploy.training.precision import find_device
 from neurodeploy.training.rules import build_rule
 from neurodeploy.training.rules.sltt_k import SLTTK
-from neurodeploy.training.run import _find_device as find_device
 
 MODULE = "neurodeploy.bench.iteration"
 
@@ -118,11 +120,11 @@ def check(chosen: Sequence[Configuration]) -> None:
     from neurodeploy.bench.iteration import SETTLING_SAMPLES, Iteration
 
     for configuration in chosen:
-        find_device(configuration.device)
+        find_device(configuration.device, configuration.precision, Processes())
         rule = build_rule(configuration.recipe)
         fewest = rule.K if isinstance(rule, SLTTK) else 1
         trial = replace(configuration, T=fewest, batch=SETTLING_SAMPLES, device="cpu")
-        Iteration(trial)(seed=0)
+        Iteration(trial)(epoch=1)
 
 
 def table(rows: Sequence[TrainRow]) -> str:

@@ -112,7 +112,11 @@ WHOLE, ANY = _Numbers(int), _Numbers(float)
 @click.option("--batch", default=64, show_default=True, help="Samples per iteration.")
 @click.option("--device", default="cpu", show_default=True, help="Where to train, e.g. cuda.")
 @click.option(
-    "--precision", default="fp32", show_default=True, help="fp32, bf16 (autocast), or fp32,bf16."
+    "--precision",
+    default="fp32",
+    show_default=True,
+    metavar="A,B,...",
+    help="fp32, fp64, bf16, fp16.",
 )
 @click.option("--threads", default=0, help="CPU threads, 0 for torch's own choice.")
 @click.option("--seconds", default=2.0, show_default=True, help="Time each method so long.")

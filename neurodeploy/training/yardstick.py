@@ -97,20 +97,28 @@ class PlainNetwork(nn.Module):
         return x
 
 
-def train_plainly(
-    network: PlainNetwork, batch: Batch, loss: InstantaneousLoss, update: Update
-) -> BatchResult:
+class PlainSLTT:
     """Algorithm 1: for each step forward, loss, backward; one update at the end."""
-    network.reset_state()
-    summed_loss = total = torch.zeros((), device=batch.labels.device)
-    for frame in batch.frames:
-        outputs = network(frame)
-        step_loss = loss(outputs, batch.labels) / batch.steps
-        step_loss.backward()
-        summed_loss = summed_loss + step_loss.detach()
-        total = total + outputs.detach()
-    update()
-    return BatchResult(summed_loss, total)
+
+    def train_batch(
+        self,
+        network: PlainNetwork,
+        batch: Batch,
+        loss: InstantaneousLoss,
+        update: Update,
+        generator: torch.Generator,
+    ) -> BatchResult:
+        """Add sum_t d(l[t]/T)/dW, as ``SLTT.train_batch`` does."""
+        network.reset_state()
+        summed_loss = total = torch.zeros((), device=batch.labels.device)
+        for frame in batch.frames:
+            outputs = network(frame)
+            step_loss = loss(outputs, batch.labels) / batch.steps
+            step_loss.backward()
+            summed_loss = summed_loss + step_loss.detach()
+            total = total + outputs.detach()
+        update()
+        return BatchResult(summed_loss, total)
 
 
 def _plain(layer: nn.Module, name: str) -> nn.Module:
