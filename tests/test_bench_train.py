@@ -22,7 +22,7 @@ from neurodeploy.bench.configuration import Configuration, network_shape
 from neurodeploy.bench.draws import balanced_draws, steps_run
 from neurodeploy.bench.iteration import Iteration, measure
 from neurodeploy.bench.process import median, run_alone
-from neurodeploy.bench.train import TrainRow, configurations, table
+from neurodeploy.bench.train import TrainRow, alone, configurations, table
 from neurodeploy.errors import InputError, SimulationError, UnsupportedError
 from neurodeploy.recipe import NeuronRecipe
 from neurodeploy.training.batches import seed_piece
@@ -239,15 +239,30 @@ KEYS = (
 
 
 def test_bench_train_prints_a_row_for_each_configuration(tmp_path: Path) -> None:
-    options = ["--network", "conv-16-8-8-3", "--T", "8", "--batch", "32", "--threads", "1"]
-    options += ["--methods", "sltt,bptt", "--seconds", "0.01", "--rounds", "1"]
-    sltt, bptt = run_json("bench", "train", *options, folder=tmp_path)["rows"]
-    assert list(sltt) == KEYS.split()
-    assert (sltt["method"], bptt["method"]) == ("sltt", "bptt")
-    assert (sltt["T"], sltt["batch"], sltt["device"], sltt["threads"]) == (8, 32, "cpu", 1)
-    # BPTT keeps the graphs of all eight steps, SLTT that of one.
-    assert bptt["peak_mb_above_model"] > 3 * sltt["peak_mb_above_model"] > 0
-    assert bptt["resident_mb_above_model"] > sltt["resident_mb_above_model"]
+    options = ["--network", "conv-16-8-8-3", "--T", "4", "--batch", "32", "--threads", "1"]
+    options += ["--methods", "sltt-1", "--seconds", "0.01", "--rounds", "1"]
+    (row,) = run_json("bench", "train", *options, folder=tmp_path)["rows"]
+    assert list(row) == KEYS.split()
+    assert (row["method"], row["network"], row["T"]) == ("sltt-1", "conv-16-8-8-3", 4)
+    assert (row["batch"], row["device"], row["threads"]) == (32, "cpu", 1)
+    # Two spike maps of 8 x 16 x 16 and 8 x 8 x 8 per sample, and what they come from.
+    assert 32 * (2048 + 512) * 4 / (1 << 20) < row["peak_mb_above_model"] < 16
+    assert 1 <= row["steps_per_iteration"] <= 4
+    assert 0 < row["backward_seconds_per_iteration"] < row["seconds_per_iteration"]
+
+
+@pytest.mark.slow
+def test_memory_of_sltt_does_not_grow_with_T_and_that_of_bptt_does() -> None:
+    """The paper's claim, on its network: CIFAR's ResNet-18."""
+
+    def peak(method: str, T: int) -> float:
+        configuration = Configuration(method, "resnet18", T, batch=16)
+        return alone(configuration, 0, exact=True)["peak_mb_above_model"]
+
+    few, many = peak("sltt", 4), peak("sltt", 16)
+    assert many <= 1.03 * few
+    assert peak("bptt", 16) >= 8 * many
+    assert many <= peak("yardstick", 4)
 
 
 @pytest.mark.parametrize(

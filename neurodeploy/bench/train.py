@@ -100,8 +100,8 @@ def bench_train(
     if seconds <= 0 or rounds < 1:
         raise InputError("--seconds and --rounds must be positive")
     check(chosen)
-    exact = [partial(_alone, configuration, seconds, True) for configuration in chosen]
-    timed = [partial(_alone, configuration, seconds, False) for configuration in chosen]
+    exact = [partial(alone, configuration, seconds, True) for configuration in chosen]
+    timed = [partial(alone, configuration, seconds, False) for configuration in chosen]
     peaks = in_turns(exact, 1, "memory", progress)
     times = in_turns(timed, rounds, "time", progress)
     return [
@@ -109,6 +109,16 @@ def bench_train(
         TrainRow(**{**asdict(configuration), **peak, **median(rounds, _seconds)})
         for configuration, (peak,), rounds in zip(chosen, peaks, times, strict=True)
     ]
+
+
+def alone(configuration: Configuration, seconds: float, exact: bool) -> dict[str, Any]:
+    """What ``bench.iteration.measure`` returns in a process of its own.
+
+    Raises:
+        SimulationError: the measurement failed.
+    """
+    given = json.dumps([asdict(configuration), seconds, exact])
+    return run_alone(MODULE, [given], str(configuration))
 
 
 def check(chosen: Sequence[Configuration]) -> None:
@@ -156,11 +166,6 @@ def table(rows: Sequence[TrainRow]) -> str:
         f"{first.network}, batch {first.batch}, on {first.device_name} ({first.device}), "
         f"{first.threads} threads\n{table_text(columns, lines)}"
     )
-
-
-def _alone(configuration: Configuration, seconds: float, exact: bool) -> dict[str, Any]:
-    given = json.dumps([asdict(configuration), seconds, exact])
-    return run_alone(MODULE, [given], str(configuration))
 
 
 def _seconds(found: dict[str, Any]) -> float:
