@@ -43,13 +43,16 @@ from neurodeploy.training.yardstick import PlainLIF, PlainNetwork, PlainSLTT
 LOSS = InstantaneousLoss(0.05)
 NEURON = NeuronRecipe(tau=1.1)
 SMALL = Configuration("sltt", "mlp-12-8-3", T=3, batch=4)
-FAMILIES: list[tuple[Family, tuple[int, ...]]] = [
-    (Mlp((7,)), (6,)),
-    (Mlp((7, 5), batch_norm=True), (6,)),
-    (Conv((4, 6), (1, 2), batch_norm=True, pool=(2, 1)), (1, 8, 8)),
-    (ResNet18(), (3, 8, 8)),
-    (Vgg11(), (2, 32, 32)),
+CONV = Conv((4, 6), (1, 2), batch_norm=True, pool=(2, 1))
+FAMILIES: list[tuple[Family, tuple[int, ...], bool]] = [
+    (Mlp((7,)), (6,), True),
+    (Mlp((7, 5), batch_norm=True), (6,), False),
+    (CONV, (1, 8, 8), False),
+    (CONV, (1, 8, 8), True),
+    (ResNet18(), (3, 8, 8), True),
+    (Vgg11(), (2, 32, 32), False),
 ]
+"""With the shape of a sample, and whether it is the same at every step."""
 
 
 def make(family: Family, shape: tuple[int, ...]) -> SpikingNetwork:
@@ -75,27 +78,26 @@ def do_nothing() -> None:
     """An update that leaves the gradients to be looked at."""
 
 
-@pytest.mark.parametrize("static", [False, True])
-@pytest.mark.parametrize(("family", "shape"), FAMILIES, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(("family", "shape", "constant"), FAMILIES)
 def test_the_yardstick_has_the_gradient_of_sltt(
-    family: Family, shape: tuple[int, ...], static: bool
+    family: Family, shape: tuple[int, ...], constant: bool
 ) -> None:
     model = make(family, shape)
     plain = PlainNetwork(model)
     frames, labels = frames_and_labels(shape)
-    if static:
+    if constant:
         frames = frames[:1] * 3
-    ours = SLTT().train_batch(
-        model, Batch(iter(frames), 3, labels), LOSS, do_nothing, torch.Generator()
-    )
-    theirs = PlainSLTT().train_batch(
-        plain, Batch(iter(frames), 3, labels), LOSS, do_nothing, torch.Generator()
-    )
+    batch = Batch(frames, 3, labels, constant)
+    ours = SLTT().train_batch(model, batch, LOSS, do_nothing, torch.Generator())
+    theirs = PlainSLTT().train_batch(plain, batch, LOSS, do_nothing, torch.Generator())
     assert 0 < ours.loss.item() == pytest.approx(theirs.loss.item(), rel=1e-12)
     torch.testing.assert_close(theirs.outputs, ours.outputs, rtol=1e-12, atol=1e-12)
     expected = gradients(model)
+    length = float(torch.cat([gradient.flatten() for gradient in expected.values()]).norm())
     for name, found in gradients(plain).items():
-        assert (found - expected[name]).norm() <= 1e-12 * expected[name].norm(), name
+        # A bias before batch norm has no gradient but for rounding.
+        tolerance = 1e-12 * float(expected[name].norm()) + 1e-15 * length
+        assert float((found - expected[name]).norm()) <= tolerance, name
     for (name, ours_kept), kept in zip(model.named_buffers(), plain.buffers(), strict=True):
         torch.testing.assert_close(kept, ours_kept, rtol=1e-12, atol=1e-12, msg=name)
 
@@ -234,7 +236,7 @@ def test_networks_have_the_layers_of_their_names() -> None:
 KEYS = (
     "method network T batch seconds_per_iteration peak_mb_above_model device precision "
     "backward_seconds_per_iteration resident_mb_above_model steps_per_iteration iterations "
-    "threads device_name"
+    "threads time_chunk device_name"
 )
 
 
@@ -278,6 +280,7 @@ def test_memory_of_sltt_does_not_grow_with_T_and_that_of_bptt_does() -> None:
         ("--precision fp8", "'fp8' is not one of fp32, fp64, bf16, fp16"),
         ("--device abacus", "device 'abacus' cannot be used"),
         ("--methods yardstick,sltt --T 2,0", "steps must be at least 1"),
+        ("--time-chunk -1", "time_chunk must not be negative"),
         ("--threads -1", "threads must not be negative"),
         ("--rounds 0", "--seconds and --rounds must be positive"),
     ],
@@ -300,7 +303,7 @@ def row(method: str, T: int, precision: str, seconds: float, peak: float) -> Tra
         **{"seconds_per_iteration": seconds, "peak_mb_above_model": peak, "device": "cpu"},
         **{"precision": precision, "backward_seconds_per_iteration": seconds / 2},
         **{"resident_mb_above_model": peak, "steps_per_iteration": T, "iterations": 1},
-        **{"threads": 2, "device_name": "an abacus"},
+        **{"threads": 2, "time_chunk": 0, "device_name": "an abacus"},
     )
 
 

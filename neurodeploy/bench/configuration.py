@@ -51,6 +51,7 @@ class Configuration:
         device: as torch names it.
         precision: as in ``TrainingRecipe``.
         threads: CPU threads of torch, 0 for its own choice.
+        time_chunk: steps run at once, 0 for the rule's own choice; as in ``TrainingRecipe``.
     """
 
     method: str
@@ -60,6 +61,7 @@ class Configuration:
     device: str = "cpu"
     precision: Precision = "fp32"
     threads: int = 0
+    time_chunk: int = 0
 
     @property
     def recipe(self) -> Recipe:
@@ -81,6 +83,7 @@ class Configuration:
                 mse_weight=0.05,
                 threads=self.threads,
                 precision=self.precision,
+                time_chunk=self.time_chunk,
             )
         except ValueError as error:
             raise InputError(f"bench train: {error}") from None

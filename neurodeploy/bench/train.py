@@ -43,6 +43,7 @@ class TrainRow:
         steps_per_iteration: steps run, below T where a rule stops early.
         iterations: how many were timed in the median round.
         threads: CPU threads used.
+        time_chunk: steps run at once, 0 where the rule chose.
         device_name: of the processor or GPU.
     """
 
@@ -59,6 +60,7 @@ class TrainRow:
     steps_per_iteration: float
     iterations: int
     threads: int
+    time_chunk: int
     device_name: str
 
 

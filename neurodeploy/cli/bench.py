@@ -119,6 +119,9 @@ WHOLE, ANY = _Numbers(int), _Numbers(float)
     help="fp32, fp64, bf16, fp16.",
 )
 @click.option("--threads", default=0, help="CPU threads, 0 for torch's own choice.")
+@click.option(
+    "--time-chunk", default=0, help="Steps run at once (time against memory), 0 for the default."
+)
 @click.option("--seconds", default=2.0, show_default=True, help="Time each method so long.")
 @click.option("--rounds", default=3, show_default=True, help="Take turns; the median counts.")
 @json_option
@@ -130,6 +133,7 @@ def bench_train(
     device: str,
     precision: str,
     threads: int,
+    time_chunk: int,
     seconds: float,
     rounds: int,
     as_json: bool,
@@ -153,6 +157,7 @@ def bench_train(
         batch=batch,
         device=device,
         threads=threads,
+        time_chunk=time_chunk,
     )
     rows = measure(chosen, seconds, rounds, show_progress())
     if as_json:
