@@ -131,7 +131,8 @@ def test_timed_draws_are_no_luckier_than_the_mean(K: int, steps: int) -> None:
     mean = K * (steps + 1) / (K + 1)
     assert all(abs(total - count * mean) <= 1 for count, total in enumerate(run, start=1))
     for draw in made:
-        drawn = torch.randperm(steps, generator=seed_piece(recipe, draw.epoch, 0, 0))[:K]
+        seeds = seed_piece(recipe, draw.epoch, 0, 0, torch.device("cpu"))
+        drawn = torch.randperm(steps, generator=seeds)[:K]
         assert draw.steps == drawn.max() + 1
 
 
