@@ -24,14 +24,11 @@ class FixedSynapses:
         self.plan, self.seed = plan, seed
         projection = plan.projection
         self.name = projection.name
-        self.table = SynapseTable.of(projection.operator)
+        self.table = SynapseTable(projection.operator)
         self.exponent = projection.exponent
         self.tags = np.zeros(self.table.weights, np.int64)
         self.indices = projection.operator.weights.ravel().astype(np.int64) // plan.step
         self.gradient = np.zeros(self.table.weights, np.int64)
-        self.feedback = None
-        if plan.feedback is not None:
-            self.feedback = self.table.matrix(plan.feedback.ravel().astype(np.int64))
         self._load()
 
     def _load(self) -> None:
@@ -41,7 +38,10 @@ class FixedSynapses:
         form = self.plan.projection.weight_format
         sign = SignMode[form.sign.upper()]
         weights = clip_weights(self.indices * self.plan.step, sign, num_bits=8)
-        self.matrix = self.table.matrix(truncate_weights(weights, sign, form.bits))
+        weights = truncate_weights(weights, sign, form.bits)
+        back = weights if self.plan.feedback is None else self.plan.feedback.ravel()
+        self.matrix = self.table.forward.matrix(weights)
+        self.feedback = self.table.backward.matrix(back)
 
     def activate(self, spikes: np.ndarray) -> np.ndarray:
         """Activation of one step from (inputs,) spikes."""
@@ -50,12 +50,11 @@ class FixedSynapses:
 
     def carry_back(self, errors: np.ndarray) -> np.ndarray:
         """What the errors of one step come to at each input."""
-        back = self.matrix if self.feedback is None else self.feedback
-        return back.T @ errors
+        return self.feedback @ errors
 
     def accumulate(self, errors: np.ndarray, spikes: np.ndarray) -> None:
         """Add errors times the spikes of the same model step to the gradient."""
-        self.gradient += self.table.products(errors, spikes).astype(np.int64)
+        self.gradient += self.table.products(errors.astype(np.int64), spikes)
 
     def update(self, number: int) -> None:
         """Change every synapse by its gradient and forget that."""

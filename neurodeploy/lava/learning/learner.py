@@ -23,6 +23,7 @@ from neurodeploy.lava.learning.timetable import LearningTimetable
 from neurodeploy.lava.runtime import GuardedRuntime
 from neurodeploy.learning.plan import LearningPlan
 from neurodeploy.learning.trajectory import StreamChunk, Trajectory
+from neurodeploy.network import Network
 
 
 class LavaLearner(ABC):
@@ -205,3 +206,36 @@ def connect(
         behind.e_out.connect(here.e_in)
         before = behind
     return before
+
+
+class FloatStockLearner(LavaLearner):
+    """A process for each layer and population in floating point, to be held against PyTorch.
+
+    Its trajectories hold, instead of weights, the gradient that each projection has accumulated
+    over a sample.
+    """
+
+    name = "lava-float"
+    tag = "floating_pt"
+
+    def __init__(
+        self, network: Network, *, capacity: int = 16, timeout: float | None = None
+    ) -> None:
+        super().__init__(capacity=capacity, timeout=timeout)
+        self.network = network
+        self.timetable = LearningTimetable(
+            network.contract.steps, len(network.projections), "sample"
+        )
+
+    def _make_files(self, folder: Path, drive: tuple[int, int]) -> LearningFiles:
+        classes = math.prod(self.network.population(self.network.output).shape)
+        sizes = {p.name: p.operator.weights.size for p in self.network.projections}
+        return LearningFiles(folder, drive, sizes, 1, classes, self.capacity, np.float64)
+
+    def _build(self, files: LearningFiles) -> Any:
+        from neurodeploy.lava.learning.float_layer import float_layers
+
+        return connect(float_layers(self.network), files, self.timetable)
+
+    def _run_length(self, samples: int) -> int:
+        return samples * self.timetable.interval
