@@ -40,6 +40,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     *((room,) for room in BASE),
     ("neurons",),
     STAGES,
+    ("learning",),
     ("lava",),
     ("reporting",),
     ("workflow",),

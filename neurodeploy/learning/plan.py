@@ -20,7 +20,8 @@ the largest integer a source spike carries, which the float network takes for 1.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -132,6 +133,18 @@ class LearningPlan:
     def steps(self) -> int:
         """T."""
         return self.network.contract.steps
+
+    def learned(self, states: Mapping[str, np.ndarray]) -> QuantizedNetwork:
+        """The network whose synapses are X, by projection."""
+        plans = {layer.synapses.projection.name: layer.synapses for layer in self.layers}
+
+        def changed(p: QuantizedProjection) -> QuantizedProjection:
+            weights = plans[p.name].weights(states[p.name].astype(np.int64))
+            return replace(
+                p, operator=p.operator.with_weights(weights.reshape(p.operator.weights.shape))
+            )
+
+        return replace(self.network, projections=tuple(map(changed, self.network.projections)))
 
     @property
     def block(self) -> int:

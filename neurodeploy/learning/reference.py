@@ -1,9 +1,9 @@
 """The integer reference of rule ``sltt``: layer by layer over the steps between two updates.
 
-    forward    a_l = W_l s_(l-1), u and v as in ``quantized``, surrogate from v before the reset
-    error      e_L = softmax(o) - onehot;  e_(l-1) = (W_l^T e_l) surrogate_(l-1) >> shift, clipped
-    gradient   G_l = sum over steps of e_l s_(l-1)^T       (Meng et al. 2023, eq. 12 and 13)
-    update     X_l = clip(X_l - clip(G_l / 2^shift, rounded stochastically))
+forward    a_l = W_l s_(l-1), u and v as in ``quantized``, surrogate from v before the reset
+error      e_L = softmax(o) - onehot;  e_(l-1) = (W_l^T e_l) surrogate_(l-1) >> shift, clipped
+gradient   G_l = sum over steps of e_l s_(l-1)^T       (Meng et al. 2023, eq. 12 and 13)
+update     X_l = clip(X_l - clip(G_l / 2^shift, rounded stochastically))
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from neurodeploy.learning.surrogate import triangle
 from neurodeploy.learning.synapses import exact, plastic
 from neurodeploy.learning.trajectory import Counts, LayerCounts, StreamChunk, Trajectory
 from neurodeploy.neurons.dynamics import FixedStepper
+from neurodeploy.quantized import QuantizedNetwork
 
 
 class ReferenceLearner:
@@ -71,14 +72,9 @@ class ReferenceLearner:
                 errors = self.layers[index - 1].errors(carried)
         self.updates += 1
 
-    def weights(self) -> Mapping[str, np.ndarray]:
-        """The weights that spikes meet now."""
-        return {
-            layer.name: layer.weights.reshape(
-                layer.synapses.projection.operator.weights.shape
-            )
-            for layer in self.layers
-        }
+    def learned(self) -> QuantizedNetwork:
+        """The network with the weights as they are now."""
+        return self.plan.learned({layer.name: layer.state for layer in self.layers})
 
     @property
     def overflow(self) -> Mapping[str, tuple[int, int]]:

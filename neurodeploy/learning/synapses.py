@@ -68,7 +68,11 @@ class ConvSynapses(Synapses):
 
     def __init__(self, operator: Conv) -> None:
         self.groups = operator.groups
-        self.kernel = self.groups, operator.weights.shape[0] // self.groups, operator.weights[0].size
+        self.kernel = (
+            self.groups,
+            operator.weights.shape[0] // self.groups,
+            operator.weights[0].size,
+        )
         self.positions = math.prod(operator.output_shape[1:])
         inputs = math.prod(operator.input_shape)
         # One more input than there are, always 0: what the padding reads.

@@ -20,7 +20,8 @@ ROTATION = 25.0
 REPLAYED = 9
 """Samples of known classes that follow each sample of the new one."""
 
-DEFAULT_SAMPLES = {"continue": 500, "drift": 500, "new-class": 200}
+DEFAULT_SAMPLES = {"continue": 1500, "drift": 500, "new-class": 200}
+"""Length of the stream; ``continue`` sees no sample twice unless told to."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +133,8 @@ def make_task(name: str, dataset: Dataset, samples: int | None, seed: int) -> Ta
     Raises:
         InputError: too few samples, or a data set that the task cannot use.
     """
-    samples = DEFAULT_SAMPLES[name] if samples is None else samples
+    if samples is None:
+        samples = min(DEFAULT_SAMPLES[name], len(dataset.y_train))
     if samples < 1:
         raise InputError(f"--samples {samples}: needs at least 1")
     return TASKS[name](dataset, samples, np.random.default_rng((seed, len(name))))

@@ -8,6 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
+from neurodeploy.quantized import QuantizedNetwork
+
 
 @dataclass
 class LayerCounts:
@@ -81,8 +83,8 @@ class Learner(Protocol):
         """Go on with these samples."""
         ...
 
-    def weights(self) -> Mapping[str, np.ndarray]:
-        """The weights that spikes meet now, by projection that learns, in the operator's shape."""
+    def learned(self) -> QuantizedNetwork:
+        """The network with the weights as they are now."""
         ...
 
     def close(self) -> None:

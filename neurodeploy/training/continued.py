@@ -22,6 +22,7 @@ from neurodeploy.training.networks import SpikingNetwork
 from neurodeploy.training.neuron import LIF
 from neurodeploy.training.rules import Batch
 from neurodeploy.training.rules.each_step import UpdateTime
+from neurodeploy.training.rules.rule import Update
 from neurodeploy.training.rules.sltt import SLTT
 
 
@@ -80,7 +81,7 @@ class FloatLearner:
         """Weights by projection, in the operator's shape."""
         return {name: s.weight.detach().numpy().copy() for name, s in self.synapses.items()}
 
-    def _train(self, values: np.ndarray, label: int, update) -> None:
+    def _train(self, values: np.ndarray, label: int, update: Update) -> None:
         frames = torch.from_numpy(values.astype(np.float64) / self.payload)
         frames = frames.unflatten(1, self.sample_shape)[:, None]
         steps = [frames[t % len(frames)] for t in range(self.steps)]
@@ -92,6 +93,8 @@ class FloatLearner:
 
 class _Weighted(nn.Module):
     """A projection whose weights learn, and the constant bias of the neurons behind it."""
+
+    bias: Tensor
 
     def __init__(self, projection: Projection, neuron: Neuron, shape: tuple[int, ...]) -> None:
         super().__init__()

@@ -37,7 +37,7 @@ class FixedSynapses:
 
         form = self.plan.projection.weight_format
         sign = SignMode[form.sign.upper()]
-        weights = clip_weights(self.indices * self.plan.step, sign, num_bits=8)
+        weights: Any = clip_weights(self.indices * self.plan.step, sign, num_bits=8)
         weights = truncate_weights(weights, sign, form.bits)
         back = weights if self.plan.feedback is None else self.plan.feedback.ravel()
         self.matrix = self.table.forward.matrix(weights)

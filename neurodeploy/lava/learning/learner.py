@@ -24,6 +24,7 @@ from neurodeploy.lava.runtime import GuardedRuntime
 from neurodeploy.learning.plan import LearningPlan
 from neurodeploy.learning.trajectory import StreamChunk, Trajectory
 from neurodeploy.network import Network
+from neurodeploy.quantized import QuantizedNetwork
 
 
 class LavaLearner(ABC):
@@ -53,7 +54,8 @@ class LavaLearner(ABC):
         """
         try:
             if self._runtime is None:
-                self._start(chunk.values.shape[1:])
+                _, steps, inputs = chunk.values.shape
+                self._start((steps, inputs))
             assert self._runtime is not None and self._files is not None
             self._files.load(chunk, self._elapsed)
             steps = self._run_length(len(chunk))
@@ -117,15 +119,9 @@ class PlannedLearner(LavaLearner):
         self._last = {name: states[-1, -1] for name, states in trajectory.states.items()}
         return trajectory
 
-    def weights(self) -> Mapping[str, np.ndarray]:
-        """The weights that spikes meet now."""
-        found = {}
-        for layer in self.plan.layers:
-            synapses = layer.synapses
-            state = self._last[synapses.projection.name].astype(np.int64)
-            shape = synapses.projection.operator.weights.shape
-            found[synapses.projection.name] = synapses.weights(state).reshape(shape)
-        return found
+    def learned(self) -> QuantizedNetwork:
+        """The network with the weights as they are now."""
+        return self.plan.learned(self._last)
 
     def _make_files(self, folder: Path, drive: tuple[int, int]) -> LearningFiles:
         projections = [layer.synapses.projection for layer in self.plan.layers]

@@ -49,7 +49,7 @@ class SynapseTable:
         weight = synapses.data.astype(np.int64) - 1
         targets, sources = (ends.astype(np.int64) for ends in (synapses.row, synapses.col))
         self.forward = _rows(targets, sources, weight, self.shape)
-        self.backward = _rows(sources, targets, weight, self.shape[::-1])
+        self.backward = _rows(sources, targets, weight, (self.shape[1], self.shape[0]))
         order = np.argsort(weight, kind="stable")
         self._targets, self._sources = targets[order], sources[order]
         # A weight without a synapse, of a kernel that reads nothing but padding, has no products.
@@ -64,9 +64,7 @@ class SynapseTable:
         return total
 
 
-def _rows(
-    ends: np.ndarray, others: np.ndarray, weight: np.ndarray, shape: tuple[int, int]
-) -> Rows:
+def _rows(ends: np.ndarray, others: np.ndarray, weight: np.ndarray, shape: tuple[int, int]) -> Rows:
     order = np.lexsort((others, ends))
     starts = np.searchsorted(ends[order], np.arange(shape[0] + 1))
     # 32 bits, because scipy would convert to them each time a matrix is made.

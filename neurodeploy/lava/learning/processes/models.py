@@ -92,7 +92,7 @@ class PyPlasticSynapsesModel(_Model):
             if not self.first:
                 self.carried = self.synapses.carry_back(errors)
 
-    def lrn_guard(self) -> bool:
+    def lrn_guard(self) -> Any:
         """Whether an update ends this time step."""
         found = self.timetable.update_after(self.time_step - self.files.start)
         return found is not None and found[0] < self.files.samples

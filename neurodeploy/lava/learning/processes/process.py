@@ -76,7 +76,5 @@ class FusedLearner(AbstractProcess):
         block: model steps between two updates.
     """
 
-    def __init__(
-        self, *, files: LearningFiles, timetable: LearningTimetable, layers: Any
-    ) -> None:
+    def __init__(self, *, files: LearningFiles, timetable: LearningTimetable, layers: Any) -> None:
         super().__init__(files=files, timetable=timetable, layers=layers)
