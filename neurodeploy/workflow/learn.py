@@ -39,7 +39,9 @@ from neurodeploy.workflow.learners import (
     most_samples,
 )
 
-CURVE_POINTS = 10
+CURVE_POINTS, POINT_SAMPLES = 10, 10
+"""Measurements during learning, at most, and samples between two of them, at least."""
+
 HELD_OUT = 1000
 """Held-out samples of each set, at most, when the user does not say."""
 
@@ -155,7 +157,7 @@ def learn(
     if rate is None:
         batch = next(stream.batches(min(stream.count, RATE_SAMPLES)))
         options = replace(options, rate=suitable_rate(network, batch))
-    size = min(-(-stream.count // CURVE_POINTS), most_samples(network, options))
+    size = min(_between_points(stream), most_samples(network, options))
     learners = make_learners(network, options, engine, size, timeout)
     _mapping(learners.chosen.learned(), deployment)
     beside = _float_learner(network, options) if ceiling else None
@@ -219,7 +221,7 @@ class _Session:
 
         self.points.append(self._point(None))
         done_since, right = 0, 0
-        due = -(-stream.count // CURVE_POINTS)
+        due = _between_points(stream)
         bar = tqdm(total=stream.count, desc=self.engine, unit="sample", disable=not progress)
         with bar:
             for batch in stream.batches(size):
@@ -400,6 +402,10 @@ def _samples(x: Any, y: np.ndarray, network: Any, seed: int) -> Samples:
     return Samples(
         len(y), lambda first, last: x[first:last].astype(dtype), y, contract, "", over_time, seed
     )
+
+
+def _between_points(stream: Samples) -> int:
+    return max(-(-stream.count // CURVE_POINTS), POINT_SAMPLES)
 
 
 def _chunk(batch: Batch) -> StreamChunk:

@@ -21,8 +21,8 @@ class FloatSynapses:
         self.name, self.payload = projection.name, payload
         self.table = SynapseTable(projection.operator)
         weights = projection.operator.weights.ravel().astype(np.float64)
-        self.matrix = self.table.forward.matrix(weights / payload)
-        self.feedback = self.table.backward.matrix(weights)
+        self.matrix = self.table.by_target.matrix(weights / payload)
+        self.feedback = self.table.by_source.matrix(weights)
         self.gradient = np.zeros(self.table.weights)
         self.state = self.gradient
 

@@ -40,8 +40,8 @@ class FixedSynapses:
         weights: Any = clip_weights(self.indices * self.plan.step, sign, num_bits=8)
         weights = truncate_weights(weights, sign, form.bits)
         back = weights if self.plan.feedback is None else self.plan.feedback.ravel()
-        self.matrix = self.table.forward.matrix(weights)
-        self.feedback = self.table.backward.matrix(back)
+        self.matrix = self.table.by_target.matrix(weights)
+        self.feedback = self.table.by_source.matrix(back)
 
     def activate(self, spikes: np.ndarray) -> np.ndarray:
         """Activation of one step from (inputs,) spikes."""

@@ -37,7 +37,7 @@ class SynapseTable:
     Attributes:
         shape: (targets, sources).
         weights: how many weights there are; the synapses of a kernel share theirs.
-        forward, backward: sorted by target, and by source.
+        by_target, by_source: sorted by either end.
     """
 
     def __init__(self, operator: Operator) -> None:
@@ -48,8 +48,8 @@ class SynapseTable:
         synapses = operator.with_weights(numbers).matrix().tocoo()
         weight = synapses.data.astype(np.int64) - 1
         targets, sources = (ends.astype(np.int64) for ends in (synapses.row, synapses.col))
-        self.forward = _rows(targets, sources, weight, self.shape)
-        self.backward = _rows(sources, targets, weight, (self.shape[1], self.shape[0]))
+        self.by_target = _rows(targets, sources, weight, self.shape)
+        self.by_source = _rows(sources, targets, weight, (self.shape[1], self.shape[0]))
         order = np.argsort(weight, kind="stable")
         self._targets, self._sources = targets[order], sources[order]
         # A weight without a synapse, of a kernel that reads nothing but padding, has no products.
