@@ -61,10 +61,10 @@ def test_learning_writes_a_new_deployment_and_leaves_the_old(
     last = (network.projections[-1].operator.weights for network in (old.network, new.network))
     assert not np.array_equal(*last)
     assert "learnt from 30 samples by sltt" in new.network.notes["learning"]
-    kept = json.loads((new.results / "learn" / "learning.json").read_text())
+    kept = json.loads((new.path / "learning.json").read_text())
     assert kept["accuracy_after"] == found["accuracy_after"]
     assert [point["samples"] for point in kept["points"]] == [0, 10, 20, 30]
-    assert (new.results / "learn" / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert (new.path / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
     # What was measured is what the new deployment does.
     again = run_json("simulate", found["deployment"], "--engine", "reference", folder=workspace)
     upright = learn(

@@ -81,7 +81,6 @@ def learn(
     from neurodeploy.deployment import read_deployment
     from neurodeploy.learning.rates import parse_rate
     from neurodeploy.workflow.learn import learn as run
-    from neurodeploy.workflow.learning_text import learning_text
     from neurodeploy.workflow.locate import newest_deployment
 
     number = None if rate is None else parse_rate(rate)
@@ -92,6 +91,6 @@ def learn(
     if as_json:
         print_json(result.as_dict())
     else:
-        click.echo(learning_text(result))
+        click.echo(result.text())
     if result.mismatches:
         sys.exit(1)

@@ -107,12 +107,10 @@ def make_delta_plan(network: QuantizedNetwork, options: LearningOptions) -> Delt
             f"projection {projection.name!r} is a {projection.operator.kind} of integers up to "
             f"{projection.payload}: Lava's LearningDense is dense and learns from binary spikes"
         )
-    scale = link.population.scale / 2.0**projection.exponent
-    per_rate = scale / (2**TRACE_BITS * steps)
-    exponent = round(math.log2(options.rate * per_rate))
+    exponent = round(math.log2(options.rate * _per_rate(link, steps)))
     lowest, highest = EXPONENTS
     if not lowest <= exponent <= highest:
-        low, high = (round(k - math.log2(per_rate)) for k in EXPONENTS)
+        low, high = rate_exponents(network)
         raise InputError(
             f"rate {rate_text(options.rate)} is out of range for Loihi's rule on projection "
             f"{projection.name!r}, whose factors are 2^{lowest} to 2^{highest}; "
@@ -131,6 +129,19 @@ def make_delta_plan(network: QuantizedNetwork, options: LearningOptions) -> Delt
     return DeltaPlan(
         network, options, link, exponent, decimation, error, projection.weight_format.sign
     )
+
+
+def rate_exponents(network: QuantizedNetwork) -> tuple[int, int]:
+    """Exponents of the smallest and the largest rate that Loihi's rule can express here."""
+    shift = math.log2(_per_rate(chain(network)[-1], network.contract.steps))
+    low, high = EXPONENTS
+    return math.ceil(low - 0.5 - shift), math.floor(high + 0.5 - shift)
+
+
+def _per_rate(link: Link, steps: int) -> float:
+    """2^k over the rate: weights are integers of a scale, errors 1/128, a sample's loss a mean."""
+    scale = link.population.scale / 2.0**link.projection.exponent
+    return scale / (2**TRACE_BITS * steps)
 
 
 class LoihiRule:

@@ -41,6 +41,7 @@ class Task:
         x, y: the stream, (N, *sample) integers and (N,) classes, in the order of learning.
         held_out: sets of test samples by name; the first is the task's own measure.
         baseline: name of a set that says how the deployment did before anything changed.
+        rate_factor: what suits the task of the rate that suits the network.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Task:
     y: np.ndarray
     held_out: Mapping[str, HeldOut]
     baseline: str | None = None
+    rate_factor: float = 1.0
 
     @property
     def measure(self) -> str:
@@ -65,6 +67,8 @@ def continued(dataset: Dataset, samples: int, rng: np.random.Generator) -> Task:
         dataset.x_train[numbers],
         dataset.y_train[numbers],
         {"test": HeldOut(dataset.x_test, dataset.y_test)},
+        # What is left to learn is fine, and larger steps would disturb what is right already.
+        rate_factor=0.5,
     )
 
 

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from neurodeploy.errors import InputError, nearest
 from neurodeploy.learning.delta import DeltaReference
-from neurodeploy.learning.loihi_rule import make_delta_plan
+from neurodeploy.learning.loihi_rule import make_delta_plan, rate_exponents
 from neurodeploy.learning.options import LearningOptions
 from neurodeploy.learning.plan import make_plan
+from neurodeploy.learning.rates import suitable_rate
 from neurodeploy.learning.reference import ReferenceLearner
 from neurodeploy.learning.trajectory import Learner
 from neurodeploy.quantized import QuantizedNetwork
+from neurodeploy.simulation.trace import Samples
 
 ENGINES = ("lava", "lava-fused", "reference")
 
 RECORD_BYTES = 64 * 2**20
 """Roughly how much the weights after every update of a chunk may take."""
+
+RATE_SAMPLES = 64
+"""Samples that a suitable rate is measured on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +73,18 @@ def most_samples(network: QuantizedNetwork, options: LearningOptions) -> int:
     weights = sum(p.operator.weights.size for p in network.projections)
     updates = 1 if options.update == "sample" else network.contract.steps
     return max(1, RECORD_BYTES // (4 * weights * updates))
+
+
+def with_suitable_rate(
+    network: QuantizedNetwork, options: LearningOptions, stream: Samples, factor: float
+) -> LearningOptions:
+    """Options with ``factor`` times the rate that suits the network, as near as the rule can."""
+    batch = next(stream.batches(min(stream.count, RATE_SAMPLES)))
+    exponent = math.log2(suitable_rate(network, batch) * factor)
+    if options.rule == "delta":
+        lowest, highest = rate_exponents(network)
+        exponent = min(max(exponent, lowest), highest)
+    return replace(options, rate=2.0**exponent)
 
 
 def make_learners(
