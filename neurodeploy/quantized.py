@@ -66,6 +66,8 @@ class QuantizedProjection:
         exponent: left shift of the accumulated activation.
         payload: largest integer a spike carries; 1 for binary spikes.
         clipped: how many weights were outside the format and clipped when quantised.
+        learning_bits: state of each synapse beside its weight when it learns; None when it does
+            not.
     """
 
     name: str
@@ -77,6 +79,7 @@ class QuantizedProjection:
     payload: int
     delay: int = 0
     clipped: int = 0
+    learning_bits: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,6 +32,8 @@ class DataRecipe:
         path, sha256, side, bins: as in ``neurodeploy.contract.DataSource``.
         levels: event counts are clipped to this; 1 makes event frames binary. 0 takes the data
             set's own.
+        exclude: classes left out of training and validation, for `neurodeploy learn` to bring in
+            later; the test samples keep them, and the network its output for them.
     """
 
     name: str
@@ -41,6 +43,7 @@ class DataRecipe:
     side: int = 0
     bins: TimeBins = "time"
     levels: int = 0
+    exclude: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.validation < 1:

@@ -188,6 +188,7 @@ class Energy:
         update_active, update_inactive: one step of a neuron that has something to do, or has not.
         spike_in_tile: one spike from a core to a core of the same tile.
         hop_along_row, hop_along_column: one spike from a tile to the next one.
+        synaptic_update: one synapse changed by the learning engine.
     """
 
     synaptic_op: Quantity
@@ -196,6 +197,7 @@ class Energy:
     spike_in_tile: Quantity
     hop_along_row: Quantity
     hop_along_column: Quantity
+    synaptic_update: Quantity
 
 
 @dataclass(frozen=True)

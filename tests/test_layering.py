@@ -41,6 +41,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("neurons",),
     ("quantization",),
     STAGES,
+    ("learning",),
     ("lava", "norse"),
     ("reporting",),
     ("workflow",),

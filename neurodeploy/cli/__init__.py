@@ -11,6 +11,7 @@ import click
 
 from neurodeploy.cli.bench import bench
 from neurodeploy.cli.export import export
+from neurodeploy.cli.learn import learn
 from neurodeploy.cli.listing import doctor, inspect, models, targets
 from neurodeploy.cli.simulate import simulate, validate
 from neurodeploy.cli.train import train
@@ -54,8 +55,12 @@ def main() -> None:
         neurodeploy export --target loihi2
         neurodeploy simulate
         neurodeploy validate
+        neurodeploy learn
     """
 
 
-for command in (train, export, simulate, validate, targets, models, inspect, doctor, bench):
+for command in (
+    *(train, export, simulate, validate, learn),
+    *(targets, models, inspect, doctor, bench),
+):
     main.add_command(command)

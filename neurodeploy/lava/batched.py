@@ -43,7 +43,7 @@ class BatchedNetwork:
             if (population := network.population(name)).neuron is not None
         ]
         (self.source,) = (population.name for population in network.inputs)
-        self.neurons = {p.name: _neurons(p) for p in self.populations}
+        self.neurons = {p.name: lava_neurons(p) for p in self.populations}
         self.links = {
             p.name: [
                 _Link(projection.source, projection.delay, _synapses(projection))
@@ -98,7 +98,7 @@ class BatchedNetwork:
         return fires
 
 
-def _neurons(population: QuantizedPopulation) -> Any:
+def lava_neurons(population: QuantizedPopulation) -> Any:
     """Lava's model of a population, outside of any Lava runtime."""
     from neurodeploy.lava.processes.models import PyDeployedLIFModel
 

@@ -78,6 +78,10 @@ class Synapses(ABC):
         self.shape = projection.operator.output_shape
         self.memory = memory
         self.weight_bits = memory.weight_widths.holding(weight_width(projection))
+        if projection.learning_bits is not None:
+            # Any weight of the format may be learnt, whatever those of now need.
+            self.weight_bits = memory.weight_widths.holding(projection.weight_format.bits)
+            self.weight_bits += projection.learning_bits
         if delay > 0:
             self.weight_bits += memory.delay_bits.value
 

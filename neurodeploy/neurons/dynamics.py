@@ -103,12 +103,9 @@ class FixedStepper:
             if neuron.threshold is None
             else self._integers(neuron.threshold, shape) << ACTIVATION_SHIFT
         )
-        highest_u = (
-            limit * 2**ACTIVATION_SHIFT * ((steps or math.inf) if self.remembers_current else 1)
-        )
-        self.may_wrap = highest_u >= STATE_LIMIT
-        highest_v = (highest_u + float(self.bias.abs().max())) * (steps or math.inf)
-        self.may_saturate = self.may_wrap or highest_v >= STATE_LIMIT
+        self._biases, self._steps = float(self.bias.abs().max()), steps or math.inf
+        self.may_wrap = self.may_saturate = True
+        self.expect(limit)
         self.wraps = 0
         self.saturations = 0
         self.u = self.v = torch.zeros((), dtype=self.dtype)
@@ -117,12 +114,19 @@ class FixedStepper:
     def _integers(self, values: np.ndarray, shape: Shape) -> torch.Tensor:
         return _tensor(values, shape).to(self.dtype)
 
+    def expect(self, bound: float) -> None:
+        """Look for overflow only where activations up to ``bound`` can bring it within a sample."""
+        highest_u = bound * 2**ACTIVATION_SHIFT * (self._steps if self.remembers_current else 1)
+        self.may_wrap = highest_u >= STATE_LIMIT
+        highest_v = (highest_u + self._biases) * self._steps
+        self.may_saturate = self.may_wrap or highest_v >= STATE_LIMIT
+
     def reset(self) -> None:
         """Forget the state: the next step starts a sample."""
         self._first = True
 
     def step(self, activation: torch.Tensor) -> torch.Tensor:
-        """Advance by one step.
+        """Advance by one step: ``integrate``, then ``fire``.
 
         Args:
             activation: (N, *shape) integers of any type, the summed synaptic input before << 6.
@@ -130,6 +134,11 @@ class FixedStepper:
         Returns:
             (N, *shape) bool, who fires.
         """
+        self.integrate(activation)
+        return self.fire()
+
+    def integrate(self, activation: torch.Tensor) -> None:
+        """Bring u and v to this step, v before any reset."""
         u = activation.to(self.dtype) << ACTIVATION_SHIFT
         if self.remembers_current and not self._first:
             u += _decayed(self.u, self.u_kept)
@@ -148,6 +157,10 @@ class FixedStepper:
             v = self._saturated(v)
         self.v = v
         self._first = False
+
+    def fire(self) -> torch.Tensor:
+        """Who fires, (N, *shape) bool; v is reset where it did, in place."""
+        v = self.v
         if self.threshold is None:
             return torch.zeros_like(v, dtype=torch.bool)
         fires = v >= self.threshold if self.neuron.comparison == ">=" else v > self.threshold

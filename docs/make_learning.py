@@ -1,0 +1,243 @@
+"""Measure learning on digits and draw the pictures and the table of docs/learning.md.
+
+    .venv/bin/python docs/make_learning.py FOLDER
+
+Trains, exports and learns with three seeds, in Lava; what FOLDER holds already is not done again.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, Rectangle
+from matplotlib.ticker import PercentFormatter
+
+from neurodeploy.deployment import read_deployment
+from neurodeploy.lava.learning.timetable import LearningTimetable
+from neurodeploy.recipe import load_recipe
+from neurodeploy.training.run import train
+from neurodeploy.workflow.export import export
+from neurodeploy.workflow.learn import learn
+
+SEEDS = (0, 1, 2)
+HERE = Path(__file__).parent
+BEGIN, END = "<!-- begin measured -->", "<!-- end measured -->"
+COLOURS = {"sltt": "#0b5fa5", "sltt, random feedback": "#2e7d4f", "delta": "#c1440e"}
+INK, CEILING, LEVEL = "#1d2a38", "#7a5195", "#7a8da6"
+STEPS = ("#0b5fa5", "#2e7d4f", "#c1440e", "#7a5195")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way of learning one task."""
+
+    task: str
+    rule: str
+    feedback: str = "transposed"
+
+    @property
+    def label(self) -> str:
+        return self.rule if self.feedback == "transposed" else f"{self.rule}, random feedback"
+
+    @property
+    def bits(self) -> int:
+        return 4 if self.task == "continue" else 8
+
+    @property
+    def exclude(self) -> list[int]:
+        return [9] if self.task == "new-class" else []
+
+
+CASES = [
+    Case(task, rule, feedback)
+    for task in ("continue", "drift", "new-class")
+    for rule, feedback in (("sltt", "transposed"), ("sltt", "random"), ("delta", "transposed"))
+]
+
+
+def measure(folder: Path, case: Case, seed: int) -> dict[str, Any]:
+    """``learning.json`` of one case and seed."""
+    stem = f"without{''.join(map(str, case.exclude))}" if case.exclude else "digits"
+    run = folder / "runs" / f"{stem}-{seed}"
+    if not run.is_dir():
+        overrides = [f"seed={seed}", f"data.exclude={case.exclude}"]
+        train(load_recipe("digits_conv", overrides), run, progress=False)
+    deployed = folder / "deployments" / f"{stem}-{seed}-{case.bits}bit"
+    if not deployed.is_dir():
+        export(run, "loihi2", deployed, weight_bits=case.bits)
+    out = folder / "learnt" / f"{case.task}-{case.rule}-{case.feedback}-{seed}"
+    if not out.is_dir():
+        learn(
+            read_deployment(deployed),
+            case.task,
+            rule=case.rule,
+            feedback=case.feedback,
+            seed=seed,
+            out=out,
+            progress=False,
+        )
+    found = json.loads((out / "learning.json").read_text())
+    print(f"{out.name}: {found['accuracy_before']:.2%} to {found['accuracy_after']:.2%}")
+    return found
+
+
+def table(found: dict[Case, list[dict[str, Any]]]) -> str:
+    """Markdown: a row per case, its three seeds side by side."""
+    rows = [
+        "| task | rule | before | after | recovered | PyTorch, float | mismatches | samples/s |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for case, results in found.items():
+        names = ["new", "old"] if case.task == "new-class" else [results[0]["measure"]]
+
+        def seeds(key: str, names: list[str] = names, results: Any = results) -> str:
+            values = [" / ".join(f"{100 * r[key][name]:.1f}" for r in results) for name in names]
+            return "<br>".join(f"{n}: {v}" if len(names) > 1 else v
+                               for n, v in zip(names, values, strict=True))  # fmt: skip
+
+        shares = [r["recovered"] for r in results]
+        recovered = " / ".join("–" if s is None else f"{s:.0%}" for s in shares)
+        if all(share is None for share in shares):
+            recovered = ""
+        ceiling = " / ".join(f"{100 * r['accuracy_ceiling']:.1f}" for r in results)
+        speed = np.mean([r["samples_per_second"] for r in results])
+        mismatches = sum(r["mismatches"] for r in results)
+        rows.append(
+            f"| {case.task} | {case.label} | {seeds('accuracies_before')} | "
+            f"{seeds('accuracies_after')} | {recovered} | {ceiling} | {mismatches} | {speed:.0f} |"
+        )
+    return "\n".join(rows)
+
+
+def draw_curves(found: dict[Case, list[dict[str, Any]]], path: Path) -> None:
+    """A panel per task: mean over the seeds, and their range."""
+    figure = Figure(figsize=(12.0, 4.2), dpi=110, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    panels = figure.subplots(1, 3)
+    tasks = {"continue": "continue: 4-bit weights", "drift": "drift: rotated by 25 degrees",
+             "new-class": "new-class: held-out images of class 9"}  # fmt: skip
+    for axes, (task, title) in zip(panels, tasks.items(), strict=True):
+        measured = "new" if task == "new-class" else None
+        for case, results in found.items():
+            if case.task != task:
+                continue
+            name = measured or results[0]["measure"]
+            x = [p["samples"] for p in results[0]["points"]]
+            y = np.array([[p["accuracies"][name] for p in r["points"]] for r in results])
+            colour = COLOURS[case.label]
+            axes.plot(x, y.mean(axis=0), color=colour, lw=1.8, label=case.label)
+            axes.fill_between(x, y.min(axis=0), y.max(axis=0), color=colour, alpha=0.15, lw=0)
+            if case.label == "sltt" and measured is None:
+                c = np.array([[p["ceiling"] for p in r["points"]] for r in results]).mean(axis=0)
+                axes.plot(x, c, color=CEILING, lw=1.3, ls="--", label="SLTT in PyTorch, float")
+            if case.label == "sltt" and measured:
+                old = np.array([[p["accuracies"]["old"] for p in r["points"]] for r in results])
+                axes.plot(x, old.mean(axis=0), color=LEVEL, lw=1.5, label="sltt, the old classes")
+        first = next(r for c, r in found.items() if c.task == task)
+        if task != "new-class":
+            key = "accuracy_float" if task == "continue" else None
+            levels = [r[key] if key else r["accuracies_before"]["upright"] for r in first]
+            what = "float network" if key else "before the drift"
+            axes.axhline(np.mean(levels), color=LEVEL, lw=1.2, ls=":", label=what)
+        axes.set_title(title, fontsize=11, color=INK)
+        axes.set_xlabel("samples learnt from")
+        axes.yaxis.set_major_formatter(
+            PercentFormatter(1.0, decimals=0 if task != "continue" else 1)
+        )
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=8.5, loc="lower right")
+    with path.open("wb") as file:
+        canvas.print_png(file)
+
+
+def draw_alignment(path: Path) -> None:
+    """Who works on which model step when, for three layers and four steps."""
+    timetable = LearningTimetable(steps=4, layers=3, update="sample")
+    layers = timetable.layers
+    rows = ["input"]
+    for layer in range(1, layers + 1):
+        rows += [f"synapses {layer}", f"neurons {layer}" if layer < layers else "read-out"]
+    height = {name: len(rows) - 1 - row for row, name in enumerate(rows)}
+    figure = Figure(figsize=(10.4, 4.6), dpi=110, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.subplots()
+
+    def cell(row: str, time_step: int, step: int, error: bool) -> None:
+        y = height[row] + (0.02 if error else 0.42)
+        fill = to_rgba(STEPS[step], 0.16 if error else 1.0)
+        axes.add_patch(Rectangle((time_step - 0.46, y), 0.92, 0.38, ec=STEPS[step], fc=fill))
+        style = {"ha": "center", "va": "center", "fontsize": 8}
+        colour = STEPS[step] if error else "white"
+        axes.text(time_step, y + 0.19, f"t = {step}", color=colour, **style)
+
+    def remember(row: str, start: int, delay: int, step: int) -> None:
+        y = height[row]
+        axes.add_patch(
+            FancyArrowPatch((start + 0.3, y + 0.42), (start + delay - 0.46, y + 0.2),
+                            color=STEPS[step], arrowstyle="-|>", mutation_scale=9, lw=1.1,
+                            connectionstyle="arc3,rad=0.12")
+        )  # fmt: skip
+
+    for step in range(timetable.steps):
+        for depth in range(layers + 1):
+            here = 1 + step + depth
+            if depth:
+                row = f"neurons {depth}" if depth < layers else "read-out"
+                cell(row, here, step, error=False)
+                if depth == layers:
+                    cell(row, here, step, error=True)
+            else:
+                cell("input", here, step, error=False)
+        for layer in range(1, layers + 1):
+            met = step + layer
+            cell(f"synapses {layer}", met, step, error=False)
+            cell(f"synapses {layer}", met + timetable.spike_delay(layer), step, error=True)
+            if layer < layers:
+                back = 1 + step + layer + timetable.slope_delay(layer)
+                cell(f"neurons {layer}", back, step, error=True)
+            if step == 0:
+                remember(f"synapses {layer}", met, timetable.spike_delay(layer), step)
+                if layer < layers:
+                    remember(f"neurons {layer}", 1 + layer, timetable.slope_delay(layer), step)
+    last = timetable.interval
+    axes.axvline(last + 0.5, color=INK, lw=1.2)
+    axes.text(
+        last + 0.58, len(rows) - 0.5, "update,\nnext sample", fontsize=8.5, va="top", color=INK
+    )
+    axes.set_xlim(0.4, last + 2.2)
+    axes.set_ylim(-0.15, len(rows))
+    axes.set_yticks([height[name] + 0.41 for name in rows], rows)
+    axes.set_xticks(range(1, last + 1))
+    axes.set_xlabel("Lava time step")
+    axes.tick_params(length=0)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.set_title(
+        "full: spikes of model step t on their way forward      pale: its errors on their way back"
+        "      arrows: what is remembered",
+        fontsize=9.5, color=INK,
+    )  # fmt: skip
+    with path.open("wb") as file:
+        canvas.print_png(file)
+
+
+def main(folder: Path) -> None:
+    draw_alignment(HERE / "learning_alignment.png")
+    found = {case: [measure(folder, case, seed) for seed in SEEDS] for case in CASES}
+    draw_curves(found, HERE / "learning_curves.png")
+    page = HERE / "learning.md"
+    text = page.read_text()
+    before, after = text[: text.index(BEGIN)], text[text.index(END) :]
+    page.write_text(f"{before}{BEGIN}\n\n{table(found)}\n\n{after}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

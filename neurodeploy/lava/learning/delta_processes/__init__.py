@@ -1,0 +1,1 @@
+"""Lava processes around ``LearningDense``; see ``neurodeploy.lava.processes`` for their folder."""

@@ -1,0 +1,164 @@
+"""What is learnt: streams of samples in order, and the held-out samples that measure it.
+
+``TASKS`` maps a name to the function that makes it; a new task is a function and one line here.
+Every stream is drawn from the training samples, with a seed; held-out samples are the test ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from neurodeploy.data import Dataset, SampleArray
+from neurodeploy.errors import InputError
+
+ROTATION = 25.0
+"""Degrees by which task ``drift`` turns every image, counter-clockwise."""
+
+REPLAYED = 9
+"""Samples of known classes that follow each sample of the new one."""
+
+DEFAULT_SAMPLES = {"continue": 1500, "drift": 500, "new-class": 200}
+"""Length of the stream; ``continue`` sees no sample twice unless told to."""
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Test samples; x as in the data set, (N, *sample) or (N, T, *sample)."""
+
+    x: SampleArray
+    y: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A stream to learn from, and what is measured before, during and after.
+
+    Attributes:
+        description: for people to read.
+        x, y: the stream, (N, *sample) integers and (N,) classes, in the order of learning.
+        held_out: sets of test samples by name; the first is the task's own measure.
+        baseline: name of a set that says how the deployment did before anything changed.
+        rate_factor: what suits the task of the rate that suits the network.
+    """
+
+    name: str
+    description: str
+    x: np.ndarray
+    y: np.ndarray
+    held_out: Mapping[str, HeldOut]
+    baseline: str | None = None
+    rate_factor: float = 1.0
+
+    @property
+    def measure(self) -> str:
+        """Name of the set that the task is about."""
+        return next(iter(self.held_out))
+
+
+def continued(dataset: Dataset, samples: int, rng: np.random.Generator) -> Task:
+    """The training samples themselves, for a deployment that quantisation has hurt."""
+    numbers = shuffled(np.arange(len(dataset.y_train)), samples, rng)
+    return Task(
+        "continue",
+        f"{samples} training samples of {dataset.name}",
+        dataset.x_train[numbers],
+        dataset.y_train[numbers],
+        {"test": HeldOut(dataset.x_test, dataset.y_test)},
+        # What is left to learn is fine, and larger steps would disturb what is right already.
+        rate_factor=0.5,
+    )
+
+
+def drift(dataset: Dataset, samples: int, rng: np.random.Generator) -> Task:
+    """The world turns: all images rotated, in the stream and in the test set."""
+    if len(dataset.sample_shape) != 3:
+        raise InputError(
+            f"task drift rotates images, and a sample of {dataset.name!r} has shape "
+            f"{dataset.sample_shape}; use --task continue"
+        )
+    numbers = shuffled(np.arange(len(dataset.y_train)), samples, rng)
+    test = HeldOut(dataset.x_test, dataset.y_test)
+    turned = HeldOut(rotated(dataset.x_test[:], ROTATION, dataset.levels), dataset.y_test)
+    return Task(
+        "drift",
+        f"{samples} training samples of {dataset.name}, rotated by {ROTATION:g} degrees",
+        rotated(dataset.x_train[numbers], ROTATION, dataset.levels),
+        dataset.y_train[numbers],
+        {"rotated": turned, "upright": test},
+        baseline="upright",
+    )
+
+
+def new_class(dataset: Dataset, samples: int, rng: np.random.Generator) -> Task:
+    """The last class appears, each sample of it followed by replayed ones of the others."""
+    new = dataset.classes - 1
+    unseen, known = (np.flatnonzero(found) for found in (dataset.y_train == new,
+                                                         dataset.y_train != new))  # fmt: skip
+    arrivals = np.arange(samples) % (REPLAYED + 1) == 0
+    numbers = np.empty(samples, np.int64)
+    numbers[arrivals] = shuffled(unseen, int(arrivals.sum()), rng)
+    numbers[~arrivals] = shuffled(known, int((~arrivals).sum()), rng)
+    of_new = dataset.y_test == new
+
+    def part(chosen: np.ndarray) -> HeldOut:
+        return HeldOut(dataset.x_test[np.flatnonzero(chosen)], dataset.y_test[chosen])
+
+    return Task(
+        "new-class",
+        f"{int(arrivals.sum())} training samples of class {new} of {dataset.name}, each followed "
+        f"by {REPLAYED} of the other classes",
+        dataset.x_train[numbers],
+        dataset.y_train[numbers],
+        {
+            "all": HeldOut(dataset.x_test, dataset.y_test),
+            "new": part(of_new),
+            "old": part(~of_new),
+        },
+    )
+
+
+TASKS: dict[str, Callable[[Dataset, int, np.random.Generator], Task]] = {
+    "continue": continued,
+    "drift": drift,
+    "new-class": new_class,
+}
+
+
+def make_task(name: str, dataset: Dataset, samples: int | None, seed: int) -> Task:
+    """A task by name.
+
+    Args:
+        samples: length of the stream; the task's own when None.
+        seed: of the order, from 0.
+
+    Raises:
+        InputError: too few samples, or a data set that the task cannot use.
+    """
+    if samples is None:
+        samples = min(DEFAULT_SAMPLES[name], len(dataset.y_train))
+    if samples < 1:
+        raise InputError(f"--samples {samples}: needs at least 1")
+    return TASKS[name](dataset, samples, np.random.default_rng((seed, len(name))))
+
+
+def shuffled(numbers: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """``count`` of the numbers in random order, each as often as any other to within one."""
+    rounds = -(-count // len(numbers))
+    return np.concatenate([rng.permutation(numbers) for _ in range(rounds)])[:count]
+
+
+def rotated(images: np.ndarray, degrees: float, levels: int) -> np.ndarray:
+    """Images turned counter-clockwise about their centre, zeros coming in at the corners.
+
+    Between pixels linear interpolation, to the nearest integer.
+
+    Args:
+        images: (..., height, width) integers 0..levels.
+    """
+    from scipy.ndimage import rotate
+
+    turned = rotate(images.astype(np.float64), degrees, axes=(-1, -2), reshape=False, order=1)
+    return np.clip(np.rint(turned), 0, levels).astype(images.dtype)

@@ -1,0 +1,345 @@
+"""Learn: a deployment goes on learning, sample by sample, and becomes a new deployment.
+
+The old deployment is only read. The new one is written whole when everything is over.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.contract import DataSource
+from neurodeploy.data import Dataset, load_dataset
+from neurodeploy.deployment import NIR_FILE, Deployment, read_deployment, write_deployment
+from neurodeploy.errors import CheckFailedError, InputError
+from neurodeploy.files import check_new_folder, next_free
+from neurodeploy.learning.cost import learning_cost
+from neurodeploy.learning.curve import CurvePoint, draw_learning_curve
+from neurodeploy.learning.options import LearningOptions, rate_text
+from neurodeploy.learning.tasks import HeldOut, Task, make_task
+from neurodeploy.learning.trajectory import StreamChunk
+from neurodeploy.mapping import Mapping, map_network
+from neurodeploy.quantized import QuantizedNetwork
+from neurodeploy.schema import build
+from neurodeploy.simulation.trace import Batch, Samples
+from neurodeploy.target import Target
+from neurodeploy.workflow.learners import (
+    Learners,
+    check_learning_engine,
+    make_learners,
+    most_samples,
+    with_suitable_rate,
+)
+from neurodeploy.workflow.learning_result import LearningResult
+from neurodeploy.workflow.measures import (
+    float_learner,
+    float_network,
+    labelled_samples,
+    learnt_floats,
+    measure,
+    measure_float,
+)
+from neurodeploy.workflow.netx import netx_part
+
+CURVE, SUMMARY = "learning_curve.png", "learning.json"
+
+CURVE_POINTS, POINT_SAMPLES = 10, 10
+"""Measurements during learning, at most, and samples between two of them, at least."""
+
+HELD_OUT = 1000
+"""Held-out samples of each set, at most, when the user does not say."""
+
+FLOAT_LEVEL = "float network"
+NIR_BEFORE = "network.nir is the network from before learning"
+
+
+def learn(
+    deployment: Deployment,
+    task_name: str = "continue",
+    *,
+    rule: str = "sltt",
+    rate: float | None = None,
+    update: str = "sample",
+    feedback: str = "transposed",
+    seed: int = 0,
+    samples: int | None = None,
+    engine: str = "lava",
+    data: Path | None = None,
+    held_out: int = HELD_OUT,
+    ceiling: bool = True,
+    out: Path | None = None,
+    timeout: float | None = None,
+    progress: bool = True,
+) -> LearningResult:
+    """Learn from a task's stream and write the deployment that comes of it.
+
+    Args:
+        task_name: a key of ``neurodeploy.learning.tasks.TASKS``.
+        rate: a power of two; one that suits the network's activity when None.
+        samples: length of the stream; the task's own when None.
+        engine: ``lava``, ``lava-fused`` or ``reference``.
+        data: where the deployment's data set lies now.
+        held_out: at most so many samples of each held-out set, spread evenly.
+        ceiling: whether PyTorch learns in floats from the same samples beside it.
+        out: the new directory; ``NAME-learned-NNN`` beside the old one when None.
+        timeout: wall-clock seconds for Lava's learning, and for each measurement in Lava.
+
+    Raises:
+        InputError, UnsupportedError: something cannot be used, learnt from, or expressed.
+        CheckFailedError: the learnt network would not fit the target.
+        SimulationError: Lava failed.
+    """
+    network = deployment.network
+    if out is None:
+        out = next_free(deployment.path.parent, f"{deployment.path.name}-learned")
+    check_new_folder(out)
+    options = make_options(rule, rate or 1.0, update, feedback, seed)
+    check_learning_engine(engine, options)
+    task = thinned(make_task(task_name, _dataset(network, data), samples, seed), held_out)
+    stream = labelled_samples(task.x, task.y, network, seed)
+    if rate is None:
+        options = with_suitable_rate(network, options, stream, task.rate_factor)
+    size = min(_between_points(stream), most_samples(network, options))
+    learners = make_learners(network, options, engine, size, timeout)
+    # Before hours of learning rather than after: the structure is what takes room.
+    _mapping(learners.chosen.learned(), deployment)
+    beside = float_learner(network, options) if ceiling else None
+    try:
+        session = _Session(deployment, task, learners, engine, timeout, beside)
+        session.run(stream, size, progress)
+    finally:
+        learners.close()
+    return session.finish(options, out)
+
+
+def make_options(rule: str, rate: float, update: str, feedback: str, seed: int) -> LearningOptions:
+    """Options from a user's words.
+
+    Raises:
+        InputError: one of them is out of range, or they contradict each other.
+    """
+    given: Any = {"rule": rule, "rate": rate, "update": update, "feedback": feedback, "seed": seed}
+    try:
+        return LearningOptions(**given)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
+def thinned(task: Task, most: int) -> Task:
+    """The task with at most so many samples in each held-out set, spread evenly over it.
+
+    Raises:
+        InputError: ``most`` is below 1.
+    """
+    if most < 1:
+        raise InputError(f"--held-out {most}: needs at least 1")
+    sets = {}
+    for name, found in task.held_out.items():
+        count = len(found.y)
+        chosen = np.arange(min(most, count)) * count // min(most, count)
+        sets[name] = HeldOut(found.x[chosen], found.y[chosen])
+    return replace(task, held_out=sets)
+
+
+def recovered(before: float, after: float, wanted: float | None) -> float | None:
+    """Share of the way from ``before`` to ``wanted``; None where there is none to go."""
+    if wanted is None or wanted <= before:
+        return None
+    return (after - before) / (wanted - before)
+
+
+class _Session:
+    """One run: learners fed chunk by chunk, measured in between."""
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        task: Task,
+        learners: Learners,
+        engine: str,
+        timeout: float | None,
+        beside: Any,
+    ) -> None:
+        self.deployment, self.task, self.learners = deployment, task, learners
+        self.engine, self.timeout, self.beside = engine, timeout, beside
+        self.points: list[CurvePoint] = []
+        self.mismatches = self.updates = self.samples = 0
+        self.seconds = 0.0
+
+    def run(self, stream: Samples, size: int, progress: bool) -> None:
+        from tqdm import tqdm
+
+        self.points.append(self._point(None))
+        done_since, right = 0, 0
+        due = _between_points(stream)
+        bar = tqdm(total=stream.count, desc=self.engine, unit="sample", disable=not progress)
+        with bar:
+            for batch in stream.batches(size):
+                chunk = _chunk(batch)
+                right += self._learn(chunk)
+                self.samples += len(chunk)
+                done_since += len(chunk)
+                bar.update(len(chunk))
+                if done_since >= due or self.samples == stream.count:
+                    self.points.append(self._point(right / done_since))
+                    done_since, right = 0, 0
+
+    def _learn(self, chunk: StreamChunk) -> int:
+        """Everyone learns from a chunk; returns how many samples were right before."""
+        learners = self.learners
+        started = time.perf_counter()
+        found = learners.chosen.learn(chunk)
+        self.seconds += time.perf_counter() - started
+        if learners.lava is not None:
+            wanted = learners.reference.learn(chunk)
+            self.mismatches += sum(
+                int(np.count_nonzero(found.states[name] != states))
+                for name, states in wanted.states.items()
+            )
+        if self.beside is not None:
+            self.beside.learn(chunk.values, chunk.labels)
+        self.updates += len(chunk) * next(iter(found.states.values())).shape[1]
+        return int((found.scores.argmax(axis=1) == chunk.labels).sum())
+
+    def _point(self, stream: float | None) -> CurvePoint:
+        network = self.learners.chosen.learned()
+        accuracies = measure(network, self.task.held_out, self.engine, self.timeout)
+        ceiling = None
+        if self.beside is not None:
+            about = {self.task.measure: self.task.held_out[self.task.measure]}
+            ceiling = measure_float(learnt_floats(self.beside), about)[self.task.measure]
+        return CurvePoint(self.samples, accuracies, stream, ceiling)
+
+    def finish(self, options: LearningOptions, out: Path) -> LearningResult:
+        """Write the new deployment, unless Lava and the reference disagree."""
+        task, first, last = self.task, self.points[0], self.points[-1]
+        levels = self._levels(first)
+        before, after = first.accuracies[task.measure], last.accuracies[task.measure]
+        reference = self.learners.reference
+        result = LearningResult(
+            deployment=None if self.mismatches else out,
+            source=self.deployment.path,
+            task=task.name,
+            description=task.description,
+            engine=self.engine,
+            options=options,
+            samples=self.samples,
+            measure=task.measure,
+            accuracies_before=dict(first.accuracies),
+            accuracies_after=dict(last.accuracies),
+            accuracy_float=levels.get(FLOAT_LEVEL),
+            accuracy_ceiling=last.ceiling,
+            recovered=recovered(before, after, next(iter(levels.values()), None)),
+            updates=self.updates,
+            mismatches=None if self.learners.lava is None else self.mismatches,
+            layers=reference.counts.layers,
+            overflow=dict(reference.overflow),
+            cost=learning_cost(
+                self.learners.plan, _target(self.deployment), reference.counts.layers, self.samples
+            ),
+            seconds=self.seconds,
+        )
+        if result.deployment is not None:
+            self._write(out, result, levels)
+        return result
+
+    def _levels(self, first: CurvePoint) -> dict[str, float]:
+        """What the task's measure is to come back to."""
+        if self.task.baseline is not None:
+            return {f"{self.task.baseline}, before": first.accuracies[self.task.baseline]}
+        if self.task.name != "continue" or not (self.deployment.path / NIR_FILE).is_file():
+            return {}
+        found = measure_float(float_network(self.deployment), self.task.held_out)
+        return {FLOAT_LEVEL: found[self.task.measure]}
+
+    def _write(self, out: Path, result: LearningResult, levels: dict[str, float]) -> None:
+        from neurodeploy.reporting.report import write_report
+
+        options, manifest = result.options, self.deployment.manifest
+        how = (
+            f"learnt from {result.samples} samples by {options.rule}, rate "
+            f"{rate_text(options.rate)}, update {options.update}, task {result.task}"
+        )
+        title = f"{self.deployment.path.name}: {result.task} by {options.rule}, "
+        picture = draw_learning_curve(f"{title}rate {rate_text(options.rate)}", self.points, levels)
+        points = [asdict(point) for point in self.points]
+        summary = json.dumps({**result.as_dict(), "points": points}, indent=2)
+        network = self.learners.chosen.learned()
+        network = replace(network, notes={**network.notes, "learning": f"{how}; {NIR_BEFORE}"})
+        part = netx_part(network)
+        from_nir = (self.deployment.path / NIR_FILE).is_file()
+        write_deployment(
+            out,
+            network,
+            _mapping(network, self.deployment).to_dict(),
+            self.deployment.nir_file if from_nir else None,
+            manifest["target"],
+            f"{self.deployment.path}, {how}",
+            manifest.get("training"),
+            netx=part.to_dict(),
+            extra_files={
+                **part.files,
+                CURVE: lambda path: _write_bytes(path, picture),
+                SUMMARY: lambda path: _write_bytes(path, f"{summary}\n".encode()),
+            },
+        )
+        write_report(read_deployment(out))
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def _between_points(stream: Samples) -> int:
+    return max(-(-stream.count // CURVE_POINTS), POINT_SAMPLES)
+
+
+def _chunk(batch: Batch) -> StreamChunk:
+    assert batch.labels is not None
+    steps = 1 if batch.static else batch.values.shape[1]
+    return StreamChunk(batch.values.reshape(len(batch), steps, -1), batch.labels)
+
+
+def _dataset(network: QuantizedNetwork, data: Path | None) -> Dataset:
+    contract, (source,) = network.contract, network.inputs
+    if not contract.dataset:
+        raise InputError(
+            "this deployment names no data set to learn from; export a network that "
+            "`neurodeploy train` made"
+        )
+    where = contract.source
+    if data is not None:
+        where = DataSource(str(data), "", where.side, where.bins)
+    levels = contract.input_code.levels if contract.input_code.encoder == "events" else 0
+    dataset = load_dataset(contract.dataset, where, contract.steps, levels)
+    if dataset.sample_shape != source.shape:
+        raise InputError(
+            f"data set {dataset.name!r} has samples of shape {dataset.sample_shape}; the "
+            f"deployment's input is {source.shape}"
+        )
+    return dataset
+
+
+def _target(deployment: Deployment) -> Target:
+    return build(Target, deployment.manifest["target"], str(deployment.path))
+
+
+def _mapping(network: QuantizedNetwork, deployment: Deployment) -> Mapping:
+    """The network on the deployment's target.
+
+    Raises:
+        CheckFailedError: it does not fit; every violation is listed.
+    """
+    target = _target(deployment)
+    mapping = map_network(network, target)
+    if mapping.violations:
+        raise CheckFailedError(
+            f"the learnt network would not fit {target.name}:\n"
+            + "\n".join(f"  {violation}" for violation in mapping.violations)
+        )
+    return mapping

@@ -1,0 +1,137 @@
+"""Who learns: a rule on an engine, beside the integer reference of the same rule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from neurodeploy.errors import InputError, nearest
+from neurodeploy.learning.delta import DeltaReference
+from neurodeploy.learning.loihi_rule import make_delta_plan, rate_exponents
+from neurodeploy.learning.options import LearningOptions
+from neurodeploy.learning.plan import make_plan
+from neurodeploy.learning.rates import suitable_rate
+from neurodeploy.learning.reference import ReferenceLearner
+from neurodeploy.learning.trajectory import Learner
+from neurodeploy.quantized import QuantizedNetwork
+from neurodeploy.simulation.trace import Samples
+
+ENGINES = ("lava", "lava-fused", "reference")
+
+RECORD_BYTES = 64 * 2**20
+"""Roughly how much the weights after every update of a chunk may take."""
+
+RATE_SAMPLES = 64
+"""Samples that a suitable rate is measured on."""
+
+
+@dataclass(frozen=True, eq=False)
+class Learners:
+    """Attributes:
+    reference: the integer reference, which also counts events.
+    lava: the same rule in Lava, or None when it is not asked for.
+    plan: what both compute.
+    """
+
+    reference: ReferenceLearner | DeltaReference
+    lava: Learner | None
+    plan: Any
+
+    @property
+    def chosen(self) -> Learner:
+        """The one whose weights are deployed."""
+        return self.lava or self.reference
+
+    def close(self) -> None:
+        """End Lava's processes, if there are any."""
+        if self.lava is not None:
+            self.lava.close()
+
+
+def check_learning_engine(engine: str, options: LearningOptions) -> None:
+    """Refuse an engine that does not exist, cannot run here, or does not know the rule.
+
+    Raises:
+        InputError, MissingDependencyError: with what to do instead.
+    """
+    if engine not in ENGINES:
+        raise InputError(f"engine {engine!r} cannot learn{nearest(engine, ENGINES)}")
+    if engine == "lava-fused" and options.rule == "delta":
+        raise InputError(
+            "rule delta is Lava's own learning process, which has no fused form; use --engine lava"
+        )
+    if engine != "reference":
+        from neurodeploy.lava.compat import require_installed
+
+        require_installed()
+
+
+def most_samples(network: QuantizedNetwork, options: LearningOptions) -> int:
+    """Samples per chunk such that their recorded weights stay within ``RECORD_BYTES``."""
+    weights = sum(p.operator.weights.size for p in network.projections)
+    updates = 1 if options.update == "sample" else network.contract.steps
+    return max(1, RECORD_BYTES // (4 * weights * updates))
+
+
+def with_suitable_rate(
+    network: QuantizedNetwork, options: LearningOptions, stream: Samples, factor: float
+) -> LearningOptions:
+    """Options with ``factor`` times the rate that suits the network, as near as the rule can."""
+    batch = next(stream.batches(min(stream.count, RATE_SAMPLES)))
+    exponent = math.log2(suitable_rate(network, batch) * factor)
+    if options.rule == "delta":
+        lowest, highest = rate_exponents(network)
+        exponent = min(max(exponent, lowest), highest)
+    return replace(options, rate=2.0**exponent)
+
+
+def make_learners(
+    network: QuantizedNetwork,
+    options: LearningOptions,
+    engine: str,
+    capacity: int,
+    timeout: float | None,
+) -> Learners:
+    """The reference, and the engine beside it.
+
+    Args:
+        capacity: most samples in a chunk.
+        timeout: wall-clock seconds for Lava, or None.
+
+    Raises:
+        UnsupportedError: the network has what the rule is not defined for.
+        InputError: the rate is out of range.
+    """
+    if options.rule == "delta":
+        delta = make_delta_plan(network, options)
+        lava = _delta_in_lava(delta, capacity, timeout) if engine != "reference" else None
+        return Learners(DeltaReference(delta), lava, delta)
+    plan = make_plan(network, options)
+    lava = SLTT_IN_LAVA[engine](plan, capacity, timeout) if engine != "reference" else None
+    return Learners(ReferenceLearner(plan), lava, plan)
+
+
+def _delta_in_lava(plan: Any, capacity: int, timeout: float | None) -> Learner:
+    from neurodeploy.lava.learning.delta import DeltaLavaLearner
+
+    return DeltaLavaLearner(plan, capacity=capacity, timeout=timeout)
+
+
+def _stock(plan: Any, capacity: int, timeout: float | None) -> Learner:
+    from neurodeploy.lava.learning.learner import StockLearner
+
+    return StockLearner(plan, capacity=capacity, timeout=timeout)
+
+
+def _fused(plan: Any, capacity: int, timeout: float | None) -> Learner:
+    from neurodeploy.lava.learning.learner import FusedLavaLearner
+
+    return FusedLavaLearner(plan, capacity=capacity, timeout=timeout)
+
+
+SLTT_IN_LAVA: dict[str, Callable[[Any, int, float | None], Learner]] = {
+    "lava": _stock,
+    "lava-fused": _fused,
+}

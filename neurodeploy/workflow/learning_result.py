@@ -1,0 +1,161 @@
+"""What ``learn`` found, as data and as text."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from neurodeploy.learning.cost import LearningCost
+from neurodeploy.learning.options import LearningOptions, rate_text
+from neurodeploy.learning.trajectory import LayerCounts
+from neurodeploy.reporting.text import overflow_text, table_text
+
+
+@dataclass(frozen=True)
+class LearningResult:
+    """What learning did.
+
+    Attributes:
+        deployment: the new one, or None when it was not written.
+        source: the one that learnt.
+        measure: held-out set that the task is about; ``accuracy_before`` and ``accuracy_after`` are
+            on it.
+        accuracies_before, accuracies_after: of all held-out sets.
+        accuracy_float: of the float network before quantisation, on the measure; for ``continue``.
+        accuracy_ceiling: of SLTT in PyTorch in floats after the same samples, or None.
+        recovered: share of what was lost that came back: by drift against the upright test set, by
+            quantisation against the float network; None where nothing was lost.
+        updates: how often weights were updated.
+        mismatches: weights and tags that differed from the reference's, over all updates together;
+            None when the reference itself learnt.
+        layers: events by projection, as the reference counted them.
+        overflow: wraps of u and saturations of v, by population.
+        cost: what it would take on the deployment's target.
+        seconds: of learning on the engine, without measuring.
+    """
+
+    deployment: Path | None
+    source: Path
+    task: str
+    description: str
+    engine: str
+    options: LearningOptions
+    samples: int
+    measure: str
+    accuracies_before: dict[str, float]
+    accuracies_after: dict[str, float]
+    accuracy_float: float | None
+    accuracy_ceiling: float | None
+    recovered: float | None
+    updates: int
+    mismatches: int | None
+    layers: dict[str, LayerCounts]
+    overflow: dict[str, tuple[int, int]]
+    cost: LearningCost
+    seconds: float
+
+    @property
+    def accuracy_before(self) -> float:
+        """On the task's measure."""
+        return self.accuracies_before[self.measure]
+
+    @property
+    def accuracy_after(self) -> float:
+        """On the task's measure."""
+        return self.accuracies_after[self.measure]
+
+    @property
+    def samples_per_second(self) -> float:
+        """Samples learnt from per second on the engine."""
+        return self.samples / self.seconds
+
+    def as_dict(self) -> dict[str, Any]:
+        """As ``--json`` prints it and the new deployment keeps it."""
+        table = asdict(self)
+        table |= table.pop("options")
+        return {
+            **table,
+            "source": str(self.source),
+            "deployment": self.deployment and str(self.deployment),
+            "accuracy_before": self.accuracy_before,
+            "accuracy_after": self.accuracy_after,
+            "samples_per_second": self.samples_per_second,
+        }
+
+    def text(self) -> str:
+        """For people to read."""
+        before, after, options = self.accuracies_before, self.accuracies_after, self.options
+        feedback = f", {options.feedback} feedback" if options.rule == "sltt" else ""
+        lines = [
+            f"Engine {self.engine}: {options.rule} learnt from {self.description}",
+            f"Rate {rate_text(options.rate)}, an update per {options.update}{feedback}, "
+            f"{self.samples_per_second:,.1f} samples/s",
+            table_text(
+                ["held out", "before", "after"],
+                [(name, f"{before[name]:.2%}", f"{after[name]:.2%}") for name in before],
+            ),
+        ]
+        if self.accuracy_float is not None:
+            lines.append(f"Float network, before quantisation: {self.accuracy_float:.2%}")
+        if self.accuracy_ceiling is not None:
+            lines.append(
+                "SLTT in PyTorch, in floats, after the same samples: "
+                f"{self.accuracy_ceiling:.2%} ({self.measure})"
+            )
+        if self.recovered is not None:
+            lines.append(f"Recovered {self.recovered:.0%} of what was lost")
+        lines += [*self._events(), *cost_text(self.cost), self._verdict()]
+        if self.deployment is not None:
+            lines.append(f"Wrote {self.deployment}/ (learning.json, learning_curve.png)")
+            lines.append("Next: neurodeploy simulate")
+        return "\n".join(lines)
+
+    def _events(self) -> list[str]:
+        """Changes by layer, and whatever left its range."""
+        lines = []
+        for name, counts in self.layers.items():
+            found = {
+                "saturated": counts.saturated,
+                "updates clipped": counts.clipped_updates,
+                "errors clipped": counts.clipped_errors,
+            }
+            text = "".join(f", {count:,} {what}" for what, count in found.items() if count)
+            lines.append(f"  {name:<16} {counts.updates:12,} changes of synapses{text}")
+        for name, (wraps, saturations) in self.overflow.items():
+            remark = overflow_text(wraps, saturations)
+            if remark:
+                lines.append(f"  {name}{remark}")
+        return lines
+
+    def _verdict(self) -> str:
+        updates = f"over {self.updates:,} updates"
+        if self.mismatches is None:
+            return f"{self.updates:,} updates by the reference itself"
+        if self.mismatches:
+            return (
+                f"MISMATCH: {self.mismatches:,} weights differ from the reference's {updates}; "
+                "nothing was written"
+            )
+        return f"MATCH: 0 weights differ from the reference's {updates}"
+
+
+def cost_text(cost: LearningCost) -> list[str]:
+    """What learning would need on the chip, in a few lines."""
+    lines = ["On the chip:"]
+    lines += [f"  {c.what}: {c.means}; {c.detail}" for c in cost.circuits]
+    lines.append(
+        f"  {cost.learning_cores} cores instead of {cost.cores}, "
+        f"{cost.learning_synapse_words:,} words of synapse memory instead of "
+        f"{cost.synapse_words:,}"
+        + (f", {cost.history_bits:,} bits of history" if cost.history_bits else "")
+    )
+    if cost.weights_sent:
+        lines.append(f"  {cost.weights_sent:,.0f} weights sent to their copy per update")
+    if cost.update_nj is not None and cost.energy_nj is not None:
+        lines.append(
+            f"  {cost.update_nj.low:,.0f} to {cost.update_nj.high:,.0f} nJ per update, dynamic "
+            f"energy alone, a lower bound; {'; '.join(cost.sources)}"
+        )
+    lines += [f"  does not fit: {violation}" for violation in cost.violations]
+    return lines

@@ -1,0 +1,121 @@
+"""Accuracy of networks on held-out samples, in Lava, on the reference, or in floats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.deployment import Deployment
+from neurodeploy.errors import UnsupportedError
+from neurodeploy.learning.options import LearningOptions
+from neurodeploy.learning.real import real_network
+from neurodeploy.learning.tasks import HeldOut
+from neurodeploy.network import Network
+from neurodeploy.quantized import QuantizedNetwork
+from neurodeploy.simulation.trace import Batch, Samples
+from neurodeploy.workflow.engines import MOST_SAMPLES, Engine, batch_size
+
+
+def measure(
+    network: QuantizedNetwork,
+    sets: Mapping[str, HeldOut],
+    engine: str,
+    timeout: float | None = None,
+) -> dict[str, float]:
+    """Accuracy of a deployed network on each set, in Lava unless the engine is the reference."""
+    size = batch_size(network)
+    if engine == "reference":
+        from neurodeploy.simulation.reference import ReferenceEngine
+
+        return _accuracies(ReferenceEngine(network), network, sets, size)
+    from neurodeploy.lava.fused import FusedLavaEngine
+
+    fused = FusedLavaEngine(network, capacity=size, timeout=timeout)
+    return _accuracies(fused, network, sets, size)
+
+
+def measure_float(network: Network, sets: Mapping[str, HeldOut]) -> dict[str, float]:
+    """Accuracy of a float network on each set."""
+    from neurodeploy.simulation.float_engine import FloatEngine
+
+    return _accuracies(FloatEngine(network), network, sets, MOST_SAMPLES)
+
+
+def float_network(deployment: Deployment) -> Network:
+    """The network before quantisation.
+
+    Raises:
+        UnsupportedError: the deployment came as integers.
+    """
+    from neurodeploy.interchange.nir_file import read_nir
+    from neurodeploy.interchange.nir_in import to_network
+
+    graph = read_nir(deployment.nir_file)
+    return to_network(graph, deployment.network.contract, deployment.network.name)
+
+
+def float_learner(network: QuantizedNetwork, options: LearningOptions) -> Any:
+    """SLTT in PyTorch from the deployed weights; None where training has no such neurons."""
+    from neurodeploy.training.continued import FloatLearner
+
+    when = "steps" if options.update == "sample" else "step"
+    try:
+        return FloatLearner(real_network(network), options.rate, when)
+    except UnsupportedError:
+        return None
+
+
+def learnt_floats(learner: Any) -> Network:
+    """The network of a ``float_learner`` with the weights it has learnt."""
+    weights = learner.weights()
+    return replace(
+        learner.network,
+        projections=tuple(
+            replace(p, operator=p.operator.with_weights(weights[p.name]))
+            for p in learner.network.projections
+        ),
+    )
+
+
+def labelled_samples(x: Any, y: np.ndarray, network: Any, seed: int) -> Samples:
+    """Samples of a data set, encoded as the network's contract says.
+
+    Args:
+        x: (N, *sample) or (N, T, *sample) integers, an array or anything that slices like one.
+        y: (N,) class numbers.
+        seed: of the ``rate`` encoder.
+    """
+    contract = network.contract
+    over_time = contract.input_code.encoder == "events"
+    dtype = np.uint8 if contract.input_code.levels == 1 else np.int32
+
+    def take(first: int, last: int) -> np.ndarray:
+        return x[first:last].astype(dtype)
+
+    return Samples(len(y), take, y, contract, "", over_time, seed)
+
+
+def _accuracies(
+    engine: Engine, network: Any, sets: Mapping[str, HeldOut], size: int
+) -> dict[str, float]:
+    """One run of an engine over all sets."""
+    right = dict.fromkeys(sets, 0)
+    under_way: list[tuple[str, Any]] = []
+
+    def batches() -> Iterator[Batch]:
+        for name, found in sets.items():
+            for batch in labelled_samples(found.x, found.y, network, 0).batches(size):
+                under_way.append((name, batch.labels))
+                yield batch
+
+    try:
+        for trace in engine.run(batches()):
+            name, labels = under_way.pop(0)
+            predictions = trace.predictions(network.contract.decode)
+            right[name] += int((predictions == labels).sum())
+    finally:
+        engine.close()
+    return {name: right[name] / len(found.y) for name, found in sets.items()}

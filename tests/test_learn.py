@@ -1,0 +1,216 @@
+"""``neurodeploy learn``: a new deployment beside the old one, or nothing at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import run_cli, run_json
+from test_interruption import members, wait_until_lava_runs
+
+from neurodeploy.data import load_dataset
+from neurodeploy.deployment import read_deployment
+from neurodeploy.errors import InputError
+from neurodeploy.lava.compat import lava_available
+from neurodeploy.learning.tasks import ROTATION, make_task, rotated
+from neurodeploy.recipe import load_recipe
+from neurodeploy.training.split import split_training
+from neurodeploy.workflow.learn import recovered, thinned
+
+needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
+OLD = "deployments/digits_conv-loihi2-001"
+
+
+def fingerprint(folder: Path) -> dict[str, str]:
+    return {
+        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+def learn(workspace: Path, tmp_path: Path, *options: str) -> dict:
+    out = str(tmp_path / "learnt")
+    given = ("--held-out", "60", "--no-ceiling", "--out", out, *options)
+    return run_json("learn", OLD, *given, folder=workspace)
+
+
+def test_learning_writes_a_new_deployment_and_leaves_the_old(
+    workspace: Path, tmp_path: Path
+) -> None:
+    before = fingerprint(workspace / OLD)
+    found = learn(
+        workspace, tmp_path, "--engine", "reference", "--task", "drift", "--samples", "30"
+    )
+    assert fingerprint(workspace / OLD) == before
+    assert {"accuracy_before", "accuracy_after", "updates", "mismatches"} <= found.keys()
+    assert found["updates"] == 30 and found["mismatches"] is None
+    assert found["measure"] == "rotated" and found["samples"] == 30
+    old, new = (read_deployment(Path(workspace, p)) for p in (OLD, found["deployment"]))
+    for ours, theirs in zip(new.network.projections, old.network.projections, strict=True):
+        assert ours.weight_format == theirs.weight_format
+        assert (ours.operator.weights % ours.weight_format.step == 0).all()
+    last = (network.projections[-1].operator.weights for network in (old.network, new.network))
+    assert not np.array_equal(*last)
+    assert "learnt from 30 samples by sltt" in new.network.notes["learning"]
+    kept = json.loads((new.path / "learning.json").read_text())
+    assert kept["accuracy_after"] == found["accuracy_after"]
+    assert [point["samples"] for point in kept["points"]] == [0, 10, 20, 30]
+    assert (new.path / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    # What was measured is what the new deployment does.
+    again = run_json("simulate", found["deployment"], "--engine", "reference", folder=workspace)
+    upright = learn(
+        workspace, tmp_path / "all", "--engine", "reference", "--task", "drift", "--samples", "30",
+        "--held-out", "360",
+    )  # fmt: skip
+    assert upright["accuracies_after"]["upright"] == again["accuracy"]
+
+
+def test_the_ceiling_learns_from_the_same_samples(workspace: Path, tmp_path: Path) -> None:
+    found = learn(
+        workspace, tmp_path, "--engine", "reference", "--task", "drift", "--samples", "60",
+        "--ceiling", "--update", "step", "--held-out", "360",
+    )  # fmt: skip
+    assert found["updates"] == 240
+    gained = found["accuracy_after"] - found["accuracy_before"]
+    assert gained > 0.05
+    assert found["accuracy_ceiling"] == pytest.approx(found["accuracy_after"], abs=0.06)
+
+
+@needs_lava
+@pytest.mark.parametrize("engine", ["lava", "lava-fused"])
+def test_learning_in_lava_matches_the_reference(
+    workspace: Path, tmp_path: Path, engine: str
+) -> None:
+    options = ("--task", "new-class", "--samples", "10", "--seed", "4")
+    found = learn(workspace, tmp_path / "a", "--engine", engine, *options)
+    assert (found["mismatches"], found["updates"]) == (0, 10)
+    assert set(found["accuracies_after"]) == {"all", "new", "old"}
+    expected = learn(workspace, tmp_path / "b", "--engine", "reference", *options)
+    assert found["accuracies_after"] == expected["accuracies_after"]
+    a, b = (read_deployment(tmp_path / which / "learnt").network for which in "ab")
+    for ours, theirs in zip(a.projections, b.projections, strict=True):
+        assert np.array_equal(ours.operator.weights, theirs.operator.weights)
+
+
+@needs_lava
+def test_delta_changes_the_output_layer_alone(workspace: Path, tmp_path: Path) -> None:
+    found = learn(workspace, tmp_path, "--rule", "delta", "--samples", "6", "--update", "step")
+    assert (found["mismatches"], found["updates"]) == (0, 24)
+    old, new = (read_deployment(Path(workspace, p)).network for p in (OLD, found["deployment"]))
+    same = [
+        np.array_equal(ours.operator.weights, theirs.operator.weights)
+        for ours, theirs in zip(new.projections, old.projections, strict=True)
+    ]
+    assert same == [True, True, False]
+
+
+@needs_lava
+def test_ctrl_c_leaves_the_old_deployment_and_nothing_else(workspace: Path, tmp_path: Path) -> None:
+    before = fingerprint(workspace / OLD)
+    out = tmp_path / "out" / "learnt"
+    command = [sys.executable, "-m", "neurodeploy", "learn", OLD, "--samples", "100000"]
+    process = subprocess.Popen(
+        [*command, "--out", str(out), "--held-out", "20", "--no-ceiling"],
+        cwd=workspace,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_until_lava_runs(process)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130 and "Traceback" not in errors
+    deadline = time.monotonic() + 10
+    while members(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert members(process.pid) == []
+    assert fingerprint(workspace / OLD) == before
+    assert not out.exists() and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--rate", "0.3"), "must be a power of two"),
+        (("--rate", "quick"), "expected a power of two"),
+        (("--engine", "float"), "engine 'float' cannot learn"),
+        (("--engine", "lava-fused", "--rule", "delta"), "no fused form; use --engine lava"),
+        (("--rule", "delta", "--feedback", "random"), "leave feedback to rule sltt"),
+        (("--rule", "delta", "--rate", "2^-20", "--engine", "reference"), "use 2^"),
+        (("--samples", "0"), "--samples 0: needs at least 1"),
+        (("--held-out", "0"), "--held-out 0: needs at least 1"),
+        (("--seed", "-1"), "seed must be from 0"),
+        (("--data", "nowhere"), "takes no --data"),
+    ],
+)
+def test_bad_options_say_what_is_wrong(
+    workspace: Path, tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    out = tmp_path / "learnt"
+    result = run_cli("learn", OLD, "--out", str(out), *options, folder=workspace)
+    assert result.exit_code == 2
+    assert message in result.stderr.replace("\n", " ") and not out.exists()
+
+
+def test_an_existing_folder_is_refused_before_any_work(workspace: Path, tmp_path: Path) -> None:
+    (tmp_path / "learnt").mkdir()
+    (tmp_path / "learnt" / "mine").write_text("mine")
+    result = run_cli("learn", OLD, "--out", str(tmp_path / "learnt"), folder=workspace)
+    assert result.exit_code == 2 and "already exists" in result.stderr
+
+
+def test_streams_are_what_they_say() -> None:
+    digits = load_dataset("digits")
+    again, other = (make_task("drift", digits, 50, seed) for seed in (0, 1))
+    drift = make_task("drift", digits, 50, 0)
+    assert np.array_equal(drift.x, again.x) and not np.array_equal(drift.x, other.x)
+    assert drift.x.shape == (50, 1, 8, 8) and drift.x.max() <= 16
+    assert drift.measure == "rotated" and drift.baseline == "upright"
+    new = make_task("new-class", digits, None, 0)
+    assert len(new.y) == 200 and (new.y == 9).sum() == 20
+    assert np.flatnonzero(new.y == 9).tolist() == list(range(0, 200, 10))
+    sets = new.held_out
+    assert set(np.unique(sets["new"].y)) == {9} and 9 not in sets["old"].y
+    whole = make_task("continue", digits, None, 0)
+    assert len(whole.y) == len(digits.y_train), "each training sample once"
+    assert np.array_equal(np.sort(whole.y), np.sort(digits.y_train))
+    part = thinned(whole, 100).held_out["test"]
+    assert len(part.y) == 100
+    with pytest.raises(InputError, match="needs at least 1"):
+        make_task("continue", digits, 0, 0)
+
+
+def test_rotation_is_about_the_centre_and_keeps_integers() -> None:
+    image = np.zeros((1, 1, 5, 5), np.uint8)
+    image[0, 0, 2, 2], image[0, 0, 2, 4] = 16, 8
+    quarter = rotated(image, 90, 16)
+    assert quarter.dtype == np.uint8
+    assert quarter[0, 0, 2, 2] == 16 and quarter[0, 0, 0, 2] == 8
+    assert 0 < rotated(image, ROTATION, 16)[0, 0, 2, 2] <= 16
+
+
+def test_recovered_is_a_share_of_what_was_lost() -> None:
+    assert recovered(0.6, 0.9, 1.0) == pytest.approx(0.75)
+    assert recovered(0.9, 0.95, 0.9) is None and recovered(0.9, 0.95, None) is None
+
+
+def test_an_excluded_class_is_seen_neither_in_training_nor_in_validation() -> None:
+    digits = load_dataset("digits")
+    recipe = load_recipe("digits_conv", ["data.exclude=[9,3]"])
+    split = split_training(recipe, digits)
+    for labels in (split.y_train, split.y_validation):
+        assert set(np.unique(labels)) == {0, 1, 2, 4, 5, 6, 7, 8}
+    assert digits.classes == 10, "the network keeps an output for them"
+    with pytest.raises(InputError, match="exclude = \\[10\\]"):
+        split_training(load_recipe("digits_conv", ["data.exclude=[10]"]), digits)
