@@ -75,19 +75,18 @@ def test_digits_conv_says_why_not(workspace: Path) -> None:
 
 @with_lava
 def test_simulate_and_validate_run_lava_dl(folder: Path) -> None:
-    # One epoch more or less: it is the equality that counts.
     found = [
-        run_json("simulate", "mlp", "--samples", "8", "--engine", engine, folder=folder)
+        run_json("simulate", "mlp", "--samples", "4", "--engine", engine, folder=folder)
         for engine in ("netx", "reference")
     ]
     for key in ("accuracy", "samples", "spikes_per_sample", "wraps", "saturations"):
         assert found[0][key] == found[1][key]
     report = run_json(
-        "validate", "mlp", "--engines", "reference,netx", "--samples", "8", folder=folder
+        "validate", "mlp", "--engines", "reference,netx", "--samples", "4", folder=folder
     )
     assert report["mismatches"] == 0
     # 64 inputs, then u, v and s of 256 and 10 neurons, over 16 steps.
-    assert report["compared"] == 8 * 16 * (64 + 3 * (256 + 10))
+    assert report["compared"] == 4 * 16 * (64 + 3 * (256 + 10))
 
 
 @with_lava
