@@ -125,7 +125,7 @@ def _checked(
 
 def _identity(item: Any) -> tuple[int, int]:
     """Where an object lies, whatever it is called."""
-    info = h5py.h5o.get_info(item.id)
+    info = h5py.h5o.get_info(item.id)  # pyright: ignore[reportAttributeAccessIssue]
     return info.fileno, info.addr
 
 
