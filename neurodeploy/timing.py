@@ -14,6 +14,10 @@ from collections.abc import Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Protocol
 
+import numpy as np
+from scipy import sparse
+from scipy.sparse import csgraph
+
 from neurodeploy.errors import UnsupportedError
 
 
@@ -52,21 +56,18 @@ def components(graph: Graph) -> list[list[str]]:
     A component of one population without a projection to itself can be computed over all steps at
     once; any other has to be stepped.
     """
-    reach = {population.name: {population.name} for population in graph.populations}
-    changed = True
-    while changed:
-        changed = False
-        for edge in graph.projections:
-            for name, found in reach.items():
-                if edge.source in found and not reach[edge.target] <= found:
-                    reach[name] = found | reach[edge.target]
-                    changed = True
+    names = [population.name for population in graph.populations]
+    number = {name: index for index, name in enumerate(names)}
+    ends = np.array([(number[e.source], number[e.target]) for e in graph.projections], int)
+    rows, columns = ends.reshape(-1, 2).T
+    links = sparse.csr_matrix((np.ones(len(ends)), (rows, columns)), shape=(len(names),) * 2)
+    _, found = csgraph.connected_components(links, directed=True, connection="strong")
+    first: dict[int, str] = {}
     groups: dict[str, list[str]] = {}
     label = {}
-    for name, found in reach.items():
-        mutual = [other for other in reach if other in found and name in reach[other]]
-        label[name] = mutual[0]
-        groups[mutual[0]] = mutual
+    for name, component in zip(names, found, strict=True):
+        label[name] = first.setdefault(int(component), name)
+        groups.setdefault(label[name], []).append(name)
     sorter: TopologicalSorter[str] = TopologicalSorter({name: set() for name in groups})
     for edge in graph.projections:
         if label[edge.source] != label[edge.target]:

@@ -225,6 +225,13 @@ def test_paths_become_one_projection_and_keep_convolutions_where_that_is_exact()
     assert projection.operator.kernel == (6, 4)
 
 
+def test_the_output_may_read_flattened_neurons() -> None:
+    flat = nir.Flatten({"input": np.array([2, 2])}, 0)
+    for kind in ("LIF", "LI"):
+        graph = chain((2, 2), ("n", neuron(kind, (2, 2))), ("f", flat))
+        assert to_network(graph, contract(), "net").output == "n"
+
+
 def test_flatten_keeps_the_c_order() -> None:
     flat = nir.Flatten({"input": np.array([2, 2, 3])}, start_dim=1, end_dim=2)
     fc = nir.Linear(np.arange(12.0).reshape(1, 12))
@@ -413,6 +420,25 @@ REFUSED: dict[str, tuple[nir.NIRGraph, str]] = {
             *("input>li", "li>fc", "li>n1", "fc>n1", "n1>output"),
         ),
         r"'li' \(LI\): sends its potential to 'fc', 'n1'.*put a Threshold behind it",
+    ),
+    "potential read and sent on": (
+        joined(
+            {
+                "li": neuron("LI", (2,)),
+                "f1": nir.Flatten(None, 0),
+                "w1": nir.Linear(W),
+                "n1": lif(),
+            },  # type: ignore[arg-type]
+            *("input>li", "li>f1", "f1>output", "f1>w1", "w1>n1"),
+        ),
+        r"'li' \(LI\): sends its potential to 'f1'",
+    ),
+    "a circle of flattening": (
+        joined(
+            {"n1": lif(), "f1": nir.Flatten(None, 0), "f2": nir.Flatten(None, 0)},  # type: ignore[arg-type]
+            *("input>n1", "f1>f2", "f2>f1", "f2>output"),
+        ),
+        "'f[12]' feeds back on itself",
     ),
     "potential fed back": (
         joined({"n1": neuron("I", (2,))}, "input>n1", "n1>n1", "n1>output"),

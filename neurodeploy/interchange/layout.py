@@ -163,14 +163,20 @@ class Layout:
         return [after for after in self.after[name] if isinstance(nodes[after], nir.Threshold)]
 
     def _is_read(self, name: str) -> bool:
-        return any(self._reads_output(after) for after in self.after[name])
+        return any(map(self._reads_out, self.after[name]))
 
-    def _reads_output(self, name: str) -> bool:
-        """Whether a node is the output, or leads to nothing else by flattening."""
-        node = self.nodes[name]
-        if isinstance(node, nir.Flatten):
-            return any(map(self._reads_output, self.after[name]))
-        return isinstance(node, nir.Output)
+    def _reads_out(self, name: str) -> bool:
+        """Whether a node is the output, or leads to it alone and only by flattening."""
+        seen: set[str] = set()
+        waiting = [name]
+        while waiting:
+            at = waiting.pop()
+            flattens = isinstance(self.nodes[at], nir.Flatten) and self.after[at]
+            if at in seen or not (flattens or isinstance(self.nodes[at], nir.Output)):
+                return False
+            seen.add(at)
+            waiting += self.after[at]
+        return True
 
     def check_potentials(self) -> None:
         """A potential can be read out, or go through a threshold at once; nothing else takes it."""
@@ -178,7 +184,7 @@ class Layout:
             if name in self.broken or not self.sends_potential(name):
                 continue
             behind = self._thresholds_behind(name)
-            others = [a for a in self.after[name] if a not in behind and not self._reads_output(a)]
+            others = [a for a in self.after[name] if a not in behind and not self._reads_out(a)]
             if others:
                 self.problems.append(
                     f"{self.where(name)}: sends its potential to {', '.join(map(repr, others))}, "
@@ -199,8 +205,9 @@ class Layout:
         if len(outputs) != 1:
             return None
         read = self.before[outputs[0]]
-        while len(read) == 1 and isinstance(nodes[read[0]], nir.Flatten):
-            read = self.before[read[0]]
+        for _ in nodes:  # as many, so that a circle of Flatten nodes ends
+            if len(read) == 1 and isinstance(nodes[read[0]], nir.Flatten):
+                read = self.before[read[0]]
         if len(read) == 1 and type(nodes[read[0]]).__name__ in NEURONS:
             return read[0]
         if not any(name in self.broken for name in read):

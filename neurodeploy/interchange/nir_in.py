@@ -274,8 +274,9 @@ def _in_order(network: Network) -> Network:
         )
         delay = max(p.delay, 1) if group_of[p.source] == group_of[p.target] else p.delay
         projections[name] = replace(p, name=name, delay=delay)
+    by_name = {population.name: population for population in network.populations}
     return replace(
         network,
-        populations=tuple(network.population(name) for names in groups for name in names),
+        populations=tuple(by_name[name] for names in groups for name in names),
         projections=tuple(sorted(projections.values(), key=lambda p: group_of[p.target])),
     )

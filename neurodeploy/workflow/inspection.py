@@ -37,12 +37,14 @@ def _nir(path: Path) -> str:
     graph = file.graph
     lines = [f"{path}: NIR graph, {len(graph.nodes)} nodes, {len(graph.edges)} edges"]
     before = {target: source for source, target in graph.edges}
+    after: dict[str, list[str]] = {name: [] for name in graph.nodes}
+    for source, target in graph.edges:
+        after.setdefault(source, []).append(target)
     for name, node in graph.nodes.items():
-        after = [target for source, target in graph.edges if source == name]
         shapes = [file.shapes.get(at, "?") for at in (before.get(name, ""), name)]
         shown = f"{shapes[0]} -> {shapes[1]}" if before.get(name) else f"{shapes[1]}"
         kind = type(node).__name__
-        lines.append(f"  {name:<16} {kind:<10} {shown:<28} to {', '.join(after)}")
+        lines.append(f"  {name:<16} {kind:<10} {shown:<28} to {', '.join(after[name])}")
     lines += [f"Repaired: {note}" for note in file.notes]
     if file.contract:
         return "\n".join([*lines, *_contract(file.contract)])
