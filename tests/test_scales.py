@@ -380,6 +380,14 @@ def test_a_network_that_is_not_the_planned_one_is_refused(what: str) -> None:
         quantize_as_planned(planned, LOIHI2, plan)
 
 
+def test_integers_beyond_the_target_are_refused() -> None:
+    network, found = plannable(4)
+    plan = plan_of(found)
+    plan.populations["b"] = replace(plan.populations["b"], scale=2.0**18)
+    with pytest.raises(UnsupportedError, match="population 'b': .*thresholds clipped: loihi2 cannot"):
+        quantize_as_planned(on_grid(network, found), LOIHI2, plan)
+
+
 def test_a_plan_survives_the_file(tmp_path: Path) -> None:
     _, found = plannable(1)
     plan = plan_of(found)

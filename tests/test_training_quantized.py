@@ -21,7 +21,7 @@ from neurodeploy.data import Dataset
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.fixed_point import split_bias
 from neurodeploy.plan import QuantizationPlan
-from neurodeploy.quantized import QuantizedNetwork as Integers
+from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.recipe import (
     DataRecipe,
     EncoderRecipe,
@@ -39,7 +39,7 @@ from neurodeploy.training.loss import InstantaneousLoss
 from neurodeploy.training.networks import SpikingNetwork, build_network
 from neurodeploy.training.networks.layers import Dropout, GridLinear, Scale, WSConv2d
 from neurodeploy.training.neuron import LIF
-from neurodeploy.training.quantized import QuantizedNetwork, begin_when_due, quantization_aware
+from neurodeploy.training.quantized import IntegerNetwork, begin_when_due, quantization_aware
 from neurodeploy.training.quantized.grid import Grid
 from neurodeploy.training.quantized.neurons import QuantizedLIF, kept_share
 from neurodeploy.training.quantized.synapse import QuantizedSynapse
@@ -121,9 +121,9 @@ def randomised(model: SpikingNetwork, seed: int = 0) -> SpikingNetwork:
 
 def on_integers(
     recipe: Recipe, model: SpikingNetwork, payload: int = LEVELS, begin: bool = True
-) -> QuantizedNetwork:
+) -> IntegerNetwork:
     found = quantization_aware(model, recipe, payload, build_rule(recipe))
-    assert isinstance(found, QuantizedNetwork)
+    assert isinstance(found, IntegerNetwork)
     if begin:
         found.begin()
         # Not where the search left them: what is learned must hold anywhere.
@@ -134,8 +134,8 @@ def on_integers(
 
 
 def deployed(
-    model: QuantizedNetwork, recipe: Recipe, dataset: Dataset, folder: Path
-) -> tuple[Integers, QuantizationPlan]:
+    model: IntegerNetwork, recipe: Recipe, dataset: Dataset, folder: Path
+) -> tuple[QuantizedNetwork, QuantizationPlan]:
     """The integers, by way of the file."""
     nir.write(folder / "network.nir", to_nir(model, recipe, dataset))
     network, plan = read_planned(folder / "network.nir", ContractOptions())
@@ -170,11 +170,11 @@ def outputs_of(
 
 def check_exact(
     recipe: Recipe,
-    model: QuantizedNetwork,
+    model: IntegerNetwork,
     dataset: Dataset,
     folder: Path,
     busy: bool = True,
-) -> tuple[Integers, SpikeTrace]:
+) -> tuple[QuantizedNetwork, SpikeTrace]:
     """Spikes of every population and step, and the read-out's membrane: none differs."""
     whole = dataset.x_train.shape[1:]
     samples = np.random.default_rng(3).integers(0, LEVELS + 1, (SAMPLES, *whole)).astype(np.uint8)
@@ -361,7 +361,7 @@ def test_a_read_out_on_fixed_neurons_never_grows() -> None:
 # --- gradients ---
 
 
-def single_layer(bits: int = 3) -> tuple[QuantizedNetwork, QuantizedSynapse]:
+def single_layer(bits: int = 3) -> tuple[IntegerNetwork, QuantizedSynapse]:
     neuron = NeuronRecipe(2.0, surrogate="sigmoid")
     layers: dict[str, nn.Module] = {
         "fc1": nn.Linear(6, 4, bias=False),

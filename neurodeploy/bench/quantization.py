@@ -31,7 +31,7 @@ MODES: tuple[Mode, ...] = ("post-training", "aware")
 EPOCHS = 5
 """A recipe's epochs divided by this are trained on integers when nobody says how many."""
 
-RATE = 1 / 3
+RATE = 0.1
 """Share of the recipe's learning rate that training on integers begins with: it only fine-tunes."""
 
 NETWORK = "network.nir"

@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
-from neurodeploy.cli.options import PATH, json_option, print_json, say, show_progress
+from neurodeploy.cli.options import (
+    PATH,
+    data_override,
+    json_option,
+    print_json,
+    say,
+    show_progress,
+)
 
 
 @click.group()
@@ -218,6 +225,7 @@ def bench_gradients(
 @bench.command("quantization")
 @click.option("--recipe", default="digits_conv", show_default=True, help="What to train in floats.")
 @click.option("--run", type=PATH, help="A trained run instead.")
+@click.option("--data", type=PATH, help="Where the recipe's data set lies.")
 @click.option("--target", default="loihi2", show_default=True, help="Whose integers.")
 @click.option("--bits", default="8,7,6,5,4,3,2,1", show_default=True, metavar="B,B,...")
 @click.option("--modes", default="post-training,aware", show_default=True, metavar="MODE,...")
@@ -234,6 +242,7 @@ def bench_gradients(
 def bench_quantization(
     recipe: str,
     run: Path | None,
+    data: Path | None,
     target: str,
     bits: str,
     modes: str,
@@ -257,7 +266,7 @@ def bench_quantization(
 
     rows = []
     for row in measure(
-        run or load_recipe(recipe),
+        run or load_recipe(recipe, data_override(data)),
         widths_named(bits),
         modes_named(modes),
         target=target,
@@ -265,12 +274,13 @@ def bench_quantization(
         epochs=epochs,
         progress=show_progress(),
     ):
-        say(as_json, f"{row.bits} bits, {row.mode}: {row.accuracy:.2%}")
+        say(as_json, f"{row.bits}-bit weights, {row.mode}: {row.accuracy:.2%}")
         rows.append(row)
-    title = f"{run or recipe} on {target}"
+    title = f"{run.name if run else recipe} on {target}"
     write_picture(accuracy_curve(title, [astuple(row) for row in rows]), out)
     if as_json:
         print_json({"rows": [asdict(row) for row in rows], "picture": str(out)})
     else:
-        click.echo(table_text(list(asdict(rows[0])), [astuple(row) for row in rows]))
+        cells = [(r.bits, r.mode, f"{r.accuracy:.2%}", f"{r.float_accuracy:.2%}") for r in rows]
+        click.echo(table_text(list(asdict(rows[0])), cells))
         click.echo(f"Wrote {out}")

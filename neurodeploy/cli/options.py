@@ -74,6 +74,11 @@ def load_with_samples(
     return loaded, choose_samples(loaded.network, default_count=default_count, **choice)
 
 
+def data_override(data: Path | None) -> tuple[str, ...]:
+    """The recipe override that names where its data set lies, if that is given."""
+    return () if data is None else (f"data.path={json.dumps(str(data.absolute()))}",)
+
+
 def say(as_json: bool, text: str) -> None:
     """Human text of the main process; on stderr when stdout carries JSON."""
     if is_main():

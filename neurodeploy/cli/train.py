@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from neurodeploy.cli.options import PATH, json_option, print_json, say
+from neurodeploy.cli.options import PATH, data_override, json_option, print_json, say
 from neurodeploy.errors import InputError
 from neurodeploy.launch import connect, disconnect
 
@@ -85,8 +85,7 @@ def train(
     if resume is None:
         if seed is not None:
             overrides = (*overrides, f"seed={seed}")
-        if data is not None:
-            overrides = (*overrides, f"data.path={json.dumps(str(data.absolute()))}")
+        overrides = (*overrides, *data_override(data))
         if init is not None:
             overrides = (*overrides, f"training.start_from={json.dumps(init)}")
         if target is not None:

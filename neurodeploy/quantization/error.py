@@ -44,19 +44,27 @@ class ProjectionError:
 def projection_errors(network: Network, quantized: QuantizedNetwork) -> tuple[ProjectionError, ...]:
     """The error of every projection, from the float network and its integers alone.
 
-    One-bit halves of one projection (``incoming``) count as the one that they are together.
+    One-bit halves of one projection (``incoming``) count as the one that they are together. A
+    projection that has no integers of its name is left out.
     """
-    return tuple(_error(projection, quantized) for projection in network.projections)
+    found = ((p, _parts(p, quantized)) for p in network.projections)
+    return tuple(_error(p, parts, quantized) for p, parts in found if parts)
 
 
-def _error(projection: Projection, quantized: QuantizedNetwork) -> ProjectionError:
-    parts = [
+def _parts(projection: Projection, quantized: QuantizedNetwork) -> list[QuantizedProjection]:
+    """What became of a projection: one in integers, or two halves."""
+    place = (projection.source, projection.target, projection.delay)
+    names = (projection.name, *halves(projection.name))
+    return [
         part
         for part in quantized.projections
-        if part.name in (projection.name, *halves(projection.name))
-        and (part.source, part.target, part.delay)
-        == (projection.source, projection.target, projection.delay)
+        if part.name in names and (part.source, part.target, part.delay) == place
     ]
+
+
+def _error(
+    projection: Projection, parts: list[QuantizedProjection], quantized: QuantizedNetwork
+) -> ProjectionError:
     scale = quantized.population(projection.target).scale
     exact = _values(projection.operator)
     found = sum(_values(part.operator) * _unit(part, scale) for part in parts)

@@ -40,6 +40,11 @@ def quantize_as_planned(
             planned = _planned(plan, population)
             neuron, found = quantized_neuron(population.neuron, planned.scale, target)
             scale = planned.scale
+            if any("clipped" in note for note in found):
+                raise UnsupportedError(
+                    f"population {population.name!r}: {', '.join(found)}: {target.name} cannot hold "
+                    f"the integers that the network was trained for; {REMEDY}"
+                )
             if found:
                 notes[population.name] = ", ".join(found)
             _check_biases(population, neuron.bias_mantissa << neuron.bias_exponent, scale)

@@ -29,7 +29,7 @@ from neurodeploy.training.folding import fold
 from neurodeploy.training.networks import SpikingNetwork
 from neurodeploy.training.networks.network import INPUT
 from neurodeploy.training.neuron import LIF
-from neurodeploy.training.quantized import QuantizedNetwork, in_floats, plan_of
+from neurodeploy.training.quantized import IntegerNetwork, in_floats, plan_of
 
 
 def input_code(recipe: Recipe, dataset: Dataset) -> InputCode:
@@ -52,7 +52,7 @@ def to_nir(model: SpikingNetwork, recipe: Recipe, dataset: Dataset) -> nir.NIRGr
         UnsupportedError: a layer that cannot be written.
     """
     metadata = {}
-    if isinstance(model, QuantizedNetwork) and model.is_active:
+    if isinstance(model, IntegerNetwork) and model.is_active:
         metadata[PLAN_KEY] = plan_of(model).to_metadata()
         model = in_floats(model)
     folded = fold(model)

@@ -150,14 +150,17 @@ def _load(recipe: Recipe) -> Dataset:
 
 
 def _as_found(recipe: Recipe, dataset: Dataset) -> Recipe:
-    """The recipe with paths that stay true: those of the data read and of the run begun with.
+    """The recipe with paths that stay true: those of the data, the run begun with, the chip.
 
     It is what the run folder keeps, so that resuming reads the same data or says that it changed.
     """
     source = dataset.source
     data = replace(recipe.data, path=source.path, sha256=source.sha256)
     start = recipe.training.start_from and str(find_start(recipe.training.start_from, RUNS))
-    return replace(recipe, data=data, training=replace(recipe.training, start_from=start))
+    training, quantize = replace(recipe.training, start_from=start), recipe.quantize
+    if quantize.target.endswith(".toml"):
+        quantize = replace(quantize, target=str(Path(quantize.target).absolute()))
+    return replace(recipe, data=data, training=training, quantize=quantize)
 
 
 def _first_weights(model: SpikingNetwork, recipe: Recipe) -> dict[str, Tensor]:

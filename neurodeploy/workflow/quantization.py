@@ -6,12 +6,10 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from neurodeploy.deployment import Deployment
 from neurodeploy.errors import InputError, NeurodeployError
 from neurodeploy.network import Network
 from neurodeploy.operators import Conv
 from neurodeploy.plan import QuantizationPlan
-from neurodeploy.quantization.error import ProjectionError, projection_errors
 from neurodeploy.quantization.planned import quantize_as_planned
 from neurodeploy.quantization.post_training import quantize
 from neurodeploy.quantization.scales import ScaleMethod
@@ -95,16 +93,6 @@ def quantized(
     )
     on = "" if samples is None else f" on {samples.count:,} samples, {samples.origin}"
     return _noted(found, f"by {method}{on}{why_not}")
-
-
-def quantization_errors(deployment: Deployment) -> tuple[ProjectionError, ...]:
-    """Error of every projection of a deployment, from the two networks that lie in it."""
-    from neurodeploy.interchange.nir_file import read_nir
-    from neurodeploy.interchange.nir_in import to_network
-
-    network = deployment.network
-    floats = to_network(read_nir(deployment.nir_file), network.contract, network.name)
-    return projection_errors(floats, network)
 
 
 def _noted(network: QuantizedNetwork, how: str) -> QuantizedNetwork:

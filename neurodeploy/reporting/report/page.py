@@ -20,6 +20,7 @@ from neurodeploy.reporting.parity import Divergence
 from neurodeploy.reporting.picture import svg
 from neurodeploy.reporting.rates import firing_rates
 from neurodeploy.reporting.report import tables
+from neurodeploy.reporting.rounding import rounding_errors
 from neurodeploy.schema import build
 from neurodeploy.target import Target
 
@@ -59,6 +60,7 @@ def _context(deployment: Deployment) -> dict[str, Any]:
     checks.sort(key=lambda check: not check["mood"])
     activity = _activity(deployment, runs)
     sent = core_messages(network, target, mapping, activity)
+    errors = rounding_errors(deployment)
     return {
         "name": _name(deployment),
         "target": target,
@@ -69,6 +71,7 @@ def _context(deployment: Deployment) -> dict[str, Any]:
         "graph": _picture(network_graph(network), "Populations and projections"),
         "populations": tables.populations(network),
         "projections": tables.projections(network),
+        "rounding": tables.rounding(errors) if errors else None,
         "notes": list(network.notes.items()),
         "cores": _picture(core_map(mapping, target.chip, sent), "Cores by how full they are"),
         "core_use": tables.core_use(mapping),
@@ -113,7 +116,8 @@ def _cards(
     cards = []
     training = deployment.manifest.get("training")
     if training:
-        cards.append(card("trained", f"{training['test_accuracy']:.2%}", "test, floating point"))
+        detail = f"test, {tables.trained_in(training['recipe'])}"
+        cards.append(card("trained", f"{training['test_accuracy']:.2%}", detail))
     for run in runs[:1]:
         if run["accuracy"] is not None:
             detail = f"{run['engine']}, {run['samples']:,} samples"

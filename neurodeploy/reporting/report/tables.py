@@ -11,6 +11,7 @@ from typing import Any
 from neurodeploy.contract import Contract
 from neurodeploy.mapping import Mapping
 from neurodeploy.mapping.mapping import RESOURCES
+from neurodeploy.quantization.error import ProjectionError
 from neurodeploy.quantized import QuantizedNetwork
 
 
@@ -47,10 +48,17 @@ def trained(training: AnyMapping[str, Any]) -> Table:
                 f"{training['best_epoch']} of {training['epochs']}, by validation accuracy "
                 f"{training['validation_accuracy']:.2%}",
             ),
-            ("test accuracy", f"{training['test_accuracy']:.2%} in floating point"),
+            ("test accuracy", f"{training['test_accuracy']:.2%} in {trained_in(recipe)}"),
             ("time", f"{training['seconds']:,.1f} s"),
         ]
     )
+
+
+def trained_in(recipe: AnyMapping[str, Any]) -> str:
+    """The numbers that a network was trained in."""
+    quantize = recipe.get("quantize") or {}
+    bits = quantize.get("bits", 0)
+    return f"{bits}-bit integers of {quantize['target']}" if bits else "floating point"
 
 
 def _options(table: AnyMapping[str, Any]) -> str:
@@ -118,6 +126,24 @@ def projections(network: QuantizedNetwork) -> Table:
                 f"{p.clipped:,}",
             )
             for p in network.projections
+        ],
+    )
+
+
+def rounding(errors: Sequence[ProjectionError]) -> Table:
+    """What became of every projection's weights."""
+    return Table(
+        ("projection", "bits", "integers per unit", "rms error", "signal to noise, dB", "clipped"),
+        [
+            (
+                e.projection,
+                f"{e.bits}",
+                f"{e.scale / 2.0**e.exponent:,.4g}",
+                f"{e.rms_error:.3g}",
+                "nothing lost" if e.sqnr_db is None else f"{e.sqnr_db:.1f}",
+                f"{e.clipped / e.weights:.2%}" if e.weights else "",
+            )
+            for e in errors
         ],
     )
 

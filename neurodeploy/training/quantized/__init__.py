@@ -7,7 +7,7 @@ the deployed network; gradients pass through rounding as if it were not there.
 from __future__ import annotations
 
 from neurodeploy.training.quantized.convert import (
-    QuantizedNetwork,
+    IntegerNetwork,
     begin_when_due,
     quantization_aware,
     without_grids,
@@ -15,7 +15,7 @@ from neurodeploy.training.quantized.convert import (
 from neurodeploy.training.quantized.export import in_floats, plan_of
 
 __all__ = [
-    "QuantizedNetwork",
+    "IntegerNetwork",
     "begin_when_due",
     "in_floats",
     "plan_of",

@@ -40,7 +40,7 @@ ROOM = 0.5
 weights grow in training."""
 
 
-class QuantizedNetwork(SpikingNetwork):
+class IntegerNetwork(SpikingNetwork):
     """A network whose layers compute in a target's integers once ``begin`` was called.
 
     The layers of the float network are in it, with their names and parameters.
@@ -159,7 +159,7 @@ def quantization_aware(
     target = load_target(recipe.quantize.target)
     device = next(model.parameters()).device
     bits, steps = recipe.quantize.bits, recipe.training.steps
-    return QuantizedNetwork(model, target, bits, payload, steps).to(device)
+    return IntegerNetwork(model, target, bits, payload, steps).to(device)
 
 
 def begin_when_due(model: SpikingNetwork, recipe: Recipe, epoch: int) -> None:
@@ -168,7 +168,7 @@ def begin_when_due(model: SpikingNetwork, recipe: Recipe, epoch: int) -> None:
     Args:
         epoch: the one about to be trained, counted from 1.
     """
-    if not isinstance(model, QuantizedNetwork) or model.is_active:
+    if not isinstance(model, IntegerNetwork) or model.is_active:
         return
     if epoch >= recipe.quantize.first_epoch_of(recipe.training):
         model.begin()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from neurodeploy.plan import PopulationPlan, ProjectionPlan, QuantizationPlan
 from neurodeploy.training.networks.layers import Scale
 from neurodeploy.training.networks.network import SpikingNetwork
-from neurodeploy.training.quantized.convert import QuantizedNetwork
+from neurodeploy.training.quantized.convert import IntegerNetwork
 from neurodeploy.training.quantized.grid import STATE
 from neurodeploy.training.quantized.neurons import QuantizedLIF, QuantizedNorm, QuantizedReadout
 from neurodeploy.training.quantized.paths import Receiver
@@ -22,7 +22,7 @@ from neurodeploy.training.quantized.synapse import QuantizedSynapse
 
 
 @torch.no_grad()
-def in_floats(model: QuantizedNetwork) -> SpikingNetwork:
+def in_floats(model: IntegerNetwork) -> SpikingNetwork:
     """The network with float64 weights and biases that lie on the grid, batch norms folded.
 
     Its weights are q 2^e step m / S with the multiplier m of what arrives (``paths.Path``).
@@ -45,7 +45,7 @@ def in_floats(model: QuantizedNetwork) -> SpikingNetwork:
 
 
 @torch.no_grad()
-def plan_of(model: QuantizedNetwork) -> QuantizationPlan:
+def plan_of(model: IntegerNetwork) -> QuantizationPlan:
     """Scales and exponents, by population."""
     populations = {}
     for receiver in model.receivers:
@@ -59,7 +59,7 @@ def plan_of(model: QuantizedNetwork) -> QuantizationPlan:
     return QuantizationPlan(model.target.name, populations)
 
 
-def _scale(model: QuantizedNetwork, receiver: Receiver) -> float:
+def _scale(model: IntegerNetwork, receiver: Receiver) -> float:
     """Activation units per unit of the network in floats."""
     return float(model.grid(receiver).unit().double()) / STATE
 
@@ -94,7 +94,7 @@ def _factors(weight: Tensor) -> nn.Module:
     return norm
 
 
-def _place_bias(layers: dict[str, nn.Module], model: QuantizedNetwork, receiver: Receiver) -> None:
+def _place_bias(layers: dict[str, nn.Module], model: IntegerNetwork, receiver: Receiver) -> None:
     """Give the whole bias of a population to the first weighted layer before it."""
     bias = model.bias(receiver)
     if bias is None:
