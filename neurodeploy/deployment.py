@@ -47,6 +47,7 @@ INTEGERS = "integers.safetensors"
 MAPPING = "mapping.json"
 REPORT = "report.html"
 NET_FILE = "network.net"
+LEARNING = "learning.json"
 HASHED = (NIR_FILE, INTEGERS, MAPPING)
 """Files of every deployment; the first one only of those that came from NIR."""
 

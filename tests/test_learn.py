@@ -63,8 +63,10 @@ def test_learning_writes_a_new_deployment_and_leaves_the_old(
     assert "learnt from 30 samples by sltt" in new.network.notes["learning"]
     kept = json.loads((new.path / "learning.json").read_text())
     assert kept["accuracy_after"] == found["accuracy_after"]
-    assert [point["samples"] for point in kept["points"]] == [0, 10, 20, 30]
+    assert [point["samples"] for point in kept["curve"]["points"]] == [0, 10, 20, 30]
     assert (new.path / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    report = (new.path / "report.html").read_text()
+    assert "What was learnt after deployment" in report and "30 training samples" in report
     # What was measured is what the new deployment does.
     again = run_json("simulate", found["deployment"], "--engine", "reference", folder=workspace)
     upright = learn(

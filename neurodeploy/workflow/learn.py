@@ -15,7 +15,13 @@ import numpy as np
 
 from neurodeploy.contract import DataSource
 from neurodeploy.data import Dataset, load_dataset
-from neurodeploy.deployment import NIR_FILE, Deployment, read_deployment, write_deployment
+from neurodeploy.deployment import (
+    LEARNING,
+    NIR_FILE,
+    Deployment,
+    read_deployment,
+    write_deployment,
+)
 from neurodeploy.errors import CheckFailedError, InputError
 from neurodeploy.files import check_new_folder, next_free
 from neurodeploy.learning.cost import learning_cost
@@ -46,7 +52,7 @@ from neurodeploy.workflow.measures import (
 )
 from neurodeploy.workflow.netx import netx_part
 
-CURVE, SUMMARY = "learning_curve.png", "learning.json"
+CURVE = "learning_curve.png"
 
 CURVE_POINTS, POINT_SAMPLES = 10, 10
 """Measurements during learning, at most, and samples between two of them, at least."""
@@ -266,9 +272,10 @@ class _Session:
             f"{rate_text(options.rate)}, update {options.update}, task {result.task}"
         )
         title = f"{self.deployment.path.name}: {result.task} by {options.rule}, "
-        picture = draw_learning_curve(f"{title}rate {rate_text(options.rate)}", self.points, levels)
-        points = [asdict(point) for point in self.points]
-        summary = json.dumps({**result.as_dict(), "points": points}, indent=2)
+        title += f"rate {rate_text(options.rate)}"
+        picture = draw_learning_curve(title, self.points, levels)
+        curve = {"title": title, "levels": levels, "points": [asdict(p) for p in self.points]}
+        summary = json.dumps({**result.as_dict(), "curve": curve}, indent=2)
         network = self.learners.chosen.learned()
         network = replace(network, notes={**network.notes, "learning": f"{how}; {NIR_BEFORE}"})
         part = netx_part(network)
@@ -285,7 +292,7 @@ class _Session:
             extra_files={
                 **part.files,
                 CURVE: lambda path: _write_bytes(path, picture),
-                SUMMARY: lambda path: _write_bytes(path, f"{summary}\n".encode()),
+                LEARNING: lambda path: _write_bytes(path, f"{summary}\n".encode()),
             },
         )
         write_report(read_deployment(out))
