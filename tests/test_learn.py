@@ -184,6 +184,9 @@ def test_streams_are_what_they_say() -> None:
     assert np.flatnonzero(new.y == 9).tolist() == list(range(0, 200, 10))
     sets = new.held_out
     assert set(np.unique(sets["new"].y)) == {9} and 9 not in sets["old"].y
+    third = make_task("new-class", digits, 40, 0, unseen=(3, 4))
+    assert set(third.y[::10]) <= {3, 4} and not set(third.held_out["old"].y) & {3, 4}
+    assert "classes 3, 4 of digits" in third.description
     whole = make_task("continue", digits, None, 0)
     assert len(whole.y) == len(digits.y_train), "each training sample once"
     assert np.array_equal(np.sort(whole.y), np.sort(digits.y_train))

@@ -106,7 +106,9 @@ def learn(
     check_new_folder(out)
     options = make_options(rule, rate or 1.0, update, feedback, seed)
     check_learning_engine(engine, options)
-    task = thinned(make_task(task_name, _dataset(network, data), samples, seed), held_out)
+    unseen = excluded_classes(deployment)
+    task = make_task(task_name, _dataset(network, data), samples, seed, unseen)
+    task = thinned(task, held_out)
     stream = labelled_samples(task.x, task.y, network, seed)
     if rate is None:
         options = with_suitable_rate(network, options, stream, task.rate_factor)
@@ -150,6 +152,12 @@ def thinned(task: Task, most: int) -> Task:
         chosen = np.arange(min(most, count)) * count // min(most, count)
         sets[name] = HeldOut(found.x[chosen], found.y[chosen])
     return replace(task, held_out=sets)
+
+
+def excluded_classes(deployment: Deployment) -> tuple[int, ...]:
+    """Classes that the deployment's training left out; none for a network from elsewhere."""
+    training = deployment.manifest.get("training")
+    return tuple(training["recipe"]["data"].get("exclude", ())) if training else ()
 
 
 def recovered(before: float, after: float, wanted: float | None) -> float | None:

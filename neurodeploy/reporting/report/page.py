@@ -160,7 +160,7 @@ def _learning(file: Path) -> dict[str, Any] | None:
         return None
     found = read_json(file)
     curve = found["curve"]
-    points = [build(CurvePoint, point, str(file)) for point in curve["points"]]
+    points = [CurvePoint(**point) for point in curve["points"]]
     figure = learning_figure(curve["title"], points, curve["levels"])
     return {
         "description": found["description"],
