@@ -130,16 +130,20 @@ def draw_curves(found: dict[Case, list[dict[str, Any]]], path: Path) -> None:
             if case.task != task:
                 continue
             name = measured or results[0]["measure"]
-            x = [p["samples"] for p in results[0]["points"]]
-            y = np.array([[p["accuracies"][name] for p in r["points"]] for r in results])
+            x = [p["samples"] for p in results[0]["curve"]["points"]]
+            y = np.array([[p["accuracies"][name] for p in r["curve"]["points"]] for r in results])
             colour = COLOURS[case.label]
             axes.plot(x, y.mean(axis=0), color=colour, lw=1.8, label=case.label)
             axes.fill_between(x, y.min(axis=0), y.max(axis=0), color=colour, alpha=0.15, lw=0)
             if case.label == "sltt" and measured is None:
-                c = np.array([[p["ceiling"] for p in r["points"]] for r in results]).mean(axis=0)
+                c = np.array([[p["ceiling"] for p in r["curve"]["points"]] for r in results]).mean(
+                    axis=0
+                )
                 axes.plot(x, c, color=CEILING, lw=1.3, ls="--", label="SLTT in PyTorch, float")
             if case.label == "sltt" and measured:
-                old = np.array([[p["accuracies"]["old"] for p in r["points"]] for r in results])
+                old = np.array(
+                    [[p["accuracies"]["old"] for p in r["curve"]["points"]] for r in results]
+                )
                 axes.plot(x, old.mean(axis=0), color=LEVEL, lw=1.5, label="sltt, the old classes")
         first = next(r for c, r in found.items() if c.task == task)
         if task != "new-class":

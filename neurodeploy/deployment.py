@@ -49,6 +49,7 @@ MAPPING = "mapping.json"
 REPORT = "report.html"
 NET_FILE = "network.net"
 QUANTIZED_NIR = "quantized.nir"
+LEARNING = "learning.json"
 HASHED = (NIR_FILE, INTEGERS, MAPPING)
 """Files of every deployment; the first one only of those that came from NIR."""
 

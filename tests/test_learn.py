@@ -63,8 +63,10 @@ def test_learning_writes_a_new_deployment_and_leaves_the_old(
     assert "learnt from 30 samples by sltt" in new.network.notes["learning"]
     kept = json.loads((new.path / "learning.json").read_text())
     assert kept["accuracy_after"] == found["accuracy_after"]
-    assert [point["samples"] for point in kept["points"]] == [0, 10, 20, 30]
+    assert [point["samples"] for point in kept["curve"]["points"]] == [0, 10, 20, 30]
     assert (new.path / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    report = (new.path / "report.html").read_text()
+    assert "What was learnt after deployment" in report and "30 training samples" in report
     # What was measured is what the new deployment does.
     again = run_json("simulate", found["deployment"], "--engine", "reference", folder=workspace)
     upright = learn(
@@ -182,6 +184,9 @@ def test_streams_are_what_they_say() -> None:
     assert np.flatnonzero(new.y == 9).tolist() == list(range(0, 200, 10))
     sets = new.held_out
     assert set(np.unique(sets["new"].y)) == {9} and 9 not in sets["old"].y
+    third = make_task("new-class", digits, 40, 0, unseen=(3, 4))
+    assert set(third.y[::10]) <= {3, 4} and not set(third.held_out["old"].y) & {3, 4}
+    assert "classes 3, 4 of digits" in third.description
     whole = make_task("continue", digits, None, 0)
     assert len(whole.y) == len(digits.y_train), "each training sample once"
     assert np.array_equal(np.sort(whole.y), np.sort(digits.y_train))

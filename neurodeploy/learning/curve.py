@@ -36,7 +36,16 @@ class CurvePoint:
 def draw_learning_curve(
     title: str, points: Sequence[CurvePoint], levels: Mapping[str, float]
 ) -> bytes:
-    """Accuracies over samples, as a PNG.
+    """``learning_figure`` as a PNG."""
+    buffer = io.BytesIO()
+    FigureCanvasAgg(learning_figure(title, points, levels)).print_png(buffer)
+    return buffer.getvalue()
+
+
+def learning_figure(
+    title: str, points: Sequence[CurvePoint], levels: Mapping[str, float]
+) -> Figure:
+    """Accuracies over samples.
 
     Args:
         points: at least the one before learning.
@@ -44,7 +53,6 @@ def draw_learning_curve(
     """
     samples = [point.samples for point in points]
     figure = Figure(figsize=(7.6, 4.3), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     axes = figure.subplots()
     streamed = [point for point in points if point.stream is not None]
     for before, point in itertools.pairwise(points):
@@ -71,9 +79,7 @@ def draw_learning_curve(
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(title, fontsize=11)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
-    buffer = io.BytesIO()
-    canvas.print_png(buffer)
-    return buffer.getvalue()
+    return figure
 
 
 def _range(points: Sequence[CurvePoint], levels: Mapping[str, float]) -> tuple[float, float]:

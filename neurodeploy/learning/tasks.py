@@ -17,6 +17,8 @@ from neurodeploy.errors import InputError
 ROTATION = 25.0
 """Degrees by which task ``drift`` turns every image, counter-clockwise."""
 
+Classes = tuple[int, ...]
+
 REPLAYED = 9
 """Samples of known classes that follow each sample of the new one."""
 
@@ -58,8 +60,9 @@ class Task:
         return next(iter(self.held_out))
 
 
-def continued(dataset: Dataset, samples: int, rng: np.random.Generator) -> Task:
+def continued(dataset: Dataset, samples: int, rng: np.random.Generator, unseen: Classes) -> Task:
     """The training samples themselves, for a deployment that quantisation has hurt."""
+    _ = unseen
     numbers = shuffled(np.arange(len(dataset.y_train)), samples, rng)
     return Task(
         "continue",
@@ -72,8 +75,9 @@ def continued(dataset: Dataset, samples: int, rng: np.random.Generator) -> Task:
     )
 
 
-def drift(dataset: Dataset, samples: int, rng: np.random.Generator) -> Task:
+def drift(dataset: Dataset, samples: int, rng: np.random.Generator, unseen: Classes) -> Task:
     """The world turns: all images rotated, in the stream and in the test set."""
+    _ = unseen
     if len(dataset.sample_shape) != 3:
         raise InputError(
             f"task drift rotates images, and a sample of {dataset.name!r} has shape "
@@ -92,23 +96,22 @@ def drift(dataset: Dataset, samples: int, rng: np.random.Generator) -> Task:
     )
 
 
-def new_class(dataset: Dataset, samples: int, rng: np.random.Generator) -> Task:
-    """The last class appears, each sample of it followed by replayed ones of the others."""
-    new = dataset.classes - 1
-    unseen, known = (np.flatnonzero(found) for found in (dataset.y_train == new,
-                                                         dataset.y_train != new))  # fmt: skip
+def new_class(dataset: Dataset, samples: int, rng: np.random.Generator, unseen: Classes) -> Task:
+    """A class appears, each sample of it followed by replayed ones of the others."""
+    new = np.isin(dataset.y_train, unseen)
     arrivals = np.arange(samples) % (REPLAYED + 1) == 0
     numbers = np.empty(samples, np.int64)
-    numbers[arrivals] = shuffled(unseen, int(arrivals.sum()), rng)
-    numbers[~arrivals] = shuffled(known, int((~arrivals).sum()), rng)
-    of_new = dataset.y_test == new
+    numbers[arrivals] = shuffled(np.flatnonzero(new), int(arrivals.sum()), rng)
+    numbers[~arrivals] = shuffled(np.flatnonzero(~new), int((~arrivals).sum()), rng)
+    of_new = np.isin(dataset.y_test, unseen)
+    names = f"class{'es' * (len(unseen) > 1)} {', '.join(map(str, unseen))}"
 
     def part(chosen: np.ndarray) -> HeldOut:
         return HeldOut(dataset.x_test[np.flatnonzero(chosen)], dataset.y_test[chosen])
 
     return Task(
         "new-class",
-        f"{int(arrivals.sum())} training samples of class {new} of {dataset.name}, each followed "
+        f"{int(arrivals.sum())} training samples of {names} of {dataset.name}, each followed "
         f"by {REPLAYED} of the other classes",
         dataset.x_train[numbers],
         dataset.y_train[numbers],
@@ -120,19 +123,22 @@ def new_class(dataset: Dataset, samples: int, rng: np.random.Generator) -> Task:
     )
 
 
-TASKS: dict[str, Callable[[Dataset, int, np.random.Generator], Task]] = {
+TASKS: dict[str, Callable[[Dataset, int, np.random.Generator, Classes], Task]] = {
     "continue": continued,
     "drift": drift,
     "new-class": new_class,
 }
 
 
-def make_task(name: str, dataset: Dataset, samples: int | None, seed: int) -> Task:
+def make_task(
+    name: str, dataset: Dataset, samples: int | None, seed: int, unseen: Classes = ()
+) -> Task:
     """A task by name.
 
     Args:
         samples: length of the stream; the task's own when None.
         seed: of the order, from 0.
+        unseen: classes that training left out; the last one when empty.
 
     Raises:
         InputError: too few samples, or a data set that the task cannot use.
@@ -141,7 +147,8 @@ def make_task(name: str, dataset: Dataset, samples: int | None, seed: int) -> Ta
         samples = min(DEFAULT_SAMPLES[name], len(dataset.y_train))
     if samples < 1:
         raise InputError(f"--samples {samples}: needs at least 1")
-    return TASKS[name](dataset, samples, np.random.default_rng((seed, len(name))))
+    rng = np.random.default_rng((seed, len(name)))
+    return TASKS[name](dataset, samples, rng, tuple(unseen) or (dataset.classes - 1,))
 
 
 def shuffled(numbers: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

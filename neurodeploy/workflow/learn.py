@@ -15,7 +15,13 @@ import numpy as np
 
 from neurodeploy.contract import DataSource
 from neurodeploy.data import Dataset, load_dataset
-from neurodeploy.deployment import NIR_FILE, Deployment, read_deployment, write_deployment
+from neurodeploy.deployment import (
+    LEARNING,
+    NIR_FILE,
+    Deployment,
+    read_deployment,
+    write_deployment,
+)
 from neurodeploy.errors import CheckFailedError, InputError
 from neurodeploy.files import check_new_folder, next_free
 from neurodeploy.learning.cost import learning_cost
@@ -46,7 +52,7 @@ from neurodeploy.workflow.measures import (
 )
 from neurodeploy.workflow.netx import netx_part
 
-CURVE, SUMMARY = "learning_curve.png", "learning.json"
+CURVE = "learning_curve.png"
 
 CURVE_POINTS, POINT_SAMPLES = 10, 10
 """Measurements during learning, at most, and samples between two of them, at least."""
@@ -100,7 +106,9 @@ def learn(
     check_new_folder(out)
     options = make_options(rule, rate or 1.0, update, feedback, seed)
     check_learning_engine(engine, options)
-    task = thinned(make_task(task_name, _dataset(network, data), samples, seed), held_out)
+    unseen = excluded_classes(deployment)
+    task = make_task(task_name, _dataset(network, data), samples, seed, unseen)
+    task = thinned(task, held_out)
     stream = labelled_samples(task.x, task.y, network, seed)
     if rate is None:
         options = with_suitable_rate(network, options, stream, task.rate_factor)
@@ -144,6 +152,12 @@ def thinned(task: Task, most: int) -> Task:
         chosen = np.arange(min(most, count)) * count // min(most, count)
         sets[name] = HeldOut(found.x[chosen], found.y[chosen])
     return replace(task, held_out=sets)
+
+
+def excluded_classes(deployment: Deployment) -> tuple[int, ...]:
+    """Classes that the deployment's training left out; none for a network from elsewhere."""
+    training = deployment.manifest.get("training")
+    return tuple(training["recipe"]["data"].get("exclude", ())) if training else ()
 
 
 def recovered(before: float, after: float, wanted: float | None) -> float | None:
@@ -266,9 +280,10 @@ class _Session:
             f"{rate_text(options.rate)}, update {options.update}, task {result.task}"
         )
         title = f"{self.deployment.path.name}: {result.task} by {options.rule}, "
-        picture = draw_learning_curve(f"{title}rate {rate_text(options.rate)}", self.points, levels)
-        points = [asdict(point) for point in self.points]
-        summary = json.dumps({**result.as_dict(), "points": points}, indent=2)
+        title += f"rate {rate_text(options.rate)}"
+        picture = draw_learning_curve(title, self.points, levels)
+        curve = {"title": title, "levels": levels, "points": [asdict(p) for p in self.points]}
+        summary = json.dumps({**result.as_dict(), "curve": curve}, indent=2)
         network = self.learners.chosen.learned()
         network = replace(network, notes={**network.notes, "learning": f"{how}; {NIR_BEFORE}"})
         part = netx_part(network)
@@ -285,7 +300,7 @@ class _Session:
             extra_files={
                 **part.files,
                 CURVE: lambda path: _write_bytes(path, picture),
-                SUMMARY: lambda path: _write_bytes(path, f"{summary}\n".encode()),
+                LEARNING: lambda path: _write_bytes(path, f"{summary}\n".encode()),
             },
         )
         write_report(read_deployment(out))

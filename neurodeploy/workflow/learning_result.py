@@ -11,6 +11,9 @@ from neurodeploy.learning.options import LearningOptions, rate_text
 from neurodeploy.learning.trajectory import LayerCounts
 from neurodeploy.reporting.text import overflow_text, table_text
 
+KNOWN = 0.5
+"""Accuracy on a class, before it is learnt, from which it is no new one."""
+
 
 @dataclass(frozen=True)
 class LearningResult:
@@ -105,6 +108,11 @@ class LearningResult:
             )
         if self.recovered is not None:
             lines.append(f"Recovered {self.recovered:.0%} of what was lost")
+        if before.get("new", 0) > KNOWN:
+            lines.append(
+                "The new class was known before: leave it out of training with "
+                "--set data.exclude=[CLASS]"
+            )
         lines += [*self._events(), *cost_text(self.cost), self._verdict()]
         if self.deployment is not None:
             lines.append(f"Wrote {self.deployment}/ (learning.json, learning_curve.png)")

@@ -10,8 +10,9 @@ from typing import Any
 from matplotlib.figure import Figure
 from safetensors.numpy import load_file
 
-from neurodeploy.deployment import REPORT, Deployment
+from neurodeploy.deployment import LEARNING, REPORT, Deployment
 from neurodeploy.files import read_json, written_whole
+from neurodeploy.learning.curve import CurvePoint, learning_figure
 from neurodeploy.mapping import Mapping
 from neurodeploy.mapping.traffic import core_messages
 from neurodeploy.reporting.core_map import core_map
@@ -68,6 +69,7 @@ def _context(deployment: Deployment) -> dict[str, Any]:
         "source": manifest["source"],
         "cards": _cards(deployment, mapping, runs, checks),
         "training": _training(manifest.get("training")),
+        "learning": _learning(deployment.path / LEARNING),
         "graph": _picture(network_graph(network), "Populations and projections"),
         "populations": tables.populations(network),
         "projections": tables.projections(network),
@@ -153,6 +155,24 @@ def _training(training: dict[str, Any] | None) -> dict[str, Any] | None:
         "description": training["recipe"]["description"].rstrip("."),
         "facts": tables.trained(training),
         "curve": curve,
+    }
+
+
+def _learning(file: Path) -> dict[str, Any] | None:
+    """What the deployment has learnt, how, and what that would need on the chip."""
+    if not file.is_file():
+        return None
+    found = read_json(file)
+    curve = found["curve"]
+    points = [CurvePoint(**point) for point in curve["points"]]
+    figure = learning_figure(curve["title"], points, curve["levels"])
+    return {
+        "description": found["description"],
+        "facts": tables.learnt(found),
+        "curve": _picture(figure, "Accuracy on held-out samples while learning"),
+        "circuits": tables.circuits(found["cost"]),
+        "cost": tables.learning_cost(found["cost"]),
+        "sources": found["cost"]["sources"],
     }
 
 

@@ -61,6 +61,75 @@ def trained_in(recipe: AnyMapping[str, Any]) -> str:
     return f"{bits}-bit integers of {quantize['target']}" if bits else "floating point"
 
 
+def learnt(learning: AnyMapping[str, Any]) -> Table:
+    """How a deployment went on learning, and what came of it."""
+    before, after = learning["accuracies_before"], learning["accuracies_after"]
+
+    def share(key: str) -> str:
+        return "" if learning[key] is None else f"{learning[key]:.2%}"
+
+    mismatches = learning["mismatches"]
+    return facts(
+        [
+            ("rule", f"{learning['rule']}, {learning['feedback']} feedback"),
+            ("rate", f"{learning['rate']:g}, an update per {learning['update']}"),
+            ("engine", learning["engine"]),
+            *((f"accuracy, {name}", f"{before[name]:.2%} to {after[name]:.2%}") for name in before),
+            ("float network", share("accuracy_float")),
+            ("SLTT in PyTorch", share("accuracy_ceiling")),
+            ("recovered", share("recovered")),
+            ("updates", f"{learning['updates']:,}"),
+            (
+                "against the reference",
+                "" if mismatches is None else f"{mismatches:,} weights differ",
+            ),
+            (
+                "out of range",
+                ", ".join(
+                    f"{name}: {counts[key]:,} {what}"
+                    for name, counts in learning["layers"].items()
+                    for key, what in (
+                        ("saturated", "weights saturated"),
+                        ("clipped_updates", "updates clipped"),
+                        ("clipped_errors", "errors clipped"),
+                    )
+                    if counts[key]
+                ),
+            ),
+        ]
+    )
+
+
+def circuits(cost: AnyMapping[str, Any]) -> Table:
+    """What learning adds to a chip, and by what means."""
+    found = [(c["what"], f"{c['means']}: {c['detail']}") for c in cost["circuits"]]
+    return facts(found)
+
+
+def learning_cost(cost: AnyMapping[str, Any]) -> Table:
+    """Cores, memory and energy of learning."""
+    energy = cost["update_nj"]
+    return facts(
+        [
+            ("cores", f"{cost['learning_cores']:,} instead of {cost['cores']:,}"),
+            (
+                "synapse memory",
+                f"{cost['learning_synapse_words']:,} words instead of {cost['synapse_words']:,}",
+            ),
+            ("history", f"{cost['history_bits']:,} bits" if cost["history_bits"] else ""),
+            (
+                "sent to the transposed copy",
+                f"{cost['weights_sent']:,.0f} weights per update" if cost["weights_sent"] else "",
+            ),
+            (
+                "energy of an update",
+                energy and f"{energy['low']:,.0f} to {energy['high']:,.0f} nJ",
+            ),
+            ("does not fit", "; ".join(cost["violations"])),
+        ]
+    )
+
+
 def _options(table: AnyMapping[str, Any]) -> str:
     """Names, then keys and values; zeros and empty ones are defaults that play no part."""
     names = [str(table[key]) for key in ("name", "family") if key in table]
