@@ -172,7 +172,8 @@ def read_deployment(path: Path) -> Deployment:
         )
     hashes = manifest.get("files")
     hashes = hashes if isinstance(hashes, dict) else {}
-    for name in dict.fromkeys([*HASHED[manifest.get("origin") == "net" :], *hashes]):
+    expected = HASHED[1:] if manifest.get("origin") == "net" else HASHED
+    for name in dict.fromkeys([*expected, *hashes]):
         file = path / name
         if not file.is_file():
             raise InputError(f"{file}: missing from the deployment; export it again")
