@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import random
-import resource
 import sys
 import traceback
 from collections import Counter
@@ -21,6 +20,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from neurodeploy.bench.memory import high_water_mb
 from neurodeploy.errors import NeurodeployError
 from neurodeploy.mapping import map_network
 from neurodeploy.target import load_target
@@ -124,7 +124,7 @@ def run(folder: Path, first: int, count: int) -> dict[str, Any]:
                 failures.append(f"{seed} {source.name} {done}: {error}")
         except Exception:
             failures.append(f"{seed} {source.name} {done}: {traceback.format_exc()}")
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    memory = high_water_mb()
     return {"outcomes": outcomes, "failures": failures, "memory": memory}
 
 

@@ -7,7 +7,6 @@ wrong beyond that (``failures``), and the most memory that the process ever took
 from __future__ import annotations
 
 import json
-import resource
 import signal
 import sys
 import traceback
@@ -20,6 +19,7 @@ import nir
 import numpy as np
 from random_nir import DT, RandomGraph, chain, contract, joined, neuron
 
+from neurodeploy.bench.memory import high_water_mb
 from neurodeploy.contract import METADATA_KEY, ContractOptions
 from neurodeploy.errors import NeurodeployError
 from neurodeploy.interchange.importing import import_nir
@@ -372,7 +372,7 @@ def main(folder: Path, seed: int, count: int) -> dict[str, Any]:
         "imported": messages.count(""),
         "messages": sorted(set(messages) - {""}),
         "failures": failures,
-        "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "megabytes": high_water_mb(),
     }
 
 

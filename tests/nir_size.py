@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import itertools
 import json
-import resource
 import sys
 import time
 from pathlib import Path
 
 import nir
 import numpy as np
+
+from neurodeploy.bench.memory import high_water_mb
 
 CHANNELS = ((64, 64), (128, 128), (256, 256), (512, 512))
 
@@ -56,20 +57,15 @@ def weights(graph: nir.NIRGraph) -> int:
     return sum(np.size(getattr(node, "weight", ())) for node in graph.nodes.values())
 
 
-def peak() -> float:
-    """Megabytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def main(path: Path) -> dict[str, float]:
     from neurodeploy.contract import ContractOptions
     from neurodeploy.interchange.importing import import_nir
 
-    before, start = peak(), time.perf_counter()
+    before, start = high_water_mb(), time.perf_counter()
     imported = import_nir(path, ContractOptions(origin="spikingjelly", steps=4))
     seconds = time.perf_counter() - start
     neurons = sum(int(np.prod(p.shape)) for p in imported.network.populations if p.neuron)
-    return {"seconds": seconds, "before": before, "megabytes": peak(), "neurons": neurons}
+    return {"seconds": seconds, "before": before, "megabytes": high_water_mb(), "neurons": neurons}
 
 
 if __name__ == "__main__":

@@ -231,8 +231,6 @@ def test_costs_of_a_small_network_by_hand() -> None:
     assert found.latency_us.high == pytest.approx(6 * high / 1000)
     assert found.sources == (
         "energy: Davies et al. 2018, table 2 (0.75 V, pre-silicon simulation) (documented)",
-        "energy: Davies et al. 2018, table 2 (pairwise STDP; 0.75 V, pre-silicon simulation) "
-        "(documented)",
         "time: Davies et al. 2018, table 2 (0.75 V, pre-silicon simulation) (documented)",
         "ANN: 4.6 pJ per 32-bit multiply-accumulate, 45 nm CMOS (Horowitz, ISSCC 2014)",
     )

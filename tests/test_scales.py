@@ -384,7 +384,9 @@ def test_integers_beyond_the_target_are_refused() -> None:
     network, found = plannable(4)
     plan = plan_of(found)
     plan.populations["b"] = replace(plan.populations["b"], scale=2.0**18)
-    with pytest.raises(UnsupportedError, match="population 'b': .*thresholds clipped: loihi2 cannot"):
+    with pytest.raises(
+        UnsupportedError, match=r"population 'b': .*thresholds clipped: loihi2 cannot"
+    ):
         quantize_as_planned(on_grid(network, found), LOIHI2, plan)
 
 

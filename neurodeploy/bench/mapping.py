@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from neurodeploy.bench.memory import high_water_mb
 from neurodeploy.bench.networks import bench_network
 from neurodeploy.deployment import MANIFEST, read_deployment
 from neurodeploy.errors import SimulationError
@@ -105,7 +105,7 @@ def measure(strategy: str, name: str, target_name: str) -> MappingRow:
         hops=found.hops_along_rows + found.hops_along_columns,
         violations=len(mapping.violations),
         seconds=seconds,
-        peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        peak_mb=high_water_mb(),
     )
 
 

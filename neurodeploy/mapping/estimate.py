@@ -190,10 +190,12 @@ def _step(figures: Duration, ops: np.ndarray, neurons: np.ndarray) -> Range:
 
 
 def _sources(target: Target) -> tuple[str, ...]:
-    """Every source of energies and times once."""
+    """Every source of energies and times once; nothing learns here."""
     found: dict[str, None] = {}
     for kind, table in (("energy", target.energy), ("time", target.duration)):
         for figure in dataclasses.fields(table) if table else ():
+            if figure.name == "synaptic_update":
+                continue
             value = getattr(table, figure.name)
             found[f"{kind}: {value.source} ({value.quality})"] = None
     return *found, f"ANN: {MAC_SOURCE}"

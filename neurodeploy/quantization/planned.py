@@ -42,8 +42,8 @@ def quantize_as_planned(
             scale = planned.scale
             if any("clipped" in note for note in found):
                 raise UnsupportedError(
-                    f"population {population.name!r}: {', '.join(found)}: {target.name} cannot hold "
-                    f"the integers that the network was trained for; {REMEDY}"
+                    f"population {population.name!r}: {', '.join(found)}: {target.name} cannot "
+                    f"hold the integers that the network was trained for; {REMEDY}"
                 )
             if found:
                 notes[population.name] = ", ".join(found)
