@@ -37,17 +37,18 @@ def members(group: int) -> list[int]:
 
 
 @contextmanager
-def start(workspace: Path, temporary: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
-    """A simulation that would go on for hours, in a process group of its own, killed at the end."""
-    command = [sys.executable, "-m", "neurodeploy", "simulate", "--random", "1000000", *options]
+def running(workspace: Path, temporary: Path, *command: str) -> Iterator[subprocess.Popen[str]]:
+    """A command of neurodeploy in a process group of its own, which is killed at the end."""
     process = subprocess.Popen(
-        command,
+        [sys.executable, "-m", "neurodeploy", *command],
         cwd=workspace,
         env={**os.environ, "TMPDIR": str(temporary)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A shell that runs tests in the background has them ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         yield process
@@ -55,6 +56,10 @@ def start(workspace: Path, temporary: Path, *options: str) -> Iterator[subproces
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+
+
+ENDLESS = ("simulate", "--random", "1000000")
+"""A simulation that would go on for hours."""
 
 
 def wait_until_lava_runs(process: subprocess.Popen[str]) -> None:
@@ -76,7 +81,7 @@ def test_a_signal_ends_everything(
     workspace: Path, tmp_path: Path, engine: str, number: int, code: int, to_group: bool
 ) -> None:
     before = shared_memory()
-    with start(workspace, tmp_path, "--engine", engine) as process:
+    with running(workspace, tmp_path, *ENDLESS, "--engine", engine) as process:
         if engine == "lava":
             wait_until_lava_runs(process)
         else:
@@ -97,7 +102,7 @@ def test_a_signal_ends_everything(
 
 def test_the_time_limit_ends_everything(workspace: Path, tmp_path: Path) -> None:
     before = shared_memory()
-    with start(workspace, tmp_path, "--timeout", "3") as process:
+    with running(workspace, tmp_path, *ENDLESS, "--timeout", "3") as process:
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 2
         assert "3" in errors and "Error:" in errors and "Traceback" not in errors

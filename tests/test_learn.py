@@ -6,15 +6,13 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import run_cli, run_json
-from test_interruption import members, wait_until_lava_runs
+from test_interruption import members, running, wait_until_lava_runs
 
 from neurodeploy.data import load_dataset
 from neurodeploy.deployment import read_deployment
@@ -119,24 +117,16 @@ def test_delta_changes_the_output_layer_alone(workspace: Path, tmp_path: Path) -
 def test_ctrl_c_leaves_the_old_deployment_and_nothing_else(workspace: Path, tmp_path: Path) -> None:
     before = fingerprint(workspace / OLD)
     out = tmp_path / "out" / "learnt"
-    command = [sys.executable, "-m", "neurodeploy", "learn", OLD, "--samples", "100000"]
-    process = subprocess.Popen(
-        [*command, "--out", str(out), "--held-out", "20", "--no-ceiling"],
-        cwd=workspace,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    wait_until_lava_runs(process)
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
-    assert process.returncode == 130 and "Traceback" not in errors
-    deadline = time.monotonic() + 10
-    while members(process.pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert members(process.pid) == []
+    command = ("learn", OLD, "--samples", "100000", "--out", str(out), "--held-out", "20")
+    with running(workspace, tmp_path, *command, "--no-ceiling") as process:
+        wait_until_lava_runs(process)
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+        assert process.returncode == 130 and "Traceback" not in errors
+        deadline = time.monotonic() + 10
+        while members(process.pid) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert members(process.pid) == []
     assert fingerprint(workspace / OLD) == before
     assert not out.exists() and list(tmp_path.iterdir()) == []
 
