@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from neurodeploy.deployment import Deployment
+from neurodeploy.deployment import LEARNING, NIR_FILE, Deployment
 from neurodeploy.quantization.error import ProjectionError, projection_errors
 
 
 def rounding_errors(deployment: Deployment) -> tuple[ProjectionError, ...]:
-    """Error of every projection; none for a network that came as integers."""
-    if not deployment.nir_file.is_file():
+    """Error of every projection; none for a network that came as integers or went on learning."""
+    if not (deployment.path / NIR_FILE).is_file() or (deployment.path / LEARNING).is_file():
         return ()
     from neurodeploy.interchange.nir_file import read_nir
     from neurodeploy.interchange.nir_in import to_network
