@@ -21,6 +21,7 @@ BASE = (
     *(
         "errors",
         "files",
+        "allocator",
         "launch",
         "versions",
         "schema",

@@ -7,12 +7,14 @@ import platform
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from neurodeploy.allocator import freed_memory_kept
 from neurodeploy.bench.backward_clock import BackwardClock
 from neurodeploy.bench.configuration import YARDSTICK, Configuration
 from neurodeploy.bench.draws import Draw, balanced_draws
@@ -22,6 +24,7 @@ from neurodeploy.bench.watermark import Watermark
 from neurodeploy.launch import Processes
 from neurodeploy.training.epoch import Job, train_epoch
 from neurodeploy.training.export import input_code
+from neurodeploy.training.layout import lay_out
 from neurodeploy.training.loop import reproducible
 from neurodeploy.training.metrics import PartialEpoch
 from neurodeploy.training.networks import build_network
@@ -54,6 +57,8 @@ class Iteration:
         if configuration.method == YARDSTICK:
             self.model, rule = PlainNetwork(self.model), PlainSLTT()
         self.model.to(self.device, parameter_dtype(precision))
+        if configuration.method != YARDSTICK:
+            lay_out(self.model, configuration.batch, precision)
         images, labels = dataset.x_train, dataset.y_train
         whole = Split(images, labels, images[:0], labels[:0])
         some = Split(images[:SETTLING_SAMPLES], labels[:SETTLING_SAMPLES], images[:0], labels[:0])
@@ -93,9 +98,11 @@ def measure(configuration: Configuration, seconds: float, exact: bool) -> dict[s
         Some of the values of a ``TrainRow``.
     """
     device = torch.device(configuration.device)
+    plain = configuration.method == YARDSTICK
     if exact and device.type == "cpu":
         allocate_exactly()
-    with reproducible(device, configuration.threads):
+    kept = nullcontext() if exact or plain else freed_memory_kept()
+    with reproducible(device, configuration.threads), kept:
         iteration = Iteration(configuration)
         draws = balanced_draws(configuration.recipe)
         iteration.settle()

@@ -6,12 +6,10 @@ import ctypes
 import gc
 from pathlib import Path
 
+from neurodeploy.allocator import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, glibc
 from neurodeploy.errors import SimulationError
 
 OWN = Path("/proc/self")
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Options of glibc's mallopt(3)."""
 
 PAGES_OF_THEIR_OWN = 1 << 16
 """Bytes from which on an allocation gets pages of its own in ``allocate_exactly``."""
@@ -67,8 +65,8 @@ def allocate_exactly() -> None:
 
 
 def _libc() -> ctypes.CDLL:
-    libc = ctypes.CDLL(None)
-    if not hasattr(libc, "mallopt"):
+    libc = glibc()
+    if libc is None:
         raise SimulationError("measuring memory needs glibc, which this Linux does not use")
     return libc
 

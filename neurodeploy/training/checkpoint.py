@@ -14,6 +14,7 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from neurodeploy.errors import InputError
@@ -58,7 +59,12 @@ class TrainingState:
 
 def copy_weights(model: SpikingNetwork) -> dict[str, Tensor]:
     """Parameters and buffers, copied to the CPU so that further training leaves them alone."""
-    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+    return {name: copied(value) for name, value in model.state_dict().items()}
+
+
+def copied(value: Tensor) -> Tensor:
+    """A copy on the CPU, in the layout that files have."""
+    return value.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
 def save_state(run: Path, state: TrainingState) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from neurodeploy.training.networks.network import INPUT, SpikingNetwork
 from neurodeploy.training.networks.prefix import ConstantPrefix
+from neurodeploy.training.spikes_again import spikes_computed_again
 
 
 class Feed:
@@ -24,6 +25,7 @@ class Feed:
         frames: Iterable[Tensor],
         steps: int,
         constant: bool = False,
+        lean: bool = False,
     ) -> None:
         """Look at the first frame where all are the same; else ask for none yet.
 
@@ -31,13 +33,21 @@ class Feed:
             frames: (N, *sample) for each step.
             steps: how many will be shown.
             constant: every frame is the same.
+            lean: where one step is shown, compute its spikes again for backward.
         """
         self._model = model
         self._frames = iter(frames)
         self._prefix = ConstantPrefix(model, next(self._frames), steps) if constant else None
+        self._lean = lean
 
     def show(self, steps: int) -> Tensor:
         """Outputs (steps, N, classes) of the next steps."""
+        if self._lean and steps == 1 and torch.is_grad_enabled():
+            with spikes_computed_again(self._model):
+                return self._show(steps)
+        return self._show(steps)
+
+    def _show(self, steps: int) -> Tensor:
         if self._prefix is not None:
             return self._model.over_steps(self._prefix.over_steps(steps), self._prefix.layers)
         if steps == 1:

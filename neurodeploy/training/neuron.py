@@ -58,6 +58,16 @@ class LIF(nn.Module):
             return self._v
         return self._reset(self._u, torch.empty_like(self._u), torch.empty_like(self._u))
 
+    @property
+    def u(self) -> Tensor | None:
+        """Membrane of the last step before its spikes, where gradients are cut; never changed."""
+        return self._u
+
+    def fired(self, u: Tensor) -> Tensor:
+        """The spikes that membranes ``u`` give, 0 or 1 in their dtype."""
+        compare = torch.ge if self.recipe.comparison == ">=" else torch.gt
+        return compare(u, self.recipe.v_threshold, out=torch.empty_like(u))
+
     def reset_state(self, cut: bool) -> None:
         """Start a batch: v = 0, and choose whether gradients are cut between steps."""
         self._u = self._v = None
@@ -88,12 +98,18 @@ class LIF(nn.Module):
         neuron = self.recipe
         compare = torch.ge if neuron.comparison == ">=" else torch.gt
         spikes = torch.empty_like(x)
+        # Comparing into another dtype than that of u is several times slower than a copy.
+        scratch = None if x.dtype == membranes[0].dtype else torch.empty_like(membranes[0])
         for drive, u, s in zip(x, membranes, spikes, strict=True):
+            fired = s if scratch is None else scratch
             if self._u is None:
                 u.copy_(drive)
             else:
-                self._reset(self._u, u, s).mul_(1 - 1 / neuron.tau).add_(drive)
-            compare(u, neuron.v_threshold, out=s)
+                v = self._reset(self._u, u, fired)
+                torch.add(drive, v, alpha=1 - 1 / neuron.tau, out=u)
+            compare(u, neuron.v_threshold, out=fired)
+            if scratch is not None:
+                s.copy_(scratch)
             self._u = u
         return spikes
 

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from neurodeploy.errors import SimulationError
 from neurodeploy.launch import Processes
 from neurodeploy.recipe import TrainingRecipe
+from neurodeploy.training.checkpoint import copied
+from neurodeploy.training.layout import laid_out_as
 from neurodeploy.training.parallel import add_gradients
 
 SCALER = "scaler"
@@ -65,7 +67,7 @@ class Updater:
     def state(self) -> dict[str, Tensor]:
         """Tensors by ``number.name`` of the parameter; options come from the recipe."""
         tensors = {
-            f"{number}.{name}": value.detach().cpu().clone()
+            f"{number}.{name}": copied(value)
             for number, state in self.optimizer.state_dict()["state"].items()
             for name, value in state.items()
             if isinstance(value, Tensor)
@@ -77,12 +79,14 @@ class Updater:
         """Put back what ``state`` took."""
         state: dict[int, dict[str, Tensor]] = {}
         scaler: dict[str, float] = {}
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         for key, value in tensors.items():
             owner, _, name = key.partition(".")
             if owner == SCALER:
                 scaler[name] = value.item()
             else:
-                state.setdefault(int(owner), {})[name] = value
+                fitting = laid_out_as(value, parameters[int(owner)])
+                state.setdefault(int(owner), {})[name] = fitting
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
         if scaler:

@@ -21,6 +21,7 @@ import nir
 import torch
 from torch import Tensor
 
+from neurodeploy.allocator import freed_memory_kept
 from neurodeploy.data import Dataset, check_encoder, load_dataset
 from neurodeploy.errors import InputError, SimulationError
 from neurodeploy.files import sha256, write_json, written_whole
@@ -31,6 +32,7 @@ from neurodeploy.training.checkpoint import TrainingState, copy_weights, load_st
 from neurodeploy.training.epoch import Job
 from neurodeploy.training.evaluate import Evaluation
 from neurodeploy.training.export import input_code, to_nir
+from neurodeploy.training.layout import lay_out
 from neurodeploy.training.loop import fit, reproducible
 from neurodeploy.training.loss import InstantaneousLoss
 from neurodeploy.training.networks import SpikingNetwork, build_network
@@ -104,9 +106,10 @@ def train(
     recipe = processes.on_main(lambda: _as_found(recipe, dataset))
     with processes.together():
         _check_data(dataset, recipe)
-    with reproducible(where, training.threads):
+    with reproducible(where, training.threads), freed_memory_kept():
         torch.manual_seed(recipe.seed)
         model = build_network(recipe, dataset).to(where, parameter_dtype(training.precision))
+        model = lay_out(model, training.batch_size, training.precision)
         rule = build_rule(recipe)
         split = split_training(recipe, dataset)
         _check_rule(rule, recipe)

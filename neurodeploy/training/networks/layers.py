@@ -75,7 +75,9 @@ class Dropout(nn.Module):
         if not self.training or self.probability == 0:
             return x
         if self.mask is None:
-            self.mask = functional.dropout(torch.ones_like(x), self.probability)
+            # Which values are dropped does not depend on how they lie in memory.
+            ones = torch.ones_like(x, memory_format=torch.contiguous_format)
+            self.mask = torch.empty_like(x).copy_(functional.dropout(ones, self.probability))
         return x * self.mask
 
     def extra_repr(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
@@ -101,7 +102,11 @@ class SpikingNetwork(nn.Module):
             Outputs (c, N, classes).
         """
         steps = len(next(iter(given.values())))
-        if steps > 1 and not self.fed_back:
+        if steps == 1:
+            # Unlike an index, this costs nothing in backward.
+            one = {name: value.squeeze(0) for name, value in given.items()}
+            return self._step(one, layers).unsqueeze(0)
+        if not self.fed_back:
             return self.compute({**given}, over_steps, layers)
         each = ({name: value[t] for name, value in given.items()} for t in range(steps))
         return torch.stack([self._step(values, layers) for values in each])
@@ -139,30 +144,35 @@ class SpikingNetwork(nn.Module):
                 values.pop(source, None)
         return output
 
+    @property
+    def values_per_step(self) -> int:
+        """Values that all layers together put out in one step of one sample."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
+
     @functools.cached_property
     @torch.no_grad()
-    def values_per_step(self) -> int:
-        """Values that all layers together put out in one step of one sample.
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """What each layer puts out for one sample, without batch.
 
-        Counted once, by running a step; the state is reset.
+        Found once, by running a step; the state is reset.
         """
-        count = 0
+        found: dict[str, tuple[int, ...]] = {}
+        names = {layer: name for name, layer in self.layers.items()}
 
-        def counted(layer: nn.Module, x: Tensor) -> Tensor:
-            nonlocal count
+        def noted(layer: nn.Module, x: Tensor) -> Tensor:
             output = layer(x)
-            count += output.numel()
+            found[names[layer]] = tuple(output.shape[1:])
             return output
 
         modes = [(module, module.training) for module in self.modules()]
         self.eval()
         self.reset_state()
         parameter = next(self.parameters())
-        self.compute({INPUT: parameter.new_zeros(1, *self.sample_shape)}, counted)
+        self.compute({INPUT: parameter.new_zeros(1, *self.sample_shape)}, noted)
         self.reset_state()
         for module, training in modes:
             module.training = training
-        return count
+        return found
 
 
 class Family(Protocol):

@@ -44,6 +44,8 @@ class ConstantPrefix:
 
     def over_steps(self, steps: int) -> dict[str, Tensor]:
         """What the other layers read, (steps, N, ...), without copies."""
+        if steps == 1:
+            return {name: value.unsqueeze(0) for name, value in self._seen.items()}
         return {name: value.expand(steps, *value.shape) for name, value in self._seen.items()}
 
     def backward(self) -> None:
