@@ -560,7 +560,7 @@ def test_memory_grows_with_the_chunk_and_not_with_the_steps(
     rule: Rule, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # It would hide from the count what it packs itself.
-    monkeypatch.setattr(Batch, "lean", lambda batch, model: False)
+    monkeypatch.setattr(Batch, "lean", False)
 
     def kept(steps: int, chunk: int) -> int:
         frames, labels = make_batch("conv", steps, constant=False)

@@ -27,13 +27,5 @@ def steps_at_once(model: SpikingNetwork, samples: int, steps: int, wanted: int =
         return 1
     if wanted:
         return min(wanted, steps)
-    return max(1, min(steps, BUDGET // _step_bytes(model, samples)))
-
-
-def is_large(model: SpikingNetwork, samples: int) -> bool:
-    """Whether the activations of one step alone are beyond the budget."""
-    return not model.fed_back and _step_bytes(model, samples) > BUDGET
-
-
-def _step_bytes(model: SpikingNetwork, samples: int) -> int:
-    return samples * model.values_per_step * next(model.parameters()).element_size()
+    value = next(model.parameters()).element_size()
+    return max(1, min(steps, BUDGET // (samples * model.values_per_step * value)))

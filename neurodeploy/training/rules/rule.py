@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neurodeploy.training.loss import InstantaneousLoss
 from neurodeploy.training.networks.network import SpikingNetwork
-from neurodeploy.training.time_chunk import is_large, steps_at_once
+from neurodeploy.training.time_chunk import steps_at_once
 
 Update = Callable[[], None]
 """Changes the parameters by the gradients in their ``grad`` and clears these."""
@@ -26,6 +26,7 @@ class Batch(NamedTuple):
         constant: every frame is the same, as with direct encoding: what depends on nothing else
             need not be computed again.
         time_chunk: steps that run at once where the rule allows it; 0 lets the rule choose.
+            1 is for the least memory.
     """
 
     frames: Iterable[Tensor]
@@ -38,9 +39,10 @@ class Batch(NamedTuple):
         """How many steps a rule that may run several at once runs at once."""
         return steps_at_once(model, len(self.labels), self.steps, self.time_chunk)
 
-    def lean(self, model: SpikingNetwork) -> bool:
-        """Whether a step is so large that its spikes had better be computed again than kept."""
-        return self.time_chunk == 1 or is_large(model, len(self.labels))
+    @property
+    def lean(self) -> bool:
+        """Whether memory counts more than time: spikes are computed again instead of kept."""
+        return self.time_chunk == 1
 
 
 class BatchResult(NamedTuple):

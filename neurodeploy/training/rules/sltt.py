@@ -44,7 +44,7 @@ class SLTT(Rule):
         # Nothing may be kept over an update: the next step has other weights.
         at_once = batch.at_once(model) if whole else 1
         model.reset_state(cut=True)
-        feed = Feed(model, batch.frames, batch.steps, batch.constant and whole, batch.lean(model))
+        feed = Feed(model, batch.frames, batch.steps, batch.constant and whole, batch.lean)
         result = learn_each_step(feed.show, batch, loss, at_once, None if whole else update)
         if whole:
             feed.backward()

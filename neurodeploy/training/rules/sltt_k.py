@@ -60,7 +60,7 @@ class SLTTK(Rule):
         needed = max(drawn) + 1 if self.early_exit else batch.steps
         at_once = batch.at_once(model)
         model.reset_state(cut=True)
-        feed = Feed(model, batch.frames, needed, batch.constant, batch.lean(model))
+        feed = Feed(model, batch.frames, needed, batch.constant, batch.lean)
         summed_loss = total = torch.zeros((), device=batch.labels.device)
         # Neighbouring steps that are all drawn, or all not, can run at once.
         for learns, run in itertools.groupby(range(needed), drawn.__contains__):
