@@ -159,7 +159,7 @@ class TrainingRecipe:
         checkpoint_minutes: within a longer epoch, save the state this often; 0 for never.
         time_chunk: steps that run at once, layer by layer, in rules whose gradients do not cross
             steps; the gradients stay the same. More are faster in small networks, and take as many
-            times the memory. 0 takes as many as suit the size of the network.
+            times the memory. 0 takes as many as suit the size of the network, 1 the least memory.
     """
 
     steps: int

@@ -127,7 +127,9 @@ WHOLE, ANY = _Numbers(int), _Numbers(float)
 )
 @click.option("--threads", default=0, help="CPU threads, 0 for torch's own choice.")
 @click.option(
-    "--time-chunk", default=0, help="Steps run at once (time against memory), 0 for the default."
+    "--time-chunk",
+    default=0,
+    help="Steps run at once (time against memory): 0 as suits the network, 1 for least memory.",
 )
 @click.option("--seconds", default=2.0, show_default=True, help="Time each method so long.")
 @click.option("--rounds", default=3, show_default=True, help="Take turns; the median counts.")
