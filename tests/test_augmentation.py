@@ -34,6 +34,20 @@ def test_crops_are_shifts_with_zeros_behind() -> None:
     assert found.dtype == np.uint8
 
 
+@pytest.mark.parametrize("padding", [1, 4, 12])
+def test_crops_are_parts_of_a_padded_image(padding: int) -> None:
+    image = RNG.integers(1, 256, (1, 2, 9, 7)).astype(np.uint8)
+    found = augmented(np.repeat(image, 40, 0), crop_padding=padding)
+    padded = np.pad(image[0], [(0, 0), (padding, padding), (padding, padding)])
+    parts = {
+        padded[:, top : top + 9, left : left + 7].tobytes()
+        for top in range(2 * padding + 1)
+        for left in range(2 * padding + 1)
+    }
+    assert {part.tobytes() for part in found} <= parts
+    assert len({part.tobytes() for part in found}) > 5
+
+
 def test_flips_are_about_half() -> None:
     image = np.arange(64, dtype=np.uint8).reshape(1, 1, 8, 8)
     found = augmented(np.repeat(image, 400, 0), flip=True)

@@ -1,12 +1,13 @@
 """Random changes of training images, on integers, so that a network still sees integer/levels.
 
-Every sample draws from a generator of its own, seeded with the run's seed, the epoch and the
-sample's number: what happens to it does not depend on which batch or which process it is in.
+Every sample has draws of its own, a function of the run's seed, the epoch and the sample's number:
+what happens to it does not depend on which batch or which process it is in.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -40,8 +41,8 @@ def augment(
         return images
     _check(images.shape, recipe)
     changed = np.empty_like(images)
-    for index, (image, number) in enumerate(zip(images, numbers, strict=True)):
-        rng = np.random.default_rng((*seed, int(number)))
+    draws = _draws_of_samples(seed, numbers)
+    for index, (image, rng) in enumerate(zip(images, draws, strict=True)):
         if recipe.resized_crop:
             image = _resized_crop(image, rng)
         if recipe.crop_padding:
@@ -52,6 +53,21 @@ def augment(
         if recipe.cutout:
             _cut_out(changed[index], recipe.cutout, recipe.cutout_fill, rng)
     return changed
+
+
+def _draws_of_samples(seed: tuple[int, ...], numbers: np.ndarray) -> Iterator[np.random.Generator]:
+    """A generator at the start of each sample's own draws.
+
+    Philox is a function of key and counter (Salmon et al. 2011): the seed is its key, the sample's
+    number its counter. A generator seeded anew for each sample would take longer than its draws.
+    """
+    philox = np.random.Philox(key=np.random.SeedSequence(seed).generate_state(2, np.uint64))
+    rng, start = np.random.Generator(philox), philox.state
+    for number in numbers:
+        # The lowest of the four words counts the draws.
+        start["state"]["counter"][1] = number
+        philox.state = start
+        yield rng
 
 
 def _check(shape: tuple[int, ...], recipe: AugmentationRecipe) -> None:
@@ -66,10 +82,20 @@ def _check(shape: tuple[int, ...], recipe: AugmentationRecipe) -> None:
 
 def _padded_crop(image: np.ndarray, padding: int, rng: np.random.Generator) -> np.ndarray:
     """A part of the old size out of the image with ``padding`` zeros on each side."""
-    top, left = rng.integers(0, 2 * padding + 1, 2)
-    height, width = image.shape[-2:]
-    widths = [(0, 0)] * (image.ndim - 2) + [(padding, padding)] * 2
-    return np.pad(image, widths)[..., top : top + height, left : left + width]
+    (from_y, to_y), (from_x, to_x) = (
+        _shifted(size, int(start) - padding)
+        for size, start in zip(image.shape[-2:], rng.integers(0, 2 * padding + 1, 2), strict=True)
+    )
+    part = np.zeros_like(image)
+    part[..., to_y, to_x] = image[..., from_y, from_x]
+    return part
+
+
+def _shifted(size: int, by: int) -> tuple[slice, slice]:
+    """Which pixels of an axis are still there when it is moved back, and where they are then."""
+    kept = max(size - abs(by), 0)
+    source, place = min(max(by, 0), size), min(max(-by, 0), size)
+    return slice(source, source + kept), slice(place, place + kept)
 
 
 def _cut_out(image: np.ndarray, side: int, fill: tuple[int, ...], rng: np.random.Generator) -> None:
