@@ -26,6 +26,7 @@ from neurodeploy.recipe import load_recipe
 from neurodeploy.training.run import train
 from neurodeploy.workflow.export import export
 from neurodeploy.workflow.learn import learn
+from neurodeploy.workflow.quantization import QuantizationOptions
 
 SEEDS = (0, 1, 2)
 HERE = Path(__file__).parent
@@ -72,7 +73,7 @@ def measure(folder: Path, case: Case, seed: int) -> dict[str, Any]:
         train(load_recipe("digits_conv", overrides), run, progress=False)
     deployed = folder / "deployments" / f"{stem}-{seed}-{case.bits}bit"
     if not deployed.is_dir():
-        export(run, "loihi2", deployed, weight_bits=case.bits)
+        export(run, "loihi2", deployed, quantization=QuantizationOptions(case.bits))
     out = folder / "learnt" / f"{case.task}-{case.rule}-{case.feedback}-{seed}"
     if not out.is_dir():
         learn(

@@ -32,7 +32,7 @@ from neurodeploy.learning.trajectory import StreamChunk
 from neurodeploy.mapping import Mapping, map_network
 from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.schema import build
-from neurodeploy.simulation.trace import Batch, Samples
+from neurodeploy.simulation.trace import Samples
 from neurodeploy.target import Target
 from neurodeploy.workflow.learners import (
     Learners,
@@ -107,7 +107,7 @@ def learn(
     options = make_options(rule, rate or 1.0, update, feedback, seed)
     check_learning_engine(engine, options)
     unseen = excluded_classes(deployment)
-    task = make_task(task_name, _dataset(network, data), samples, seed, unseen)
+    task = make_task(task_name, learning_data(network, data), samples, seed, unseen)
     task = thinned(task, held_out)
     stream = labelled_samples(task.x, task.y, network, seed)
     if rate is None:
@@ -194,7 +194,7 @@ class _Session:
         bar = tqdm(total=stream.count, desc=self.engine, unit="sample", disable=not progress)
         with bar:
             for batch in stream.batches(size):
-                chunk = _chunk(batch)
+                chunk = StreamChunk.of(batch)
                 right += self._learn(chunk)
                 self.samples += len(chunk)
                 done_since += len(chunk)
@@ -314,13 +314,15 @@ def _between_points(stream: Samples) -> int:
     return max(-(-stream.count // CURVE_POINTS), POINT_SAMPLES)
 
 
-def _chunk(batch: Batch) -> StreamChunk:
-    assert batch.labels is not None
-    steps = 1 if batch.static else batch.values.shape[1]
-    return StreamChunk(batch.values.reshape(len(batch), steps, -1), batch.labels)
+def learning_data(network: QuantizedNetwork, data: Path | None) -> Dataset:
+    """The data set that a deployment was trained with.
 
+    Args:
+        data: where it lies now.
 
-def _dataset(network: QuantizedNetwork, data: Path | None) -> Dataset:
+    Raises:
+        InputError: the deployment names none, it cannot be read, or its samples do not fit.
+    """
     contract, (source,) = network.contract, network.inputs
     if not contract.dataset:
         raise InputError(
