@@ -33,6 +33,7 @@ from neurodeploy.workflow.learners import (
     with_suitable_rate,
 )
 from neurodeploy.workflow.measures import labelled_samples
+from neurodeploy.workflow.tags import first_tags
 
 CHUNK, CHUNKS = 25, 8
 """Samples between two looks at the clock, and different chunks of them, which come in turn."""
@@ -106,8 +107,9 @@ def measure(
     """Time one engine in this process."""
     options = make_options(rule, 1.0, update, "transposed", 0)
     options, chunks = _first_chunks(deployment, options, data)
-    network = read_deployment(deployment).network
-    learners = make_learners(network, options, engine, len(chunks[0]), None)
+    loaded = read_deployment(deployment)
+    tags = first_tags(loaded)
+    learners = make_learners(loaded.network, options, engine, len(chunks[0]), None, tags)
     try:
         learner = learners.chosen
         learner.learn(chunks[0])

@@ -51,6 +51,7 @@ from neurodeploy.workflow.measures import (
     measure_float,
 )
 from neurodeploy.workflow.netx import netx_part
+from neurodeploy.workflow.tags import first_tags, tags_file
 
 CURVE = "learning_curve.png"
 
@@ -113,7 +114,7 @@ def learn(
     if rate is None:
         options = with_suitable_rate(network, options, stream, task.rate_factor)
     size = min(_between_points(stream), most_samples(network, options))
-    learners = make_learners(network, options, engine, size, timeout)
+    learners = make_learners(network, options, engine, size, timeout, first_tags(deployment))
     # Before hours of learning rather than after: the structure is what takes room.
     _mapping(learners.chosen.learned(), deployment)
     beside = float_learner(network, options) if ceiling else None
@@ -182,6 +183,7 @@ class _Session:
         self.deployment, self.task, self.learners = deployment, task, learners
         self.engine, self.timeout, self.beside = engine, timeout, beside
         self.points: list[CurvePoint] = []
+        self.states: dict[str, np.ndarray] = {}
         self.mismatches = self.updates = self.samples = 0
         self.seconds = 0.0
 
@@ -217,6 +219,7 @@ class _Session:
             )
         if self.beside is not None:
             self.beside.learn(chunk.values, chunk.labels)
+        self.states = {name: states[-1, -1] for name, states in found.states.items()}
         self.updates += len(chunk) * next(iter(found.states.values())).shape[1]
         return int((found.scores.argmax(axis=1) == chunk.labels).sum())
 
@@ -299,6 +302,7 @@ class _Session:
             netx=part.to_dict(),
             extra_files={
                 **part.files,
+                **tags_file(self.learners.tags(self.states)),
                 CURVE: lambda path: _write_bytes(path, picture),
                 LEARNING: lambda path: _write_bytes(path, f"{summary}\n".encode()),
             },
