@@ -21,7 +21,9 @@ from neurodeploy.lava.compat import lava_available
 from neurodeploy.learning.tasks import ROTATION, make_task, rotated
 from neurodeploy.recipe import load_recipe
 from neurodeploy.training.split import split_training
-from neurodeploy.workflow.learn import recovered, thinned
+from neurodeploy.workflow.learn import recovered
+from neurodeploy.workflow.learning_data import thinned
+from neurodeploy.workflow.tags import first_tags
 
 needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
 OLD = "deployments/digits_conv-loihi2-001"
@@ -65,6 +67,11 @@ def test_learning_writes_a_new_deployment_and_leaves_the_old(
     assert (new.path / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
     report = (new.path / "report.html").read_text()
     assert "What was learnt after deployment" in report and "30 training samples" in report
+    # Learning goes on from the tags that it left, and began with what rounding had left.
+    tags = [first_tags(deployment) for deployment in (old, new)]
+    for projection in old.network.projections:
+        before, after = (found[projection.name] for found in tags)
+        assert before.any() and not np.array_equal(before, after)
     # What was measured is what the new deployment does.
     again = run_json("simulate", found["deployment"], "--engine", "reference", folder=workspace)
     upright = learn(

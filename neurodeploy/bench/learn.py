@@ -24,7 +24,7 @@ from neurodeploy.errors import InputError
 from neurodeploy.learning.options import LearningOptions
 from neurodeploy.learning.tasks import make_task
 from neurodeploy.learning.trajectory import StreamChunk
-from neurodeploy.workflow.learn import learning_data, make_options
+from neurodeploy.workflow.learn import make_options
 from neurodeploy.workflow.learners import (
     ENGINES,
     check_learning_engine,
@@ -32,6 +32,7 @@ from neurodeploy.workflow.learners import (
     most_samples,
     with_suitable_rate,
 )
+from neurodeploy.workflow.learning_data import learning_data
 from neurodeploy.workflow.measures import labelled_samples
 from neurodeploy.workflow.tags import first_tags
 

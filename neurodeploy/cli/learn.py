@@ -34,7 +34,11 @@ from neurodeploy.cli.options import (
     show_default=True,
     help="Go on with the training samples, meet them rotated, or meet a class never seen.",
 )
-@click.option("--samples", type=int, help="Samples to learn from.  [default: 500; new-class: 200]")
+@click.option(
+    "--samples",
+    type=int,
+    help="Samples to learn from.  [default: 1500, but none twice; drift: 500; new-class: 200]",
+)
 @click.option(
     "--rate",
     metavar="2^-K",

@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.contract import DataSource
-from neurodeploy.data import Dataset, load_dataset
 from neurodeploy.deployment import (
     LEARNING,
     NIR_FILE,
@@ -27,7 +25,7 @@ from neurodeploy.files import check_new_folder, next_free
 from neurodeploy.learning.cost import learning_cost
 from neurodeploy.learning.curve import CurvePoint, draw_learning_curve
 from neurodeploy.learning.options import LearningOptions, rate_text
-from neurodeploy.learning.tasks import HeldOut, Task, make_task
+from neurodeploy.learning.tasks import Task, make_task
 from neurodeploy.learning.trajectory import StreamChunk
 from neurodeploy.mapping import Mapping, map_network
 from neurodeploy.quantized import QuantizedNetwork
@@ -41,6 +39,7 @@ from neurodeploy.workflow.learners import (
     most_samples,
     with_suitable_rate,
 )
+from neurodeploy.workflow.learning_data import excluded_classes, learning_data, thinned
 from neurodeploy.workflow.learning_result import LearningResult
 from neurodeploy.workflow.measures import (
     float_learner,
@@ -137,28 +136,6 @@ def make_options(rule: str, rate: float, update: str, feedback: str, seed: int) 
         return LearningOptions(**given)
     except ValueError as error:
         raise InputError(str(error)) from None
-
-
-def thinned(task: Task, most: int) -> Task:
-    """The task with at most so many samples in each held-out set, spread evenly over it.
-
-    Raises:
-        InputError: ``most`` is below 1.
-    """
-    if most < 1:
-        raise InputError(f"--held-out {most}: needs at least 1")
-    sets = {}
-    for name, found in task.held_out.items():
-        count = len(found.y)
-        chosen = np.arange(min(most, count)) * count // min(most, count)
-        sets[name] = HeldOut(found.x[chosen], found.y[chosen])
-    return replace(task, held_out=sets)
-
-
-def excluded_classes(deployment: Deployment) -> tuple[int, ...]:
-    """Classes that the deployment's training left out; none for a network from elsewhere."""
-    training = deployment.manifest.get("training")
-    return tuple(training["recipe"]["data"].get("exclude", ())) if training else ()
 
 
 def recovered(before: float, after: float, wanted: float | None) -> float | None:
@@ -316,34 +293,6 @@ def _write_bytes(path: Path, content: bytes) -> None:
 
 def _between_points(stream: Samples) -> int:
     return max(-(-stream.count // CURVE_POINTS), POINT_SAMPLES)
-
-
-def learning_data(network: QuantizedNetwork, data: Path | None) -> Dataset:
-    """The data set that a deployment was trained with.
-
-    Args:
-        data: where it lies now.
-
-    Raises:
-        InputError: the deployment names none, it cannot be read, or its samples do not fit.
-    """
-    contract, (source,) = network.contract, network.inputs
-    if not contract.dataset:
-        raise InputError(
-            "this deployment names no data set to learn from; export a network that "
-            "`neurodeploy train` made"
-        )
-    where = contract.source
-    if data is not None:
-        where = DataSource(str(data), "", where.side, where.bins)
-    levels = contract.input_code.levels if contract.input_code.encoder == "events" else 0
-    dataset = load_dataset(contract.dataset, where, contract.steps, levels)
-    if dataset.sample_shape != source.shape:
-        raise InputError(
-            f"data set {dataset.name!r} has samples of shape {dataset.sample_shape}; the "
-            f"deployment's input is {source.shape}"
-        )
-    return dataset
 
 
 def _target(deployment: Deployment) -> Target:
