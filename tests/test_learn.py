@@ -18,7 +18,9 @@ from neurodeploy.data import load_dataset
 from neurodeploy.deployment import read_deployment
 from neurodeploy.errors import InputError
 from neurodeploy.lava.compat import lava_available
+from neurodeploy.learning.reference import ReferenceLearner
 from neurodeploy.learning.tasks import ROTATION, make_task, rotated
+from neurodeploy.learning.trajectory import StreamChunk, Trajectory
 from neurodeploy.recipe import load_recipe
 from neurodeploy.training.split import split_training
 from neurodeploy.workflow.learn import recovered
@@ -121,6 +123,26 @@ def test_delta_changes_the_output_layer_alone(workspace: Path, tmp_path: Path) -
 
 
 @needs_lava
+def test_weights_that_differ_are_counted_and_nothing_is_written(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check is real: one synapse of the reference off by one, after one of the updates."""
+
+    class Faulty(ReferenceLearner):
+        def learn(self, chunk: StreamChunk) -> Trajectory:
+            found = super().learn(chunk)
+            next(iter(found.states.values()))[1, 0, 5] += 1
+            return found
+
+    monkeypatch.setattr("neurodeploy.workflow.learners.ReferenceLearner", Faulty)
+    out = tmp_path / "learnt"
+    options = ("--samples", "4", "--held-out", "10", "--no-ceiling", "--engine", "lava-fused")
+    result = run_cli("learn", OLD, *options, "--out", str(out), folder=workspace)
+    assert result.exit_code == 1 and not out.exists()
+    assert "MISMATCH: 1 weights differ from the reference's over 4 updates" in result.stdout
+
+
+@needs_lava
 def test_ctrl_c_leaves_the_old_deployment_and_nothing_else(workspace: Path, tmp_path: Path) -> None:
     before = fingerprint(workspace / OLD)
     out = tmp_path / "out" / "learnt"
@@ -216,3 +238,34 @@ def test_an_excluded_class_is_seen_neither_in_training_nor_in_validation() -> No
     assert digits.classes == 10, "the network keeps an output for them"
     with pytest.raises(InputError, match="exclude = \\[10\\]"):
         split_training(load_recipe("digits_conv", ["data.exclude=[10]"]), digits)
+
+
+@needs_lava
+@pytest.mark.slow
+def test_digits_learn_what_they_should(tmp_path: Path) -> None:
+    """Fifty epochs of digits_conv, with and without class 9, then every task in Lava."""
+
+    def deployed(name: str, bits: int, *overrides: str) -> str:
+        if not (tmp_path / name).is_dir():
+            options = [text for key in overrides for text in ("--set", key)]
+            run_json("train", "digits_conv", *options, "--out", name, folder=tmp_path)
+        out = f"{name}-{bits}"
+        options = ("--target", "loihi2", "--weight-bits", str(bits), "--out", out)
+        run_json("export", name, *options, folder=tmp_path)
+        return out
+
+    def learnt(source: str, *options: str) -> dict:
+        given = ("--engine", "lava-fused", "--no-ceiling", *options)
+        found = run_json("learn", source, *given, folder=tmp_path)
+        assert found["mismatches"] == 0
+        return found
+
+    drift = learnt(deployed("all", 8), "--task", "drift")
+    assert drift["samples"] == 500 and drift["recovered"] >= 0.7
+    assert drift["accuracies_before"]["upright"] - drift["accuracy_before"] >= 0.1
+    new = learnt(deployed("without", 8, "data.exclude=[9]"), "--task", "new-class")
+    assert new["accuracies_before"]["new"] == 0 and new["accuracies_after"]["new"] >= 0.85
+    assert new["accuracies_before"]["old"] - new["accuracies_after"]["old"] <= 0.03
+    going_on = learnt(deployed("all", 4), "--task", "continue")
+    # One image of 360: what nothing has taught may go either way.
+    assert going_on["accuracy_after"] >= going_on["accuracy_before"] - 1 / 359

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from neurodeploy.contract import Contract
+from neurodeploy.learning.options import rate_text
 from neurodeploy.mapping import Mapping
 from neurodeploy.mapping.mapping import RESOURCES
 from neurodeploy.quantization.error import ProjectionError
@@ -71,8 +72,13 @@ def learnt(learning: AnyMapping[str, Any]) -> Table:
     mismatches = learning["mismatches"]
     return facts(
         [
-            ("rule", f"{learning['rule']}, {learning['feedback']} feedback"),
-            ("rate", f"{learning['rate']:g}, an update per {learning['update']}"),
+            (
+                "rule",
+                "delta, the output layer alone"
+                if learning["rule"] == "delta"
+                else f"sltt, {learning['feedback']} feedback",
+            ),
+            ("rate", f"{rate_text(learning['rate'])}, an update per {learning['update']}"),
             ("engine", learning["engine"]),
             *((f"accuracy, {name}", f"{before[name]:.2%} to {after[name]:.2%}") for name in before),
             ("float network", share("accuracy_float")),
