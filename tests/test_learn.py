@@ -83,6 +83,34 @@ def test_learning_writes_a_new_deployment_and_leaves_the_old(
     assert upright["accuracies_after"]["upright"] == again["accuracy"]
 
 
+def test_going_on_keeps_the_weights_that_did_best_on_samples_set_aside(
+    workspace: Path, tmp_path: Path
+) -> None:
+    options = ("--engine", "reference", "--task", "continue", "--held-out", "360")
+    found = learn(workspace, tmp_path / "a", *options, "--samples", "200", "--rate", "2^-8")
+    new = read_deployment(tmp_path / "a" / "learnt")
+    points = json.loads((new.path / "learning.json").read_text())["curve"]["points"]
+    aside = [point["accuracies"]["set aside"] for point in points]
+    best = points[aside.index(max(aside))]
+    assert found["kept_after"] == best["samples"] > 0
+    assert found["accuracies_after"] == best["accuracies"]
+    again = run_json("simulate", str(new.path), "--engine", "reference", folder=workspace)
+    assert again["accuracy"] == best["accuracies"]["test"]
+    assert f"from after {best['samples']} samples" in (new.path / "report.html").read_text()
+
+
+def test_weights_that_learning_spoils_are_not_kept(workspace: Path, tmp_path: Path) -> None:
+    options = ("--engine", "reference", "--samples", "30", "--rate", "2^3")
+    found = learn(workspace, tmp_path, *options)
+    assert found["kept_after"] == 0 and found["accuracies_after"] == found["accuracies_before"]
+    old, new = (read_deployment(Path(workspace, p)) for p in (OLD, found["deployment"]))
+    for ours, theirs in zip(new.network.projections, old.network.projections, strict=True):
+        assert np.array_equal(ours.operator.weights, theirs.operator.weights)
+    before, after = first_tags(old), first_tags(new)
+    assert before.keys() == after.keys()
+    assert all(np.array_equal(after[name], tags) for name, tags in before.items())
+
+
 def test_the_ceiling_learns_from_the_same_samples(workspace: Path, tmp_path: Path) -> None:
     found = learn(
         workspace, tmp_path, "--engine", "reference", "--task", "drift", "--samples", "60",
@@ -112,7 +140,10 @@ def test_learning_in_lava_matches_the_reference(
 
 @needs_lava
 def test_delta_changes_the_output_layer_alone(workspace: Path, tmp_path: Path) -> None:
-    found = learn(workspace, tmp_path, "--rule", "delta", "--samples", "6", "--update", "step")
+    found = learn(
+        workspace, tmp_path, "--rule", "delta", "--samples", "6", "--update", "step",
+        "--task", "drift",
+    )  # fmt: skip
     assert (found["mismatches"], found["updates"]) == (0, 24)
     old, new = (read_deployment(Path(workspace, p)).network for p in (OLD, found["deployment"]))
     same = [
@@ -207,8 +238,11 @@ def test_streams_are_what_they_say() -> None:
     assert set(third.y[::10]) <= {3, 4} and not set(third.held_out["old"].y) & {3, 4}
     assert "classes 3, 4 of digits" in third.description
     whole = make_task("continue", digits, None, 0)
-    assert len(whole.y) == len(digits.y_train), "each training sample once"
-    assert np.array_equal(np.sort(whole.y), np.sort(digits.y_train))
+    aside = whole.held_out["set aside"]
+    assert whole.judge == "set aside" and len(aside.y) == len(digits.y_train) // 5
+    seen = np.concatenate([whole.x, aside.x]).reshape(len(digits.y_train), -1)
+    every = digits.x_train[:].reshape(seen.shape)
+    assert np.array_equal(*(x[np.lexsort(x.T)] for x in (seen, every))), "each sample once"
     part = thinned(whole, 100).held_out["test"]
     assert len(part.y) == 100
     with pytest.raises(InputError, match="needs at least 1"):

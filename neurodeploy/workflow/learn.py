@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, replace
+from collections.abc import Mapping as AnyMapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,15 @@ def recovered(before: float, after: float, wanted: float | None) -> float | None
     return (after - before) / (wanted - before)
 
 
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """The weights that will be deployed, and what was measured of them."""
+
+    point: CurvePoint
+    network: QuantizedNetwork
+    states: AnyMapping[str, np.ndarray]
+
+
 class _Session:
     """One run: learners fed chunk by chunk, measured in between."""
 
@@ -160,7 +170,8 @@ class _Session:
         self.deployment, self.task, self.learners = deployment, task, learners
         self.engine, self.timeout, self.beside = engine, timeout, beside
         self.points: list[CurvePoint] = []
-        self.states: dict[str, np.ndarray] = {}
+        self.states = learners.first_states()
+        self.kept: _Kept | None = None
         self.mismatches = self.updates = self.samples = 0
         self.seconds = 0.0
 
@@ -207,13 +218,23 @@ class _Session:
         if self.beside is not None:
             about = {self.task.measure: self.task.held_out[self.task.measure]}
             ceiling = measure_float(learnt_floats(self.beside), about)[self.task.measure]
-        return CurvePoint(self.samples, accuracies, stream, ceiling)
+        point = CurvePoint(self.samples, accuracies, stream, ceiling)
+        judge = self.task.judge
+        # As good as before is no reason to change.
+        if (
+            self.kept is None
+            or judge is None
+            or accuracies[judge] > self.kept.point.accuracies[judge]
+        ):
+            self.kept = _Kept(point, network, self.states)
+        return point
 
     def finish(self, options: LearningOptions, out: Path) -> LearningResult:
         """Write the new deployment, unless Lava and the reference disagree."""
-        task, first, last = self.task, self.points[0], self.points[-1]
+        assert self.kept is not None
+        task, first, kept = self.task, self.points[0], self.kept.point
         levels = self._levels(first)
-        before, after = first.accuracies[task.measure], last.accuracies[task.measure]
+        before, after = first.accuracies[task.measure], kept.accuracies[task.measure]
         reference = self.learners.reference
         result = LearningResult(
             deployment=None if self.mismatches else out,
@@ -223,11 +244,13 @@ class _Session:
             engine=self.engine,
             options=options,
             samples=self.samples,
+            kept_after=kept.samples,
+            judge=task.judge,
             measure=task.measure,
             accuracies_before=dict(first.accuracies),
-            accuracies_after=dict(last.accuracies),
+            accuracies_after=dict(kept.accuracies),
             accuracy_float=levels.get(FLOAT_LEVEL),
-            accuracy_ceiling=last.ceiling,
+            accuracy_ceiling=self.points[-1].ceiling,
             recovered=recovered(before, after, next(iter(levels.values()), None)),
             updates=self.updates,
             mismatches=None if self.learners.lava is None else self.mismatches,
@@ -239,7 +262,7 @@ class _Session:
             seconds=self.seconds,
         )
         if result.deployment is not None:
-            self._write(out, result, levels)
+            self._write(out, result, levels, self.kept)
         return result
 
     def _levels(self, first: CurvePoint) -> dict[str, float]:
@@ -251,21 +274,25 @@ class _Session:
         found = measure_float(float_network(self.deployment), self.task.held_out)
         return {FLOAT_LEVEL: found[self.task.measure]}
 
-    def _write(self, out: Path, result: LearningResult, levels: dict[str, float]) -> None:
+    def _write(
+        self, out: Path, result: LearningResult, levels: dict[str, float], kept: _Kept
+    ) -> None:
         from neurodeploy.reporting.report import write_report
 
         options, manifest = result.options, self.deployment.manifest
         how = (
-            f"learnt from {result.samples} samples by {options.rule}, rate "
+            f"learnt from {result.kept_after} samples by {options.rule}, rate "
             f"{rate_text(options.rate)}, update {options.update}, task {result.task}"
         )
         title = f"{self.deployment.path.name}: {result.task} by {options.rule}, "
         title += f"rate {rate_text(options.rate)}"
-        picture = draw_learning_curve(title, self.points, levels)
-        curve = {"title": title, "levels": levels, "points": [asdict(p) for p in self.points]}
+        marked = None if result.judge is None else result.kept_after
+        picture = draw_learning_curve(title, self.points, levels, marked)
+        points = [asdict(point) for point in self.points]
+        curve = {"title": title, "levels": levels, "kept_after": marked, "points": points}
         summary = json.dumps({**result.as_dict(), "curve": curve}, indent=2)
-        network = self.learners.chosen.learned()
-        network = replace(network, notes={**network.notes, "learning": f"{how}; {NIR_BEFORE}"})
+        notes = kept.network.notes
+        network = replace(kept.network, notes={**notes, "learning": f"{how}; {NIR_BEFORE}"})
         part = netx_part(network)
         from_nir = (self.deployment.path / NIR_FILE).is_file()
         write_deployment(
@@ -279,7 +306,7 @@ class _Session:
             netx=part.to_dict(),
             extra_files={
                 **part.files,
-                **tags_file(self.learners.tags(self.states)),
+                **tags_file(self.learners.tags(kept.states)),
                 CURVE: lambda path: _write_bytes(path, picture),
                 LEARNING: lambda path: _write_bytes(path, f"{summary}\n".encode()),
             },

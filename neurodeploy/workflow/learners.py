@@ -47,6 +47,13 @@ class Learners:
         """The one whose weights are deployed."""
         return self.lava or self.reference
 
+    def first_states(self) -> Mapping[str, np.ndarray]:
+        """X of every synapse before learning; ``delta`` has none."""
+        if not isinstance(self.plan, LearningPlan):
+            return {}
+        synapses = [layer.synapses for layer in self.plan.layers]
+        return {plan.projection.name: plan.initial() for plan in synapses}
+
     def tags(self, states: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """What rule ``sltt`` has below weights whose X is ``states``; ``delta`` keeps nothing."""
         return self.plan.tags(states) if isinstance(self.plan, LearningPlan) else {}

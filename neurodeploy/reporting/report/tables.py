@@ -81,6 +81,12 @@ def learnt(learning: AnyMapping[str, Any]) -> Table:
             ("rate", f"{rate_text(learning['rate'])}, an update per {learning['update']}"),
             ("engine", learning["engine"]),
             *((f"accuracy, {name}", f"{before[name]:.2%} to {after[name]:.2%}") for name in before),
+            (
+                "weights kept",
+                f"from after {learning['kept_after']:,} samples, best on those {learning['judge']}"
+                if learning.get("judge")
+                else "",
+            ),
             ("float network", share("accuracy_float")),
             ("SLTT in PyTorch", share("accuracy_ceiling")),
             ("recovered", share("recovered")),
