@@ -5,34 +5,25 @@ The old deployment is only read. The new one is written whole when everything is
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping as AnyMapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from neurodeploy.deployment import (
-    LEARNING,
-    NIR_FILE,
-    Deployment,
-    read_deployment,
-    write_deployment,
-)
-from neurodeploy.errors import CheckFailedError, InputError
+from neurodeploy.deployment import NIR_FILE, Deployment
+from neurodeploy.errors import InputError
 from neurodeploy.files import check_new_folder, next_free
 from neurodeploy.learning.cost import learning_cost
-from neurodeploy.learning.curve import CurvePoint, draw_learning_curve
-from neurodeploy.learning.options import LearningOptions, rate_text
+from neurodeploy.learning.curve import CurvePoint
+from neurodeploy.learning.options import LearningOptions
 from neurodeploy.learning.tasks import Task, make_task
 from neurodeploy.learning.trajectory import StreamChunk
-from neurodeploy.mapping import Mapping, map_network
 from neurodeploy.quantized import QuantizedNetwork
-from neurodeploy.schema import build
 from neurodeploy.simulation.trace import Samples
-from neurodeploy.target import Target
+from neurodeploy.workflow.learned_deployment import mapped, target_of, write_learned
 from neurodeploy.workflow.learners import (
     Learners,
     check_learning_engine,
@@ -50,10 +41,7 @@ from neurodeploy.workflow.measures import (
     measure,
     measure_float,
 )
-from neurodeploy.workflow.netx import netx_part
-from neurodeploy.workflow.tags import first_tags, tags_file
-
-CURVE = "learning_curve.png"
+from neurodeploy.workflow.tags import first_tags
 
 CURVE_POINTS, POINT_SAMPLES = 10, 10
 """Measurements during learning, at most, and samples between two of them, at least."""
@@ -62,7 +50,6 @@ HELD_OUT = 1000
 """Held-out samples of each set, at most, when the user does not say."""
 
 FLOAT_LEVEL = "float network"
-NIR_BEFORE = "network.nir is the network from before learning"
 
 
 def learn(
@@ -116,7 +103,7 @@ def learn(
     size = min(_between_points(stream), most_samples(network, options))
     learners = make_learners(network, options, engine, size, timeout, first_tags(deployment))
     # Before hours of learning rather than after: the structure is what takes room.
-    _mapping(learners.chosen.learned(), deployment)
+    mapped(learners.chosen.learned(), deployment)
     beside = float_learner(network, options) if ceiling else None
     try:
         session = _Session(deployment, task, learners, engine, timeout, beside)
@@ -257,12 +244,18 @@ class _Session:
             layers=reference.counts.layers,
             overflow=dict(reference.overflow),
             cost=learning_cost(
-                self.learners.plan, _target(self.deployment), reference.counts.layers, self.samples
+                self.learners.plan,
+                target_of(self.deployment),
+                reference.counts.layers,
+                self.samples,
             ),
             seconds=self.seconds,
         )
         if result.deployment is not None:
-            self._write(out, result, levels, self.kept)
+            tags = self.learners.tags(self.kept.states)
+            write_learned(
+                out, self.deployment, result, self.kept.network, tags, self.points, levels
+            )
         return result
 
     def _levels(self, first: CurvePoint) -> dict[str, float]:
@@ -274,69 +267,6 @@ class _Session:
         found = measure_float(float_network(self.deployment), self.task.held_out)
         return {FLOAT_LEVEL: found[self.task.measure]}
 
-    def _write(
-        self, out: Path, result: LearningResult, levels: dict[str, float], kept: _Kept
-    ) -> None:
-        from neurodeploy.reporting.report import write_report
-
-        options, manifest = result.options, self.deployment.manifest
-        how = (
-            f"learnt from {result.kept_after} samples by {options.rule}, rate "
-            f"{rate_text(options.rate)}, update {options.update}, task {result.task}"
-        )
-        title = f"{self.deployment.path.name}: {result.task} by {options.rule}, "
-        title += f"rate {rate_text(options.rate)}"
-        marked = None if result.judge is None else result.kept_after
-        picture = draw_learning_curve(title, self.points, levels, marked)
-        points = [asdict(point) for point in self.points]
-        curve = {"title": title, "levels": levels, "kept_after": marked, "points": points}
-        summary = json.dumps({**result.as_dict(), "curve": curve}, indent=2)
-        notes = kept.network.notes
-        network = replace(kept.network, notes={**notes, "learning": f"{how}; {NIR_BEFORE}"})
-        part = netx_part(network)
-        from_nir = (self.deployment.path / NIR_FILE).is_file()
-        write_deployment(
-            out,
-            network,
-            _mapping(network, self.deployment).to_dict(),
-            self.deployment.nir_file if from_nir else None,
-            manifest["target"],
-            f"{self.deployment.path}, {how}",
-            manifest.get("training"),
-            netx=part.to_dict(),
-            extra_files={
-                **part.files,
-                **tags_file(self.learners.tags(kept.states)),
-                CURVE: lambda path: _write_bytes(path, picture),
-                LEARNING: lambda path: _write_bytes(path, f"{summary}\n".encode()),
-            },
-        )
-        write_report(read_deployment(out))
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-
 
 def _between_points(stream: Samples) -> int:
     return max(-(-stream.count // CURVE_POINTS), POINT_SAMPLES)
-
-
-def _target(deployment: Deployment) -> Target:
-    return build(Target, deployment.manifest["target"], str(deployment.path))
-
-
-def _mapping(network: QuantizedNetwork, deployment: Deployment) -> Mapping:
-    """The network on the deployment's target.
-
-    Raises:
-        CheckFailedError: it does not fit; every violation is listed.
-    """
-    target = _target(deployment)
-    mapping = map_network(network, target)
-    if mapping.violations:
-        raise CheckFailedError(
-            f"the learnt network would not fit {target.name}:\n"
-            + "\n".join(f"  {violation}" for violation in mapping.violations)
-        )
-    return mapping
