@@ -202,6 +202,7 @@ def test_ctrl_c_leaves_the_old_deployment_and_nothing_else(workspace: Path, tmp_
         (("--rule", "delta", "--rate", "2^-20", "--engine", "reference"), "use 2^"),
         (("--samples", "0"), "--samples 0: needs at least 1"),
         (("--held-out", "0"), "--held-out 0: needs at least 1"),
+        (("--timeout", "-1"), "not in the range x>0"),
         (("--seed", "-1"), "seed must be from 0"),
         (("--data", "nowhere"), "takes no --data"),
     ],

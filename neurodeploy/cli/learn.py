@@ -15,6 +15,7 @@ from neurodeploy.cli.options import (
     say,
     seed_option,
     show_progress,
+    timeout_option,
 )
 
 
@@ -71,7 +72,7 @@ from neurodeploy.cli.options import (
     help="Have PyTorch learn in floats from the same samples, to compare with.",
 )
 @click.option("--out", type=PATH, help="New folder.  [default: DEPLOYMENT-learned-NNN]")
-@click.option("--timeout", type=float, metavar="SECONDS", help="Wall-clock limit for Lava.")
+@timeout_option
 @json_option
 def learn(
     deployment: Path | None, task: str, rate: str | None, as_json: bool, **options: Any
