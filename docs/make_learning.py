@@ -73,7 +73,7 @@ DIGITS = [
     for task in TASKS
     for rule, feedback in (("sltt", "transposed"), ("sltt", "random"), ("delta", "transposed"))
 ]
-MNIST = [Case("mnist", task, rule) for rule in ("sltt", "delta") for task in TASKS]
+MNIST = [*(Case("mnist", task, "sltt") for task in TASKS), Case("mnist", "drift", "delta")]
 
 
 def measure(folder: Path, case: Case, seed: int, data: Path | None = None) -> dict[str, Any]:

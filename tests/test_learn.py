@@ -106,6 +106,8 @@ def test_weights_that_learning_spoils_are_not_kept(workspace: Path, tmp_path: Pa
     old, new = (read_deployment(Path(workspace, p)) for p in (OLD, found["deployment"]))
     for ours, theirs in zip(new.network.projections, old.network.projections, strict=True):
         assert np.array_equal(ours.operator.weights, theirs.operator.weights)
+    assert "made no better by 30 samples" in new.network.notes["learning"]
+    assert "the old ones; none did better" in (new.path / "report.html").read_text()
     before, after = first_tags(old), first_tags(new)
     assert before.keys() == after.keys()
     assert all(np.array_equal(after[name], tags) for name, tags in before.items())

@@ -76,9 +76,11 @@ def write_learned(
     from neurodeploy.reporting.report import write_report
 
     options = result.options
+    kept = result.kept_after
+    what = f"learnt from {kept}" if kept else f"made no better by {result.samples}"
     how = (
-        f"learnt from {result.kept_after} samples by {options.rule}, rate "
-        f"{rate_text(options.rate)}, update {options.update}, task {result.task}"
+        f"{what} samples by {options.rule}, rate {rate_text(options.rate)}, "
+        f"update {options.update}, task {result.task}"
     )
     title = f"{old.path.name}: {result.task} by {options.rule}, rate {rate_text(options.rate)}"
     marked = None if result.judge is None else result.kept_after

@@ -81,12 +81,7 @@ def learnt(learning: AnyMapping[str, Any]) -> Table:
             ("rate", f"{rate_text(learning['rate'])}, an update per {learning['update']}"),
             ("engine", learning["engine"]),
             *((f"accuracy, {name}", f"{before[name]:.2%} to {after[name]:.2%}") for name in before),
-            (
-                "weights kept",
-                f"from after {learning['kept_after']:,} samples, best on those {learning['judge']}"
-                if learning.get("judge")
-                else "",
-            ),
+            ("weights kept", _kept(learning) if learning.get("judge") else ""),
             ("float network", share("accuracy_float")),
             ("SLTT in PyTorch", share("accuracy_ceiling")),
             ("recovered", share("recovered")),
@@ -110,6 +105,12 @@ def learnt(learning: AnyMapping[str, Any]) -> Table:
             ),
         ]
     )
+
+
+def _kept(learning: AnyMapping[str, Any]) -> str:
+    if not learning["kept_after"]:
+        return f"the old ones; none did better on the samples {learning['judge']}"
+    return f"from after {learning['kept_after']:,} samples, best on those {learning['judge']}"
 
 
 def circuits(cost: AnyMapping[str, Any]) -> Table:
