@@ -115,7 +115,7 @@ def table(found: dict[Case, list[dict[str, Any]]]) -> str:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for case, results in found.items():
-        names = ["new", "old"] if case.task == "new-class" else [results[0]["measure"]]
+        names = ["all", "new", "old"] if case.task == "new-class" else [results[0]["measure"]]
 
         def seeds(values: Callable[[dict[str, Any]], float | None], results: Any = results) -> str:
             cells = [values(result) for result in results]
@@ -140,7 +140,7 @@ def table(found: dict[Case, list[dict[str, Any]]]) -> str:
             each("accuracies_after"),
             seeds(level) if level else "",
             recovered if level else "",
-            seeds(lambda r: r["accuracy_ceiling"]),
+            "all: " * (len(names) > 1) + seeds(lambda r: r["accuracy_ceiling"]),
             str(sum(result["mismatches"] for result in results)),
             f"{speed:.0f}",
         ]
@@ -184,11 +184,11 @@ def draw_curves(found: dict[Case, list[dict[str, Any]]], path: Path) -> None:
             axes.axhline(np.mean(levels), color=LEVEL, lw=1.2, ls=":", label=what)
         axes.set_title(title, fontsize=11, color=INK)
         axes.set_xlabel("samples learnt from")
-        axes.yaxis.set_major_formatter(
-            PercentFormatter(1.0, decimals=0 if task != "continue" else 1)
-        )
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
+        if task == "continue":
+            axes.set_ylim(0.95, 1.002)
         axes.legend(frameon=False, fontsize=8.5, loc="lower right")
     with path.open("wb") as file:
         canvas.print_png(file)
