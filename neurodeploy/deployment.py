@@ -7,6 +7,8 @@
     mapping.json          which neurons sit on which core, and what each core uses
     network.net           the integers for lava-dl, where its format can hold them,
     run_netx.py           and a script that runs them there
+    learning.json,        what was learnt after an earlier deployment of the network, and
+    tags.safetensors      what learning keeps below each weight
     manifest.json         structure, contract, target, versions, and a hash of every file above
 
 A deployment is written whole or not at all and none of these is changed afterwards; simulations put
@@ -50,6 +52,7 @@ REPORT = "report.html"
 NET_FILE = "network.net"
 QUANTIZED_NIR = "quantized.nir"
 LEARNING = "learning.json"
+TAGS = "tags.safetensors"
 HASHED = (NIR_FILE, INTEGERS, MAPPING)
 """Files of every deployment; the first one only of those that came from NIR."""
 

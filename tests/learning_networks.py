@@ -96,6 +96,13 @@ def small_chunk(network: Any, samples: int, seed: int = 1) -> StreamChunk:
     return StreamChunk(values.astype(np.int32), rng.integers(0, CLASSES, samples))
 
 
+def random_tags(network: QuantizedNetwork) -> dict[str, np.ndarray]:
+    """Any tags at all."""
+    rng = np.random.default_rng(9)
+    weights = {p.name: p.operator.weights for p in network.projections}
+    return {name: rng.integers(-128, 128, found.size) for name, found in weights.items()}
+
+
 def learn_slowly(plan: LearningPlan, chunk: StreamChunk) -> dict[str, np.ndarray]:
     """X of every synapse after every update, by projection: (samples, updates, synapses)."""
     layers = [_SlowLayer(layer) for layer in plan.layers]
@@ -148,6 +155,7 @@ class _SlowLayer:
         self.places = [list(zip(*np.nonzero(numbers == n + 1), strict=True)) for n in range(count)]
         self.numbers = numbers
         self.x = (self.operator.weights.ravel().astype(np.int64) // self.synapses.step) * 256
+        self.x += self.synapses.tags
         self.gradient = np.zeros(count, np.int64)
         self.v = np.zeros(size, np.int64)
         self.keep = 4096 - np.broadcast_to(neuron.v_decay, plan.population.shape).ravel()

@@ -18,10 +18,14 @@ from neurodeploy.data import load_dataset
 from neurodeploy.deployment import read_deployment
 from neurodeploy.errors import InputError
 from neurodeploy.lava.compat import lava_available
+from neurodeploy.learning.reference import ReferenceLearner
 from neurodeploy.learning.tasks import ROTATION, make_task, rotated
+from neurodeploy.learning.trajectory import StreamChunk, Trajectory
 from neurodeploy.recipe import load_recipe
 from neurodeploy.training.split import split_training
-from neurodeploy.workflow.learn import recovered, thinned
+from neurodeploy.workflow.learn import recovered
+from neurodeploy.workflow.learning_data import thinned
+from neurodeploy.workflow.tags import first_tags
 
 needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
 OLD = "deployments/digits_conv-loihi2-001"
@@ -65,6 +69,11 @@ def test_learning_writes_a_new_deployment_and_leaves_the_old(
     assert (new.path / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
     report = (new.path / "report.html").read_text()
     assert "What was learnt after deployment" in report and "30 training samples" in report
+    # Learning goes on from the tags that it left, and began with what rounding had left.
+    tags = [first_tags(deployment) for deployment in (old, new)]
+    for projection in old.network.projections:
+        before, after = (found[projection.name] for found in tags)
+        assert before.any() and not np.array_equal(before, after)
     # What was measured is what the new deployment does.
     again = run_json("simulate", found["deployment"], "--engine", "reference", folder=workspace)
     upright = learn(
@@ -72,6 +81,36 @@ def test_learning_writes_a_new_deployment_and_leaves_the_old(
         "--held-out", "360",
     )  # fmt: skip
     assert upright["accuracies_after"]["upright"] == again["accuracy"]
+
+
+def test_going_on_keeps_the_weights_that_did_best_on_samples_set_aside(
+    workspace: Path, tmp_path: Path
+) -> None:
+    options = ("--engine", "reference", "--task", "continue", "--held-out", "360")
+    found = learn(workspace, tmp_path / "a", *options, "--samples", "200", "--rate", "2^-8")
+    new = read_deployment(tmp_path / "a" / "learnt")
+    points = json.loads((new.path / "learning.json").read_text())["curve"]["points"]
+    aside = [point["accuracies"]["set aside"] for point in points]
+    best = points[aside.index(max(aside))]
+    assert found["kept_after"] == best["samples"] > 0
+    assert found["accuracies_after"] == best["accuracies"]
+    again = run_json("simulate", str(new.path), "--engine", "reference", folder=workspace)
+    assert again["accuracy"] == best["accuracies"]["test"]
+    assert f"from after {best['samples']} samples" in (new.path / "report.html").read_text()
+
+
+def test_weights_that_learning_spoils_are_not_kept(workspace: Path, tmp_path: Path) -> None:
+    options = ("--engine", "reference", "--samples", "30", "--rate", "2^3")
+    found = learn(workspace, tmp_path, *options)
+    assert found["kept_after"] == 0 and found["accuracies_after"] == found["accuracies_before"]
+    old, new = (read_deployment(Path(workspace, p)) for p in (OLD, found["deployment"]))
+    for ours, theirs in zip(new.network.projections, old.network.projections, strict=True):
+        assert np.array_equal(ours.operator.weights, theirs.operator.weights)
+    assert "made no better by 30 samples" in new.network.notes["learning"]
+    assert "the old ones; none did better" in (new.path / "report.html").read_text()
+    before, after = first_tags(old), first_tags(new)
+    assert before.keys() == after.keys()
+    assert all(np.array_equal(after[name], tags) for name, tags in before.items())
 
 
 def test_the_ceiling_learns_from_the_same_samples(workspace: Path, tmp_path: Path) -> None:
@@ -103,7 +142,10 @@ def test_learning_in_lava_matches_the_reference(
 
 @needs_lava
 def test_delta_changes_the_output_layer_alone(workspace: Path, tmp_path: Path) -> None:
-    found = learn(workspace, tmp_path, "--rule", "delta", "--samples", "6", "--update", "step")
+    found = learn(
+        workspace, tmp_path, "--rule", "delta", "--samples", "6", "--update", "step",
+        "--task", "drift",
+    )  # fmt: skip
     assert (found["mismatches"], found["updates"]) == (0, 24)
     old, new = (read_deployment(Path(workspace, p)).network for p in (OLD, found["deployment"]))
     same = [
@@ -111,6 +153,26 @@ def test_delta_changes_the_output_layer_alone(workspace: Path, tmp_path: Path) -
         for ours, theirs in zip(new.projections, old.projections, strict=True)
     ]
     assert same == [True, True, False]
+
+
+@needs_lava
+def test_weights_that_differ_are_counted_and_nothing_is_written(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check is real: one synapse of the reference off by one, after one of the updates."""
+
+    class Faulty(ReferenceLearner):
+        def learn(self, chunk: StreamChunk) -> Trajectory:
+            found = super().learn(chunk)
+            next(iter(found.states.values()))[1, 0, 5] += 1
+            return found
+
+    monkeypatch.setattr("neurodeploy.workflow.learners.ReferenceLearner", Faulty)
+    out = tmp_path / "learnt"
+    options = ("--samples", "4", "--held-out", "10", "--no-ceiling", "--engine", "lava-fused")
+    result = run_cli("learn", OLD, *options, "--out", str(out), folder=workspace)
+    assert result.exit_code == 1 and not out.exists()
+    assert "MISMATCH: 1 weights differ from the reference's over 4 updates" in result.stdout
 
 
 @needs_lava
@@ -142,6 +204,7 @@ def test_ctrl_c_leaves_the_old_deployment_and_nothing_else(workspace: Path, tmp_
         (("--rule", "delta", "--rate", "2^-20", "--engine", "reference"), "use 2^"),
         (("--samples", "0"), "--samples 0: needs at least 1"),
         (("--held-out", "0"), "--held-out 0: needs at least 1"),
+        (("--timeout", "-1"), "not in the range x>0"),
         (("--seed", "-1"), "seed must be from 0"),
         (("--data", "nowhere"), "takes no --data"),
     ],
@@ -178,8 +241,11 @@ def test_streams_are_what_they_say() -> None:
     assert set(third.y[::10]) <= {3, 4} and not set(third.held_out["old"].y) & {3, 4}
     assert "classes 3, 4 of digits" in third.description
     whole = make_task("continue", digits, None, 0)
-    assert len(whole.y) == len(digits.y_train), "each training sample once"
-    assert np.array_equal(np.sort(whole.y), np.sort(digits.y_train))
+    aside = whole.held_out["set aside"]
+    assert whole.judge == "set aside" and len(aside.y) == len(digits.y_train) // 5
+    seen = np.concatenate([whole.x, aside.x]).reshape(len(digits.y_train), -1)
+    every = digits.x_train[:].reshape(seen.shape)
+    assert np.array_equal(*(x[np.lexsort(x.T)] for x in (seen, every))), "each sample once"
     part = thinned(whole, 100).held_out["test"]
     assert len(part.y) == 100
     with pytest.raises(InputError, match="needs at least 1"):
@@ -209,3 +275,34 @@ def test_an_excluded_class_is_seen_neither_in_training_nor_in_validation() -> No
     assert digits.classes == 10, "the network keeps an output for them"
     with pytest.raises(InputError, match="exclude = \\[10\\]"):
         split_training(load_recipe("digits_conv", ["data.exclude=[10]"]), digits)
+
+
+@needs_lava
+@pytest.mark.slow
+def test_digits_learn_what_they_should(tmp_path: Path) -> None:
+    """Fifty epochs of digits_conv, with and without class 9, then every task in Lava."""
+
+    def deployed(name: str, bits: int, *overrides: str) -> str:
+        if not (tmp_path / name).is_dir():
+            options = [text for key in overrides for text in ("--set", key)]
+            run_json("train", "digits_conv", *options, "--out", name, folder=tmp_path)
+        out = f"{name}-{bits}"
+        options = ("--target", "loihi2", "--weight-bits", str(bits), "--out", out)
+        run_json("export", name, *options, folder=tmp_path)
+        return out
+
+    def learnt(source: str, *options: str) -> dict:
+        given = ("--engine", "lava-fused", "--no-ceiling", *options)
+        found = run_json("learn", source, *given, folder=tmp_path)
+        assert found["mismatches"] == 0
+        return found
+
+    drift = learnt(deployed("all", 8), "--task", "drift")
+    assert drift["samples"] == 500 and drift["recovered"] >= 0.7
+    assert drift["accuracies_before"]["upright"] - drift["accuracy_before"] >= 0.1
+    new = learnt(deployed("without", 8, "data.exclude=[9]"), "--task", "new-class")
+    assert new["accuracies_before"]["new"] == 0 and new["accuracies_after"]["new"] >= 0.85
+    assert new["accuracies_before"]["old"] - new["accuracies_after"]["old"] <= 0.03
+    going_on = learnt(deployed("all", 4), "--task", "continue")
+    # One image of 360: what nothing has taught may go either way.
+    assert going_on["accuracy_after"] >= going_on["accuracy_before"] - 1 / 359

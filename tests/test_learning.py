@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from learning_networks import float_chain, learn_slowly, small_chain, small_chunk
+from learning_networks import float_chain, learn_slowly, random_tags, small_chain, small_chunk
 
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.fixed_point import WeightFormat
@@ -17,6 +17,7 @@ from neurodeploy.learning.rates import parse_rate, suitable_rate
 from neurodeploy.learning.readout import ReadoutError
 from neurodeploy.learning.real import real_network
 from neurodeploy.learning.reference import ReferenceLearner
+from neurodeploy.learning.remainders import remainders
 from neurodeploy.learning.rounding import random_bits, shifted_stochastically
 from neurodeploy.learning.surrogate import surrogate_shift, triangle
 from neurodeploy.learning.synapses import plastic
@@ -131,12 +132,41 @@ def test_plastic_synapses_are_the_operators_matrix() -> None:
 )
 def test_the_reference_follows_the_specification(kind, bits, options, chain_options) -> None:
     network = small_chain(kind, bits=bits, **chain_options)
-    plan, chunk = make_plan(network, options), small_chunk(network, 6)
+    plan, chunk = make_plan(network, options, random_tags(network)), small_chunk(network, 6)
     slow, learner = learn_slowly(plan, chunk), ReferenceLearner(plan)
     states = learner.learn(chunk).states
     for name, found in slow.items():
         assert np.array_equal(states[name], found), name
         assert (found[-1, -1] != found[0, 0]).any(), f"{name} learnt nothing: the test is empty"
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize(("kind", "payload"), [("dense", 1), ("conv", 16)])
+def test_tags_begin_with_what_rounding_left(kind: str, payload: int, bits: int) -> None:
+    floats = float_chain(kind, payload=payload)
+    network = small_chain(kind, payload=payload, bits=bits)
+    tags = remainders(network, floats)
+    plan = make_plan(network, LearningOptions(), tags)
+    states = {layer.synapses.projection.name: layer.synapses.initial() for layer in plan.layers}
+    for name, found in plan.tags(states).items():
+        assert np.array_equal(found, tags[name]) and len(np.unique(found)) > 8
+    for ours, theirs in zip(plan.learned(states).projections, network.projections, strict=True):
+        assert np.array_equal(ours.operator.weights, theirs.operator.weights)
+    for layer, before in zip(plan.layers, floats.projections, strict=True):
+        projection, x = layer.synapses.projection, states[layer.synapses.projection.name]
+        exact = x * projection.weight_format.step / 256
+        scale = layer.population.scale / (2.0**projection.exponent * projection.payload)
+        unit = projection.weight_format.step / 256
+        wrong = np.abs(exact - before.operator.weights.ravel() * scale) > 0.51 * unit
+        # The largest weights may be clipped, and half a step up is a tag of 128, one too many.
+        assert wrong.mean() < 0.06
+
+
+def test_weights_that_were_split_or_reshaped_have_no_tags() -> None:
+    network, floats = small_chain("dense"), float_chain("dense")
+    first, *others = floats.projections
+    renamed = replace(floats, projections=(replace(first, name="other"), *others))
+    assert set(remainders(network, renamed)) == {"w2", "w3"}
 
 
 def test_extreme_rates_saturate_and_are_counted() -> None:

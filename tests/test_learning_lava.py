@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from learning_networks import float_chain, small_chain, small_chunk
+from learning_networks import float_chain, random_tags, small_chain, small_chunk
 
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.lava.compat import lava_available
@@ -66,7 +66,7 @@ def test_weights_in_lava_equal_the_references_after_every_update(
     from neurodeploy.lava.learning.learner import FusedLavaLearner, StockLearner
 
     network = small_chain(kind, bits=bits, **chain_options)
-    plan, chunk = make_plan(network, options), small_chunk(network, 9)
+    plan, chunk = make_plan(network, options, random_tags(network)), small_chunk(network, 9)
     lava = {"stock": StockLearner, "fused": FusedLavaLearner}[form](plan, capacity=6, timeout=120)
     reference = ReferenceLearner(plan)
     assert_same(lava, reference, halves(chunk))

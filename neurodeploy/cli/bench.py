@@ -52,6 +52,40 @@ def bench_simulate(
         click.echo(table_text(list(asdict(rows[0])), [astuple(row) for row in rows]))
 
 
+@bench.command("learn")
+@click.argument("deployment", required=False, type=PATH)
+@click.option("--rule", type=click.Choice(["sltt", "delta"]), default="sltt", show_default=True)
+@click.option(
+    "--update", type=click.Choice(["sample", "step"]), default="sample", show_default=True
+)
+@click.option("--engines", metavar="A,B,...", help="Some of lava,lava-fused,reference.")
+@click.option("--data", type=PATH, help="Where the deployment's data set lies now.")
+@click.option("--seconds", default=3.0, show_default=True, help="Time each engine so long.")
+@click.option("--rounds", default=3, show_default=True, help="Take turns; the median counts.")
+@json_option
+def bench_learn(
+    deployment: Path | None, engines: str | None, as_json: bool, **options: Any
+) -> None:
+    """Samples per second that DEPLOYMENT (default: the newest) learns from, on each engine.
+
+    Learning alone is timed: without starting Lava, the comparison of weights, and the accuracy on
+    held-out samples, which `learn` adds. `ratio` is to the slowest engine of the run.
+    """
+    from dataclasses import asdict, astuple
+
+    from neurodeploy.bench.learn import bench_learn as measure
+    from neurodeploy.reporting.text import table_text
+    from neurodeploy.workflow.locate import newest_deployment
+
+    chosen = deployment or newest_deployment()
+    named = engines.split(",") if engines else []
+    rows = measure(chosen, engines=named, progress=show_progress(), **options)
+    if as_json:
+        print_json({"rows": [asdict(row) for row in rows]})
+    else:
+        click.echo(table_text(list(asdict(rows[0])), [astuple(row) for row in rows]))
+
+
 @bench.command("mapping")
 @click.option(
     "--network",

@@ -15,6 +15,7 @@ from neurodeploy.cli.options import (
     say,
     seed_option,
     show_progress,
+    timeout_option,
 )
 
 
@@ -34,7 +35,11 @@ from neurodeploy.cli.options import (
     show_default=True,
     help="Go on with the training samples, meet them rotated, or meet a class never seen.",
 )
-@click.option("--samples", type=int, help="Samples to learn from.  [default: 500; new-class: 200]")
+@click.option(
+    "--samples",
+    type=int,
+    help="Samples to learn from.  [default: 1500, but none twice; drift: 500; new-class: 200]",
+)
 @click.option(
     "--rate",
     metavar="2^-K",
@@ -67,7 +72,7 @@ from neurodeploy.cli.options import (
     help="Have PyTorch learn in floats from the same samples, to compare with.",
 )
 @click.option("--out", type=PATH, help="New folder.  [default: DEPLOYMENT-learned-NNN]")
-@click.option("--timeout", type=float, metavar="SECONDS", help="Wall-clock limit for Lava.")
+@timeout_option
 @json_option
 def learn(
     deployment: Path | None, task: str, rate: str | None, as_json: bool, **options: Any

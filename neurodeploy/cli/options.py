@@ -15,6 +15,12 @@ PATH = click.Path(path_type=Path)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 ENGINE_NAMES = "reference, lava, lava-fused, netx, float or norse."
 seed_option = click.option("--seed", type=int, default=0, help="Seed of random draws.")
+timeout_option = click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Wall-clock limit for Lava.",
+)
 
 
 def sample_options(command: Any) -> Any:
@@ -42,7 +48,7 @@ def sample_options(command: Any) -> Any:
             help="Spike probability of --random.",
         ),
         seed_option,
-        click.option("--timeout", type=float, metavar="SECONDS", help="Wall-clock limit for Lava."),
+        timeout_option,
     ):
         command = option(command)
     return command

@@ -150,7 +150,8 @@ def learning_cost(
         synaptic_updates=visited / samples,
         energy_nj=energy,
         update_nj=energy and Range(energy.low / updates, energy.high / updates),
-        violations=tuple(map(str, learning.violations)),
+        # Their advice is for exporting a network, and not for one that learns.
+        violations=tuple(f"{v.where}: {v.used}, {v.limit}" for v in learning.violations),
         sources=_sources(target),
     )
 

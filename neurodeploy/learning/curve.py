@@ -34,24 +34,32 @@ class CurvePoint:
 
 
 def draw_learning_curve(
-    title: str, points: Sequence[CurvePoint], levels: Mapping[str, float]
+    title: str,
+    points: Sequence[CurvePoint],
+    levels: Mapping[str, float],
+    kept_after: int | None = None,
 ) -> bytes:
     """``learning_figure`` as a PNG."""
     buffer = io.BytesIO()
-    FigureCanvasAgg(learning_figure(title, points, levels)).print_png(buffer)
+    FigureCanvasAgg(learning_figure(title, points, levels, kept_after)).print_png(buffer)
     return buffer.getvalue()
 
 
 def learning_figure(
-    title: str, points: Sequence[CurvePoint], levels: Mapping[str, float]
+    title: str,
+    points: Sequence[CurvePoint],
+    levels: Mapping[str, float],
+    kept_after: int | None = None,
 ) -> Figure:
     """Accuracies over samples.
 
     Args:
         points: at least the one before learning.
         levels: accuracies to compare with, drawn across, by what they are.
+        kept_after: samples after which the weights are that were kept; None for the last.
     """
     samples = [point.samples for point in points]
+    kept = -1 if kept_after is None else samples.index(kept_after)
     figure = Figure(figsize=(7.6, 4.3), layout="constrained")
     axes = figure.subplots()
     streamed = [point for point in points if point.stream is not None]
@@ -68,8 +76,11 @@ def learning_figure(
         axes.plot(*zip(*ceiling, strict=True), color=CEILING, lw=1.3, ls="--", label=label)
     for colour, name in zip(COLOURS, points[0].accuracies, strict=False):
         values = [point.accuracies[name] for point in points]
-        label = f"{name}, {values[0]:.1%} to {values[-1]:.1%}"
+        label = f"{name}, {values[0]:.1%} to {values[kept]:.1%}"
         axes.plot(samples, values, color=colour, lw=1.8, marker="o", ms=3.5, label=label)
+    if kept_after is not None:
+        label = f"weights kept, after {kept_after:,} samples"
+        axes.axvline(kept_after, color=LEVEL, lw=6, alpha=0.25, label=label)
     axes.set_xlabel("samples learnt from")
     axes.set_ylabel("accuracy")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

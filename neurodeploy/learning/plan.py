@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -63,6 +64,7 @@ class SynapsePlan:
         tag: bits below the weight.
         step, lowest, highest: weights are step n, lowest <= n <= highest.
         feedback: the weights that errors go back through if not the projection's own.
+        tags: what is below the weights in the beginning, flat int64.
     """
 
     projection: QuantizedProjection
@@ -73,6 +75,7 @@ class SynapsePlan:
     lowest: int
     highest: int
     feedback: np.ndarray | None
+    tags: np.ndarray
 
     @property
     def bounds(self) -> tuple[int, int]:
@@ -81,12 +84,20 @@ class SynapsePlan:
         return (self.lowest << self.tag) - half, (self.highest << self.tag) + half - 1
 
     def initial(self) -> np.ndarray:
-        """X of the deployed weights with tags of 0, flat int64."""
-        return (self.projection.operator.weights.ravel().astype(np.int64) // self.step) << self.tag
+        """X of the deployed weights and their tags, flat int64."""
+        indices = self.projection.operator.weights.ravel().astype(np.int64) // self.step
+        return (indices << self.tag) + self.tags
 
     def weights(self, state: np.ndarray) -> np.ndarray:
         """The weights that spikes meet, for X of any shape."""
-        return ((state + (1 << (self.tag - 1))) >> self.tag) * self.step
+        return self._indices(state) * self.step
+
+    def tags_of(self, state: np.ndarray) -> np.ndarray:
+        """The tags below these weights."""
+        return state - (self._indices(state) << self.tag)
+
+    def _indices(self, state: np.ndarray) -> np.ndarray:
+        return (state + (1 << (self.tag - 1))) >> self.tag
 
 
 @dataclass(frozen=True)
@@ -146,14 +157,26 @@ class LearningPlan:
 
         return replace(self.network, projections=tuple(map(changed, self.network.projections)))
 
+    def tags(self, states: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """What is below the weights of synapses that are X, by projection."""
+        plans = {layer.synapses.projection.name: layer.synapses for layer in self.layers}
+        return {name: plans[name].tags_of(x.astype(np.int64)) for name, x in states.items()}
+
     @property
     def block(self) -> int:
         """Steps that lie between two updates: T, or 1."""
         return self.steps if self.options.update == "sample" else 1
 
 
-def make_plan(network: QuantizedNetwork, options: LearningOptions) -> LearningPlan:
+def make_plan(
+    network: QuantizedNetwork,
+    options: LearningOptions,
+    tags: Mapping[str, np.ndarray] = MappingProxyType({}),
+) -> LearningPlan:
     """Choose every shift.
+
+    Args:
+        tags: what is below the weights in the beginning, by projection; 0 where not given.
 
     Raises:
         UnsupportedError: the network has what the rule is not defined for.
@@ -168,7 +191,9 @@ def make_plan(network: QuantizedNetwork, options: LearningOptions) -> LearningPl
         feedback = None
         if options.feedback == "random" and index:
             feedback = random_feedback(link.projection, index, options.seed)
-        synapses = _synapse_plan(link, index, per_unit, options, feedback)
+        synapses = _synapse_plan(
+            link, index, per_unit, options, feedback, tags.get(link.projection.name)
+        )
         layers.append(LayerPlan(link.population, synapses, neurons))
         if index:
             weights = link.projection.operator.weights if feedback is None else feedback
@@ -212,6 +237,7 @@ def _synapse_plan(
     per_unit: float,
     options: LearningOptions,
     feedback: np.ndarray | None,
+    tags: np.ndarray | None,
 ) -> SynapsePlan:
     projection, form = link.projection, link.projection.weight_format
     scale = link.population.scale * 2.0 ** (TAG_BITS - projection.exponent)
@@ -233,6 +259,7 @@ def _synapse_plan(
         lowest=form.minimum // form.step,
         highest=form.maximum // form.step,
         feedback=feedback,
+        tags=np.zeros(projection.operator.weights.size, np.int64) if tags is None else tags,
     )
 
 

@@ -22,6 +22,12 @@ Classes = tuple[int, ...]
 REPLAYED = 9
 """Samples of known classes that follow each sample of the new one."""
 
+SET_ASIDE = "set aside"
+"""Name of the samples that decide whether ``continue`` has made a network better."""
+
+MOST_ASIDE, PART_ASIDE = 1000, 5
+"""At most so many samples are set aside, and at most one of so many training samples."""
+
 DEFAULT_SAMPLES = {"continue": 1500, "drift": 500, "new-class": 200}
 """Length of the stream; ``continue`` sees no sample twice unless told to."""
 
@@ -44,6 +50,8 @@ class Task:
         held_out: sets of test samples by name; the first is the task's own measure.
         baseline: name of a set that says how the deployment did before anything changed.
         rate_factor: what suits the task of the rate that suits the network.
+        judge: name of a set, of training samples outside the stream, whose accuracy says which
+            weights to keep, of those measured on the way; None to keep the last.
     """
 
     name: str
@@ -53,6 +61,7 @@ class Task:
     held_out: Mapping[str, HeldOut]
     baseline: str | None = None
     rate_factor: float = 1.0
+    judge: str | None = None
 
     @property
     def measure(self) -> str:
@@ -60,22 +69,33 @@ class Task:
         return next(iter(self.held_out))
 
 
-def continued(dataset: Dataset, samples: int, rng: np.random.Generator, unseen: Classes) -> Task:
+def continued(
+    dataset: Dataset, samples: int | None, rng: np.random.Generator, unseen: Classes
+) -> Task:
     """The training samples themselves, for a deployment that quantisation has hurt."""
     _ = unseen
-    numbers = shuffled(np.arange(len(dataset.y_train)), samples, rng)
+    numbers = rng.permutation(len(dataset.y_train))
+    aside = np.sort(numbers[: min(MOST_ASIDE, len(numbers) // PART_ASIDE)])
+    rest = numbers[len(aside) :]
+    numbers = shuffled(rest, _length("continue", samples, len(rest)), rng)
+    held_out = {"test": HeldOut(dataset.x_test, dataset.y_test)}
+    if len(aside):
+        held_out[SET_ASIDE] = HeldOut(dataset.x_train[aside], dataset.y_train[aside])
     return Task(
         "continue",
-        f"{samples} training samples of {dataset.name}",
+        f"{len(numbers)} training samples of {dataset.name}",
         dataset.x_train[numbers],
         dataset.y_train[numbers],
-        {"test": HeldOut(dataset.x_test, dataset.y_test)},
+        held_out,
         # What is left to learn is fine, and larger steps would disturb what is right already.
-        rate_factor=0.5,
+        # Chosen with training images kept out of training: this won as many as it lost on digits,
+        # where there was nothing to win, and won on MNIST.
+        rate_factor=1 / 4,
+        judge=SET_ASIDE if len(aside) else None,
     )
 
 
-def drift(dataset: Dataset, samples: int, rng: np.random.Generator, unseen: Classes) -> Task:
+def drift(dataset: Dataset, samples: int | None, rng: np.random.Generator, unseen: Classes) -> Task:
     """The world turns: all images rotated, in the stream and in the test set."""
     _ = unseen
     if len(dataset.sample_shape) != 3:
@@ -83,12 +103,13 @@ def drift(dataset: Dataset, samples: int, rng: np.random.Generator, unseen: Clas
             f"task drift rotates images, and a sample of {dataset.name!r} has shape "
             f"{dataset.sample_shape}; use --task continue"
         )
-    numbers = shuffled(np.arange(len(dataset.y_train)), samples, rng)
+    count = len(dataset.y_train)
+    numbers = shuffled(np.arange(count), _length("drift", samples, count), rng)
     test = HeldOut(dataset.x_test, dataset.y_test)
     turned = HeldOut(rotated(dataset.x_test[:], ROTATION, dataset.levels), dataset.y_test)
     return Task(
         "drift",
-        f"{samples} training samples of {dataset.name}, rotated by {ROTATION:g} degrees",
+        f"{len(numbers)} training samples of {dataset.name}, rotated by {ROTATION:g} degrees",
         rotated(dataset.x_train[numbers], ROTATION, dataset.levels),
         dataset.y_train[numbers],
         {"rotated": turned, "upright": test},
@@ -96,8 +117,11 @@ def drift(dataset: Dataset, samples: int, rng: np.random.Generator, unseen: Clas
     )
 
 
-def new_class(dataset: Dataset, samples: int, rng: np.random.Generator, unseen: Classes) -> Task:
+def new_class(
+    dataset: Dataset, samples: int | None, rng: np.random.Generator, unseen: Classes
+) -> Task:
     """A class appears, each sample of it followed by replayed ones of the others."""
+    samples = _length("new-class", samples, len(dataset.y_train))
     new = np.isin(dataset.y_train, unseen)
     arrivals = np.arange(samples) % (REPLAYED + 1) == 0
     numbers = np.empty(samples, np.int64)
@@ -120,10 +144,13 @@ def new_class(dataset: Dataset, samples: int, rng: np.random.Generator, unseen: 
             "new": part(of_new),
             "old": part(~of_new),
         },
+        # Twenty samples have to be enough against a training that has taught never to say so. With
+        # training images outside the stream, MNIST's class needed this; digits do well with both.
+        rate_factor=4.0,
     )
 
 
-TASKS: dict[str, Callable[[Dataset, int, np.random.Generator, Classes], Task]] = {
+TASKS: dict[str, Callable[[Dataset, int | None, np.random.Generator, Classes], Task]] = {
     "continue": continued,
     "drift": drift,
     "new-class": new_class,
@@ -143,12 +170,15 @@ def make_task(
     Raises:
         InputError: too few samples, or a data set that the task cannot use.
     """
-    if samples is None:
-        samples = min(DEFAULT_SAMPLES[name], len(dataset.y_train))
-    if samples < 1:
+    if samples is not None and samples < 1:
         raise InputError(f"--samples {samples}: needs at least 1")
     rng = np.random.default_rng((seed, len(name)))
     return TASKS[name](dataset, samples, rng, tuple(unseen) or (dataset.classes - 1,))
+
+
+def _length(name: str, samples: int | None, available: int) -> int:
+    """What the user says, or the task's own length, which learns from no sample twice."""
+    return min(DEFAULT_SAMPLES[name], available) if samples is None else samples
 
 
 def shuffled(numbers: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

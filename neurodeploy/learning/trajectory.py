@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from neurodeploy.quantized import QuantizedNetwork
+from neurodeploy.simulation.trace import Batch
 
 
 @dataclass
@@ -58,6 +59,13 @@ class StreamChunk:
 
     values: np.ndarray
     labels: np.ndarray
+
+    @staticmethod
+    def of(batch: Batch) -> StreamChunk:
+        """A batch with labels."""
+        assert batch.labels is not None
+        steps = 1 if batch.static else batch.values.shape[1]
+        return StreamChunk(batch.values.reshape(len(batch), steps, -1), batch.labels)
 
     def __len__(self) -> int:
         return len(self.labels)

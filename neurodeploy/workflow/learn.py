@@ -5,35 +5,25 @@ The old deployment is only read. The new one is written whole when everything is
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import asdict, replace
+from collections.abc import Mapping as AnyMapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from neurodeploy.contract import DataSource
-from neurodeploy.data import Dataset, load_dataset
-from neurodeploy.deployment import (
-    LEARNING,
-    NIR_FILE,
-    Deployment,
-    read_deployment,
-    write_deployment,
-)
-from neurodeploy.errors import CheckFailedError, InputError
+from neurodeploy.deployment import NIR_FILE, Deployment
+from neurodeploy.errors import InputError
 from neurodeploy.files import check_new_folder, next_free
 from neurodeploy.learning.cost import learning_cost
-from neurodeploy.learning.curve import CurvePoint, draw_learning_curve
-from neurodeploy.learning.options import LearningOptions, rate_text
-from neurodeploy.learning.tasks import HeldOut, Task, make_task
+from neurodeploy.learning.curve import CurvePoint
+from neurodeploy.learning.options import LearningOptions
+from neurodeploy.learning.tasks import Task, make_task
 from neurodeploy.learning.trajectory import StreamChunk
-from neurodeploy.mapping import Mapping, map_network
 from neurodeploy.quantized import QuantizedNetwork
-from neurodeploy.schema import build
-from neurodeploy.simulation.trace import Batch, Samples
-from neurodeploy.target import Target
+from neurodeploy.simulation.trace import Samples
+from neurodeploy.workflow.learned_deployment import mapped, target_of, write_learned
 from neurodeploy.workflow.learners import (
     Learners,
     check_learning_engine,
@@ -41,6 +31,7 @@ from neurodeploy.workflow.learners import (
     most_samples,
     with_suitable_rate,
 )
+from neurodeploy.workflow.learning_data import excluded_classes, learning_data, thinned
 from neurodeploy.workflow.learning_result import LearningResult
 from neurodeploy.workflow.measures import (
     float_learner,
@@ -50,9 +41,7 @@ from neurodeploy.workflow.measures import (
     measure,
     measure_float,
 )
-from neurodeploy.workflow.netx import netx_part
-
-CURVE = "learning_curve.png"
+from neurodeploy.workflow.tags import first_tags
 
 CURVE_POINTS, POINT_SAMPLES = 10, 10
 """Measurements during learning, at most, and samples between two of them, at least."""
@@ -61,7 +50,6 @@ HELD_OUT = 1000
 """Held-out samples of each set, at most, when the user does not say."""
 
 FLOAT_LEVEL = "float network"
-NIR_BEFORE = "network.nir is the network from before learning"
 
 
 def learn(
@@ -107,15 +95,15 @@ def learn(
     options = make_options(rule, rate or 1.0, update, feedback, seed)
     check_learning_engine(engine, options)
     unseen = excluded_classes(deployment)
-    task = make_task(task_name, _dataset(network, data), samples, seed, unseen)
+    task = make_task(task_name, learning_data(network, data), samples, seed, unseen)
     task = thinned(task, held_out)
     stream = labelled_samples(task.x, task.y, network, seed)
     if rate is None:
         options = with_suitable_rate(network, options, stream, task.rate_factor)
     size = min(_between_points(stream), most_samples(network, options))
-    learners = make_learners(network, options, engine, size, timeout)
+    learners = make_learners(network, options, engine, size, timeout, first_tags(deployment))
     # Before hours of learning rather than after: the structure is what takes room.
-    _mapping(learners.chosen.learned(), deployment)
+    mapped(learners.chosen.learned(), deployment)
     beside = float_learner(network, options) if ceiling else None
     try:
         session = _Session(deployment, task, learners, engine, timeout, beside)
@@ -138,33 +126,20 @@ def make_options(rule: str, rate: float, update: str, feedback: str, seed: int) 
         raise InputError(str(error)) from None
 
 
-def thinned(task: Task, most: int) -> Task:
-    """The task with at most so many samples in each held-out set, spread evenly over it.
-
-    Raises:
-        InputError: ``most`` is below 1.
-    """
-    if most < 1:
-        raise InputError(f"--held-out {most}: needs at least 1")
-    sets = {}
-    for name, found in task.held_out.items():
-        count = len(found.y)
-        chosen = np.arange(min(most, count)) * count // min(most, count)
-        sets[name] = HeldOut(found.x[chosen], found.y[chosen])
-    return replace(task, held_out=sets)
-
-
-def excluded_classes(deployment: Deployment) -> tuple[int, ...]:
-    """Classes that the deployment's training left out; none for a network from elsewhere."""
-    training = deployment.manifest.get("training")
-    return tuple(training["recipe"]["data"].get("exclude", ())) if training else ()
-
-
 def recovered(before: float, after: float, wanted: float | None) -> float | None:
     """Share of the way from ``before`` to ``wanted``; None where there is none to go."""
     if wanted is None or wanted <= before:
         return None
     return (after - before) / (wanted - before)
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """The weights that will be deployed, and what was measured of them."""
+
+    point: CurvePoint
+    network: QuantizedNetwork
+    states: AnyMapping[str, np.ndarray]
 
 
 class _Session:
@@ -182,6 +157,8 @@ class _Session:
         self.deployment, self.task, self.learners = deployment, task, learners
         self.engine, self.timeout, self.beside = engine, timeout, beside
         self.points: list[CurvePoint] = []
+        self.states = learners.first_states()
+        self.kept: _Kept | None = None
         self.mismatches = self.updates = self.samples = 0
         self.seconds = 0.0
 
@@ -194,7 +171,7 @@ class _Session:
         bar = tqdm(total=stream.count, desc=self.engine, unit="sample", disable=not progress)
         with bar:
             for batch in stream.batches(size):
-                chunk = _chunk(batch)
+                chunk = StreamChunk.of(batch)
                 right += self._learn(chunk)
                 self.samples += len(chunk)
                 done_since += len(chunk)
@@ -217,6 +194,7 @@ class _Session:
             )
         if self.beside is not None:
             self.beside.learn(chunk.values, chunk.labels)
+        self.states = {name: states[-1, -1] for name, states in found.states.items()}
         self.updates += len(chunk) * next(iter(found.states.values())).shape[1]
         return int((found.scores.argmax(axis=1) == chunk.labels).sum())
 
@@ -227,13 +205,23 @@ class _Session:
         if self.beside is not None:
             about = {self.task.measure: self.task.held_out[self.task.measure]}
             ceiling = measure_float(learnt_floats(self.beside), about)[self.task.measure]
-        return CurvePoint(self.samples, accuracies, stream, ceiling)
+        point = CurvePoint(self.samples, accuracies, stream, ceiling)
+        judge = self.task.judge
+        # As good as before is no reason to change.
+        if (
+            self.kept is None
+            or judge is None
+            or accuracies[judge] > self.kept.point.accuracies[judge]
+        ):
+            self.kept = _Kept(point, network, self.states)
+        return point
 
     def finish(self, options: LearningOptions, out: Path) -> LearningResult:
         """Write the new deployment, unless Lava and the reference disagree."""
-        task, first, last = self.task, self.points[0], self.points[-1]
+        assert self.kept is not None
+        task, first, kept = self.task, self.points[0], self.kept.point
         levels = self._levels(first)
-        before, after = first.accuracies[task.measure], last.accuracies[task.measure]
+        before, after = first.accuracies[task.measure], kept.accuracies[task.measure]
         reference = self.learners.reference
         result = LearningResult(
             deployment=None if self.mismatches else out,
@@ -243,23 +231,31 @@ class _Session:
             engine=self.engine,
             options=options,
             samples=self.samples,
+            kept_after=kept.samples,
+            judge=task.judge,
             measure=task.measure,
             accuracies_before=dict(first.accuracies),
-            accuracies_after=dict(last.accuracies),
+            accuracies_after=dict(kept.accuracies),
             accuracy_float=levels.get(FLOAT_LEVEL),
-            accuracy_ceiling=last.ceiling,
+            accuracy_ceiling=self.points[-1].ceiling,
             recovered=recovered(before, after, next(iter(levels.values()), None)),
             updates=self.updates,
             mismatches=None if self.learners.lava is None else self.mismatches,
             layers=reference.counts.layers,
             overflow=dict(reference.overflow),
             cost=learning_cost(
-                self.learners.plan, _target(self.deployment), reference.counts.layers, self.samples
+                self.learners.plan,
+                target_of(self.deployment),
+                reference.counts.layers,
+                self.samples,
             ),
             seconds=self.seconds,
         )
         if result.deployment is not None:
-            self._write(out, result, levels)
+            tags = self.learners.tags(self.kept.states)
+            write_learned(
+                out, self.deployment, result, self.kept.network, tags, self.points, levels
+            )
         return result
 
     def _levels(self, first: CurvePoint) -> dict[str, float]:
@@ -271,90 +267,6 @@ class _Session:
         found = measure_float(float_network(self.deployment), self.task.held_out)
         return {FLOAT_LEVEL: found[self.task.measure]}
 
-    def _write(self, out: Path, result: LearningResult, levels: dict[str, float]) -> None:
-        from neurodeploy.reporting.report import write_report
-
-        options, manifest = result.options, self.deployment.manifest
-        how = (
-            f"learnt from {result.samples} samples by {options.rule}, rate "
-            f"{rate_text(options.rate)}, update {options.update}, task {result.task}"
-        )
-        title = f"{self.deployment.path.name}: {result.task} by {options.rule}, "
-        title += f"rate {rate_text(options.rate)}"
-        picture = draw_learning_curve(title, self.points, levels)
-        curve = {"title": title, "levels": levels, "points": [asdict(p) for p in self.points]}
-        summary = json.dumps({**result.as_dict(), "curve": curve}, indent=2)
-        network = self.learners.chosen.learned()
-        network = replace(network, notes={**network.notes, "learning": f"{how}; {NIR_BEFORE}"})
-        part = netx_part(network)
-        from_nir = (self.deployment.path / NIR_FILE).is_file()
-        write_deployment(
-            out,
-            network,
-            _mapping(network, self.deployment).to_dict(),
-            self.deployment.nir_file if from_nir else None,
-            manifest["target"],
-            f"{self.deployment.path}, {how}",
-            manifest.get("training"),
-            netx=part.to_dict(),
-            extra_files={
-                **part.files,
-                CURVE: lambda path: _write_bytes(path, picture),
-                LEARNING: lambda path: _write_bytes(path, f"{summary}\n".encode()),
-            },
-        )
-        write_report(read_deployment(out))
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-
 
 def _between_points(stream: Samples) -> int:
     return max(-(-stream.count // CURVE_POINTS), POINT_SAMPLES)
-
-
-def _chunk(batch: Batch) -> StreamChunk:
-    assert batch.labels is not None
-    steps = 1 if batch.static else batch.values.shape[1]
-    return StreamChunk(batch.values.reshape(len(batch), steps, -1), batch.labels)
-
-
-def _dataset(network: QuantizedNetwork, data: Path | None) -> Dataset:
-    contract, (source,) = network.contract, network.inputs
-    if not contract.dataset:
-        raise InputError(
-            "this deployment names no data set to learn from; export a network that "
-            "`neurodeploy train` made"
-        )
-    where = contract.source
-    if data is not None:
-        where = DataSource(str(data), "", where.side, where.bins)
-    levels = contract.input_code.levels if contract.input_code.encoder == "events" else 0
-    dataset = load_dataset(contract.dataset, where, contract.steps, levels)
-    if dataset.sample_shape != source.shape:
-        raise InputError(
-            f"data set {dataset.name!r} has samples of shape {dataset.sample_shape}; the "
-            f"deployment's input is {source.shape}"
-        )
-    return dataset
-
-
-def _target(deployment: Deployment) -> Target:
-    return build(Target, deployment.manifest["target"], str(deployment.path))
-
-
-def _mapping(network: QuantizedNetwork, deployment: Deployment) -> Mapping:
-    """The network on the deployment's target.
-
-    Raises:
-        CheckFailedError: it does not fit; every violation is listed.
-    """
-    target = _target(deployment)
-    mapping = map_network(network, target)
-    if mapping.violations:
-        raise CheckFailedError(
-            f"the learnt network would not fit {target.name}:\n"
-            + "\n".join(f"  {violation}" for violation in mapping.violations)
-        )
-    return mapping

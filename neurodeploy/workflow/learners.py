@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
+
+import numpy as np
 
 from neurodeploy.errors import InputError, nearest
 from neurodeploy.learning.delta import DeltaReference
 from neurodeploy.learning.loihi_rule import make_delta_plan, rate_exponents
 from neurodeploy.learning.options import LearningOptions
-from neurodeploy.learning.plan import make_plan
+from neurodeploy.learning.plan import LearningPlan, make_plan
 from neurodeploy.learning.rates import suitable_rate
 from neurodeploy.learning.reference import ReferenceLearner
 from neurodeploy.learning.trajectory import Learner
@@ -43,6 +46,17 @@ class Learners:
     def chosen(self) -> Learner:
         """The one whose weights are deployed."""
         return self.lava or self.reference
+
+    def first_states(self) -> Mapping[str, np.ndarray]:
+        """X of every synapse before learning; ``delta`` has none."""
+        if not isinstance(self.plan, LearningPlan):
+            return {}
+        synapses = [layer.synapses for layer in self.plan.layers]
+        return {plan.projection.name: plan.initial() for plan in synapses}
+
+    def tags(self, states: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """What rule ``sltt`` has below weights whose X is ``states``; ``delta`` keeps nothing."""
+        return self.plan.tags(states) if isinstance(self.plan, LearningPlan) else {}
 
     def close(self) -> None:
         """End Lava's processes, if there are any."""
@@ -93,12 +107,14 @@ def make_learners(
     engine: str,
     capacity: int,
     timeout: float | None,
+    tags: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> Learners:
     """The reference, and the engine beside it.
 
     Args:
         capacity: most samples in a chunk.
         timeout: wall-clock seconds for Lava, or None.
+        tags: what is below the weights in the beginning, by projection; for rule ``sltt``.
 
     Raises:
         UnsupportedError: the network has what the rule is not defined for.
@@ -108,7 +124,7 @@ def make_learners(
         delta = make_delta_plan(network, options)
         lava = _delta_in_lava(delta, capacity, timeout) if engine != "reference" else None
         return Learners(DeltaReference(delta), lava, delta)
-    plan = make_plan(network, options)
+    plan = make_plan(network, options, tags)
     lava = SLTT_IN_LAVA[engine](plan, capacity, timeout) if engine != "reference" else None
     return Learners(ReferenceLearner(plan), lava, plan)
 

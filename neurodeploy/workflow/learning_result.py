@@ -22,6 +22,9 @@ class LearningResult:
     Attributes:
         deployment: the new one, or None when it was not written.
         source: the one that learnt.
+        samples: learnt from.
+        kept_after: samples after which the deployed weights are; all of them without a judge.
+        judge: set whose accuracy decided that, or None.
         measure: held-out set that the task is about; ``accuracy_before`` and ``accuracy_after`` are
             on it.
         accuracies_before, accuracies_after: of all held-out sets.
@@ -45,6 +48,8 @@ class LearningResult:
     engine: str
     options: LearningOptions
     samples: int
+    kept_after: int
+    judge: str | None
     measure: str
     accuracies_before: dict[str, float]
     accuracies_after: dict[str, float]
@@ -99,6 +104,8 @@ class LearningResult:
                 [(name, f"{before[name]:.2%}", f"{after[name]:.2%}") for name in before],
             ),
         ]
+        if self.judge is not None:
+            lines.append(self._kept())
         if self.accuracy_float is not None:
             lines.append(f"Float network, before quantisation: {self.accuracy_float:.2%}")
         if self.accuracy_ceiling is not None:
@@ -118,6 +125,15 @@ class LearningResult:
             lines.append(f"Wrote {self.deployment}/ (learning.json, learning_curve.png)")
             lines.append("Next: neurodeploy simulate")
         return "\n".join(lines)
+
+    def _kept(self) -> str:
+        """Which weights the judge chose."""
+        if not self.kept_after:
+            return f"Kept the old weights: none did better on the samples {self.judge}"
+        return (
+            f"Kept the weights from after {self.kept_after:,} samples, which did best on those "
+            f"{self.judge}"
+        )
 
     def _events(self) -> list[str]:
         """Changes by layer, and whatever left its range."""

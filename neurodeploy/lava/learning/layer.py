@@ -26,7 +26,7 @@ class FixedSynapses:
         self.name = projection.name
         self.table = SynapseTable(projection.operator)
         self.exponent = projection.exponent
-        self.tags = np.zeros(self.table.weights, np.int64)
+        self.tags = plan.tags.copy()
         self.indices = projection.operator.weights.ravel().astype(np.int64) // plan.step
         self.gradient = np.zeros(self.table.weights, np.int64)
         self._load()

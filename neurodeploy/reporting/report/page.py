@@ -165,7 +165,7 @@ def _learning(file: Path) -> dict[str, Any] | None:
     found = read_json(file)
     curve = found["curve"]
     points = [CurvePoint(**point) for point in curve["points"]]
-    figure = learning_figure(curve["title"], points, curve["levels"])
+    figure = learning_figure(curve["title"], points, curve["levels"], curve.get("kept_after"))
     return {
         "description": found["description"],
         "facts": tables.learnt(found),

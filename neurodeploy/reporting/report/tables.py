@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from neurodeploy.contract import Contract
+from neurodeploy.learning.options import rate_text
 from neurodeploy.mapping import Mapping
 from neurodeploy.mapping.mapping import RESOURCES
 from neurodeploy.quantization.error import ProjectionError
@@ -71,10 +72,16 @@ def learnt(learning: AnyMapping[str, Any]) -> Table:
     mismatches = learning["mismatches"]
     return facts(
         [
-            ("rule", f"{learning['rule']}, {learning['feedback']} feedback"),
-            ("rate", f"{learning['rate']:g}, an update per {learning['update']}"),
+            (
+                "rule",
+                "delta, the output layer alone"
+                if learning["rule"] == "delta"
+                else f"sltt, {learning['feedback']} feedback",
+            ),
+            ("rate", f"{rate_text(learning['rate'])}, an update per {learning['update']}"),
             ("engine", learning["engine"]),
             *((f"accuracy, {name}", f"{before[name]:.2%} to {after[name]:.2%}") for name in before),
+            ("weights kept", _kept(learning) if learning.get("judge") else ""),
             ("float network", share("accuracy_float")),
             ("SLTT in PyTorch", share("accuracy_ceiling")),
             ("recovered", share("recovered")),
@@ -98,6 +105,12 @@ def learnt(learning: AnyMapping[str, Any]) -> Table:
             ),
         ]
     )
+
+
+def _kept(learning: AnyMapping[str, Any]) -> str:
+    if not learning["kept_after"]:
+        return f"the old ones; none did better on the samples {learning['judge']}"
+    return f"from after {learning['kept_after']:,} samples, best on those {learning['judge']}"
 
 
 def circuits(cost: AnyMapping[str, Any]) -> Table:

@@ -1,0 +1,117 @@
+"""The deployment that comes of learning: weights, tags, curve and figures, written whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping as AnyMapping
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from neurodeploy.deployment import (
+    LEARNING,
+    NIR_FILE,
+    Deployment,
+    read_deployment,
+    write_deployment,
+)
+from neurodeploy.errors import CheckFailedError
+from neurodeploy.learning.curve import CurvePoint, draw_learning_curve
+from neurodeploy.learning.options import rate_text
+from neurodeploy.mapping import Mapping, map_network
+from neurodeploy.quantized import QuantizedNetwork
+from neurodeploy.schema import build
+from neurodeploy.target import Target
+from neurodeploy.workflow.learning_result import LearningResult
+from neurodeploy.workflow.netx import netx_part
+from neurodeploy.workflow.tags import tags_file
+
+CURVE = "learning_curve.png"
+NIR_BEFORE = "network.nir is the network from before learning"
+
+
+def target_of(deployment: Deployment) -> Target:
+    """The target that a deployment was made for."""
+    return build(Target, deployment.manifest["target"], str(deployment.path))
+
+
+def mapped(network: QuantizedNetwork, deployment: Deployment) -> Mapping:
+    """A network on the target of a deployment.
+
+    Raises:
+        CheckFailedError: it does not fit; every violation is listed.
+    """
+    target = target_of(deployment)
+    mapping = map_network(network, target)
+    if mapping.violations:
+        raise CheckFailedError(
+            f"the learnt network would not fit {target.name}:\n"
+            + "\n".join(f"  {violation}" for violation in mapping.violations)
+        )
+    return mapping
+
+
+def write_learned(
+    out: Path,
+    old: Deployment,
+    result: LearningResult,
+    network: QuantizedNetwork,
+    tags: AnyMapping[str, np.ndarray],
+    points: Sequence[CurvePoint],
+    levels: AnyMapping[str, float],
+) -> None:
+    """Write the new deployment and its report.
+
+    Args:
+        network: with the learnt weights.
+        tags: what is below them, by projection.
+        points, levels: of the learning curve.
+
+    Raises:
+        CheckFailedError: the network does not fit the target.
+        InputError: ``out`` exists or cannot be written.
+    """
+    from neurodeploy.reporting.report import write_report
+
+    options = result.options
+    kept = result.kept_after
+    what = f"learnt from {kept}" if kept else f"made no better by {result.samples}"
+    how = (
+        f"{what} samples by {options.rule}, rate {rate_text(options.rate)}, "
+        f"update {options.update}, task {result.task}"
+    )
+    title = f"{old.path.name}: {result.task} by {options.rule}, rate {rate_text(options.rate)}"
+    marked = None if result.judge is None else result.kept_after
+    picture = draw_learning_curve(title, points, levels, marked)
+    curve = {
+        "title": title,
+        "levels": levels,
+        "kept_after": marked,
+        "points": [asdict(point) for point in points],
+    }
+    summary = json.dumps({**result.as_dict(), "curve": curve}, indent=2)
+    network = replace(network, notes={**network.notes, "learning": f"{how}; {NIR_BEFORE}"})
+    part = netx_part(network)
+    write_deployment(
+        out,
+        network,
+        mapped(network, old).to_dict(),
+        old.nir_file if (old.path / NIR_FILE).is_file() else None,
+        old.manifest["target"],
+        f"{old.path}, {how}",
+        old.manifest.get("training"),
+        netx=part.to_dict(),
+        extra_files={
+            **part.files,
+            **tags_file(tags),
+            CURVE: lambda path: _write_bytes(path, picture),
+            LEARNING: lambda path: _write_bytes(path, f"{summary}\n".encode()),
+        },
+    )
+    write_report(read_deployment(out))
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    path.write_bytes(content)

@@ -1,0 +1,51 @@
+"""``bench learn``: what it times is learning, and what cannot learn is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import run_cli, run_json
+
+from neurodeploy.bench.learn import measure
+from neurodeploy.lava.compat import lava_available
+
+OLD = "deployments/digits_conv-loihi2-001"
+needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
+
+
+@needs_lava
+def test_every_engine_has_a_row_and_ratios_are_to_the_slowest(workspace: Path) -> None:
+    options = ("--seconds", "0.2", "--rounds", "1")
+    rows = run_json("bench", "learn", OLD, *options, folder=workspace)["rows"]
+    assert [row["engine"] for row in rows] == ["lava", "lava-fused", "reference"]
+    rates = [row["samples_per_second"] for row in rows]
+    assert [row["ratio"] for row in rows] == pytest.approx([r / min(rates) for r in rates])
+    assert min(row["peak_mb"] for row in rows) > 10
+
+
+def test_the_clock_runs_only_while_learning(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that each look moves on by a second: 25 samples take one."""
+    ticks = iter(range(1000))
+    monkeypatch.setattr("neurodeploy.bench.learn.time.perf_counter", lambda: float(next(ticks)))
+    row = measure("reference", workspace / OLD, "sltt", "step", 3.0, None)
+    assert row.samples_per_second == 25.0 and row.update == "step"
+    assert next(ticks) == 6, "two looks for each of three chunks, and none at the first"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--engines", "lave"), "engine 'lave' cannot learn"),
+        (("--rule", "delta", "--engines", "lava-fused"), "no fused form"),
+        (("--seconds", "0"), "must be positive"),
+        (("--data", "nowhere"), "takes no --data"),
+    ],
+)
+def test_bad_options_say_what_is_wrong(
+    workspace: Path, options: tuple[str, ...], message: str
+) -> None:
+    result = run_cli("bench", "learn", OLD, *options, folder=workspace)
+    assert result.exit_code == 2 and message in result.stderr.replace("\n", " ")
