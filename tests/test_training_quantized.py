@@ -278,11 +278,14 @@ def test_overflow_is_exact_too(tmp_path: Path) -> None:
     recipe, dataset = make_recipe("mlp", 8), make_dataset()
     model = on_integers(recipe, randomised(build_network(recipe, dataset)))
     with torch.no_grad():
-        for receiver in model.receivers[:-1]:
+        for receiver in model.receivers:
             for path in receiver.paths:
                 model.synapse(path).exponent.fill_(7)
             model.grid(receiver).shift.fill_(6)
-    integers, _ = check_exact(recipe, model, dataset, tmp_path, busy=False)
+        model.grid(model.receivers[-1]).origin += 6
+    integers, trace = check_exact(recipe, model, dataset, tmp_path, busy=False)
+    v = trace.populations["readout"].v
+    assert v is not None and np.abs(v).max() == 2**23 - 1
     values = np.full((SAMPLES, *SHAPE), LEVELS, np.int32)
     samples = Samples(SAMPLES, lambda a, b: values[a:b], None, integers.contract, "full")
     engine = ReferenceEngine(integers)
