@@ -32,30 +32,30 @@ def costs(estimate: AnyMapping[str, Any]) -> Table:
             {"low": parts[key], "high": parts[key]} for key in ("synapses", "spikes")
         )
         rows += [
-            ("energy of synapses", _nano(synapses, "J")),
-            ("energy of updates", f"{_nano(parts['updates'], 'J')}, all inactive to all active"),
-            ("energy of messages", f"{_nano(spikes, 'J')} on the chips' meshes"),
-            ("energy", f"at least {_nano(energy, 'J')}"),
+            ("energy of synapses", in_nano(synapses, "J")),
+            ("energy of updates", f"{in_nano(parts['updates'], 'J')}, all inactive to all active"),
+            ("energy of messages", f"{in_nano(spikes, 'J')} on the chips' meshes"),
+            ("energy", f"at least {in_nano(energy, 'J')}"),
         ]
     ann = {"low": estimate["ann_nj"], "high": estimate["ann_nj"]}
     rows.append(
-        ("the same as an ANN", f"{estimate['macs']:,} multiply-accumulates, {_nano(ann, 'J')}")
+        ("the same as an ANN", f"{estimate['macs']:,} multiply-accumulates, {in_nano(ann, 'J')}")
     )
     if estimate.get("sample_us"):
         sample, latency = (
             {end: 1000 * value for end, value in estimate[key].items()}
             for key in ("sample_us", "latency_us")
         )
-        step = _nano(estimate["step_ns"], "s")
+        step = in_nano(estimate["step_ns"], "s")
         rows += [
             ("time of a step", f"at least {step}, of the slowest core and the barrier"),
-            ("time of a sample", f"at least {_nano(sample, 's')}"),
-            ("latency", f"at least {_nano(latency, 's')}, first input to last output"),
+            ("time of a sample", f"at least {in_nano(sample, 's')}"),
+            ("latency", f"at least {in_nano(latency, 's')}, first input to last output"),
         ]
     return facts(rows)
 
 
-def _nano(found: AnyMapping[str, float], unit: str) -> str:
+def in_nano(found: AnyMapping[str, float], unit: str) -> str:
     """From ``low`` to ``high``, given in nano units, with three digits."""
     factor, prefix = next(
         ((1000.0**power, prefix) for power, prefix in ((3, ""), (2, "m"), (1, "\u00b5"))
@@ -68,5 +68,6 @@ def _nano(found: AnyMapping[str, float], unit: str) -> str:
 
 def _digits(value: float) -> str:
     """Three significant digits, without an exponent."""
+    value = float(f"{value:.3g}")
     decimals = max(0, 2 - math.floor(math.log10(value))) if value > 0 else 0
     return f"{value:,.{min(decimals, 6)}f}"
