@@ -124,10 +124,7 @@ def test_it_names_no_folder_above_the_data() -> None:
     recipe = asdict(load_recipe("mnist_conv", ['data.path="/home/me/secret/mnist.npz"']))
     options = {**recipe, "training": {**recipe["training"], "start_from": "/home/me/secret/run-1"}}
     result = dict.fromkeys(("test_accuracy", "validation_accuracy", "seconds"), 0.5)
-    rows = {
-        key: text
-        for key, text in trained({"recipe": options, "best_epoch": 1, "epochs": 2, **result}).rows
-    }
+    rows = dict(trained({"recipe": options, "best_epoch": 1, "epochs": 2, **result}).rows)
     assert rows["data"] == "npz, validation 0.05, path mnist.npz"
     assert "start from run-1" in rows["loop"]
     assert "secret" not in str(rows)

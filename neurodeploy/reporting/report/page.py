@@ -69,7 +69,7 @@ def _context(deployment: Deployment) -> dict[str, Any]:
         "name": _name(deployment),
         "target": target,
         "created": manifest["created"][:16].replace("T", " ") + " UTC",
-        "source": manifest["source"],
+        "source": _source(manifest["source"]),
         "cards": _cards(deployment, mapping, runs, checks),
         "training": _training(manifest.get("training")),
         "learning": _learning(deployment.path / LEARNING),
@@ -188,6 +188,11 @@ def _learning(file: Path) -> dict[str, Any] | None:
         "cost": trained.learning_cost(found["cost"]),
         "sources": found["cost"]["sources"],
     }
+
+
+def _source(path: str) -> str:
+    """What was exported, as it was named; of an absolute path the last part."""
+    return Path(path).name if Path(path).is_absolute() else path
 
 
 def _name(deployment: Deployment) -> str:
