@@ -72,6 +72,16 @@ def check_new_folder(path: Path) -> None:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
+def check_place(path: Path) -> None:
+    """Refuse a file to be written much later whose folder is not there.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: cannot be written: {path.parent} is not a folder")
+
+
 def next_free(folder: Path, stem: str) -> Path:
     """``folder/stem-NNN`` with the first number above all that exist."""
     names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []

@@ -93,9 +93,8 @@ def recount(folder: Path) -> list[dict[str, int]]:
     return found
 
 
-@pytest.mark.parametrize("settings", [("loihi2",), ("loihi1",)], ids=["loihi2", "loihi1"])
-def test_the_files_of_a_deployment_add_up(tmp_path: Path, settings: tuple[str, ...]) -> None:
-    (target,) = settings
+@pytest.mark.parametrize("target", ["loihi2", "loihi1"])
+def test_the_files_of_a_deployment_add_up(tmp_path: Path, target: str) -> None:
     options = [
         "--set", "training.epochs=1",
         "--set", "neuron.reset=zero",

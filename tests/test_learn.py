@@ -202,6 +202,9 @@ def test_ctrl_c_leaves_the_old_deployment_and_nothing_else(workspace: Path, tmp_
         (("--engine", "lava-fused", "--rule", "delta"), "no fused form; use --engine lava"),
         (("--rule", "delta", "--feedback", "random"), "leave feedback to rule sltt"),
         (("--rule", "delta", "--rate", "2^-20", "--engine", "reference"), "use 2^"),
+        (("--degrees", "40"), "is for --task drift, not for continue"),
+        (("--task", "drift", "--degrees", "0"), "an angle from -180 to 180, but not 0"),
+        (("--task", "drift", "--degrees", "nan"), "an angle from -180 to 180, but not 0"),
         (("--samples", "0"), "--samples 0: needs at least 1"),
         (("--held-out", "0"), "--held-out 0: needs at least 1"),
         (("--timeout", "-1"), "not in the range x>0"),
@@ -232,6 +235,10 @@ def test_streams_are_what_they_say() -> None:
     assert np.array_equal(drift.x, again.x) and not np.array_equal(drift.x, other.x)
     assert drift.x.shape == (50, 1, 8, 8) and drift.x.max() <= 16
     assert drift.measure == "rotated" and drift.baseline == "upright"
+    steeper = make_task("drift", digits, 50, 0, degrees=40.0)
+    assert "rotated by 40 degrees" in steeper.description
+    np.testing.assert_array_equal(steeper.y, drift.y)
+    assert not np.array_equal(steeper.x, drift.x)
     new = make_task("new-class", digits, None, 0)
     assert len(new.y) == 200 and (new.y == 9).sum() == 20
     assert np.flatnonzero(new.y == 9).tolist() == list(range(0, 200, 10))

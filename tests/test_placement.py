@@ -16,7 +16,7 @@ from neurodeploy.fixed_point import WeightFormat
 from neurodeploy.mapping import Mapping, map_network
 from neurodeploy.mapping.estimate import MAC_PJ, Range, estimate
 from neurodeploy.mapping.placement import CROSSING, STRATEGIES, by_traffic
-from neurodeploy.mapping.traffic import coordinates, traffic
+from neurodeploy.mapping.traffic import coordinates, core_messages, flows, traffic
 from neurodeploy.operators import Conv, Dense, Operator
 from neurodeploy.quantized import (
     QuantizedNetwork,
@@ -143,6 +143,30 @@ def test_traffic_agrees_with_a_count_of_every_message(strategy: str, seed: int) 
         ("columns", "hops_along_columns"),
     ):
         assert getattr(found, field) == pytest.approx(expected[name]), name
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_flows_are_the_traffic_of_each_pair_of_populations(seed: int) -> None:
+    """Counted again with all other neurons silent."""
+    net, target = random_network(seed), small()
+    activity = random_activity(net, seed)
+    mapping = map_network(net, target, activity, "round-robin")
+    found = flows(core_messages(net, target, mapping, activity), mapping, target.chip)
+    pairs = {(p.source, p.target) for p in net.projections if p.source != "input"}
+    assert {(flow.source, flow.target) for flow in found} == pairs
+    for flow in found:
+        alone = replace(
+            net,
+            projections=tuple(
+                p for p in net.projections if (p.source, p.target) == (flow.source, flow.target)
+            ),
+        )
+        expected = counted(alone, target, mapping, activity)
+        assert flow.messages == pytest.approx(expected["messages"])
+        assert flow.between_chips == pytest.approx(expected["between_chips"])
+        within = expected["messages"] - expected["between_chips"]
+        hops = (expected["rows"] + expected["columns"]) / within if within else None
+        assert flow.hops == (None if hops is None else pytest.approx(hops))
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

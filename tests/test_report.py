@@ -7,11 +7,20 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import run_cli, run_json
+
+from neurodeploy.recipe import load_recipe
+from neurodeploy.reporting.raster import ROWS, raster
+from neurodeploy.reporting.report.costs import in_nano
+from neurodeploy.reporting.report.deployed import simulated
+from neurodeploy.reporting.report.trained import trained
+from neurodeploy.simulation.trace import PopulationTrace, SpikeTrace
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -84,12 +93,15 @@ def test_the_report_tells_what_the_files_say(deployment: Path) -> None:
         f"{training['test_accuracy']:.2%}",
         f"{summary['accuracy']:.2%}",
         f"{summary['estimate']['synaptic_ops']:,.0f}",
-        f"{summary['estimate']['energy_nj']['low']:,.1f}",
+        f"energy at least {summary['estimate']['energy_nj']['low'] / 1000:.2f} to",
+        "of the slowest core and the barrier",
         f"{parity['compared']:,} values compared",
         "by subtracting the threshold",
-        "conv1", "lif1", "lif2", "readout",
+        "conv1 input to lif1 conv 16 x 1 x 3 x 3 = 144 8 \u00b1",
+        "lif1 LIF 16 x 8 x 8 1,024",
         "triangle", "adam",
-        "Davies et al. 2018", "Horowitz",
+        "Davies et al. 2018", "(assumed for loihi2)", "Horowitz",
+        "Messages per sample with the spikes of 12 samples on reference",
         "No limit is published, and so none was checked, for: output axons.",
         *(f"sha256 {digest}" for digest in manifest["files"].values()),
         *manifest["versions"].values(),
@@ -106,6 +118,50 @@ def test_the_report_needs_nothing_else(deployment: Path) -> None:
     assert all(image["src"].startswith("data:image/svg+xml;base64,") for image in page.images)
     assert all(image["alt"] for image in page.images)
     assert {link.removeprefix("#") for link in page.links} <= page.anchors
+
+
+def test_it_names_no_folder_above_the_data() -> None:
+    recipe = asdict(load_recipe("mnist_conv", ['data.path="/home/me/secret/mnist.npz"']))
+    options = {**recipe, "training": {**recipe["training"], "start_from": "/home/me/secret/run-1"}}
+    result = dict.fromkeys(("test_accuracy", "validation_accuracy", "seconds"), 0.5)
+    rows = dict(trained({"recipe": options, "best_epoch": 1, "epochs": 2, **result}).rows)
+    assert rows["data"] == "npz, validation 0.05, path mnist.npz"
+    assert "start from run-1" in rows["loop"]
+    assert "secret" not in str(rows)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (0.0, 0.0, "0 nJ"),
+        (641.06, 998.6, "641 to 999 nJ"),
+        (7_590.5, 7_948.1, "7.59 to 7.95 \u00b5J"),
+        (999.9, 1_000.2, "1.00 \u00b5J"),
+        (2.19e6, 2.19e6, "2.19 mJ"),
+        (1.5e9, 1.2e13, "1.50 to 12,000 J"),
+    ],
+)
+def test_energies_have_three_digits(low: float, high: float, text: str) -> None:
+    assert in_nano({"low": low, "high": high}, "J") == text
+
+
+def test_overflow_names_its_population() -> None:
+    run = {"engine": "reference", "samples": 3, "accuracy": None, "total_spikes_per_sample": 1.0}
+    counts = {"wraps": {"a": 0, "b": 1200}, "saturations": {"a": 2, "b": 3}}
+    (row,) = simulated([{**run, **counts, "samples_per_second": 1.0}]).rows
+    assert row[4:6] == ("1,200 (b)", "5 (most in b)")
+
+
+def test_a_raster_of_many_neurons_has_no_more_rows_than_pixels() -> None:
+    s = np.zeros((1, 4, 5000), np.uint8)
+    s[0, 1, 2500:] = 1
+    trace = SpikeTrace(0, {"many": PopulationTrace(s)}, "many")
+    (axes,) = raster(trace, "many").axes
+    shown = np.asarray(axes.images[0].get_array())
+    assert shown.shape[0] == ROWS
+    middle = shown[:, shown.shape[1] * 3 // 8]
+    assert middle[0] == 0 and middle[-1] == 1 and middle.mean() == pytest.approx(0.5, abs=0.01)
+    assert not shown[:, : shown.shape[1] // 4].any()
 
 
 def test_a_report_is_not_part_of_what_is_deployed(deployment: Path, workspace: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurodeploy.contract import METADATA_KEY as CONTRACT_KEY
-from neurodeploy.contract import Contract, InputCode, Semantics
+from neurodeploy.contract import Contract, DataSource, InputCode, Semantics
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.interchange.nir_file import read_nir
 from neurodeploy.interchange.nir_in import to_network
@@ -285,7 +285,7 @@ def test_errors_count_halves_as_one_and_graded_input_in_its_levels() -> None:
     found = quantize(network, LOIHI2, 1)
     assert len(found.projections) == 2
     (error,) = projection_errors(network, found)
-    assert error.rms_error == pytest.approx(0, abs=1e-12)
+    assert error.rms_error == 0 and error.sqnr_db is None
     assert error.bits == 1
 
 
@@ -471,3 +471,19 @@ def test_without_training_data_the_weights_alone_decide() -> None:
     gone = replace(network.contract, dataset="digits")
     found = quantized(replace(network, contract=gone), LOIHI2, QuantizationOptions(), None)
     assert found.notes["scales"].startswith("by mse (no calibration: digits training set: x has")
+
+
+@pytest.mark.parametrize("path", ["", "/nowhere/images.npz"])
+def test_data_is_never_fetched_to_calibrate(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetched(*_: object) -> None:
+        raise AssertionError("asked for the data set")
+
+    monkeypatch.setattr("neurodeploy.workflow.samples.load_dataset", fetched)
+    network = deep()
+    contract = replace(network.contract, dataset="cifar10", source=DataSource(path))
+    options = QuantizationOptions()
+    found = quantized(replace(network, contract=contract), LOIHI2, options, None)
+    assert found.notes["scales"] == (
+        "by mse (no calibration: data set 'cifar10' is not where it was; samples can be given with "
+        "--calibrate FILE.npz)"
+    )

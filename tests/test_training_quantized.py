@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from neurodeploy.contract import Comparison, Reset
-from neurodeploy.data import Dataset
+from neurodeploy.data import Dataset, load_dataset
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.fixed_point import split_bias
 from neurodeploy.plan import QuantizationPlan
@@ -29,6 +30,7 @@ from neurodeploy.recipe import (
     QuantizeRecipe,
     Recipe,
     TrainingRecipe,
+    load_recipe,
 )
 from neurodeploy.simulation.reference import ReferenceEngine
 from neurodeploy.simulation.trace import Samples, SpikeTrace
@@ -48,7 +50,10 @@ from neurodeploy.workflow.export import ContractOptions, read_planned
 from neurodeploy.workflow.quantization import QuantizationOptions, quantized
 
 LOIHI2 = load_target("loihi2")
+CPU = torch.device("cpu")
 STEPS, SAMPLES, SHAPE, CLASSES, LEVELS = 5, 6, (2, 8, 8), 5, 16
+
+MNIST = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "mnist.npz"
 
 FAMILIES: dict[str, dict[str, Any]] = {
     "mlp": {"family": "mlp", "hidden": [24, 16]},
@@ -161,7 +166,7 @@ def outputs_of(
     total = torch.zeros(())
     code = input_code(recipe, dataset)
     with torch.no_grad():
-        for frame in evaluation_frames(samples, code, STEPS, 0, torch.device("cpu")):
+        for frame in evaluation_frames(samples, code, recipe.training.steps, 0, CPU):
             total = total + model(frame)
     for hook in hooks:
         hook.remove()
@@ -278,16 +283,45 @@ def test_overflow_is_exact_too(tmp_path: Path) -> None:
     recipe, dataset = make_recipe("mlp", 8), make_dataset()
     model = on_integers(recipe, randomised(build_network(recipe, dataset)))
     with torch.no_grad():
-        for receiver in model.receivers[:-1]:
+        for receiver in model.receivers:
             for path in receiver.paths:
                 model.synapse(path).exponent.fill_(7)
             model.grid(receiver).shift.fill_(6)
-    integers, _ = check_exact(recipe, model, dataset, tmp_path, busy=False)
+        model.grid(model.receivers[-1]).origin += 6
+    integers, trace = check_exact(recipe, model, dataset, tmp_path, busy=False)
+    v = trace.populations["readout"].v
+    assert v is not None and np.abs(v).max() == 2**23 - 1
     values = np.full((SAMPLES, *SHAPE), LEVELS, np.int32)
     samples = Samples(SAMPLES, lambda a, b: values[a:b], None, integers.contract, "full")
     engine = ReferenceEngine(integers)
     list(engine.run(samples.batches(SAMPLES)))
     assert engine.overflow.total > 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not MNIST.is_file(), reason="no MNIST file here")
+@pytest.mark.parametrize("bits", [8, 4, 2, 1])
+def test_every_spike_of_the_mnist_test_set_is_exact(bits: int, tmp_path: Path) -> None:
+    data = ["data.path=" + json.dumps(str(MNIST)), f"quantize.bits={bits}"]
+    recipe = load_recipe("mnist_conv", data)
+    dataset = load_dataset(recipe.data.name, recipe.data.source, recipe.training.steps)
+    model = on_integers(recipe, randomised(build_network(recipe, dataset)), payload=255)
+    integers, _ = deployed(model, recipe, dataset, tmp_path)
+    engine, compared = ReferenceEngine(integers), 0
+    given = dataset.x_test[:].astype(np.int32)
+    samples = Samples(len(given), lambda a, b: given[a:b], None, integers.contract, "mnist")
+    for batch in samples.batches(500):
+        (trace,) = engine.run([batch], state=True)
+        shown = dataset.x_test[batch.first : batch.first + len(batch)]
+        spikes, total = outputs_of(model, recipe, dataset, shown)
+        for name, found in spikes.items():
+            np.testing.assert_array_equal(found, trace.populations[name].s, err_msg=name)
+            compared += found.size
+        v = trace.populations["readout"].v
+        assert v is not None
+        unit = float(model.grid(model.receivers[-1]).unit().detach())
+        np.testing.assert_array_equal(total * unit, v[:, -1])
+    assert compared == 10_000 * 4 * (16 * 14 * 14 + 32 * 7 * 7)
 
 
 def test_in_training_mode_it_computes_the_same(tmp_path: Path) -> None:
@@ -540,8 +574,6 @@ def trained(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_deploys_to_the_accuracy_that_it_reports(trained: Path, tmp_path: Path) -> None:
-    import json
-
     result = run_cli("export", str(trained), "--target", "loihi2", "--out", "d", folder=tmp_path)
     assert result.exit_code == 0, result.output
     assert "Note: scales: as trained for loihi2" in result.output
@@ -572,7 +604,6 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path: Path) -> Non
 
     from safetensors.numpy import load_file
 
-    from neurodeploy.recipe import load_recipe
     from neurodeploy.training.run import resume_run, train
 
     overrides = ["training.epochs=3", "quantize.bits=3", "quantize.first_epoch=2"]

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, SimulationError
 from neurodeploy.network import Network
+from neurodeploy.plan import QuantizationPlan
 from neurodeploy.quantization.scales import ScaleMethod
-from neurodeploy.recipe import QuantizeRecipe, Recipe, recipe_from_dict
+from neurodeploy.recipe import QuantizeRecipe, Recipe, load_recipe, recipe_from_dict
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.reference import ReferenceEngine
 from neurodeploy.target import load_target
 from neurodeploy.workflow.export import ContractOptions, read_planned
-from neurodeploy.workflow.locate import read_run
+from neurodeploy.workflow.locate import RUN_FILE, read_run
 from neurodeploy.workflow.quantization import QuantizationOptions, quantized
 from neurodeploy.workflow.samples import dataset_samples
 
@@ -34,7 +36,7 @@ EPOCHS = 5
 RATE = 0.1
 """Share of the recipe's learning rate that training on integers begins with: it only fine-tunes."""
 
-NETWORK = "network.nir"
+NETWORK, RECIPE = "network.nir", "recipe.json"
 BATCH = 256
 
 
@@ -62,6 +64,8 @@ def bench_quantization(
     target: str = "loihi2",
     scale: ScaleMethod | None = None,
     epochs: int = 0,
+    data: Path | None = None,
+    keep: Path | None = None,
     progress: bool = False,
 ) -> Iterator[QuantizationRow]:
     """Measure every width in every mode; yields each as soon as it is there.
@@ -71,40 +75,57 @@ def bench_quantization(
         target: a name, or the path of a TOML.
         scale: of post-training; what ``export`` takes when None.
         epochs: of training on integers; a share of the recipe's (``EPOCHS``) when 0.
+        data: where the data set lies now; None for where the recipe or the run says.
+        keep: folder that all runs are left in. Those that are there are taken, or finished where
+            they were interrupted, instead of trained again.
         progress: show bars on stderr where that is a terminal.
 
     Raises:
-        InputError: a width that the target does not have, or no such run.
+        InputError: a width that the target does not have, no such run, or a kept one of another
+            recipe.
         SimulationError: a training diverged or was interrupted.
         UnsupportedError: the network cannot be deployed, or trained on integers.
     """
-    from neurodeploy.training.run import train
-
     chip = load_target(target)
     most = chip.synapse.weight_bits.value
     for width in bits:
         if not 1 <= width <= most:
             raise InputError(f"--bits: {width} is not from 1 to {most}, as {chip.name} has")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        run = source if isinstance(source, Path) else None
-        recipe = source if isinstance(source, Recipe) else _recipe_of(source)
-        if run is None:
-            run = train(recipe, folder / "float", progress=progress).path
-        network, _ = read_planned(run / NETWORK, ContractOptions())
+    if epochs < 0:
+        raise InputError(f"--epochs {epochs}: needs a number from 1, or 0 for a share")
+    recipe = source if isinstance(source, Recipe) else _recipe_of(source)
+    if data is not None:
+        # What the user names is taken as it is, whatever was trained on.
+        place = replace(recipe.data, path=str(data.absolute()), sha256="")
+        recipe = replace(recipe, data=place)
+    with _folder(keep) as folder:
+        given = source if isinstance(source, Path) else None
+        run = given or _trained(recipe, folder / "float", progress)
+        network, _ = _network_of(run, recipe)
         floats = _accuracy(FloatEngine(network), network)
         for width in bits:
             for mode in modes:
                 if mode == "aware":
                     tuned = _on_integers(recipe, run, width, target, epochs)
-                    found = train(tuned, folder / f"aware-{width}", progress=progress).path
-                    planned = read_planned(found / NETWORK, ContractOptions())
-                    integers = quantized(planned[0], chip, QuantizationOptions(), planned[1])
+                    found = _trained(tuned, folder / f"aware-{width}", progress)
+                    trained, plan = _network_of(found, recipe)
+                    integers = quantized(trained, chip, QuantizationOptions(), plan)
                 else:
                     options = QuantizationOptions(width, scale)
                     integers = quantized(network, chip, options, None)
                 accuracy = _accuracy(ReferenceEngine(integers), network)
                 yield QuantizationRow(width, mode, accuracy, floats)
+
+
+def source_named(recipe: str | None, run: Path | None) -> Recipe | Path:
+    """The run, or the recipe of that name; digits_conv without either.
+
+    Raises:
+        InputError: both are given, or there is no such recipe.
+    """
+    if recipe is not None and run is not None:
+        raise InputError("give either --recipe or --run, not both: a run has its recipe with it")
+    return run or load_recipe(recipe or "digits_conv")
 
 
 def widths_named(text: str) -> list[int]:
@@ -135,6 +156,44 @@ def modes_named(text: str) -> list[Mode]:
 def _recipe_of(run: Path) -> Recipe:
     """The recipe that a run was trained with."""
     return recipe_from_dict(read_run(run)["recipe"], str(run))
+
+
+@contextmanager
+def _folder(keep: Path | None) -> Iterator[Path]:
+    """Where runs go: a folder of the user's, or one that is gone afterwards."""
+    if keep is not None:
+        yield keep
+        return
+    with tempfile.TemporaryDirectory() as name:
+        try:
+            yield Path(name)
+        except SimulationError as error:
+            if isinstance(error.__context__, KeyboardInterrupt):
+                raise SimulationError(
+                    "interrupted; with --keep FOLDER the runs stay, and the same command goes on"
+                ) from None
+            raise
+
+
+def _trained(recipe: Recipe, run: Path, progress: bool) -> Path:
+    """The run of a recipe in this folder: the one that is there, gone on with, or a new one."""
+    from neurodeploy.training.run import is_run_of, train
+
+    if not (run / RUN_FILE).is_file():
+        return train(recipe, run, resume=(run / RECIPE).is_file(), progress=progress).path
+    if not is_run_of(recipe, run):
+        raise InputError(
+            f"{run}: a run of another recipe, of other data or with other options; name another "
+            "folder with --keep"
+        )
+    return run
+
+
+def _network_of(run: Path, recipe: Recipe) -> tuple[Network, QuantizationPlan | None]:
+    """What a run left, on the data that the recipe names."""
+    network, plan = read_planned(run / NETWORK, ContractOptions())
+    contract = replace(network.contract, source=recipe.data.source)
+    return replace(network, contract=contract), plan
 
 
 def _on_integers(recipe: Recipe, run: Path, bits: int, target: str, epochs: int) -> Recipe:

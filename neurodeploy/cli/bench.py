@@ -10,7 +10,6 @@ import click
 
 from neurodeploy.cli.options import (
     PATH,
-    data_override,
     json_option,
     print_json,
     say,
@@ -259,9 +258,9 @@ def bench_gradients(
 
 
 @bench.command("quantization")
-@click.option("--recipe", default="digits_conv", show_default=True, help="What to train in floats.")
+@click.option("--recipe", help="What to train in floats.  [default: digits_conv]")
 @click.option("--run", type=PATH, help="A trained run instead.")
-@click.option("--data", type=PATH, help="Where the recipe's data set lies.")
+@click.option("--data", type=PATH, help="Where the data set of the recipe or the run lies.")
 @click.option("--target", default="loihi2", show_default=True, help="Whose integers.")
 @click.option("--bits", default="8,7,6,5,4,3,2,1", show_default=True, metavar="B,B,...")
 @click.option("--modes", default="post-training,aware", show_default=True, metavar="MODE,...")
@@ -272,11 +271,17 @@ def bench_gradients(
 )
 @click.option("--epochs", default=0, help="On integers; a fifth of the recipe's when not given.")
 @click.option(
+    "--keep",
+    type=PATH,
+    metavar="FOLDER",
+    help="Leave all runs there, and take those that an earlier bench has left.",
+)
+@click.option(
     "--out", type=PATH, default=Path("quantization.png"), show_default=True, help="Picture."
 )
 @json_option
 def bench_quantization(
-    recipe: str,
+    recipe: str | None,
     run: Path | None,
     data: Path | None,
     target: str,
@@ -284,6 +289,7 @@ def bench_quantization(
     modes: str,
     scale: Any,
     epochs: int,
+    keep: Path | None,
     out: Path,
     as_json: bool,
 ) -> None:
@@ -294,25 +300,28 @@ def bench_quantization(
     from dataclasses import asdict, astuple
 
     from neurodeploy.bench.quantization import bench_quantization as measure
-    from neurodeploy.bench.quantization import modes_named, widths_named
-    from neurodeploy.recipe import load_recipe
+    from neurodeploy.bench.quantization import modes_named, source_named, widths_named
+    from neurodeploy.files import check_place
     from neurodeploy.reporting.accuracy_curve import accuracy_curve
     from neurodeploy.reporting.picture import write_picture
     from neurodeploy.reporting.text import table_text
 
+    check_place(out)
     rows = []
     for row in measure(
-        run or load_recipe(recipe, data_override(data)),
+        source_named(recipe, run),
         widths_named(bits),
         modes_named(modes),
         target=target,
         scale=scale,
         epochs=epochs,
+        data=data,
+        keep=keep,
         progress=show_progress(),
     ):
         say(as_json, f"{row.bits}-bit weights, {row.mode}: {row.accuracy:.2%}")
         rows.append(row)
-    title = f"{run.name if run else recipe} on {target}"
+    title = f"{run.name if run else recipe or 'digits_conv'} on {target}"
     write_picture(accuracy_curve(title, [astuple(row) for row in rows]), out)
     if as_json:
         print_json({"rows": [asdict(row) for row in rows], "picture": str(out)})

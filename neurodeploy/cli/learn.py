@@ -41,6 +41,9 @@ from neurodeploy.cli.options import (
     help="Samples to learn from.  [default: 1500, but none twice; drift: 500; new-class: 200]",
 )
 @click.option(
+    "--degrees", type=float, help="Angle by which --task drift turns images.  [default: 25]"
+)
+@click.option(
     "--rate",
     metavar="2^-K",
     help="Learning rate, a power of two.  [default: one that suits the network's activity]",

@@ -35,6 +35,9 @@ DATASETS: dict[str, Callable[[Request], Dataset]] = {
     "shd": load_shd,
 }
 
+NEED_NO_FILE = frozenset({"digits"})
+"""Data sets that come with a package: they are there without being named or fetched."""
+
 
 def load_dataset(
     name: str, source: DataSource | None = None, steps: int = 1, levels: int = 0
@@ -85,6 +88,7 @@ def check_encoder(dataset: Dataset, encoder: Encoder) -> None:
 
 __all__ = [
     "DATASETS",
+    "NEED_NO_FILE",
     "Dataset",
     "SampleArray",
     "check_encoder",

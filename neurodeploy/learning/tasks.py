@@ -15,9 +15,7 @@ from neurodeploy.data import Dataset, SampleArray
 from neurodeploy.errors import InputError
 
 ROTATION = 25.0
-"""Degrees by which task ``drift`` turns every image, counter-clockwise."""
-
-Classes = tuple[int, ...]
+"""Degrees by which task ``drift`` turns every image, counter-clockwise, unless told otherwise."""
 
 REPLAYED = 9
 """Samples of known classes that follow each sample of the new one."""
@@ -30,6 +28,19 @@ MOST_ASIDE, PART_ASIDE = 1000, 5
 
 DEFAULT_SAMPLES = {"continue": 1500, "drift": 500, "new-class": 200}
 """Length of the stream; ``continue`` sees no sample twice unless told to."""
+
+
+@dataclass(frozen=True)
+class News:
+    """What a network has not met before.
+
+    Attributes:
+        unseen: classes that training left out.
+        degrees: by which images are turned.
+    """
+
+    unseen: tuple[int, ...]
+    degrees: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +80,9 @@ class Task:
         return next(iter(self.held_out))
 
 
-def continued(
-    dataset: Dataset, samples: int | None, rng: np.random.Generator, unseen: Classes
-) -> Task:
+def continued(dataset: Dataset, samples: int | None, rng: np.random.Generator, news: News) -> Task:
     """The training samples themselves, for a deployment that quantisation has hurt."""
-    _ = unseen
+    _ = news
     numbers = rng.permutation(len(dataset.y_train))
     aside = np.sort(numbers[: min(MOST_ASIDE, len(numbers) // PART_ASIDE)])
     rest = numbers[len(aside) :]
@@ -95,9 +104,8 @@ def continued(
     )
 
 
-def drift(dataset: Dataset, samples: int | None, rng: np.random.Generator, unseen: Classes) -> Task:
+def drift(dataset: Dataset, samples: int | None, rng: np.random.Generator, news: News) -> Task:
     """The world turns: all images rotated, in the stream and in the test set."""
-    _ = unseen
     if len(dataset.sample_shape) != 3:
         raise InputError(
             f"task drift rotates images, and a sample of {dataset.name!r} has shape "
@@ -106,21 +114,20 @@ def drift(dataset: Dataset, samples: int | None, rng: np.random.Generator, unsee
     count = len(dataset.y_train)
     numbers = shuffled(np.arange(count), _length("drift", samples, count), rng)
     test = HeldOut(dataset.x_test, dataset.y_test)
-    turned = HeldOut(rotated(dataset.x_test[:], ROTATION, dataset.levels), dataset.y_test)
+    turned = HeldOut(rotated(dataset.x_test[:], news.degrees, dataset.levels), dataset.y_test)
     return Task(
         "drift",
-        f"{len(numbers)} training samples of {dataset.name}, rotated by {ROTATION:g} degrees",
-        rotated(dataset.x_train[numbers], ROTATION, dataset.levels),
+        f"{len(numbers)} training samples of {dataset.name}, rotated by {news.degrees:g} degrees",
+        rotated(dataset.x_train[numbers], news.degrees, dataset.levels),
         dataset.y_train[numbers],
         {"rotated": turned, "upright": test},
         baseline="upright",
     )
 
 
-def new_class(
-    dataset: Dataset, samples: int | None, rng: np.random.Generator, unseen: Classes
-) -> Task:
+def new_class(dataset: Dataset, samples: int | None, rng: np.random.Generator, news: News) -> Task:
     """A class appears, each sample of it followed by replayed ones of the others."""
+    unseen = news.unseen
     samples = _length("new-class", samples, len(dataset.y_train))
     new = np.isin(dataset.y_train, unseen)
     arrivals = np.arange(samples) % (REPLAYED + 1) == 0
@@ -150,7 +157,7 @@ def new_class(
     )
 
 
-TASKS: dict[str, Callable[[Dataset, int | None, np.random.Generator, Classes], Task]] = {
+TASKS: dict[str, Callable[[Dataset, int | None, np.random.Generator, News], Task]] = {
     "continue": continued,
     "drift": drift,
     "new-class": new_class,
@@ -158,7 +165,12 @@ TASKS: dict[str, Callable[[Dataset, int | None, np.random.Generator, Classes], T
 
 
 def make_task(
-    name: str, dataset: Dataset, samples: int | None, seed: int, unseen: Classes = ()
+    name: str,
+    dataset: Dataset,
+    samples: int | None,
+    seed: int,
+    unseen: tuple[int, ...] = (),
+    degrees: float | None = None,
 ) -> Task:
     """A task by name.
 
@@ -166,14 +178,21 @@ def make_task(
         samples: length of the stream; the task's own when None.
         seed: of the order, from 0.
         unseen: classes that training left out; the last one when empty.
+        degrees: by which ``drift`` turns images, counter-clockwise; ``ROTATION`` when None.
 
     Raises:
-        InputError: too few samples, or a data set that the task cannot use.
+        InputError: too few samples, a data set that the task cannot use, or degrees that turn
+            nothing.
     """
     if samples is not None and samples < 1:
         raise InputError(f"--samples {samples}: needs at least 1")
+    if degrees is not None and name != "drift":
+        raise InputError(f"--degrees {degrees:g} is for --task drift, not for {name}")
+    if degrees is not None and not 0 < abs(degrees) <= 180:
+        raise InputError(f"--degrees {degrees:g}: expected an angle from -180 to 180, but not 0")
     rng = np.random.default_rng((seed, len(name)))
-    return TASKS[name](dataset, samples, rng, tuple(unseen) or (dataset.classes - 1,))
+    news = News(tuple(unseen) or (dataset.classes - 1,), degrees or ROTATION)
+    return TASKS[name](dataset, samples, rng, news)
 
 
 def _length(name: str, samples: int | None, available: int) -> int:

@@ -197,5 +197,6 @@ def _sources(target: Target) -> tuple[str, ...]:
             if figure.name == "synaptic_update":
                 continue
             value = getattr(table, figure.name)
-            found[f"{kind}: {value.source} ({value.quality})"] = None
+            known = value.quality + (f" for {target.name}" if value.quality == "assumed" else "")
+            found[f"{kind}: {value.source} ({known})"] = None
     return *found, f"ANN: {MAC_SOURCE}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping as AnyMapping
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
@@ -105,4 +106,56 @@ def traffic(sent: sparse.csr_matrix, positions: np.ndarray, chip: Chip, measured
         in_tile=float(in_tile.sum()),
         hops_along_rows=float(rows.sum()),
         hops_along_columns=float(columns.sum()),
+    )
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Messages from one population to another in one sample.
+
+    Attributes:
+        messages: all, those that stay on their core included.
+        between_chips: those that leave their chip.
+        hops: from tile to tile, the mean of those that stay on their chip; None without any.
+    """
+
+    source: str
+    target: str
+    messages: float
+    between_chips: float
+    hops: float | None
+
+
+def flows(sent: sparse.csr_matrix, mapping: Mapping, chip: Chip) -> tuple[Flow, ...]:
+    """The messages of a mapped network by the populations that they join.
+
+    Args:
+        sent: from ``core_messages``.
+    """
+    parts = mapping.placements
+    at = coordinates(np.array([p.chip * chip.cores.value + p.core for p in parts]), chip)
+    names = [*dict.fromkeys(p.population for p in parts)]
+    number = np.array([names.index(p.population) for p in parts])
+    entries = sent.tocoo()
+    way = np.abs(at[entries.row] - at[entries.col])
+    crossing = way[:, 0] > 0
+    pairs, which = np.unique(
+        np.stack([number[entries.row], number[entries.col]]), axis=1, return_inverse=True
+    )
+    which = which.ravel()
+
+    def total(values: np.ndarray) -> np.ndarray:
+        return np.bincount(which, entries.data * values, pairs.shape[1])
+
+    messages, within = total(np.ones(len(which))), total(~crossing)
+    hops = total(way[:, 1:].sum(axis=1) * ~crossing)
+    return tuple(
+        Flow(
+            names[source],
+            names[target],
+            float(messages[i]),
+            float(messages[i] - within[i]),
+            float(hops[i] / within[i]) if within[i] else None,
+        )
+        for i, (source, target) in enumerate(pairs.T)
     )

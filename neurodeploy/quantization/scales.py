@@ -41,8 +41,8 @@ SAMPLED = 2**18
 """Weights of a projection that the error is measured on; of larger ones every k-th."""
 
 SILENT_SHARE = 0.95
-"""Of the worst case that saturates v, how much a read-out on a fixed neuron may use: weights that
-round up must not take v past the highest threshold."""
+"""Of the worst case that saturates v, how much a read-out may use: weights that round up must not
+take v past it, nor past the highest threshold of a fixed neuron."""
 
 ACTIVATION_LIMIT = (STATE_LIMIT - 1) >> ACTIVATION_SHIFT
 """Largest activation that cannot wrap u on its own."""
@@ -154,9 +154,13 @@ def laid_out(
     anchor = min(max(finite), upper)
     fits = min(threshold_limit(neuron, target), bias_limit(neuron, target))
     roomy = _overflow_limit(neuron, incoming, steps)
-    if neuron.v_threshold is None and not target.neuron.programmable.value:
-        # Without a neuron that never spikes, v has to stay below the highest threshold.
-        fits = min(fits, silent * roomy)
+    floor = 0.0
+    if neuron.v_threshold is None:
+        # Classes whose v saturates are all the same. Without a neuron that never spikes, v even has
+        # to stay below the highest threshold; with one, weights do not lose bits to the worst case.
+        if target.neuron.programmable.value:
+            floor = min(fits, anchor * 2.0**target.synapse.weight_exponent_min.value)
+        fits = max(floor, min(fits, silent * roomy))
     wanted = max(lower, min(roomy, upper, fits))
     doublings = math.floor(math.log2(wanted / anchor) + 1e-9)
     if anchor * 2.0**doublings < lower * (1 - 1e-9):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 COLOURS = ("#7a8da6", "#0b5fa5")
@@ -28,21 +29,23 @@ def accuracy_curve(title: str, rows: Sequence[tuple[int, str, float, float]]) ->
     axes.set_ylim(bottom - 2 * margin, max(floats, *(row[2] for row in rows)) + 2 * margin)
     axes.axhline(floats, color=FLOAT, lw=1.0, ls="--", label=f"in floats, {floats:.2%}")
     modes = [*dict.fromkeys(mode for _, mode, _, _ in rows)]
-    for number, (mode, colour) in enumerate(zip(modes, COLOURS, strict=False)):
+    for mode, colour in zip(modes, COLOURS, strict=False):
         points = sorted((bits, accuracy) for bits, name, accuracy, _ in rows if name == mode)
         widths, accuracies = zip(*points, strict=True)
         axes.plot(widths, accuracies, color=colour, marker="o", ms=5, lw=1.6, label=mode)
         for width, accuracy in points:
+            above = all(other <= accuracy for bits, _, other, _ in rows if bits == width)
             if accuracy >= bottom:
-                axes.annotate(
+                text = axes.annotate(
                     f"{100 * accuracy:.2f}",
                     (width, accuracy),
-                    xytext=(0, 7 if number else -13),
+                    xytext=(0, 7 if above else -14),
                     textcoords="offset points",
                     ha="center",
                     fontsize=8,
                     color=colour,
                 )
+                text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
     axes.set_xlabel("weight bits")
     axes.set_ylabel("test accuracy of the integers")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

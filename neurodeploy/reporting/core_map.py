@@ -13,12 +13,14 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from scipy import sparse
 
 from neurodeploy.mapping import Mapping
 from neurodeploy.target import Chip
 
 FREE, EDGE, MESSAGE, INK = "#f4f6f8", "#c5ced8", "#c1440e", "#22303f"
+BUSY = "#0b4a8a"
 COLOURS = "Blues"
 SHOWN_CHIPS = 16
 LINES = 250
@@ -59,7 +61,7 @@ def core_map(mapping: Mapping, chip: Chip, sent: sparse.csr_matrix) -> Figure:
         axes.add_patch(Rectangle((x, y), 0.92, 0.92, fc=palette(0.12 + 0.8 * min(share, 1)), lw=0))
         centres.append((x + 0.46, y + 0.46))
     _draw_messages(axes, np.array(centres), sent)
-    _draw_numbers(axes, mapping, np.array(centres))
+    _draw_numbers(axes, mapping, np.array(centres), 72 * scale)
     axes.set_xlim(-0.6, columns * (width + 1.2) - 0.6)
     axes.set_ylim(-(rows - 1) * (height + 2.0) - height - 0.3, 1.2)
     axes.set_aspect("equal")
@@ -134,14 +136,21 @@ def _draw_messages(axes: Axes, centres: np.ndarray, sent: sparse.csr_matrix) -> 
     )
 
 
-def _draw_numbers(axes: Axes, mapping: Mapping, centres: np.ndarray) -> None:
-    """On each core the number of its population, and above what the numbers mean."""
+def _draw_numbers(axes: Axes, mapping: Mapping, centres: np.ndarray, size: float) -> None:
+    """On each core the number of its population, and above what the numbers mean.
+
+    Args:
+        size: of a core on the page, in points.
+    """
     number = {name: i for i, name in enumerate(mapping.by_population(), start=1)}
+    height = min(10.0, 0.45 * size)
     for placement, use, (x, y) in zip(mapping.placements, mapping.uses, centres, strict=True):
         if math.isfinite(x):
-            colour = "white" if mapping.fullest([use])[1] > 0.45 else INK
+            dark = mapping.fullest([use])[1] > 0.45
+            colour, halo = ("white", BUSY) if dark else (INK, "white")
             label = str(number[placement.population])
-            axes.text(x, y, label, ha="center", va="center", fontsize=5.5, color=colour)
+            text = axes.text(x, y, label, ha="center", va="center", fontsize=height, color=colour)
+            text.set_path_effects([withStroke(linewidth=0.16 * height, foreground=halo)])
     names = [f"{i}\u00a0{name}" for name, i in number.items()]
-    lines = textwrap.wrap(", ".join(names), 118)
-    axes.set_title("\n".join(lines), fontsize=7, loc="left", color=INK)
+    lines = textwrap.wrap(", ".join(names), 104)
+    axes.set_title("\n".join(lines), fontsize=8, loc="left", color=INK)

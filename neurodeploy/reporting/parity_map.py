@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from neurodeploy.reporting.parity import ParityReport
 
-AGREE, DIFFER = "#2e7d4f", "#c1440e"
+AGREE, DIFFER, INK = "#2e7d4f", "#c1440e", "#22303f"
 
 
 def parity_map(report: ParityReport) -> Figure:
@@ -31,9 +31,11 @@ def parity_map(report: ParityReport) -> Figure:
     )
     if steps <= 40:
         for (row, column), count in np.ndenumerate(counts):
+            pale = 0.25 < share[row, column] / worst < 0.75
             axes.text(
-                column, row, f"{count:,}", ha="center", va="center", fontsize=7, color="white"
-            )
+                *(column, row, f"{count:,}"), ha="center", va="center", fontsize=7,
+                color=INK if pale else "white",
+            )  # fmt: skip
     axes.set_yticks(range(len(names)), names)
     axes.set_xticks(range(0, steps, max(1, steps // 16)))
     axes.set_xlabel("model step t")

@@ -43,7 +43,7 @@ def curve_figure(
     """
     epochs = [metrics.epoch for metrics in history]
     # No pyplot: it would pick a display and keep the figure alive.
-    figure = Figure(figsize=(9.0, 3.9), layout="constrained")
+    figure = Figure(figsize=(7.2, 3.5), layout="constrained")
     loss_axes, accuracy_axes = figure.subplots(1, 2)
     for axes, quantity in ((loss_axes, "loss"), (accuracy_axes, "accuracy")):
         for part, colour in (("train", TRAIN), ("validation", VALIDATION)):
@@ -70,7 +70,10 @@ def curve_figure(
         label=f"test, {100 * test_accuracy:.2f} %",
     )
     accuracy_axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    accuracy_axes.set_ylim(*_accuracy_range(history, test_accuracy))
+    bottom, top = _accuracy_range(history, test_accuracy)
+    ticks = MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(bottom, 1.0)
+    accuracy_axes.set_yticks([tick for tick in ticks if bottom <= tick <= 1.0 + 1e-9])
+    accuracy_axes.set_ylim(bottom, top)
     figure.suptitle(title, fontsize=12)
     handles, labels = accuracy_axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)

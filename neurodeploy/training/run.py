@@ -40,7 +40,13 @@ from neurodeploy.training.parallel import evaluate_shared
 from neurodeploy.training.precision import find_device, parameter_dtype
 from neurodeploy.training.quantized import quantization_aware
 from neurodeploy.training.rules import Rule, build_rule
-from neurodeploy.training.run_folder import RUNS, open_run, read_recipe, reopen_run
+from neurodeploy.training.run_folder import (
+    RUNS,
+    as_read_back,
+    open_run,
+    read_recipe,
+    reopen_run,
+)
 from neurodeploy.training.split import split_training
 from neurodeploy.training.start import COMPLETE, find_start, load_start
 from neurodeploy.versions import versions
@@ -142,6 +148,15 @@ def resume_run(path: Path, *, device: str | None = None, progress: bool = True) 
     """
     recipe = connect().on_main(lambda: read_recipe(path))
     return train(recipe, path, device=device, resume=True, progress=progress)
+
+
+def is_run_of(recipe: Recipe, run: Path) -> bool:
+    """Whether a run was started with this very recipe, on the data that it means here.
+
+    Raises:
+        InputError: the data or the run cannot be read.
+    """
+    return read_recipe(run) == as_read_back(_as_found(recipe, _load(recipe)))
 
 
 def _load(recipe: Recipe) -> Dataset:

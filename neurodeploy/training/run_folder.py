@@ -63,7 +63,7 @@ def reopen_run(recipe: Recipe, out: Path | None) -> Path:
     """
     if out is None:
         raise InputError("resuming needs the folder of the run")
-    if read_recipe(out) != _as_read_back(recipe):
+    if read_recipe(out) != as_read_back(recipe):
         raise InputError(f"{out / RECIPE}: differs from the recipe given; start a new run with it")
     if (out / COMPLETE).exists():
         raise InputError(f"{out}: this run is complete, there is nothing to resume")
@@ -80,6 +80,6 @@ def read_recipe(run: Path) -> Recipe:
     return recipe_from_dict(read_json(run / RECIPE), str(run / RECIPE))
 
 
-def _as_read_back(recipe: Recipe) -> Recipe:
+def as_read_back(recipe: Recipe) -> Recipe:
     """The recipe as JSON gives it back, where tuples have become lists."""
     return recipe_from_dict(json.loads(json.dumps(recipe.as_dict())), recipe.name)

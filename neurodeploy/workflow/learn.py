@@ -62,6 +62,7 @@ def learn(
     feedback: str = "transposed",
     seed: int = 0,
     samples: int | None = None,
+    degrees: float | None = None,
     engine: str = "lava",
     data: Path | None = None,
     held_out: int = HELD_OUT,
@@ -76,6 +77,7 @@ def learn(
         task_name: a key of ``neurodeploy.learning.tasks.TASKS``.
         rate: a power of two; one that suits the network's activity when None.
         samples: length of the stream; the task's own when None.
+        degrees: by which ``drift`` turns images; the task's own when None.
         engine: ``lava``, ``lava-fused`` or ``reference``.
         data: where the deployment's data set lies now.
         held_out: at most so many samples of each held-out set, spread evenly.
@@ -95,7 +97,7 @@ def learn(
     options = make_options(rule, rate or 1.0, update, feedback, seed)
     check_learning_engine(engine, options)
     unseen = excluded_classes(deployment)
-    task = make_task(task_name, learning_data(network, data), samples, seed, unseen)
+    task = make_task(task_name, learning_data(network, data), samples, seed, unseen, degrees)
     task = thinned(task, held_out)
     stream = labelled_samples(task.x, task.y, network, seed)
     if rate is None:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from neurodeploy.data import NEED_NO_FILE
 from neurodeploy.errors import InputError, NeurodeployError
 from neurodeploy.network import Network
 from neurodeploy.operators import Conv
@@ -81,6 +82,11 @@ def quantized(
             samples = _samples(network, None) if _has_data(network) else None
         except NeurodeployError as error:
             why_not = f" (no calibration: {error})"
+        if samples is None and not why_not and network.contract.dataset:
+            why_not = (
+                f" (no calibration: data set {network.contract.dataset!r} is not where it was; "
+                "samples can be given with --calibrate FILE.npz)"
+            )
         method = "mse" if samples is None else "calibrate"
     judge = None if samples is None else SpikeJudge(network, samples)
     found = quantize(
@@ -102,8 +108,10 @@ def _noted(network: QuantizedNetwork, how: str) -> QuantizedNetwork:
 
 def _has_data(network: Network) -> bool:
     """Whether the training data lies where it did, without fetching anything."""
-    source = network.contract.source
-    return bool(network.contract.dataset) and (not source.path or Path(source.path).exists())
+    contract = network.contract
+    if not contract.source.path:
+        return contract.dataset in NEED_NO_FILE
+    return bool(contract.dataset) and Path(contract.source.path).exists()
 
 
 def _samples(network: Network, choice: str | None) -> Samples:

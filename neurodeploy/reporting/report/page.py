@@ -14,13 +14,16 @@ from neurodeploy.deployment import LEARNING, REPORT, Deployment
 from neurodeploy.files import read_json, written_whole
 from neurodeploy.learning.curve import CurvePoint, learning_figure
 from neurodeploy.mapping import Mapping
-from neurodeploy.mapping.traffic import core_messages
+from neurodeploy.mapping.traffic import core_messages, flows
+from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.reporting.core_map import core_map
 from neurodeploy.reporting.graph import network_graph
 from neurodeploy.reporting.parity import Divergence
 from neurodeploy.reporting.picture import svg
 from neurodeploy.reporting.rates import firing_rates
-from neurodeploy.reporting.report import tables
+from neurodeploy.reporting.report import deployed, trained
+from neurodeploy.reporting.report.costs import costs
+from neurodeploy.reporting.report.table import facts
 from neurodeploy.reporting.rounding import rounding_errors
 from neurodeploy.schema import build
 from neurodeploy.target import Target
@@ -59,33 +62,35 @@ def _context(deployment: Deployment) -> dict[str, Any]:
     # What must be equal comes before what need not.
     checks = [_check(path) for path in _results(deployment, PARITY)]
     checks.sort(key=lambda check: not check["mood"])
-    activity = _activity(deployment, runs)
+    activity, counted = _activity(deployment, runs)
     sent = core_messages(network, target, mapping, activity)
     errors = rounding_errors(deployment)
     return {
         "name": _name(deployment),
         "target": target,
-        "created": manifest["created"],
-        "source": manifest["source"],
+        "created": manifest["created"][:16].replace("T", " ") + " UTC",
+        "source": _source(manifest["source"]),
         "cards": _cards(deployment, mapping, runs, checks),
         "training": _training(manifest.get("training")),
         "learning": _learning(deployment.path / LEARNING),
         "graph": _picture(network_graph(network), "Populations and projections"),
-        "populations": tables.populations(network),
-        "projections": tables.projections(network),
-        "rounding": tables.rounding(errors) if errors else None,
-        "notes": list(network.notes.items()),
+        "populations": deployed.populations(network),
+        "layers": deployed.layers(network, errors),
+        "rounded": bool(errors),
+        "notes": _notes(network),
         "cores": _picture(core_map(mapping, target.chip, sent), "Cores by how full they are"),
-        "core_use": tables.core_use(mapping),
+        "core_use": deployed.core_use(mapping),
         "traffic": _traffic(mapping),
+        "flows": deployed.flows(flows(sent, mapping, target.chip)) if sent.nnz else None,
+        "counted": counted,
         "unchecked": ", ".join(mapping.unchecked),
         "behaviour": _behaviour(deployment, runs[0]) if runs else None,
-        "simulated": tables.simulated(runs),
+        "simulated": deployed.simulated(runs),
         "checks": checks,
         "costs": _costs(runs),
-        "contract": tables.contract(network.contract),
-        "versions": tables.facts(list(manifest["versions"].items())),
-        "files": tables.facts([(name, f"sha256 {h}") for name, h in manifest["files"].items()]),
+        "contract": deployed.contract(network.contract),
+        "versions": facts(list(manifest["versions"].items())),
+        "files": facts([(name, f"sha256 {h}") for name, h in manifest["files"].items()]),
     }
 
 
@@ -95,13 +100,22 @@ def _results(deployment: Deployment, name: str) -> list[Path]:
     return sorted(found, key=lambda path: (-path.stat().st_mtime_ns, path))
 
 
-def _activity(deployment: Deployment, runs: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Of the newest simulation, for the messages on the core map."""
+def _activity(
+    deployment: Deployment, runs: list[dict[str, Any]]
+) -> tuple[dict[str, Any] | None, str]:
+    """Spikes of the newest simulation, for the messages between cores, and what they are."""
     for run in runs:
         path = deployment.results / run["engine"] / ACTIVITY
         if path.is_file():
-            return load_file(path)
-    return None
+            found = f"with the spikes of {run['samples']:,} samples on {run['engine']}"
+            return load_file(path), found
+    return None, "if every neuron spikes once"
+
+
+def _notes(network: QuantizedNetwork) -> list[tuple[str, str]]:
+    """The notes of the deployment but for clipped weights, which are in a table."""
+    clipped = {p.name: f"{p.clipped:,} weights clipped" for p in network.projections}
+    return [(where, note) for where, note in network.notes.items() if clipped.get(where) != note]
 
 
 def _cards(
@@ -118,7 +132,7 @@ def _cards(
     cards = []
     training = deployment.manifest.get("training")
     if training:
-        detail = f"test, {tables.trained_in(training['recipe'])}"
+        detail = f"test, {trained.trained_in(training['recipe'])}"
         cards.append(card("trained", f"{training['test_accuracy']:.2%}", detail))
     for run in runs[:1]:
         if run["accuracy"] is not None:
@@ -153,7 +167,7 @@ def _training(training: dict[str, Any] | None) -> dict[str, Any] | None:
         curve = _picture(figure, "Loss and accuracy by epoch")
     return {
         "description": training["recipe"]["description"].rstrip("."),
-        "facts": tables.trained(training),
+        "facts": trained.trained(training),
         "curve": curve,
     }
 
@@ -168,12 +182,17 @@ def _learning(file: Path) -> dict[str, Any] | None:
     figure = learning_figure(curve["title"], points, curve["levels"], curve.get("kept_after"))
     return {
         "description": found["description"],
-        "facts": tables.learnt(found),
+        "facts": trained.learnt(found),
         "curve": _picture(figure, "Accuracy on held-out samples while learning"),
-        "circuits": tables.circuits(found["cost"]),
-        "cost": tables.learning_cost(found["cost"]),
+        "circuits": trained.circuits(found["cost"]),
+        "cost": trained.learning_cost(found["cost"]),
         "sources": found["cost"]["sources"],
     }
+
+
+def _source(path: str) -> str:
+    """What was exported, as it was named; of an absolute path the last part."""
+    return Path(path).name if Path(path).is_absolute() else path
 
 
 def _name(deployment: Deployment) -> str:
@@ -236,7 +255,7 @@ def _costs(runs: list[dict[str, Any]]) -> dict[str, Any] | None:
             estimate = run["estimate"]
             return {
                 "engine": f"{run['engine']} ({run['samples']:,} samples)",
-                "facts": tables.costs(estimate),
+                "facts": costs(estimate),
                 "sources": estimate["sources"],
             }
     return None
@@ -247,11 +266,14 @@ def _traffic(mapping: Mapping) -> str:
     found = mapping.traffic
     if found is None:
         return ""
-    basis = "spikes of a simulation" if found.measured else "every neuron spiking once"
-    return (
-        f"Placed by {mapping.strategy}, counting {basis}: {found.between_cores:,.0f} messages "
-        f"between cores per sample, {found.between_chips:,.0f} of them between chips."
+    basis = "for the spikes of a simulation" if found.measured else "as if all neurons spiked once"
+    text = (
+        f"Placed by strategy {mapping.strategy} {basis}: {found.between_cores:,.0f} messages "
+        "between cores per sample"
     )
+    if mapping.chips > 1:
+        text += f", {found.between_chips:,.0f} of them between chips"
+    return text + "."
 
 
 def _picture(figure: Figure, alt: str) -> dict[str, str]:

@@ -36,8 +36,8 @@ from neurodeploy.training.quantized.synapse import QuantizedSynapse, steps_of
 from neurodeploy.training.rules import Rate, Rule
 
 ROOM = 0.5
-"""Of the highest threshold, what the worst input to a read-out on fixed neurons may reach at first:
-weights grow in training."""
+"""Of what v can hold, or the highest threshold of fixed neurons, what the worst input to a read-out
+may reach at first: weights grow in training."""
 
 
 class IntegerNetwork(SpikingNetwork):

@@ -126,6 +126,9 @@ class QuantizedLIF(nn.Module):
 class QuantizedReadout(nn.Module):
     """The read-out's synapse with its bias, from state units to outputs o[t].
 
+    The chip sums what arrives in v, which saturates at 24 bits: o[t] is what step t adds to v, so
+    that sum_t o[t] is v at the end. Gradients pass as if there were no limit.
+
     Attributes:
         synapse: the last weighted layer.
         grid: scale and limits.
@@ -136,14 +139,34 @@ class QuantizedReadout(nn.Module):
         self.synapse = synapse
         self.grid = grid
         self.float_bias = bias
+        self._v: Tensor | None = None
+
+    def reset_state(self, cut: bool) -> None:
+        """Start a batch: v = 0. Gradients never cross its steps."""
+        self._v = None
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in) to (N, classes)."""
         y = self.synapse(x)
-        if not self.grid.is_active:
-            return y
+        return self._added(y.unsqueeze(0)).squeeze(0) if self.grid.is_active else y
+
+    def over_steps(self, x: Tensor) -> Tensor:
+        """The same for c steps, (c, N, in) to (c, N, classes)."""
+        y = over_steps(self.synapse, x)
+        return self._added(y) if self.grid.is_active else y
+
+    def _added(self, y: Tensor) -> Tensor:
+        """What each step adds to v in units of the network, (c, N, classes) in and out."""
         bias = self.float_bias()
-        return (y if bias is None else y + self.grid.bias(bias)) / self.grid.unit()
+        drive = y if self.training else _wrapped(y)
+        drive = drive if bias is None else drive + self.grid.bias(bias)
+        with torch.no_grad():
+            cut_off = torch.empty_like(drive)
+            for z, lost in zip(drive, cut_off, strict=True):
+                before = torch.zeros_like(z) if self._v is None else self._v
+                self._v = (before + z).clamp_(1 - STATE_LIMIT, STATE_LIMIT - 1)
+                torch.sub(self._v - before, z, out=lost)
+        return (drive + cut_off) / self.grid.unit()
 
 
 class QuantizedNorm(nn.Module):

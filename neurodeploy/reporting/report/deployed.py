@@ -1,0 +1,191 @@
+"""Tables on a deployed network: its integers, its cores, and what came of simulating it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping as AnyMapping
+from collections.abc import Sequence
+from typing import Any
+
+from neurodeploy.contract import Contract
+from neurodeploy.mapping import Mapping
+from neurodeploy.mapping.mapping import RESOURCES
+from neurodeploy.mapping.traffic import Flow
+from neurodeploy.quantization.error import ProjectionError
+from neurodeploy.quantization.incoming import halves
+from neurodeploy.quantized import QuantizedNetwork
+from neurodeploy.reporting.report.table import Table, facts
+
+SIGNS = {"mixed": "\u00b1", "excitatory": "+", "inhibitory": "\u2212"}
+
+
+def populations(network: QuantizedNetwork) -> Table:
+    """Every population with its integers' meaning."""
+    rows = []
+    for p in network.populations:
+        size, shape = math.prod(p.shape), " x ".join(map(str, p.shape))
+        if p.neuron is None:
+            rows.append((p.name, "input", shape, f"{size:,}", "", "", "", "", _number(p.scale)))
+            continue
+        threshold = "" if p.neuron.threshold is None else _span(p.neuron.threshold)
+        rows.append(
+            (
+                p.name,
+                p.neuron.kind,
+                shape,
+                f"{size:,}",
+                threshold,
+                "" if p.neuron.threshold is None else f"{p.neuron.comparison}, {p.neuron.reset}",
+                _span(p.neuron.v_decay),
+                _span(p.neuron.bias_mantissa << p.neuron.bias_exponent),
+                _number(p.scale),
+            )
+        )
+    return Table(
+        (
+            *("population", "neuron", "shape", "neurons", "threshold", "fires, resets"),
+            *("leak, 1/4096", "bias", "one unit"),
+        ),
+        rows,
+    )
+
+
+def _span(values: Any) -> str:
+    """One number, or the smallest and the largest."""
+    low, high = int(values.min()), int(values.max())
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def layers(network: QuantizedNetwork, errors: Sequence[ProjectionError]) -> Table:
+    """Every projection: its weights, their integers, and what rounding changed.
+
+    Args:
+        errors: by float projection, of which a one-bit one is two here; empty where there are none.
+    """
+    found = {
+        name: error
+        for error in errors
+        for name in (error.projection, *halves(error.projection))
+    }  # fmt: skip
+    rows = []
+    for p in network.projections:
+        scale = network.population(p.target).scale
+        row = (
+            p.name,
+            f"{p.source} to {p.target}" + (f", delay {p.delay}" if p.delay else ""),
+            f"{p.operator.kind} {_shape(p.operator.weights.shape)}",
+            f"{p.weight_format.bits} {SIGNS[p.weight_format.sign]}",
+            f"{p.exponent}",
+            _number(scale / (2.0**p.exponent * p.payload)),
+            f"{p.clipped:,}",
+        )
+        rows.append((*row, *_error(found.get(p.name))) if errors else row)
+    columns = ("projection", "from, to", "weights", "bits", "exponent", "scale", "clipped")
+    return Table((*columns, "rms error", "SQNR, dB") if errors else columns, rows)
+
+
+def _number(value: float) -> str:
+    """Four digits, or all before the point."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+
+
+def _shape(shape: Sequence[int]) -> str:
+    """Lengths of the axes, and their product where there are several."""
+    size = f"{math.prod(shape):,}"
+    return size if len(shape) == 1 else f"{' x '.join(map(str, shape))} = {size}"
+
+
+def _error(error: ProjectionError | None) -> tuple[str, str]:
+    """Of a projection that stands for weights in floats, how far they are off."""
+    if error is None:
+        return "", ""
+    ratio = "nothing lost" if error.sqnr_db is None else f"{error.sqnr_db:.1f}"
+    return f"{error.rms_error:.3g}", ratio
+
+
+def core_use(mapping: Mapping) -> Table:
+    """Every population with the most that one of its cores holds."""
+    rows = []
+    for name, uses in mapping.by_population().items():
+        scarcest, share = mapping.fullest(uses)
+        rows.append(
+            (
+                name,
+                f"{len(uses):,}",
+                *(f"{max(getattr(use, resource) for use in uses):,}" for resource in RESOURCES),
+                f"{share:.1%} of {RESOURCES[scarcest]}",
+            )
+        )
+    return Table(
+        ("population", "cores", *RESOURCES.values(), "fullest"),
+        rows,
+    )
+
+
+def flows(found: Sequence[Flow]) -> Table:
+    """Messages from each population to each."""
+    return Table(
+        ("from", "to", "messages", "between chips", "hops each"),
+        [
+            (
+                flow.source,
+                flow.target,
+                f"{flow.messages:,.0f}",
+                f"{flow.between_chips:,.0f}",
+                "" if flow.hops is None else f"{flow.hops:.1f}",
+            )
+            for flow in found
+        ],
+    )
+
+
+def simulated(runs: Sequence[AnyMapping[str, Any]]) -> Table:
+    """Accuracy, speed and overflow of each engine."""
+    return Table(
+        (
+            "engine",
+            "samples",
+            "accuracy",
+            "spikes per sample",
+            "u wrapped",
+            "v saturated",
+            "samples/s",
+        ),
+        [
+            (
+                run["engine"],
+                f"{run['samples']:,}",
+                "" if run["accuracy"] is None else f"{run['accuracy']:.2%}",
+                f"{run['total_spikes_per_sample']:,.1f}",
+                _counts(run["wraps"]),
+                _counts(run["saturations"]),
+                f"{run['samples_per_second']:,.1f}",
+            )
+            for run in runs
+        ],
+    )
+
+
+def _counts(counts: AnyMapping[str, int]) -> str:
+    """All of them together, and the population with most."""
+    total = sum(counts.values())
+    if not total:
+        return "0"
+    worst = max(counts, key=lambda name: counts[name])
+    return f"{total:,} ({worst})" if counts[worst] == total else f"{total:,} (most in {worst})"
+
+
+def contract(contract: Contract) -> Table:
+    """What NIR leaves open, as it was understood."""
+    semantics, code = contract.semantics, contract.input_code
+    return facts(
+        [
+            ("time step", f"{semantics.dt:g} s, {semantics.integrator}"),
+            ("fires", f"at v {semantics.comparison} threshold"),
+            ("reset", "to zero" if semantics.reset == "zero" else "by subtracting the threshold"),
+            ("input", f"{code.encoder}, integers 0 to {code.levels}"),
+            ("steps", f"{contract.steps} per sample"),
+            ("class", f"argmax of {contract.decode}"),
+            ("data", contract.dataset),
+        ]
+    )

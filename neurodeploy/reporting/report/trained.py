@@ -1,0 +1,164 @@
+"""Tables on training: before the network was deployed, and after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as AnyMapping
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from neurodeploy.learning.options import rate_text
+from neurodeploy.recipe import QuantizeRecipe, TrainingRecipe
+from neurodeploy.reporting.report.table import Table, facts
+from neurodeploy.schema import build
+
+
+def trained(training: AnyMapping[str, Any]) -> Table:
+    """The recipe and what came out of it."""
+    recipe = training["recipe"]
+    return facts(
+        [
+            ("recipe", f"{recipe['name']}, seed {recipe['seed']}"),
+            ("data", _data(recipe["data"], recipe["encoder"]["name"])),
+            ("encoder", _options(recipe["encoder"])),
+            ("network", _options(recipe["network"])),
+            ("neuron", _options(recipe["neuron"])),
+            ("rule", _options(recipe["rule"])),
+            ("loop", _loop(recipe["training"])),
+            ("augmentation", _options(recipe["augmentation"])),
+            ("integers", _integers(recipe)),
+            (
+                "best epoch",
+                f"{training['best_epoch']} of {training['epochs']}, by validation accuracy "
+                f"{training['validation_accuracy']:.2%}",
+            ),
+            ("test accuracy", f"{training['test_accuracy']:.2%} in {trained_in(recipe)}"),
+            ("time", f"{training['seconds']:,.1f} s"),
+        ]
+    )
+
+
+def _data(data: AnyMapping[str, Any], encoder: str) -> str:
+    """Which samples, without the folders above them."""
+    found = {**data, "path": Path(data["path"]).name, "sha256": data["sha256"][:12]}
+    return _options(found, () if encoder == "events" else ("bins",))
+
+
+def _loop(training: AnyMapping[str, Any]) -> str:
+    """The options of the training loop that play a part."""
+    found = {**training, "start_from": Path(training["start_from"]).name}
+    without = ["threads", "checkpoint_minutes", "time_chunk"]
+    if training["optimizer"] != "sgd":
+        without.append("momentum")
+    if not training["mse_weight"]:
+        without.append("mse_target")
+    if training.get("accumulate") == 1:
+        without.append("accumulate")
+    return _options(found, without)
+
+
+def _integers(recipe: AnyMapping[str, Any]) -> str:
+    """From when on the training computed in integers."""
+    if not (recipe.get("quantize") or {}).get("bits"):
+        return ""
+    quantize = build(QuantizeRecipe, recipe["quantize"], "recipe")
+    first = quantize.first_epoch_of(build(TrainingRecipe, recipe["training"], "recipe"))
+    return f"{quantize.bits}-bit weights of {quantize.target}, from epoch {first} on"
+
+
+def trained_in(recipe: AnyMapping[str, Any]) -> str:
+    """The numbers that a network was trained in."""
+    quantize = recipe.get("quantize") or {}
+    bits = quantize.get("bits", 0)
+    return f"{bits}-bit integers of {quantize['target']}" if bits else "floating point"
+
+
+def _options(table: AnyMapping[str, Any], without: Sequence[str] = ()) -> str:
+    """Names, then keys and values; zeros and empty ones are defaults that play no part."""
+    names = [str(table[key]) for key in ("name", "family") if key in table]
+    for key, value in table.items():
+        if value and key not in ("name", "family", *without):
+            words = key.replace("_", " ")
+            names.append(words if value is True else f"{words} {value}")
+    return ", ".join(names)
+
+
+def learnt(learning: AnyMapping[str, Any]) -> Table:
+    """How a deployment went on learning, and what came of it."""
+    before, after = learning["accuracies_before"], learning["accuracies_after"]
+
+    def share(key: str) -> str:
+        return "" if learning[key] is None else f"{learning[key]:.2%}"
+
+    mismatches = learning["mismatches"]
+    return facts(
+        [
+            (
+                "rule",
+                "delta, the output layer alone"
+                if learning["rule"] == "delta"
+                else f"sltt, {learning['feedback']} feedback",
+            ),
+            ("rate", f"{rate_text(learning['rate'])}, an update per {learning['update']}"),
+            ("engine", learning["engine"]),
+            *((f"accuracy, {name}", f"{before[name]:.2%} to {after[name]:.2%}") for name in before),
+            ("weights kept", _kept(learning) if learning.get("judge") else ""),
+            ("float network", share("accuracy_float")),
+            ("SLTT in PyTorch", share("accuracy_ceiling")),
+            ("recovered", share("recovered")),
+            ("updates", f"{learning['updates']:,}"),
+            (
+                "against the reference",
+                "" if mismatches is None else f"{mismatches:,} weights differ",
+            ),
+            (
+                "out of range",
+                ", ".join(
+                    f"{name}: {counts[key]:,} {what}"
+                    for name, counts in learning["layers"].items()
+                    for key, what in (
+                        ("saturated", "weights saturated"),
+                        ("clipped_updates", "updates clipped"),
+                        ("clipped_errors", "errors clipped"),
+                    )
+                    if counts[key]
+                ),
+            ),
+        ]
+    )
+
+
+def _kept(learning: AnyMapping[str, Any]) -> str:
+    if not learning["kept_after"]:
+        return f"the old ones; none did better on the samples {learning['judge']}"
+    return f"from after {learning['kept_after']:,} samples, best on those {learning['judge']}"
+
+
+def circuits(cost: AnyMapping[str, Any]) -> Table:
+    """What learning adds to a chip, and by what means."""
+    found = [(c["what"], f"{c['means']}: {c['detail']}") for c in cost["circuits"]]
+    return facts(found)
+
+
+def learning_cost(cost: AnyMapping[str, Any]) -> Table:
+    """Cores, memory and energy of learning."""
+    energy = cost["update_nj"]
+    return facts(
+        [
+            ("cores", f"{cost['learning_cores']:,} instead of {cost['cores']:,}"),
+            (
+                "synapse memory",
+                f"{cost['learning_synapse_words']:,} words instead of {cost['synapse_words']:,}",
+            ),
+            ("history", f"{cost['history_bits']:,} bits" if cost["history_bits"] else ""),
+            (
+                "sent to the transposed copy",
+                f"{cost['weights_sent']:,.0f} weights per update" if cost["weights_sent"] else "",
+            ),
+            (
+                "energy of an update",
+                energy and f"{energy['low']:,.0f} to {energy['high']:,.0f} nJ",
+            ),
+            ("does not fit", "; ".join(cost["violations"])),
+        ]
+    )
