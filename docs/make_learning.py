@@ -44,12 +44,18 @@ class Case:
 
     Attributes:
         data: ``digits``, trained with each seed, or ``mnist``, trained once.
+        degrees: of ``drift``, where they are not its own.
     """
 
     data: str
     task: str
     rule: str
     feedback: str = "transposed"
+    degrees: float | None = None
+
+    @property
+    def shown_task(self) -> str:
+        return f"{self.task}, {self.degrees:g}°" if self.degrees else self.task
 
     @property
     def label(self) -> str:
@@ -73,7 +79,11 @@ DIGITS = [
     for task in TASKS
     for rule, feedback in (("sltt", "transposed"), ("sltt", "random"), ("delta", "transposed"))
 ]
-MNIST = [*(Case("mnist", task, "sltt") for task in TASKS), Case("mnist", "drift", "delta")]
+MNIST = [
+    *(Case("mnist", task, "sltt") for task in TASKS),
+    Case("mnist", "drift", "delta"),
+    Case("mnist", "drift", "sltt", degrees=40.0),
+]
 
 
 def measure(folder: Path, case: Case, seed: int, data: Path | None = None) -> dict[str, Any]:
@@ -90,7 +100,8 @@ def measure(folder: Path, case: Case, seed: int, data: Path | None = None) -> di
     deployed = folder / "deployments" / f"{stem}-{width}bit"
     if not deployed.is_dir():
         export(run, "loihi2", deployed, quantization=case.quantization)
-    out = folder / "learnt" / f"{case.data}-{case.task}-{case.rule}-{case.feedback}-{seed}"
+    named = f"{case.data}-{case.task}{case.degrees or ''}-{case.rule}-{case.feedback}-{seed}"
+    out = folder / "learnt" / named
     if not out.is_dir():
         learn(
             read_deployment(deployed),
@@ -98,6 +109,7 @@ def measure(folder: Path, case: Case, seed: int, data: Path | None = None) -> di
             rule=case.rule,
             feedback=case.feedback,
             seed=seed,
+            degrees=case.degrees,
             data=data,
             out=out,
             progress=False,
@@ -134,7 +146,7 @@ def table(found: dict[Case, list[dict[str, Any]]]) -> str:
         recovered = " / ".join("–" if share is None else f"{share:.0%}" for share in shares)
         speed = np.mean([result["samples_per_second"] for result in results])
         cells = [
-            case.task,
+            case.shown_task,
             case.label,
             each("accuracies_before"),
             each("accuracies_after"),

@@ -8,7 +8,7 @@ from typing import Any
 import nir
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from random_nir import DT, RandomGraph, chain, contract, joined, neuron
 
@@ -72,6 +72,7 @@ def arrays(graph: nir.NIRGraph) -> dict[str, Any]:
 
 
 @settings(deadline=None, max_examples=60)
+@example(seed=92693, axes=1, integrator="exponential", reset="zero", comparison=">")
 @given(
     seed=st.integers(0, 2**32 - 1),
     axes=st.integers(0, 2),

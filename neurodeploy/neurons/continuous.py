@@ -9,7 +9,7 @@ import numpy as np
 
 from neurodeploy.contract import Semantics
 from neurodeploy.network import Neuron
-from neurodeploy.neurons.leak import exactly_one, first_giving, keep_and_feed, time_constant
+from neurodeploy.neurons.leak import ROUNDING, first_giving, keep_and_feed, time_constant
 from neurodeploy.operators import Shape
 
 LEAKY = ("LIF", "LI", "CubaLIF", "CubaLI")
@@ -78,4 +78,6 @@ def _making_one(feed: np.ndarray) -> np.ndarray:
     exact = 1 / feed
     short = np.array([float(f"{value:.12g}") for value in np.unique(exact)])
     short = short[np.unique(exact, return_inverse=True)[1]].reshape(exact.shape)
-    return np.where(exactly_one(feed * short) == 1, short, exact)
+    # Two such products are multiplied where currents leak too, and must still be taken for 1.
+    near = np.abs(feed * short - 1) <= ROUNDING / 3
+    return np.where(near, short, exact)

@@ -18,6 +18,9 @@ INSTANT = 2.0**-10
 NEIGHBOURS = 8
 """How many floats to either side are tried for a value that gives another to the last bit."""
 
+ROUNDING = 8 * float(np.finfo(np.float64).eps)
+"""Up to here a product of parameters that should be 1 is off by the rounding of its factors."""
+
 
 def keep_and_feed(tau: Any, semantics: Semantics, where: str) -> tuple[np.ndarray, np.ndarray]:
     """Share of the state kept and of the input fed per step for tau dx/dt = -x + input.
@@ -99,7 +102,7 @@ def exactly_one(gain: np.ndarray) -> np.ndarray:
 
     r = tau/dt means that weights stay as they are; dt/tau r may miss 1 in its last bits.
     """
-    return np.where(np.abs(gain - 1) <= 8 * np.finfo(np.float64).eps, 1.0, gain)
+    return np.where(np.abs(gain - 1) <= ROUNDING, 1.0, gain)
 
 
 def from_reset(node: Any, semantics: Semantics, where: str) -> tuple[np.ndarray, np.ndarray]:
