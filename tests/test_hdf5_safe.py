@@ -190,6 +190,25 @@ def test_a_string_is_not_believed_to_be_as_long_as_it_says(tmp_path: Path) -> No
     assert float(memory) < 700
 
 
+def test_text_without_an_end_is_refused(tmp_path: Path) -> None:
+    """At a free object of size 0 the library would stay for ever."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        for number in range(300):  # several collections
+            file[f"type{number}"] = f"CUBA{number}" * 10
+    content = bytearray(path.read_bytes())
+    assert content.count(b"GCOL") > 1
+    assert len(read_tree(path, "test")) == 300
+    start = content.rindex(b"GCOL")
+    at, end = start + 16, start + int.from_bytes(content[start + 8 : start + 16], "little")
+    while at + 16 <= end and int.from_bytes(content[at : at + 2], "little"):
+        at += 16 + -(-int.from_bytes(content[at + 8 : at + 16], "little") // 8) * 8
+    content[at : at + 16] = bytes(16)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"a.h5: .* collection of text at byte {start:,} is dam"):
+        read_tree(path, "test")
+
+
 def test_memory_is_free_again_after_reading(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_AS)
     with h5py.File(tmp_path / "a.h5", "w") as file:

@@ -17,6 +17,7 @@ import numpy as np
 from h5py import h5o  # pyright: ignore[reportAttributeAccessIssue]  # compiled, no stub
 
 from neurodeploy.errors import InputError, NeurodeployError
+from neurodeploy.interchange.hdf5_heaps import check_heaps
 from neurodeploy.interchange.memory_bound import memory_bound
 
 MOST_OBJECTS = 100_000
@@ -81,6 +82,7 @@ def _opened(path: Path, kind: str) -> Iterator[h5py.File]:
     # HDF5 believes the length that a file states for a string, before it looks for the string.
     enough = SPARE_BYTES + 2 * max(SMALL_BYTES, MOST_EXPANSION * path.stat().st_size)
     try:
+        check_heaps(path)
         with memory_bound(enough), h5py.File(path, "r") as file:
             yield file
     except NeurodeployError:
