@@ -63,10 +63,10 @@ class LIF(nn.Module):
         """Membrane of the last step before its spikes, where gradients are cut; never changed."""
         return self._u
 
-    def fired(self, u: Tensor) -> Tensor:
-        """The spikes that membranes ``u`` give, 0 or 1 in their dtype."""
+    def fired(self, u: Tensor, out: Tensor | None = None) -> Tensor:
+        """The spikes that membranes ``u`` give, 0 or 1 in their dtype; into ``out`` if given."""
         compare = torch.ge if self.recipe.comparison == ">=" else torch.gt
-        return compare(u, self.recipe.v_threshold, out=torch.empty_like(u))
+        return compare(u, self.recipe.v_threshold, out=torch.empty_like(u) if out is None else out)
 
     def reset_state(self, cut: bool) -> None:
         """Start a batch: v = 0, and choose whether gradients are cut between steps."""
@@ -95,8 +95,7 @@ class LIF(nn.Module):
             x: inputs (c, N, ...).
             membranes: c tensors (N, ...) that take u of each step.
         """
-        neuron = self.recipe
-        compare = torch.ge if neuron.comparison == ">=" else torch.gt
+        keep = 1 - 1 / self.recipe.tau
         spikes = torch.empty_like(x)
         # Comparing into another dtype than that of u is several times slower than a copy.
         scratch = None if x.dtype == membranes[0].dtype else torch.empty_like(membranes[0])
@@ -106,8 +105,8 @@ class LIF(nn.Module):
                 u.copy_(drive)
             else:
                 v = self._reset(self._u, u, fired)
-                torch.add(drive, v, alpha=1 - 1 / neuron.tau, out=u)
-            compare(u, neuron.v_threshold, out=fired)
+                torch.add(drive, v, alpha=keep, out=u)
+            self.fired(u, fired)
             if scratch is not None:
                 s.copy_(scratch)
             self._u = u
@@ -117,8 +116,7 @@ class LIF(nn.Module):
         """Write v after u into ``v``, which may be ``u``; spikes go through ``scratch``."""
         neuron = self.recipe
         if neuron.reset == "subtract":
-            fires = torch.ge if neuron.comparison == ">=" else torch.gt
-            fires(u, neuron.v_threshold, out=scratch)
+            self.fired(u, scratch)
             return torch.sub(u, scratch, alpha=neuron.v_threshold, out=v)
         stays = torch.lt if neuron.comparison == ">=" else torch.le
         stays(u, neuron.v_threshold, out=scratch)
