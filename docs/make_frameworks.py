@@ -21,21 +21,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from other_frameworks import RUNNERS, Runner, ending_at, last_spiking, tau_in_steps
 from test_training_export import NETWORKS, SHAPE, make_dataset, make_model, make_recipe
 
-from neurodeploy.contract import Contract, InputCode, Reset
+from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.data import load_dataset
 from neurodeploy.data.encoding import encode
-from neurodeploy.deployment import read_deployment
-from neurodeploy.interchange.nir_file import read_nir
-from neurodeploy.interchange.nir_in import contract_of, to_network
-from neurodeploy.interchange.readout import without_readout
+from neurodeploy.interchange.nir.file import read_nir
+from neurodeploy.interchange.nir.network_in import contract_of, to_network
+from neurodeploy.interchange.nir.readout import without_readout
+from neurodeploy.ir.contract import Contract, InputCode, Reset
+from neurodeploy.nn.export import to_nir
 from neurodeploy.norse.engine import NorseEngine
 from neurodeploy.recipe import load_recipe
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.reference import ReferenceEngine
 from neurodeploy.simulation.trace import Batch, Samples, SpikeTrace
-from neurodeploy.training.export import to_nir
+from neurodeploy.support.versions import version_of
 from neurodeploy.training.run import train
-from neurodeploy.versions import version_of
 from neurodeploy.workflow.engines import Engine
 from neurodeploy.workflow.export import export
 from neurodeploy.workflow.samples import choose_samples

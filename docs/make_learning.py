@@ -22,8 +22,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.ticker import PercentFormatter
 
-from neurodeploy.deployment import read_deployment
-from neurodeploy.lava.learning.timetable import LearningTimetable
+from neurodeploy.artifacts.deployment import read_deployment
+from neurodeploy.lava.onchip.timetable import LearningTimetable
 from neurodeploy.recipe import load_recipe
 from neurodeploy.training.run import train
 from neurodeploy.workflow.export import export

@@ -12,8 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
-from neurodeploy.deployment import read_deployment
-from neurodeploy.workflow.locate import newest_deployment, newest_run
+from neurodeploy.artifacts.deployment import read_deployment
+from neurodeploy.artifacts.locate import newest_deployment, newest_run
 from neurodeploy.workflow.samples import choose_samples
 from neurodeploy.workflow.validate import validate
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from neurodeploy.contract import Comparison, DataSource, Encoder, Reset, TimeBins
 from neurodeploy.errors import InputError
-from neurodeploy.schema import build, builtin_names, find_toml, read_toml, tomllib
+from neurodeploy.ir.contract import Comparison, DataSource, Encoder, Reset, TimeBins
+from neurodeploy.support.schema import build, builtin_names, find_toml, read_toml, tomllib
 
 PACKAGE = "neurodeploy.models"
 
@@ -29,7 +29,7 @@ class DataRecipe:
     Attributes:
         name: a key of ``neurodeploy.data.DATASETS``.
         validation: share of the training samples, 0 < validation < 1.
-        path, sha256, side, bins: as in ``neurodeploy.contract.DataSource``.
+        path, sha256, side, bins: as in ``neurodeploy.ir.contract.DataSource``.
         levels: event counts are clipped to this; 1 makes event frames binary. 0 takes the data
             set's own.
         exclude: classes left out of training and validation, for `neurodeploy learn` to bring in

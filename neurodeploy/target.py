@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from neurodeploy.errors import InputError
-from neurodeploy.schema import build, builtin_names, find_toml, read_toml
+from neurodeploy.support.schema import build, builtin_names, find_toml, read_toml
 
 PACKAGE = "neurodeploy.targets"
 

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from neurodeploy.contract import ContractOptions
-from neurodeploy.interchange.importing import Imported, import_nir
-from neurodeploy.interchange.nir_file import write_nir
+from neurodeploy.interchange.nir.file import write_nir
+from neurodeploy.interchange.nir.importing import Imported, import_nir
+from neurodeploy.ir.contract import ContractOptions
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.trace import Batch, PopulationTrace
 

@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.composition import compose, reading
-from neurodeploy.contract import Contract, InputCode, Semantics
-from neurodeploy.learning.options import LearningOptions
-from neurodeploy.learning.plan import LearningPlan
-from neurodeploy.learning.rounding import random_bits
-from neurodeploy.learning.trajectory import StreamChunk
-from neurodeploy.network import Network, Neuron, Population, Projection
-from neurodeploy.operators import Conv, Dense, Operator, pool
+from neurodeploy.ir.composition import compose, reading
+from neurodeploy.ir.contract import Contract, InputCode, Semantics
+from neurodeploy.ir.network import Network, Neuron, Population, Projection
+from neurodeploy.ir.operators import Conv, Dense, Operator, pool
+from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.onchip.options import LearningOptions
+from neurodeploy.onchip.plan import LearningPlan
+from neurodeploy.onchip.rounding import random_bits
+from neurodeploy.onchip.trajectory import StreamChunk
 from neurodeploy.quantization.post_training import quantize
-from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.target import load_target
 
 CLASSES = 4

@@ -14,10 +14,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from neurodeploy.contract import Contract, InputCode, Semantics
-from neurodeploy.fixed_point import WeightFormat
-from neurodeploy.operators import Conv, Dense, Operator, Shape, SparseMatrix
-from neurodeploy.quantized import (
+from neurodeploy.ir.contract import Contract, InputCode, Semantics
+from neurodeploy.ir.fixed_point import WeightFormat
+from neurodeploy.ir.operators import Conv, Dense, Operator, Shape, SparseMatrix
+from neurodeploy.ir.quantized import (
     QuantizedNetwork,
     QuantizedNeuron,
     QuantizedPopulation,

@@ -20,10 +20,10 @@ import numpy as np
 from random_nir import DT, RandomGraph, chain, contract, joined, neuron
 
 from neurodeploy.bench.memory import high_water_mb
-from neurodeploy.contract import METADATA_KEY, ContractOptions
 from neurodeploy.errors import NeurodeployError
-from neurodeploy.interchange.importing import import_nir
-from neurodeploy.interchange.nir_file import write_nir
+from neurodeploy.interchange.nir.file import write_nir
+from neurodeploy.interchange.nir.importing import import_nir
+from neurodeploy.ir.contract import METADATA_KEY, ContractOptions
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.workflow.inspection import describe
 

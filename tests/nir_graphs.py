@@ -9,8 +9,8 @@ from typing import Any
 import nir
 import numpy as np
 
-from neurodeploy.contract import Contract, InputCode, Semantics
-from neurodeploy.operators import Shape
+from neurodeploy.ir.contract import Contract, InputCode, Semantics
+from neurodeploy.ir.operators import Shape
 from neurodeploy.simulation.trace import Batch
 
 DT = 1e-4

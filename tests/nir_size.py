@@ -58,8 +58,8 @@ def weights(graph: nir.NIRGraph) -> int:
 
 
 def main(path: Path) -> dict[str, float]:
-    from neurodeploy.contract import ContractOptions
-    from neurodeploy.interchange.importing import import_nir
+    from neurodeploy.interchange.nir.importing import import_nir
+    from neurodeploy.ir.contract import ContractOptions
 
     before, start = high_water_mb(), time.perf_counter()
     imported = import_nir(path, ContractOptions(origin="spikingjelly", steps=4))

@@ -18,7 +18,7 @@ import nir
 import numpy as np
 import torch
 
-from neurodeploy.contract import EXPORT_DT
+from neurodeploy.ir.contract import EXPORT_DT
 
 Runner = Callable[[Path, np.ndarray], np.ndarray]
 

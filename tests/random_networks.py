@@ -10,11 +10,11 @@ import math
 
 import numpy as np
 
-from neurodeploy.composition import compose
-from neurodeploy.contract import Contract, InputCode, Semantics
-from neurodeploy.fixed_point import WeightFormat
-from neurodeploy.operators import Conv, Dense, Operator, Shape, SparseMatrix, pool
-from neurodeploy.quantized import (
+from neurodeploy.ir.composition import compose
+from neurodeploy.ir.contract import Contract, InputCode, Semantics
+from neurodeploy.ir.fixed_point import WeightFormat
+from neurodeploy.ir.operators import Conv, Dense, Operator, Shape, SparseMatrix, pool
+from neurodeploy.ir.quantized import (
     QuantizedNetwork,
     QuantizedNeuron,
     QuantizedPopulation,

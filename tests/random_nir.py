@@ -8,7 +8,7 @@ from typing import Any
 import nir
 import numpy as np
 
-from neurodeploy.contract import Contract, InputCode, Semantics
+from neurodeploy.ir.contract import Contract, InputCode, Semantics
 
 DT = 1e-3
 

@@ -21,14 +21,14 @@ from neurodeploy.bench.gradients import (
     table,
 )
 from neurodeploy.bench.gradients_picture import draw_gradients
+from neurodeploy.nn.families import SpikingNetwork
+from neurodeploy.nn.families.conv import Conv
+from neurodeploy.nn.families.mlp import Mlp
+from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.recipe import NeuronRecipe
-from neurodeploy.training.loss import InstantaneousLoss
-from neurodeploy.training.networks import SpikingNetwork
-from neurodeploy.training.networks.conv import Conv
-from neurodeploy.training.networks.mlp import Mlp
-from neurodeploy.training.rules import Batch
-from neurodeploy.training.rules.bptt import BPTT
-from neurodeploy.training.rules.sltt import SLTT
+from neurodeploy.rules import Batch
+from neurodeploy.rules.bptt import BPTT
+from neurodeploy.rules.sltt import SLTT
 
 LOSS = InstantaneousLoss(0.05)
 SYNAPSES = ("conv1", "conv2", "fc")

@@ -24,20 +24,20 @@ from neurodeploy.bench.iteration import Iteration, measure
 from neurodeploy.bench.process import median, run_alone
 from neurodeploy.bench.train import TrainRow, alone, configurations, table
 from neurodeploy.errors import InputError, SimulationError, UnsupportedError
+from neurodeploy.nn.families import Family, SpikingNetwork
+from neurodeploy.nn.families.conv import Conv
+from neurodeploy.nn.families.mlp import Mlp
+from neurodeploy.nn.families.recurrent import Recurrent
+from neurodeploy.nn.families.resnet18 import ResNet18
+from neurodeploy.nn.families.vgg11 import Vgg11
+from neurodeploy.nn.families.vgg11_ws import Vgg11WS
+from neurodeploy.nn.layers import GridLinear
+from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.recipe import NeuronRecipe
+from neurodeploy.rules import Batch
+from neurodeploy.rules.sltt import SLTT
+from neurodeploy.rules.sltt_k import SLTTK
 from neurodeploy.training.batches import seed_piece
-from neurodeploy.training.loss import InstantaneousLoss
-from neurodeploy.training.networks import Family, SpikingNetwork
-from neurodeploy.training.networks.conv import Conv
-from neurodeploy.training.networks.layers import GridLinear
-from neurodeploy.training.networks.mlp import Mlp
-from neurodeploy.training.networks.recurrent import Recurrent
-from neurodeploy.training.networks.resnet18 import ResNet18
-from neurodeploy.training.networks.vgg11 import Vgg11
-from neurodeploy.training.networks.vgg11_ws import Vgg11WS
-from neurodeploy.training.rules import Batch
-from neurodeploy.training.rules.sltt import SLTT
-from neurodeploy.training.rules.sltt_k import SLTTK
 from neurodeploy.training.yardstick import PlainLIF, PlainNetwork, PlainSLTT
 
 LOSS = InstantaneousLoss(0.05)

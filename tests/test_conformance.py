@@ -8,13 +8,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from random_networks import GRAPHS, NEURONS, OPERATORS, SPIKING, random_input, random_network
 
-from neurodeploy.composition import compose
-from neurodeploy.contract import Contract, InputCode, Semantics
+from neurodeploy.ir.composition import compose
+from neurodeploy.ir.contract import Contract, InputCode, Semantics
+from neurodeploy.ir.network import Network, Neuron, Population, Projection
+from neurodeploy.ir.operators import Conv, Dense, pool
+from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.compat import lava_available
-from neurodeploy.network import Network, Neuron, Population, Projection
-from neurodeploy.operators import Conv, Dense, pool
 from neurodeploy.quantization.post_training import quantize
-from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.simulation.reference import ReferenceEngine
 from neurodeploy.simulation.trace import Overflow, Samples, SpikeTrace
 from neurodeploy.target import load_target

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from neurodeploy.contract import DataSource
 from neurodeploy.data import Dataset, choose, load_dataset
 from neurodeploy.errors import InputError, MissingDependencyError
+from neurodeploy.ir.contract import DataSource
 
 RNG = np.random.default_rng(0)
 MNIST = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "mnist.npz"

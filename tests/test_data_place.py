@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from conftest import run_cli, run_json
 
-from neurodeploy.contract import Contract, DataSource, InputCode, Semantics
-from neurodeploy.files import sha256
-from neurodeploy.interchange.nir_in import contract_of
+from neurodeploy.interchange.nir.network_in import contract_of
+from neurodeploy.ir.contract import Contract, DataSource, InputCode, Semantics
+from neurodeploy.support.files import sha256
 
 
 @pytest.fixture(scope="module")

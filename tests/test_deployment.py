@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from random_networks import GRAPHS, NEURONS, OPERATORS, SPIKING, random_input, random_network
 from safetensors.numpy import load_file, save_file
 
-from neurodeploy import deployment as deployment_module
-from neurodeploy.deployment import read_deployment, write_deployment
+from neurodeploy.artifacts import deployment as deployment_module
+from neurodeploy.artifacts.deployment import read_deployment, write_deployment
+from neurodeploy.artifacts.locate import newest_deployment
 from neurodeploy.errors import InputError
-from neurodeploy.files import sha256
-from neurodeploy.operators import Conv
-from neurodeploy.quantized import QuantizedNetwork
+from neurodeploy.ir.operators import Conv
+from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.simulation.reference import ReferenceEngine
-from neurodeploy.workflow.locate import newest_deployment
+from neurodeploy.support.files import sha256
 
 NETWORK = random_network(7, ("LIF", "CubaLIF", "LI"), ("conv2d", "scale"), "self_recurrent", 16)
 FILES = ("network.nir", "integers.safetensors", "mapping.json", "manifest.json")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from neurodeploy.contract import Contract, Encoder, InputCode, Semantics
 from neurodeploy.data import Dataset, check_encoder, load_dataset
 from neurodeploy.data.encoding import encode, spike_step
 from neurodeploy.errors import InputError
+from neurodeploy.ir.contract import Contract, Encoder, InputCode, Semantics
 from neurodeploy.simulation.trace import Samples
 from neurodeploy.training.encoding import evaluation_frames, training_frames
 

@@ -12,11 +12,11 @@ import h5py
 import numpy as np
 import pytest
 
-from neurodeploy.contract import DataSource
 from neurodeploy.data import Dataset, load_dataset
 from neurodeploy.data.dataset import Request
 from neurodeploy.data.events import EventFrames, Events, frames
 from neurodeploy.errors import InputError, MissingDependencyError
+from neurodeploy.ir.contract import DataSource
 
 
 def load(name: str, path: Path, steps: int = 1, levels: int = 0, **options: Any) -> Dataset:

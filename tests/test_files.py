@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from neurodeploy.artifacts.locate import newest_deployment, newest_run, read_run
 from neurodeploy.errors import InputError
-from neurodeploy.files import (
+from neurodeploy.support.files import (
     check_new_folder,
     folder_written_whole,
     next_free,
@@ -22,7 +23,6 @@ from neurodeploy.files import (
     write_json,
     written_whole,
 )
-from neurodeploy.workflow.locate import newest_deployment, newest_run, read_run
 
 
 def names(folder: Path) -> list[str]:
@@ -138,7 +138,7 @@ def test_a_process_that_dies_leaves_hidden_names_only(tmp_path: Path) -> None:
     program = (
         "import os\n"
         "from pathlib import Path\n"
-        "from neurodeploy.files import folder_written_whole, written_whole\n"
+        "from neurodeploy.support.files import folder_written_whole, written_whole\n"
         "with folder_written_whole(Path('out')) as folder, written_whole(Path('a')) as file:\n"
         "    (folder / 'manifest.json').write_text('{}')\n"
         "    (folder / 'run.json').write_text('{}')\n"

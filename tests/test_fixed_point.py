@@ -13,19 +13,19 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from neurodeploy.contract import Contract, InputCode, Semantics
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.fixed_point import WeightFormat, split_bias
-from neurodeploy.lava.compat import lava_available, require_lava
-from neurodeploy.network import Neuron
-from neurodeploy.neurons.dynamics import FixedStepper, FloatStepper
-from neurodeploy.operators import Conv, Dense, Operator
-from neurodeploy.quantized import (
+from neurodeploy.ir.contract import Contract, InputCode, Semantics
+from neurodeploy.ir.fixed_point import WeightFormat, split_bias
+from neurodeploy.ir.network import Neuron
+from neurodeploy.ir.operators import Conv, Dense, Operator
+from neurodeploy.ir.quantized import (
     QuantizedNetwork,
     QuantizedNeuron,
     QuantizedPopulation,
     QuantizedProjection,
 )
+from neurodeploy.lava.compat import lava_available, require_lava
+from neurodeploy.neurons.dynamics import FixedStepper, FloatStepper
 from neurodeploy.simulation.exact import exact_dtype
 from neurodeploy.simulation.reference import ReferenceEngine
 from neurodeploy.simulation.trace import Batch

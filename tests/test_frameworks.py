@@ -16,16 +16,16 @@ import pytest
 from other_frameworks import RUNNERS, ending_at, last_spiking, rewritten, tau_in_steps
 from test_training_export import NETWORKS, SHAPE, make_dataset, make_model, make_recipe
 
-from neurodeploy.contract import EXPORT_DT, Comparison, InputCode, Reset
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.interchange.nir_in import contract_of, to_network
-from neurodeploy.interchange.readout import without_readout
+from neurodeploy.interchange.nir.network_in import contract_of, to_network
+from neurodeploy.interchange.nir.readout import without_readout
+from neurodeploy.ir.contract import EXPORT_DT, Comparison, InputCode, Reset
+from neurodeploy.nn.export import to_nir
 from neurodeploy.quantization.post_training import quantize
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.reference import ReferenceEngine
 from neurodeploy.simulation.trace import Batch
 from neurodeploy.target import load_target
-from neurodeploy.training.export import to_nir
 from neurodeploy.workflow.quantized_nir import quantized_graph
 
 STEPS, SAMPLES = 16, 6

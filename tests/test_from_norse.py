@@ -24,12 +24,12 @@ from framework_runs import (
 )
 from torch import nn
 
-from neurodeploy.contract import ContractOptions
 from neurodeploy.errors import InputError, UnsupportedError
-from neurodeploy.interchange.importing import import_nir, open_nir
-from neurodeploy.interchange.nir_file import write_nir
-from neurodeploy.interchange.nir_in import to_network
-from neurodeploy.operators import Conv
+from neurodeploy.interchange.nir.file import write_nir
+from neurodeploy.interchange.nir.importing import import_nir, open_nir
+from neurodeploy.interchange.nir.network_in import to_network
+from neurodeploy.ir.contract import ContractOptions
+from neurodeploy.ir.operators import Conv
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

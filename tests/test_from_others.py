@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 from framework_runs import STEPS, assert_same_spikes, here, imported, spike_trains
 
-from neurodeploy.contract import ContractOptions, Origin, Semantics
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.interchange.frameworks import FRAMEWORKS
-from neurodeploy.interchange.importing import import_nir, open_nir
-from neurodeploy.interchange.nir_file import write_nir
-from neurodeploy.interchange.translation import translated
+from neurodeploy.interchange.nir.file import write_nir
+from neurodeploy.interchange.nir.importing import import_nir, open_nir
+from neurodeploy.interchange.nir.translation import translated
+from neurodeploy.ir.contract import ContractOptions, Origin, Semantics
 
 RNG = np.random.default_rng(7)
 W1, W2 = RNG.normal(0.6, 0.8, size=(5, 4)), RNG.normal(1.2, 0.8, size=(3, 5))

@@ -22,8 +22,8 @@ from framework_runs import (
 )
 from torch import nn
 
-from neurodeploy.interchange.importing import open_nir
-from neurodeploy.operators import Conv
+from neurodeploy.interchange.nir.importing import open_nir
+from neurodeploy.ir.operators import Conv
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -22,7 +22,7 @@ from framework_runs import (
 )
 from torch import nn
 
-from neurodeploy.operators import Conv
+from neurodeploy.ir.operators import Conv
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

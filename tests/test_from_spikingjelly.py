@@ -23,8 +23,8 @@ from framework_runs import (
 )
 from torch import nn
 
-from neurodeploy.interchange.importing import open_nir
-from neurodeploy.operators import Conv
+from neurodeploy.interchange.nir.importing import open_nir
+from neurodeploy.ir.operators import Conv
 
 if sys.version_info < (3, 11):
     pytest.skip("SpikingJelly 2 runs on Python 3.11 and above", allow_module_level=True)

@@ -14,13 +14,13 @@ import pytest
 from conftest import run_cli, run_json
 from test_interruption import members, running, wait_until_lava_runs
 
+from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.data import load_dataset
-from neurodeploy.deployment import read_deployment
 from neurodeploy.errors import InputError
 from neurodeploy.lava.compat import lava_available
-from neurodeploy.learning.reference import ReferenceLearner
-from neurodeploy.learning.tasks import ROTATION, make_task, rotated
-from neurodeploy.learning.trajectory import StreamChunk, Trajectory
+from neurodeploy.onchip.reference import ReferenceLearner
+from neurodeploy.onchip.tasks import ROTATION, make_task, rotated
+from neurodeploy.onchip.trajectory import StreamChunk, Trajectory
 from neurodeploy.recipe import load_recipe
 from neurodeploy.training.split import split_training
 from neurodeploy.workflow.learn import recovered

@@ -9,22 +9,22 @@ import pytest
 from learning_networks import float_chain, learn_slowly, random_tags, small_chain, small_chunk
 
 from neurodeploy.errors import InputError, UnsupportedError
-from neurodeploy.fixed_point import WeightFormat
-from neurodeploy.learning.chain import chain
-from neurodeploy.learning.options import LearningOptions
-from neurodeploy.learning.plan import make_plan
-from neurodeploy.learning.rates import parse_rate, suitable_rate
-from neurodeploy.learning.readout import ReadoutError
-from neurodeploy.learning.real import real_network
-from neurodeploy.learning.reference import ReferenceLearner
-from neurodeploy.learning.remainders import remainders
-from neurodeploy.learning.rounding import random_bits, shifted_stochastically
-from neurodeploy.learning.surrogate import surrogate_shift, triangle
-from neurodeploy.learning.synapses import plastic
-from neurodeploy.operators import Conv, Dense, SparseMatrix
+from neurodeploy.ir.fixed_point import WeightFormat
+from neurodeploy.ir.operators import Conv, Dense, SparseMatrix
+from neurodeploy.nn.surrogate import triangle as real_triangle
+from neurodeploy.onchip.chain import chain
+from neurodeploy.onchip.options import LearningOptions
+from neurodeploy.onchip.plan import make_plan
+from neurodeploy.onchip.rates import parse_rate, suitable_rate
+from neurodeploy.onchip.readout import ReadoutError
+from neurodeploy.onchip.real import real_network
+from neurodeploy.onchip.reference import ReferenceLearner
+from neurodeploy.onchip.remainders import remainders
+from neurodeploy.onchip.rounding import random_bits, shifted_stochastically
+from neurodeploy.onchip.surrogate import surrogate_shift, triangle
+from neurodeploy.onchip.synapses import plastic
 from neurodeploy.simulation.trace import Batch
 from neurodeploy.training.continued import FloatLearner
-from neurodeploy.training.surrogate import triangle as real_triangle
 
 
 def test_random_bits_belong_to_their_counter_and_are_uniform() -> None:

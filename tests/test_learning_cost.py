@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from learning_networks import small_chain
 
-from neurodeploy.learning.cost import EMBEDDED, MICROCODE, STOCK, learning_cost, transposed
-from neurodeploy.learning.loihi_rule import make_delta_plan
-from neurodeploy.learning.options import LearningOptions
-from neurodeploy.learning.plan import make_plan
-from neurodeploy.learning.trajectory import LayerCounts
-from neurodeploy.operators import Conv
+from neurodeploy.ir.operators import Conv
+from neurodeploy.onchip.cost import EMBEDDED, MICROCODE, STOCK, learning_cost, transposed
+from neurodeploy.onchip.loihi_rule import make_delta_plan
+from neurodeploy.onchip.options import LearningOptions
+from neurodeploy.onchip.plan import make_plan
+from neurodeploy.onchip.trajectory import LayerCounts
 from neurodeploy.target import load_target
 
 COUNTS = {

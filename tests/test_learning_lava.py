@@ -11,14 +11,14 @@ from learning_networks import float_chain, random_tags, small_chain, small_chunk
 
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.lava.compat import lava_available
-from neurodeploy.lava.learning.delta_timetable import DeltaTimetable
-from neurodeploy.lava.learning.timetable import LearningTimetable
-from neurodeploy.learning.delta import DeltaReference
-from neurodeploy.learning.loihi_rule import make_delta_plan
-from neurodeploy.learning.options import LearningOptions
-from neurodeploy.learning.plan import make_plan
-from neurodeploy.learning.reference import ReferenceLearner
-from neurodeploy.learning.trajectory import Learner, StreamChunk
+from neurodeploy.lava.onchip.delta_timetable import DeltaTimetable
+from neurodeploy.lava.onchip.timetable import LearningTimetable
+from neurodeploy.onchip.delta import DeltaReference
+from neurodeploy.onchip.loihi_rule import make_delta_plan
+from neurodeploy.onchip.options import LearningOptions
+from neurodeploy.onchip.plan import make_plan
+from neurodeploy.onchip.reference import ReferenceLearner
+from neurodeploy.onchip.trajectory import Learner, StreamChunk
 from neurodeploy.training.continued import FloatLearner
 
 needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
@@ -63,7 +63,7 @@ def halves(chunk: StreamChunk) -> list[StreamChunk]:
 def test_weights_in_lava_equal_the_references_after_every_update(
     form: str, kind: str, bits: int, options: LearningOptions, chain_options: dict[str, Any]
 ) -> None:
-    from neurodeploy.lava.learning.learner import FusedLavaLearner, StockLearner
+    from neurodeploy.lava.onchip.learner import FusedLavaLearner, StockLearner
 
     network = small_chain(kind, bits=bits, **chain_options)
     plan, chunk = make_plan(network, options, random_tags(network)), small_chunk(network, 9)
@@ -77,7 +77,7 @@ def test_weights_in_lava_equal_the_references_after_every_update(
 @needs_lava
 @pytest.mark.parametrize("kind", ["dense", "conv"])
 def test_the_gradient_accumulated_in_lava_is_pytorchs(kind: str) -> None:
-    from neurodeploy.lava.learning.learner import FloatStockLearner
+    from neurodeploy.lava.onchip.learner import FloatStockLearner
 
     network = float_chain(kind, steps=4, payload=16 if kind == "conv" else 1, seed=3)
     chunk = small_chunk(network, 5, seed=2)
@@ -104,7 +104,7 @@ def test_the_gradient_accumulated_in_lava_is_pytorchs(kind: str) -> None:
 )
 def test_lavas_own_rule_is_reproduced(rate: float, update: Any, bits: int) -> None:
     """Its accumulator, its one random number per epoch, its trace, tags and clipping."""
-    from neurodeploy.lava.learning.delta import DeltaLavaLearner
+    from neurodeploy.lava.onchip.delta import DeltaLavaLearner
 
     network = small_chain("conv", bits=bits, payload=16, steps=4)
     options = LearningOptions(rule="delta", rate=rate, update=update, seed=11)
@@ -125,7 +125,7 @@ def test_lavas_own_rule_is_reproduced(rate: float, update: Any, bits: int) -> No
 @needs_lava
 def test_tags_that_overflow_do_so_as_in_lava() -> None:
     """Errors of one sign over many steps leave the tag's 8 bits."""
-    from neurodeploy.lava.learning.delta import DeltaLavaLearner
+    from neurodeploy.lava.onchip.delta import DeltaLavaLearner
 
     network = small_chain("dense", steps=9)
     options = LearningOptions(rule="delta", rate=2**-1, update="sample")

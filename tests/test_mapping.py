@@ -14,21 +14,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from neurodeploy.contract import Contract, InputCode, Semantics
 from neurodeploy.errors import InputError, UnsupportedError
-from neurodeploy.fixed_point import WeightFormat
-from neurodeploy.mapping import CONSTRAINTS, Mapping, check, map_network
-from neurodeploy.mapping.memory import row_words, weight_width
-from neurodeploy.mapping.neuron_rules import worst_potential
-from neurodeploy.operators import Conv, Dense, Operator, SparseMatrix, identity
-from neurodeploy.quantized import (
+from neurodeploy.ir.contract import Contract, InputCode, Semantics
+from neurodeploy.ir.fixed_point import WeightFormat
+from neurodeploy.ir.operators import Conv, Dense, Operator, SparseMatrix, identity
+from neurodeploy.ir.quantized import (
     QuantizedNetwork,
     QuantizedNeuron,
     QuantizedPopulation,
     QuantizedProjection,
 )
+from neurodeploy.ir.schedule import depths, pipeline_delay
+from neurodeploy.mapping import CONSTRAINTS, Mapping, check, map_network
+from neurodeploy.mapping.memory import row_words, weight_width
+from neurodeploy.mapping.neuron_rules import worst_potential
 from neurodeploy.target import Ability, Limit, Target, load_target
-from neurodeploy.timing import depths, pipeline_delay
 
 LOIHI1, LOIHI2 = load_target("loihi1"), load_target("loihi2")
 

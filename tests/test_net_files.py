@@ -13,17 +13,17 @@ import pytest
 from net_networks import CASES, plain_net, random_net, slayer_files
 from random_networks import random_input
 
-from neurodeploy.contract import Contract, InputCode, Semantics
 from neurodeploy.errors import NeurodeployError, UnsupportedError
-from neurodeploy.interchange.net_in import input_shape, to_quantized
-from neurodeploy.interchange.net_layers import NEVER_SPIKES, SILENT, FlattenLayer, NetLayer
-from neurodeploy.interchange.net_out import to_layers
-from neurodeploy.interchange.net_read import read_net
-from neurodeploy.interchange.net_text import layer_lines
-from neurodeploy.interchange.net_write import write_net
+from neurodeploy.interchange.netx.layers import NEVER_SPIKES, SILENT, FlattenLayer, NetLayer
+from neurodeploy.interchange.netx.network_in import input_shape, to_quantized
+from neurodeploy.interchange.netx.network_out import to_layers
+from neurodeploy.interchange.netx.read import read_net
+from neurodeploy.interchange.netx.text import layer_lines
+from neurodeploy.interchange.netx.write import write_net
+from neurodeploy.ir.contract import Contract, InputCode, Semantics
+from neurodeploy.ir.operators import Conv, Dense, SparseMatrix, pool
+from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.compat import lava_available
-from neurodeploy.operators import Conv, Dense, SparseMatrix, pool
-from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.simulation.reference import ReferenceEngine
 
 IMAGES = plain_net(

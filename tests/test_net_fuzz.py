@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from net_networks import CASES, random_net, slayer_files
 
-from neurodeploy.interchange.net_out import to_layers
-from neurodeploy.interchange.net_write import write_net
+from neurodeploy.interchange.netx.network_out import to_layers
+from neurodeploy.interchange.netx.write import write_net
 from neurodeploy.lava.compat import lava_available
 
 SCRIPT = Path(__file__).parent / "net_fuzz.py"

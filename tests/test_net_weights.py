@@ -10,8 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from neurodeploy.fixed_point import WeightFormat
-from neurodeploy.interchange.net_weights import LARGEST_SHIFT, packing, refused_by_lava_dl
+from neurodeploy.interchange.netx.weights import LARGEST_SHIFT, packing, refused_by_lava_dl
+from neurodeploy.ir.fixed_point import WeightFormat
 from neurodeploy.lava.compat import lava_available, netx_without_slayer, require_lava
 
 with_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")

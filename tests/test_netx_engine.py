@@ -11,15 +11,15 @@ import pytest
 from net_networks import CASES, plain_net, random_net, slayer_files
 from random_networks import random_input
 
-from neurodeploy.contract import Contract, InputCode, Semantics
 from neurodeploy.errors import MissingDependencyError, SimulationError
-from neurodeploy.interchange.net_in import input_shape, to_quantized
-from neurodeploy.interchange.net_out import to_layers
-from neurodeploy.interchange.net_read import read_net
-from neurodeploy.interchange.net_write import write_net
+from neurodeploy.interchange.netx.network_in import input_shape, to_quantized
+from neurodeploy.interchange.netx.network_out import to_layers
+from neurodeploy.interchange.netx.read import read_net
+from neurodeploy.interchange.netx.write import write_net
+from neurodeploy.ir.contract import Contract, InputCode, Semantics
+from neurodeploy.ir.operators import Dense
+from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.compat import lava_available
-from neurodeploy.operators import Dense
-from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.simulation.reference import ReferenceEngine
 from neurodeploy.simulation.trace import Samples
 

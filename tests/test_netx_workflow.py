@@ -14,10 +14,10 @@ import pytest
 from conftest import run_cli, run_json
 from net_networks import plain_net, random_net, slayer_files
 
-from neurodeploy.interchange.net_out import to_layers
-from neurodeploy.interchange.net_write import write_net
+from neurodeploy.interchange.netx.network_out import to_layers
+from neurodeploy.interchange.netx.write import write_net
+from neurodeploy.ir.operators import Dense
 from neurodeploy.lava.compat import lava_available
-from neurodeploy.operators import Dense
 
 with_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
 
@@ -94,7 +94,7 @@ def test_validate_names_the_first_difference(folder: Path, tmp_path: Path) -> No
     """The same deployment with one weight of its .net changed, and the hash with it."""
     import shutil
 
-    from neurodeploy.files import sha256
+    from neurodeploy.support.files import sha256
 
     copy = tmp_path / "copy"
     shutil.copytree(folder / "mlp", copy)

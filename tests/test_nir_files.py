@@ -13,15 +13,15 @@ import pytest
 from conftest import run_cli, run_json
 from random_nir import DT, RandomGraph, chain, contract, joined, neuron
 
-from neurodeploy.contract import METADATA_KEY, ContractOptions
-from neurodeploy.deployment import read_deployment
+from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.errors import InputError, UnsupportedError
-from neurodeploy.interchange.importing import import_nir
-from neurodeploy.interchange.nir_file import read_nir, write_nir
-from neurodeploy.interchange.nir_in import contract_of, to_network
-from neurodeploy.interchange.repairs import repaired
-from neurodeploy.interchange.subgraphs import unnested
-from neurodeploy.network import Network
+from neurodeploy.interchange.nir.file import read_nir, write_nir
+from neurodeploy.interchange.nir.importing import import_nir
+from neurodeploy.interchange.nir.network_in import contract_of, to_network
+from neurodeploy.interchange.nir.repairs import repaired
+from neurodeploy.interchange.nir.subgraphs import unnested
+from neurodeploy.ir.contract import METADATA_KEY, ContractOptions
+from neurodeploy.ir.network import Network
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.trace import Batch
 

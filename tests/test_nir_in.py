@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from random_nir import DT, RandomGraph, chain, contract, joined, neuron
 from torch.nn import functional
 
-from neurodeploy.contract import METADATA_KEY, Contract, InputCode, Semantics
 from neurodeploy.errors import InputError, UnsupportedError
-from neurodeploy.interchange.nir_file import read_nir
-from neurodeploy.interchange.nir_in import contract_of, output_spikes, to_network
-from neurodeploy.network import Network, Population
-from neurodeploy.operators import Conv
+from neurodeploy.interchange.nir.file import read_nir
+from neurodeploy.interchange.nir.network_in import contract_of, output_spikes, to_network
+from neurodeploy.ir.contract import METADATA_KEY, Contract, InputCode, Semantics
+from neurodeploy.ir.network import Network, Population
+from neurodeploy.ir.operators import Conv
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.trace import Batch, PopulationTrace
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from random_nir import DT, RandomGraph, chain, contract, joined, neuron
 
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.interchange.nir_file import read_nir
-from neurodeploy.interchange.nir_in import contract_of, to_network
-from neurodeploy.interchange.nir_out import to_nir
-from neurodeploy.network import Network, Neuron, Population, Projection
-from neurodeploy.operators import Conv, Dense, SparseMatrix
+from neurodeploy.interchange.nir.file import read_nir
+from neurodeploy.interchange.nir.network_in import contract_of, to_network
+from neurodeploy.interchange.nir.network_out import to_nir
+from neurodeploy.ir.network import Network, Neuron, Population, Projection
+from neurodeploy.ir.operators import Conv, Dense, SparseMatrix
 
 ARRAYS = ("u_keep", "v_keep", "bias", "v_threshold")
 

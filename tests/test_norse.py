@@ -25,9 +25,9 @@ from nir_graphs import (
     random_graph,
 )
 
-from neurodeploy.contract import Comparison, Contract, Integrator, Reset, Semantics
 from neurodeploy.errors import MissingDependencyError, UnsupportedError
-from neurodeploy.interchange.nir_in import to_network
+from neurodeploy.interchange.nir.network_in import to_network
+from neurodeploy.ir.contract import Comparison, Contract, Integrator, Reset, Semantics
 from neurodeploy.norse.compat import norse_available, require_norse
 from neurodeploy.norse.engine import NorseEngine
 from neurodeploy.norse.neurons import norse_neuron

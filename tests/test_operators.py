@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from neurodeploy.composition import add, compose, reading, reshaped
-from neurodeploy.operators import (
+from neurodeploy.ir.composition import add, compose, reading, reshaped
+from neurodeploy.ir.operators import (
     Conv,
     Dense,
     Operator,

@@ -20,11 +20,11 @@ from conftest import run_cli
 from launched import launch
 
 from neurodeploy import cli
-from neurodeploy import launch as launching
 from neurodeploy.data import load_dataset
 from neurodeploy.errors import InputError, UnsupportedError
-from neurodeploy.launch import Processes, connect
 from neurodeploy.recipe import DataRecipe, EncoderRecipe, NeuronRecipe, Recipe, TrainingRecipe
+from neurodeploy.support import processes as launching
+from neurodeploy.support.processes import Processes, connect
 from neurodeploy.training import train
 from neurodeploy.training.batches import own_pieces
 from neurodeploy.training.parallel import average_statistics

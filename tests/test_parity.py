@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from random_networks import random_input, random_network
 
-from neurodeploy.contract import Contract, InputCode, Semantics
-from neurodeploy.fixed_point import WeightFormat
-from neurodeploy.network import Network, Neuron, Population, Projection
-from neurodeploy.neurons.dynamics import FixedStepper
-from neurodeploy.operators import Dense
-from neurodeploy.quantized import (
+from neurodeploy.ir.contract import Contract, InputCode, Semantics
+from neurodeploy.ir.fixed_point import WeightFormat
+from neurodeploy.ir.network import Network, Neuron, Population, Projection
+from neurodeploy.ir.operators import Dense
+from neurodeploy.ir.quantized import (
     QuantizedNetwork,
     QuantizedNeuron,
     QuantizedPopulation,
     QuantizedProjection,
 )
+from neurodeploy.neurons.dynamics import FixedStepper
 from neurodeploy.reporting.parity import Divergence, ParityComparison, ParityReport
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.reference import ReferenceEngine

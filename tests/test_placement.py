@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from neurodeploy.contract import Contract, InputCode, Semantics
-from neurodeploy.fixed_point import WeightFormat
-from neurodeploy.mapping import Mapping, map_network
-from neurodeploy.mapping.estimate import MAC_PJ, Range, estimate
-from neurodeploy.mapping.placement import CROSSING, STRATEGIES, by_traffic
-from neurodeploy.mapping.traffic import coordinates, core_messages, flows, traffic
-from neurodeploy.operators import Conv, Dense, Operator
-from neurodeploy.quantized import (
+from neurodeploy.ir.contract import Contract, InputCode, Semantics
+from neurodeploy.ir.fixed_point import WeightFormat
+from neurodeploy.ir.operators import Conv, Dense, Operator
+from neurodeploy.ir.quantized import (
     QuantizedNetwork,
     QuantizedNeuron,
     QuantizedPopulation,
     QuantizedProjection,
 )
+from neurodeploy.mapping import Mapping, map_network
+from neurodeploy.mapping.estimate import MAC_PJ, Range, estimate
+from neurodeploy.mapping.placement import CROSSING, STRATEGIES, by_traffic
+from neurodeploy.mapping.traffic import coordinates, core_messages, flows, traffic
 from neurodeploy.target import Limit, Target, load_target
 
 LOIHI1, LOIHI2 = load_target("loihi1"), load_target("loihi2")

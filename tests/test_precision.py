@@ -17,18 +17,18 @@ from test_training_run import assert_same_run, make_recipe
 
 from neurodeploy.data import load_dataset
 from neurodeploy.errors import SimulationError
-from neurodeploy.launch import Processes
+from neurodeploy.nn.export import input_code
+from neurodeploy.nn.families import SpikingNetwork, build_network
+from neurodeploy.nn.precision import parameter_dtype
 from neurodeploy.recipe import Precision, Recipe
+from neurodeploy.rules import RULES, build_rule
+from neurodeploy.support.processes import Processes
 from neurodeploy.training import resume_run, train
 from neurodeploy.training.checkpoint import TrainingState
 from neurodeploy.training.epoch import Job, train_epoch
-from neurodeploy.training.export import input_code
 from neurodeploy.training.metrics import PartialEpoch
-from neurodeploy.training.networks import SpikingNetwork, build_network
 from neurodeploy.training.optimization import LEAST_SCALE, Updater
-from neurodeploy.training.precision import parameter_dtype
 from neurodeploy.training.recorder import Recorder
-from neurodeploy.training.rules import RULES, build_rule
 from neurodeploy.training.split import split_training
 
 CPU = torch.device("cpu")

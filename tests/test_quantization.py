@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurodeploy.contract import Contract, InputCode, Semantics
-from neurodeploy.network import Network, Neuron, Population, Projection
-from neurodeploy.operators import Conv, Dense
+from neurodeploy.ir.contract import Contract, InputCode, Semantics
+from neurodeploy.ir.network import Network, Neuron, Population, Projection
+from neurodeploy.ir.operators import Conv, Dense
+from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedNeuron
 from neurodeploy.quantization.post_training import quantize
-from neurodeploy.quantized import QuantizedNetwork, QuantizedNeuron
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.reference import ReferenceEngine
 from neurodeploy.simulation.trace import Batch

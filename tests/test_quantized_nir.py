@@ -15,21 +15,21 @@ from hypothesis import HealthCheck, Phase, assume, given, reject, settings
 from hypothesis import strategies as st
 from random_networks import GRAPHS, NEURONS, OPERATORS, SPIKING, random_input, random_network
 
-from neurodeploy.contract import Comparison, Reset
-from neurodeploy.deployment import MANIFEST, read_deployment
+from neurodeploy.artifacts.deployment import MANIFEST, read_deployment
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.files import sha256
-from neurodeploy.interchange.nir_file import read_nir
-from neurodeploy.interchange.nir_in import contract_of, to_network
-from neurodeploy.network import Network
-from neurodeploy.operators import SparseMatrix
-from neurodeploy.plan import METADATA_KEY, QuantizationPlan
+from neurodeploy.interchange.nir.file import read_nir
+from neurodeploy.interchange.nir.network_in import contract_of, to_network
+from neurodeploy.ir.contract import Comparison, Reset
+from neurodeploy.ir.network import Network
+from neurodeploy.ir.operators import SparseMatrix
+from neurodeploy.ir.plan import METADATA_KEY, QuantizationPlan
+from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedNeuron
 from neurodeploy.quantization.grid import on_grid
 from neurodeploy.quantization.planned import quantize_as_planned
-from neurodeploy.quantized import QuantizedNetwork, QuantizedNeuron
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.reference import ReferenceEngine
 from neurodeploy.simulation.trace import SpikeTrace
+from neurodeploy.support.files import sha256
 from neurodeploy.target import load_target
 from neurodeploy.workflow.quantized_nir import quantized_graph
 

@@ -16,9 +16,9 @@ from conftest import run_cli, run_json
 
 from neurodeploy.data import DATASETS, Dataset, check_encoder
 from neurodeploy.errors import InputError
+from neurodeploy.nn.families import build_network
 from neurodeploy.recipe import Recipe, builtin_recipes, load_recipe
-from neurodeploy.training.networks import build_network
-from neurodeploy.training.rules import build_rule
+from neurodeploy.rules import build_rule
 from neurodeploy.training.start import find_start
 
 RECIPES = builtin_recipes()

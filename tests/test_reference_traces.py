@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from neurodeploy.contract import Contract, ContractOptions, InputCode, Semantics
-from neurodeploy.fixed_point import WeightFormat
-from neurodeploy.interchange.importing import import_nir
-from neurodeploy.interchange.nir_file import read_nir
-from neurodeploy.interchange.nir_in import to_network
-from neurodeploy.lava.compat import lava_available
-from neurodeploy.operators import Dense
-from neurodeploy.quantized import (
+from neurodeploy.interchange.nir.file import read_nir
+from neurodeploy.interchange.nir.importing import import_nir
+from neurodeploy.interchange.nir.network_in import to_network
+from neurodeploy.ir.contract import Contract, ContractOptions, InputCode, Semantics
+from neurodeploy.ir.fixed_point import WeightFormat
+from neurodeploy.ir.operators import Dense
+from neurodeploy.ir.quantized import (
     QuantizedNetwork,
     QuantizedNeuron,
     QuantizedPopulation,
     QuantizedProjection,
 )
+from neurodeploy.lava.compat import lava_available
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.reference import ReferenceEngine
 from neurodeploy.simulation.trace import Batch, PopulationTrace

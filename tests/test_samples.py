@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurodeploy.contract import Contract, InputCode, Semantics
 from neurodeploy.data import load_dataset
 from neurodeploy.data.encoding import encode
 from neurodeploy.errors import InputError
-from neurodeploy.quantized import QuantizedNetwork, QuantizedPopulation
+from neurodeploy.ir.contract import Contract, InputCode, Semantics
+from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation
 from neurodeploy.simulation.trace import Batch, Samples
 from neurodeploy.workflow.samples import choose_samples
 

@@ -14,23 +14,23 @@ from conftest import run_cli, run_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurodeploy.contract import METADATA_KEY as CONTRACT_KEY
-from neurodeploy.contract import Contract, DataSource, InputCode, Semantics
 from neurodeploy.errors import InputError, UnsupportedError
-from neurodeploy.interchange.nir_file import read_nir
-from neurodeploy.interchange.nir_in import to_network
-from neurodeploy.network import Network, Neuron, Population, Projection
-from neurodeploy.operators import Conv, Dense
-from neurodeploy.plan import (
+from neurodeploy.interchange.nir.file import read_nir
+from neurodeploy.interchange.nir.network_in import to_network
+from neurodeploy.ir.contract import METADATA_KEY as CONTRACT_KEY
+from neurodeploy.ir.contract import Contract, DataSource, InputCode, Semantics
+from neurodeploy.ir.network import Network, Neuron, Population, Projection
+from neurodeploy.ir.operators import Conv, Dense
+from neurodeploy.ir.plan import (
     METADATA_KEY,
     PopulationPlan,
     ProjectionPlan,
     QuantizationPlan,
 )
+from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.quantization.error import projection_errors
 from neurodeploy.quantization.planned import quantize_as_planned
 from neurodeploy.quantization.post_training import quantize
-from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.reference import ReferenceEngine
 from neurodeploy.simulation.trace import Samples

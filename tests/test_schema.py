@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurodeploy.contract import METADATA_KEY, Contract, InputCode, Semantics
 from neurodeploy.errors import InputError, nearest
-from neurodeploy.interchange.nir_file import read_nir
-from neurodeploy.interchange.nir_in import contract_of
+from neurodeploy.interchange.nir.file import read_nir
+from neurodeploy.interchange.nir.network_in import contract_of
+from neurodeploy.ir.contract import METADATA_KEY, Contract, InputCode, Semantics
 from neurodeploy.recipe import builtin_recipes, load_recipe, recipe_from_dict
-from neurodeploy.schema import build, builtin_names, find_toml, read_toml
+from neurodeploy.support.schema import build, builtin_names, find_toml, read_toml
 from neurodeploy.target import builtin_targets
 
 RECIPE = """

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.timing import (
+from neurodeploy.ir.schedule import (
     components,
     depths,
     guard_steps,

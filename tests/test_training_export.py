@@ -13,19 +13,19 @@ import pytest
 import torch
 from torch import nn
 
-from neurodeploy.contract import EXPORT_DT, METADATA_KEY, Comparison, Contract, Reset
 from neurodeploy.data import Dataset
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.interchange.nir_file import read_nir
-from neurodeploy.interchange.nir_in import contract_of, to_network
-from neurodeploy.interchange.nir_out import to_nir as write_network
+from neurodeploy.interchange.nir.file import read_nir
+from neurodeploy.interchange.nir.network_in import contract_of, to_network
+from neurodeploy.interchange.nir.network_out import to_nir as write_network
+from neurodeploy.ir.contract import EXPORT_DT, METADATA_KEY, Comparison, Contract, Reset
+from neurodeploy.nn.export import to_nir
+from neurodeploy.nn.families import FAMILIES, SpikingNetwork, build_network
+from neurodeploy.nn.layers import Scale, SkipInit, WSConv2d
+from neurodeploy.nn.neuron import LIF
 from neurodeploy.recipe import DataRecipe, EncoderRecipe, NeuronRecipe, Recipe, TrainingRecipe
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.trace import Batch
-from neurodeploy.training.export import to_nir
-from neurodeploy.training.networks import FAMILIES, SpikingNetwork, build_network
-from neurodeploy.training.networks.layers import Scale, SkipInit, WSConv2d
-from neurodeploy.training.neuron import LIF
 
 STEPS, SAMPLES, SHAPE, CLASSES = 6, 4, (2, 8, 8), 5
 
@@ -295,7 +295,7 @@ def test_every_family_survives_the_file_and_the_import(family: str, tmp_path: Pa
 @pytest.mark.parametrize("network", ["conv", "conv_kernel5", "mlp", "mlp_bn"])
 @pytest.mark.parametrize("tau", [1.1, 3.0])
 def test_it_is_written_again_array_by_array_after_the_import(network: str, tau: float) -> None:
-    """NIR -> ``Network`` -> NIR by ``nir_out``: not a bit of what ``train`` wrote changes."""
+    """NIR -> ``Network`` -> NIR by ``network_out``: not a bit of what ``train`` wrote changes."""
     recipe = make_recipe(network, tau=tau)
     graph = to_nir(make_model(recipe), recipe, make_dataset())
     contract = contract_of(graph, "graph")

@@ -12,17 +12,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neurodeploy.errors import InputError
-from neurodeploy.recipe import NeuronRecipe
-from neurodeploy.schema import build
-from neurodeploy.training.networks import FAMILIES, SpikingNetwork
-from neurodeploy.training.networks.layers import (
+from neurodeploy.nn.families import FAMILIES, SpikingNetwork
+from neurodeploy.nn.layers import (
     Dropout,
     GridLinear,
     Scale,
     SkipInit,
     WSConv2d,
 )
-from neurodeploy.training.neuron import LIF
+from neurodeploy.nn.neuron import LIF
+from neurodeploy.recipe import NeuronRecipe
+from neurodeploy.support.schema import build
 
 NEURON = NeuronRecipe(1.1)
 

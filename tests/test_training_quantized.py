@@ -17,12 +17,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from neurodeploy.contract import Comparison, Reset
 from neurodeploy.data import Dataset, load_dataset
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.fixed_point import split_bias
-from neurodeploy.plan import QuantizationPlan
-from neurodeploy.quantized import QuantizedNetwork
+from neurodeploy.ir.contract import Comparison, Reset
+from neurodeploy.ir.fixed_point import split_bias
+from neurodeploy.ir.plan import QuantizationPlan
+from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.nn.export import input_code
+from neurodeploy.nn.families import SpikingNetwork, build_network
+from neurodeploy.nn.layers import Dropout, GridLinear, Scale, WSConv2d
+from neurodeploy.nn.loss import InstantaneousLoss
+from neurodeploy.nn.neuron import LIF
+from neurodeploy.quantization.aware import (
+    IntegerNetwork,
+    begin_when_due,
+    quantization_aware,
+    to_nir,
+)
+from neurodeploy.quantization.aware.grid import Grid
+from neurodeploy.quantization.aware.neurons import QuantizedLIF, kept_share
+from neurodeploy.quantization.aware.synapse import QuantizedSynapse
 from neurodeploy.recipe import (
     DataRecipe,
     EncoderRecipe,
@@ -32,20 +46,11 @@ from neurodeploy.recipe import (
     TrainingRecipe,
     load_recipe,
 )
+from neurodeploy.rules import Batch, build_rule
 from neurodeploy.simulation.reference import ReferenceEngine
 from neurodeploy.simulation.trace import Samples, SpikeTrace
 from neurodeploy.target import load_target
 from neurodeploy.training.encoding import evaluation_frames
-from neurodeploy.training.export import input_code, to_nir
-from neurodeploy.training.loss import InstantaneousLoss
-from neurodeploy.training.networks import SpikingNetwork, build_network
-from neurodeploy.training.networks.layers import Dropout, GridLinear, Scale, WSConv2d
-from neurodeploy.training.neuron import LIF
-from neurodeploy.training.quantized import IntegerNetwork, begin_when_due, quantization_aware
-from neurodeploy.training.quantized.grid import Grid
-from neurodeploy.training.quantized.neurons import QuantizedLIF, kept_share
-from neurodeploy.training.quantized.synapse import QuantizedSynapse
-from neurodeploy.training.rules import Batch, build_rule
 from neurodeploy.workflow.export import ContractOptions, read_planned
 from neurodeploy.workflow.quantization import QuantizationOptions, quantized
 

@@ -20,20 +20,20 @@ from conftest import run_cli, run_json
 from test_training_sltt import CLASSES, HIDDEN, INPUTS, SAMPLES, make_batch, make_network, peak_kept
 from torch import Tensor, nn
 
-from neurodeploy.contract import Reset
 from neurodeploy.errors import InputError, UnsupportedError
+from neurodeploy.ir.contract import Reset
+from neurodeploy.nn.families.mlp import Mlp
+from neurodeploy.nn.loss import InstantaneousLoss
+from neurodeploy.nn.network import SpikingNetwork
+from neurodeploy.nn.neuron import LIF
 from neurodeploy.recipe import NeuronRecipe, load_recipe
+from neurodeploy.rules import RULES, Batch, BatchResult, Rule, build_rule
+from neurodeploy.rules.bptt import BPTT
+from neurodeploy.rules.ottt import OTTT
+from neurodeploy.rules.rate import Rate
+from neurodeploy.rules.sltt import SLTT
+from neurodeploy.rules.sltt_k import SLTTK
 from neurodeploy.training import train
-from neurodeploy.training.loss import InstantaneousLoss
-from neurodeploy.training.networks.mlp import Mlp
-from neurodeploy.training.networks.network import SpikingNetwork
-from neurodeploy.training.neuron import LIF
-from neurodeploy.training.rules import RULES, Batch, BatchResult, Rule, build_rule
-from neurodeploy.training.rules.bptt import BPTT
-from neurodeploy.training.rules.ottt import OTTT
-from neurodeploy.training.rules.rate import Rate
-from neurodeploy.training.rules.sltt import SLTT
-from neurodeploy.training.rules.sltt_k import SLTTK
 
 LOSS = InstantaneousLoss(0.05)
 SURROGATE_NAMES = ["triangle", "rectangle", "sigmoid", "atan"]

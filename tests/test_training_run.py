@@ -19,10 +19,10 @@ import pytest
 import safetensors.numpy
 import torch
 
-from neurodeploy.contract import InputCode
 from neurodeploy.data import load_dataset
 from neurodeploy.data.encoding import encode
 from neurodeploy.errors import InputError, NeurodeployError, SimulationError
+from neurodeploy.ir.contract import InputCode
 from neurodeploy.recipe import (
     DataRecipe,
     EncoderRecipe,

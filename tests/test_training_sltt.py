@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 import torch
 
-from neurodeploy.contract import Comparison, Reset
 from neurodeploy.errors import InputError
+from neurodeploy.ir.contract import Comparison, Reset
+from neurodeploy.nn.families.conv import Conv
+from neurodeploy.nn.families.mlp import Mlp
+from neurodeploy.nn.loss import InstantaneousLoss
+from neurodeploy.nn.network import SpikingNetwork
+from neurodeploy.nn.neuron import LIF
+from neurodeploy.nn.surrogate import SURROGATES, atan, rectangle, sigmoid, triangle
 from neurodeploy.recipe import NeuronRecipe
-from neurodeploy.training.loss import InstantaneousLoss
-from neurodeploy.training.networks.conv import Conv
-from neurodeploy.training.networks.mlp import Mlp
-from neurodeploy.training.networks.network import SpikingNetwork
-from neurodeploy.training.neuron import LIF
-from neurodeploy.training.rules import Batch
-from neurodeploy.training.rules.sltt import SLTT
-from neurodeploy.training.surrogate import SURROGATES, atan, rectangle, sigmoid, triangle
+from neurodeploy.rules import Batch
+from neurodeploy.rules.sltt import SLTT
 
 SAMPLES, INPUTS, HIDDEN, CLASSES = 5, 6, (8, 7), 4
 

@@ -20,15 +20,9 @@ from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn import functional
 
-from neurodeploy.contract import Comparison, Encoder, InputCode, Reset
 from neurodeploy.errors import InputError
-from neurodeploy.recipe import NeuronRecipe, Precision, load_recipe
-from neurodeploy.schema import build
-from neurodeploy.training.encoding import evaluation_frames
-from neurodeploy.training.evaluate import evaluate
-from neurodeploy.training.layout import lay_out
-from neurodeploy.training.loss import InstantaneousLoss
-from neurodeploy.training.networks import (
+from neurodeploy.ir.contract import Comparison, Encoder, InputCode, Reset
+from neurodeploy.nn.families import (
     FAMILIES,
     SpikingNetwork,
     nf_resnet,
@@ -36,17 +30,23 @@ from neurodeploy.training.networks import (
     vgg11,
     vgg11_ws,
 )
-from neurodeploy.training.networks.layers import Dropout, SkipInit, WSConv2d
-from neurodeploy.training.networks.prefix import prefix_of
-from neurodeploy.training.neuron import LIF
-from neurodeploy.training.rules import Batch, Rule
-from neurodeploy.training.rules.bptt import BPTT
-from neurodeploy.training.rules.ottt import OTTT
-from neurodeploy.training.rules.rate import Rate
-from neurodeploy.training.rules.sltt import SLTT
-from neurodeploy.training.rules.sltt_k import SLTTK
-from neurodeploy.training.spikes_again import spikes_computed_again
-from neurodeploy.training.time_chunk import BUDGET, steps_at_once
+from neurodeploy.nn.layers import Dropout, SkipInit, WSConv2d
+from neurodeploy.nn.layout import lay_out
+from neurodeploy.nn.loss import InstantaneousLoss
+from neurodeploy.nn.neuron import LIF
+from neurodeploy.recipe import NeuronRecipe, Precision, load_recipe
+from neurodeploy.rules import Batch, Rule
+from neurodeploy.rules.bptt import BPTT
+from neurodeploy.rules.ottt import OTTT
+from neurodeploy.rules.prefix import prefix_of
+from neurodeploy.rules.rate import Rate
+from neurodeploy.rules.sltt import SLTT
+from neurodeploy.rules.sltt_k import SLTTK
+from neurodeploy.rules.spikes_again import spikes_computed_again
+from neurodeploy.rules.time_chunk import BUDGET, steps_at_once
+from neurodeploy.support.schema import build
+from neurodeploy.training.encoding import evaluation_frames
+from neurodeploy.training.evaluate import evaluate
 
 NEURON = NeuronRecipe(1.6, v_threshold=0.7)
 LOSS = InstantaneousLoss(0.05)

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 
 from neurodeploy.bench.networks import FORMS, layers_of
-from neurodeploy.contract import Encoder
 from neurodeploy.data import Dataset
 from neurodeploy.errors import InputError
+from neurodeploy.ir.contract import Encoder
 from neurodeploy.recipe import (
     DataRecipe,
     EncoderRecipe,

@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import torch
 
+from neurodeploy.nn.families.mlp import Mlp
+from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.recipe import NeuronRecipe, Recipe
+from neurodeploy.rules import Batch, Rule, build_rule
+from neurodeploy.rules.sltt_k import SLTTK
 from neurodeploy.training.batches import seed_piece
-from neurodeploy.training.loss import InstantaneousLoss
-from neurodeploy.training.networks.mlp import Mlp
-from neurodeploy.training.rules import Batch, Rule, build_rule
-from neurodeploy.training.rules.sltt_k import SLTTK
 
 CANDIDATES = 64
 

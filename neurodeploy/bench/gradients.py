@@ -20,21 +20,21 @@ from torch import Tensor
 
 from neurodeploy.data import check_encoder, load_dataset
 from neurodeploy.errors import InputError
-from neurodeploy.launch import Processes
+from neurodeploy.nn.export import input_code
+from neurodeploy.nn.families import SpikingNetwork, build_network
+from neurodeploy.nn.loss import InstantaneousLoss
+from neurodeploy.nn.precision import find_device, parameter_dtype
 from neurodeploy.recipe import Recipe, load_recipe
 from neurodeploy.reporting.text import table_text
+from neurodeploy.rules import Batch, BatchResult, Rule, Update
+from neurodeploy.rules.bptt import BPTT
+from neurodeploy.rules.ottt import OTTT
+from neurodeploy.rules.rate import Rate
+from neurodeploy.rules.sltt import SLTT
+from neurodeploy.support.processes import Processes
 from neurodeploy.training.batches import batch_count, check_batches
 from neurodeploy.training.epoch import Job
-from neurodeploy.training.export import input_code
 from neurodeploy.training.loop import fit, reproducible
-from neurodeploy.training.loss import InstantaneousLoss
-from neurodeploy.training.networks import SpikingNetwork, build_network
-from neurodeploy.training.precision import find_device, parameter_dtype
-from neurodeploy.training.rules import Batch, BatchResult, Rule, Update
-from neurodeploy.training.rules.bptt import BPTT
-from neurodeploy.training.rules.ottt import OTTT
-from neurodeploy.training.rules.rate import Rate
-from neurodeploy.training.rules.sltt import SLTT
 from neurodeploy.training.split import split_training
 
 COMPARED: dict[str, Rule] = {

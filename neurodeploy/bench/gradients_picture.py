@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 
 from neurodeploy.bench.gradients import ALL, GradientRow
-from neurodeploy.files import written_whole
+from neurodeploy.support.files import written_whole
 
 ROWS = (
     "SLTT, by layer\ncosine with BPTT",

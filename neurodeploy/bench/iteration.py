@@ -14,23 +14,23 @@ from typing import Any
 
 import torch
 
-from neurodeploy.allocator import freed_memory_kept
 from neurodeploy.bench.backward_clock import BackwardClock
 from neurodeploy.bench.configuration import YARDSTICK, Configuration
 from neurodeploy.bench.draws import Draw, balanced_draws
 from neurodeploy.bench.memory import allocate_exactly
 from neurodeploy.bench.process import answer
 from neurodeploy.bench.watermark import Watermark
-from neurodeploy.launch import Processes
+from neurodeploy.nn.export import input_code
+from neurodeploy.nn.families import build_network
+from neurodeploy.nn.layout import lay_out
+from neurodeploy.nn.precision import find_device, parameter_dtype
+from neurodeploy.rules import build_rule
+from neurodeploy.support.allocator import freed_memory_kept
+from neurodeploy.support.processes import Processes
 from neurodeploy.training.epoch import Job, train_epoch
-from neurodeploy.training.export import input_code
-from neurodeploy.training.layout import lay_out
 from neurodeploy.training.loop import reproducible
 from neurodeploy.training.metrics import PartialEpoch
-from neurodeploy.training.networks import build_network
 from neurodeploy.training.optimization import Updater
-from neurodeploy.training.precision import find_device, parameter_dtype
-from neurodeploy.training.rules import build_rule
 from neurodeploy.training.split import Split
 from neurodeploy.training.yardstick import PlainNetwork, PlainSLTT
 

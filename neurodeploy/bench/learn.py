@@ -17,13 +17,13 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.bench.memory import peak_memory_mb
 from neurodeploy.bench.process import answer, in_turns, median, run_alone
-from neurodeploy.deployment import read_deployment
 from neurodeploy.errors import InputError
-from neurodeploy.learning.options import LearningOptions
-from neurodeploy.learning.tasks import make_task
-from neurodeploy.learning.trajectory import StreamChunk
+from neurodeploy.onchip.options import LearningOptions
+from neurodeploy.onchip.tasks import make_task
+from neurodeploy.onchip.trajectory import StreamChunk
 from neurodeploy.workflow.learn import make_options
 from neurodeploy.workflow.learners import (
     ENGINES,

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
+from neurodeploy.artifacts.deployment import MANIFEST, read_deployment
 from neurodeploy.bench.memory import high_water_mb
 from neurodeploy.bench.networks import bench_network
-from neurodeploy.deployment import MANIFEST, read_deployment
 from neurodeploy.errors import SimulationError
+from neurodeploy.ir.network import Network
+from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import map_network
 from neurodeploy.mapping.placement import STRATEGIES
-from neurodeploy.network import Network
 from neurodeploy.quantization.post_training import quantize
-from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.target import load_target
 from neurodeploy.workflow.activity import read_activity
 
@@ -118,10 +118,10 @@ def _resnet18() -> Network:
     import torch
 
     from neurodeploy.data import Dataset
-    from neurodeploy.interchange.nir_in import contract_of, to_network
+    from neurodeploy.interchange.nir.network_in import contract_of, to_network
+    from neurodeploy.nn.export import to_nir
+    from neurodeploy.nn.families import build_network
     from neurodeploy.recipe import load_recipe
-    from neurodeploy.training.export import to_nir
-    from neurodeploy.training.networks import build_network
 
     recipe = load_recipe("cifar10_resnet18")
     images, labels = np.zeros((1, 3, 32, 32), np.uint8), np.array([9])

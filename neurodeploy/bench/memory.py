@@ -6,8 +6,8 @@ import ctypes
 import gc
 from pathlib import Path
 
-from neurodeploy.allocator import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, glibc
 from neurodeploy.errors import SimulationError
+from neurodeploy.support.allocator import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, glibc
 
 OWN = Path("/proc/self")
 

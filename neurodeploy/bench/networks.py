@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.contract import Contract, InputCode, Semantics
 from neurodeploy.errors import InputError
-from neurodeploy.network import Network, Neuron, Population, Projection
-from neurodeploy.operators import Conv, Dense, Operator, Shape
+from neurodeploy.ir.contract import Contract, InputCode, Semantics
+from neurodeploy.ir.network import Network, Neuron, Population, Projection
+from neurodeploy.ir.operators import Conv, Dense, Operator, Shape
 
 SEED = 0
 LEAK = 0.5

@@ -14,16 +14,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from neurodeploy.artifacts.locate import RUN_FILE, read_run
 from neurodeploy.errors import InputError, SimulationError
-from neurodeploy.network import Network
-from neurodeploy.plan import QuantizationPlan
+from neurodeploy.ir.network import Network
+from neurodeploy.ir.plan import QuantizationPlan
 from neurodeploy.quantization.scales import ScaleMethod
 from neurodeploy.recipe import QuantizeRecipe, Recipe, load_recipe, recipe_from_dict
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.reference import ReferenceEngine
 from neurodeploy.target import load_target
 from neurodeploy.workflow.export import ContractOptions, read_planned
-from neurodeploy.workflow.locate import RUN_FILE, read_run
 from neurodeploy.workflow.quantization import QuantizationOptions, quantized
 from neurodeploy.workflow.samples import dataset_samples
 

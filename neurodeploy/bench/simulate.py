@@ -18,8 +18,8 @@ from neurodeploy.bench.memory import peak_memory_mb
 from neurodeploy.bench.networks import bench_network
 from neurodeploy.bench.process import answer, in_turns, median, run_alone
 from neurodeploy.errors import InputError
+from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.quantization.post_training import quantize
-from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.simulation.trace import Batch, SpikeTrace
 from neurodeploy.target import load_target
 from neurodeploy.workflow.engines import batch_size

@@ -18,12 +18,12 @@ from typing import Any
 from neurodeploy.bench.configuration import PRECISIONS, YARDSTICK, Configuration
 from neurodeploy.bench.process import in_turns, median, run_alone
 from neurodeploy.errors import InputError
-from neurodeploy.launch import Processes
+from neurodeploy.nn.precision import find_device
 from neurodeploy.recipe import Precision
 from neurodeploy.reporting.text import table_text
-from neurodeploy.training.precision import find_device
-from neurodeploy.training.rules import build_rule
-from neurodeploy.training.rules.sltt_k import SLTTK
+from neurodeploy.rules import build_rule
+from neurodeploy.rules.sltt_k import SLTTK
+from neurodeploy.support.processes import Processes
 
 MODULE = "neurodeploy.bench.iteration"
 

@@ -16,7 +16,7 @@ from neurodeploy.cli.listing import doctor, inspect, models, targets
 from neurodeploy.cli.simulate import simulate, validate
 from neurodeploy.cli.train import train
 from neurodeploy.errors import NeurodeployError
-from neurodeploy.launch import give_way, is_main
+from neurodeploy.support.processes import give_way, is_main
 
 
 class _Commands(click.Group):

@@ -72,9 +72,9 @@ def bench_learn(
     """
     from dataclasses import asdict, astuple
 
+    from neurodeploy.artifacts.locate import newest_deployment
     from neurodeploy.bench.learn import bench_learn as measure
     from neurodeploy.reporting.text import table_text
-    from neurodeploy.workflow.locate import newest_deployment
 
     chosen = deployment or newest_deployment()
     named = engines.split(",") if engines else []
@@ -301,10 +301,10 @@ def bench_quantization(
 
     from neurodeploy.bench.quantization import bench_quantization as measure
     from neurodeploy.bench.quantization import modes_named, source_named, widths_named
-    from neurodeploy.files import check_place
     from neurodeploy.reporting.accuracy_curve import accuracy_curve
     from neurodeploy.reporting.picture import write_picture
     from neurodeploy.reporting.text import table_text
+    from neurodeploy.support.files import check_place
 
     check_place(out)
     rows = []

@@ -94,7 +94,7 @@ def export(
     state what a .nir file from elsewhere leaves open, or override what ours says. A .net of lava-dl
     is deployed with its integers as they are; state --steps and --encoder.
     """
-    from neurodeploy.contract import ContractOptions
+    from neurodeploy.ir.contract import ContractOptions
     from neurodeploy.workflow.export import export as export_network
     from neurodeploy.workflow.quantization import QuantizationOptions
 

@@ -86,10 +86,10 @@ def learn(
     weights are compared with the integer reference after every update; exits with 1 when any
     differ, and writes nothing.
     """
-    from neurodeploy.deployment import read_deployment
-    from neurodeploy.learning.rates import parse_rate
+    from neurodeploy.artifacts.deployment import read_deployment
+    from neurodeploy.artifacts.locate import newest_deployment
+    from neurodeploy.onchip.rates import parse_rate
     from neurodeploy.workflow.learn import learn as run
-    from neurodeploy.workflow.locate import newest_deployment
 
     number = None if rate is None else parse_rate(rate)
     chosen = deployment or newest_deployment()

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from neurodeploy.launch import is_main
+from neurodeploy.support.processes import is_main
 
 PATH = click.Path(path_type=Path)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -70,8 +70,8 @@ def load_with_samples(
     path: Path | None, as_json: bool, choice: dict[str, Any], default_count: int | None
 ) -> tuple[Any, Any]:
     """The deployment and the samples that the options mean."""
-    from neurodeploy.deployment import read_deployment
-    from neurodeploy.workflow.locate import newest_deployment
+    from neurodeploy.artifacts.deployment import read_deployment
+    from neurodeploy.artifacts.locate import newest_deployment
     from neurodeploy.workflow.samples import choose_samples
 
     chosen = path or newest_deployment()

@@ -9,7 +9,7 @@ import click
 
 from neurodeploy.cli.options import PATH, data_override, json_option, print_json, say
 from neurodeploy.errors import InputError
-from neurodeploy.launch import connect, disconnect
+from neurodeploy.support.processes import connect, disconnect
 
 
 @click.command()

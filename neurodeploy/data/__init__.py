@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from neurodeploy.contract import DataSource, Encoder
 from neurodeploy.data.cifar import load_cifar10, load_cifar100
 from neurodeploy.data.dataset import Dataset, Request, SampleArray, choose
 from neurodeploy.data.digits import load_digits
@@ -22,6 +21,7 @@ from neurodeploy.data.nmnist import load_nmnist
 from neurodeploy.data.npz import load_npz
 from neurodeploy.data.shd import load_shd
 from neurodeploy.errors import InputError, nearest
+from neurodeploy.ir.contract import DataSource, Encoder
 
 DATASETS: dict[str, Callable[[Request], Dataset]] = {
     "cifar10": load_cifar10,

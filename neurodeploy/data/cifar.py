@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.contract import DataSource
 from neurodeploy.data.dataset import Dataset, Request
 from neurodeploy.data.locate import downloader, find_folder
 from neurodeploy.errors import InputError
+from neurodeploy.ir.contract import DataSource
 
 SHAPE = (3, 32, 32)
 PIXELS = 3 * 32 * 32

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from neurodeploy.contract import DataSource
+from neurodeploy.ir.contract import DataSource
 
 
 class SampleArray(Protocol):

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from neurodeploy.contract import DataSource
 from neurodeploy.data.dataset import Dataset, Request
 from neurodeploy.data.events import EventFrames, Events, numbered
 from neurodeploy.data.locate import downloader, find_folder, labels
 from neurodeploy.errors import InputError, MissingDependencyError
+from neurodeploy.ir.contract import DataSource
 
 SENSOR = (2, 128, 128)
 LEVELS = 15

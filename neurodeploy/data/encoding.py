@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.contract import InputCode
+from neurodeploy.ir.contract import InputCode
 
 
 def encode(

@@ -9,9 +9,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from neurodeploy.contract import TimeBins
 from neurodeploy.data.dataset import Request
 from neurodeploy.errors import InputError, NeurodeployError
+from neurodeploy.ir.contract import TimeBins
 
 CACHE_BYTES = 2 << 30
 """Frames are kept once they were made when all of them take no more than this."""

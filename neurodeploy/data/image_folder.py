@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from neurodeploy.contract import DataSource
 from neurodeploy.data.dataset import Dataset, Request
 from neurodeploy.data.locate import find_folder, labels
 from neurodeploy.errors import InputError, MissingDependencyError
+from neurodeploy.ir.contract import DataSource
 
 SIDE = 224
 ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.contract import DataSource
 from neurodeploy.errors import InputError, MissingDependencyError
-from neurodeploy.files import sha256
+from neurodeploy.ir.contract import DataSource
+from neurodeploy.support.files import sha256
 
 DOWNLOADS = Path("data")
 """Folder that downloads go to, below the current one."""

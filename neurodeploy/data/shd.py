@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from neurodeploy.contract import DataSource
 from neurodeploy.data.dataset import Dataset, Request
 from neurodeploy.data.events import EventFrames, Events
 from neurodeploy.data.locate import downloader, find_folder
 from neurodeploy.errors import InputError
+from neurodeploy.ir.contract import DataSource
 
 CHANNELS = (700,)
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.fixed_point import FLOAT32_EXACT, INT32_EXACT
-from neurodeploy.operators import Dense
-from neurodeploy.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
-from neurodeploy.timing import step_order
+from neurodeploy.ir.fixed_point import FLOAT32_EXACT, INT32_EXACT
+from neurodeploy.ir.operators import Dense
+from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
+from neurodeploy.ir.schedule import step_order
 
 Synapses = Callable[[np.ndarray], np.ndarray]
 

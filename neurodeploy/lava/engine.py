@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from scipy.sparse import SparseEfficiencyWarning
 
+from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.compat import require_lava
 from neurodeploy.lava.runtime import GuardedRuntime
-from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.simulation.trace import Batch, Overflow, PopulationTrace, SpikeTrace
 
 

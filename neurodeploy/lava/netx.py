@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.errors import SimulationError
-from neurodeploy.fixed_point import ACTIVATION_SHIFT
-from neurodeploy.interchange.net_layers import image_shape
+from neurodeploy.interchange.netx.layers import image_shape
+from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT
+from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.compat import netx_without_slayer, require_lava_dl_installed
 from neurodeploy.lava.engine import LavaEngineBase
 from neurodeploy.lava.runtime import GuardedRuntime
 from neurodeploy.lava.samples import SampleFiles, Timetable
-from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.simulation.trace import Batch
 
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from neurodeploy.ir.operators import Dense as DenseOperator
+from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
+from neurodeploy.ir.schedule import depths, guard_steps, needs_silence, pipeline_delay
 from neurodeploy.lava.engine import LavaEngineBase
 from neurodeploy.lava.samples import SampleFiles, Timetable
-from neurodeploy.operators import Dense as DenseOperator
-from neurodeploy.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
 from neurodeploy.simulation.trace import Batch
-from neurodeploy.timing import depths, guard_steps, needs_silence, pipeline_delay
 
 # The largest threshold (17 bits); a population without spikes never compares with it.
 _NO_THRESHOLD = 2**17 - 1

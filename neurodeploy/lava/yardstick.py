@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from neurodeploy.errors import InputError
+from neurodeploy.ir.operators import Dense as DenseOperator
+from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.compat import require_lava
 from neurodeploy.lava.runtime import GuardedRuntime
-from neurodeploy.operators import Dense as DenseOperator
-from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.simulation.trace import Batch
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping.core_rules import cores, input_axons, neurons, output_axons, synapse_words
 from neurodeploy.mapping.mapping import Mapping, Violation
 from neurodeploy.mapping.neuron_rules import (
@@ -25,7 +26,6 @@ from neurodeploy.mapping.synapse_rules import (
     weight_bits,
     weight_exponents,
 )
-from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.target import Target
 
 Constraint = Callable[[QuantizedNetwork, Target, Mapping | None], list[Violation]]

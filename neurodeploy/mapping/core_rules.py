@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping.mapping import RESOURCES, Mapping, Violation
-from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.target import Target
 
 

@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 
+from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.ir.schedule import depths, guard_steps
 from neurodeploy.mapping.mapping import Mapping, Traffic
 from neurodeploy.mapping.memory import incoming
 from neurodeploy.mapping.traffic import Activity, messages, traffic
-from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.target import Duration, Energy, Target
-from neurodeploy.timing import depths, guard_steps
 
 MAC_PJ = 4.6
 """A 32-bit floating-point multiply-accumulate in 45 nm CMOS (Horowitz, ISSCC 2014)."""

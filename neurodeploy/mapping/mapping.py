@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.operators import Shape
-from neurodeploy.schema import build
+from neurodeploy.ir.operators import Shape
+from neurodeploy.support.schema import build
 
 Box = tuple[tuple[int, int], ...]
 """A part of an array: [start, stop) on every axis."""

@@ -24,12 +24,12 @@ from abc import ABC, abstractmethod
 import numpy as np
 from scipy import sparse
 
+from neurodeploy.ir.operators import Conv, Dense
+from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedProjection
+from neurodeploy.ir.schedule import depths, pipeline_delay
 from neurodeploy.mapping.mapping import Box, box_indices, box_size
 from neurodeploy.mapping.receptive import ReceptiveField
-from neurodeploy.operators import Conv, Dense
-from neurodeploy.quantized import QuantizedNetwork, QuantizedProjection
 from neurodeploy.target import SynapseMemory, Target
-from neurodeploy.timing import depths, pipeline_delay
 
 
 def weight_width(projection: QuantizedProjection) -> int:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from neurodeploy.fixed_point import ACTIVATION_SHIFT, DECAY_ONE, STATE_LIMIT
+from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, DECAY_ONE, STATE_LIMIT
+from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedNeuron
+from neurodeploy.ir.schedule import guard_steps
 from neurodeploy.mapping.mapping import Mapping, Violation
-from neurodeploy.quantized import QuantizedNetwork, QuantizedNeuron
 from neurodeploy.target import Target
-from neurodeploy.timing import guard_steps
 
 
 def soft_reset(

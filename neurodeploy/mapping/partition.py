@@ -13,6 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation
+from neurodeploy.ir.schedule import depths, step_order
 from neurodeploy.mapping import memory
 from neurodeploy.mapping.constraints import check
 from neurodeploy.mapping.mapping import RESOURCES, Box, CoreUse, Mapping, Placement, box_indices
@@ -20,9 +22,7 @@ from neurodeploy.mapping.memory import Synapses
 from neurodeploy.mapping.placement import STRATEGIES
 from neurodeploy.mapping.split import Need, split
 from neurodeploy.mapping.traffic import Activity, messages, traffic
-from neurodeploy.quantized import QuantizedNetwork, QuantizedPopulation
 from neurodeploy.target import Core, Target
-from neurodeploy.timing import depths, step_order
 
 
 def map_network(

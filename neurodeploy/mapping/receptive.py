@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from neurodeploy.ir.operators import Conv
 from neurodeploy.mapping.mapping import Box
-from neurodeploy.operators import Conv
 
 
 class ReceptiveField:

@@ -16,8 +16,8 @@ import itertools
 import math
 from collections.abc import Callable
 
+from neurodeploy.ir.operators import Shape
 from neurodeploy.mapping.mapping import Box
-from neurodeploy.operators import Shape
 
 Need = dict[str, int]
 """Resource to the amount that a part of a population takes."""

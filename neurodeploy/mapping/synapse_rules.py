@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.ir.schedule import depths, pipeline_delay
 from neurodeploy.mapping.mapping import Mapping, Violation
-from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.target import Target
-from neurodeploy.timing import depths, pipeline_delay
 
 
 def spike_payload(

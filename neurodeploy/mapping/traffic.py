@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping.mapping import Mapping, Placement, Traffic, box_indices
 from neurodeploy.mapping.memory import Synapses, incoming
-from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.target import Chip, Target
 
 Activity = AnyMapping[str, np.ndarray]

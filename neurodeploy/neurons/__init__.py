@@ -13,8 +13,8 @@ from collections.abc import Callable
 import nir
 import numpy as np
 
-from neurodeploy.contract import Semantics
-from neurodeploy.network import Neuron
+from neurodeploy.ir.contract import Semantics
+from neurodeploy.ir.network import Neuron
 from neurodeploy.neurons.cuba_li import discretize_cuba_li
 from neurodeploy.neurons.cuba_lif import discretize_cuba_lif
 from neurodeploy.neurons.integrate import discretize_i

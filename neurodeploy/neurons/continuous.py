@@ -7,10 +7,10 @@ from typing import Any
 import nir
 import numpy as np
 
-from neurodeploy.contract import Semantics
-from neurodeploy.network import Neuron
+from neurodeploy.ir.contract import Semantics
+from neurodeploy.ir.network import Neuron
+from neurodeploy.ir.operators import Shape
 from neurodeploy.neurons.leak import ROUNDING, first_giving, keep_and_feed, time_constant
-from neurodeploy.operators import Shape
 
 LEAKY = ("LIF", "LI", "CubaLIF", "CubaLI")
 """Kinds with a v_leak, which can carry a bias."""

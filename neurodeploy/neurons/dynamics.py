@@ -10,10 +10,10 @@ import math
 import numpy as np
 import torch
 
-from neurodeploy.fixed_point import ACTIVATION_SHIFT, DECAY_BITS, DECAY_ONE, STATE_LIMIT
-from neurodeploy.network import Neuron
-from neurodeploy.operators import Shape
-from neurodeploy.quantized import QuantizedNeuron
+from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, DECAY_BITS, DECAY_ONE, STATE_LIMIT
+from neurodeploy.ir.network import Neuron
+from neurodeploy.ir.operators import Shape
+from neurodeploy.ir.quantized import QuantizedNeuron
 
 NARROW_ACTIVATION = 2**24
 """Activations up to here leave all sums of u, v and bias inside 32 bits after << 6."""

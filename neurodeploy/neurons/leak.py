@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.contract import Semantics
 from neurodeploy.errors import UnsupportedError
+from neurodeploy.ir.contract import Semantics
 
 ENDLESS = 2.0**60
 """Steps of a time constant that keeps exactly everything: 1 - 1/ENDLESS is 1."""

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.contract import Semantics
-from neurodeploy.network import Neuron
+from neurodeploy.ir.contract import Semantics
+from neurodeploy.ir.network import Neuron
 from neurodeploy.neurons.leak import keep_and_feed
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.contract import Semantics
-from neurodeploy.network import Neuron
+from neurodeploy.ir.contract import Semantics
+from neurodeploy.ir.network import Neuron
 
 WITHOUT_RESET = ("LI", "I", "CubaLI")
 """Primitives that send their potential on, not spikes."""

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurodeploy.contract import Contract, Semantics
 from neurodeploy.errors import UnsupportedError
+from neurodeploy.ir.contract import Contract, Semantics
+from neurodeploy.ir.operators import Shape
 from neurodeploy.norse.neurons import (
     NORSE_NEURONS,
     SENDS_POTENTIAL,
@@ -24,7 +25,6 @@ from neurodeploy.norse.neurons import (
     norse_neuron,
 )
 from neurodeploy.norse.wiring import OneStep, Wiring
-from neurodeploy.operators import Shape
 from neurodeploy.simulation.trace import Batch, Overflow, PopulationTrace, SpikeTrace
 
 

@@ -24,10 +24,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurodeploy.contract import Semantics
 from neurodeploy.errors import UnsupportedError
+from neurodeploy.ir.contract import Semantics
+from neurodeploy.ir.operators import Shape
 from neurodeploy.norse.compat import require_norse
-from neurodeploy.operators import Shape
 
 ONE_STEP = 1.0
 """Norse's dt, in steps."""

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neurodeploy.ir.schedule import components
 from neurodeploy.norse.linear import Apply, linear_function
 from neurodeploy.norse.neurons import NORSE_NEURONS, SENDS_POTENTIAL
-from neurodeploy.timing import components
 
 
 class _Edge(NamedTuple):

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from neurodeploy.fixed_point import ACTIVATION_SHIFT, split_biases
-from neurodeploy.network import Neuron
+from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, split_biases
+from neurodeploy.ir.network import Neuron
 from neurodeploy.target import Target
 
 

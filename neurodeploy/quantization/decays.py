@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from neurodeploy.fixed_point import DECAY_ONE, nearest_decay
-from neurodeploy.network import Neuron
+from neurodeploy.ir.fixed_point import DECAY_ONE, nearest_decay
+from neurodeploy.ir.network import Neuron
 from neurodeploy.target import Target
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurodeploy.network import Network, Projection
-from neurodeploy.operators import Operator
+from neurodeploy.ir.network import Network, Projection
+from neurodeploy.ir.operators import Operator
+from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedProjection
 from neurodeploy.quantization.incoming import halves
-from neurodeploy.quantized import QuantizedNetwork, QuantizedProjection
 
 
 @dataclass(frozen=True)

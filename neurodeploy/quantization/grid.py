@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.contract import EXPORT_DT, Contract
-from neurodeploy.fixed_point import ACTIVATION_SHIFT, DECAY_ONE
-from neurodeploy.network import Network, Neuron, Population, Projection
-from neurodeploy.plan import PopulationPlan, ProjectionPlan, QuantizationPlan
-from neurodeploy.quantized import QuantizedNetwork, QuantizedNeuron, QuantizedProjection
+from neurodeploy.ir.contract import EXPORT_DT, Contract
+from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, DECAY_ONE
+from neurodeploy.ir.network import Network, Neuron, Population, Projection
+from neurodeploy.ir.plan import PopulationPlan, ProjectionPlan, QuantizationPlan
+from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedNeuron, QuantizedProjection
 
 SCALE = 1.0
 """Activation units per unit of a network on the grid."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurodeploy.fixed_point import WeightFormat
-from neurodeploy.network import Network, Population, Projection
-from neurodeploy.operators import Conv
+from neurodeploy.ir.fixed_point import WeightFormat
+from neurodeploy.ir.network import Network, Population, Projection
+from neurodeploy.ir.operators import Conv
+from neurodeploy.ir.quantized import QuantizedProjection
 from neurodeploy.quantization.weights import Weights
-from neurodeploy.quantized import QuantizedProjection
 
 SPLIT = "split"
 ONE_SIGN = {"excitatory": np.maximum, "inhibitory": np.minimum}

@@ -9,12 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.fixed_point import ACTIVATION_SHIFT
-from neurodeploy.network import Network, Population, Projection
-from neurodeploy.plan import PopulationPlan, QuantizationPlan
+from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT
+from neurodeploy.ir.network import Network, Population, Projection
+from neurodeploy.ir.plan import PopulationPlan, QuantizationPlan
+from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
 from neurodeploy.quantization.incoming import Incoming, payload_of
 from neurodeploy.quantization.post_training import quantized_neuron
-from neurodeploy.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
 from neurodeploy.target import Target
 
 OFF_GRID = 1e-3

@@ -14,8 +14,14 @@ from typing import Protocol
 
 import numpy as np
 
-from neurodeploy.network import Network, Neuron, Population, Projection
-from neurodeploy.operators import Conv
+from neurodeploy.ir.network import Network, Neuron, Population, Projection
+from neurodeploy.ir.operators import Conv
+from neurodeploy.ir.quantized import (
+    QuantizedNetwork,
+    QuantizedNeuron,
+    QuantizedPopulation,
+    QuantizedProjection,
+)
 from neurodeploy.quantization.biases import quantized_biases
 from neurodeploy.quantization.decays import quantized_decays
 from neurodeploy.quantization.incoming import Incoming, payload_of
@@ -28,12 +34,6 @@ from neurodeploy.quantization.scales import (
     percentile_ratios,
 )
 from neurodeploy.quantization.thresholds import quantized_thresholds
-from neurodeploy.quantized import (
-    QuantizedNetwork,
-    QuantizedNeuron,
-    QuantizedPopulation,
-    QuantizedProjection,
-)
 from neurodeploy.target import Target
 
 

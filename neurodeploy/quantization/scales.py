@@ -15,8 +15,8 @@ from typing import Literal
 
 import numpy as np
 
-from neurodeploy.fixed_point import ACTIVATION_SHIFT, STATE_LIMIT
-from neurodeploy.network import Neuron
+from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, STATE_LIMIT
+from neurodeploy.ir.network import Neuron
 from neurodeploy.quantization.biases import bias_limit
 from neurodeploy.quantization.thresholds import threshold_limit
 from neurodeploy.quantization.weights import Weights

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from neurodeploy.network import Neuron
+from neurodeploy.ir.network import Neuron
 from neurodeploy.target import Target
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurodeploy.fixed_point import WeightFormat
+from neurodeploy.ir.fixed_point import WeightFormat
 from neurodeploy.target import Target
 
 GRID_NOISE = 1e-5

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from neurodeploy.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
-from neurodeploy.timing import depths
+from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
+from neurodeploy.ir.schedule import depths
 
 INK, INPUT, HIDDEN, READOUT = "#22303f", "#e9edf2", "#dbe9f6", "#e3f1e4"
 WIDTH, HEIGHT = 0.86, 0.5

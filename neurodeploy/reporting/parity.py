@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.fixed_point import ACTIVATION_SHIFT, STATE_LIMIT
-from neurodeploy.quantized import QuantizedNetwork, QuantizedPopulation
+from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, STATE_LIMIT
+from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation
 from neurodeploy.simulation.trace import PopulationTrace, SpikeTrace
 
 VARIABLES = ("u", "v", "s")

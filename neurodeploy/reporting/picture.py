@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from neurodeploy.files import written_whole
+from neurodeploy.support.files import written_whole
 
 
 def write_picture(figure: Figure, path: Path) -> None:

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.fixed_point import FLOAT32_EXACT, FLOAT64_EXACT, INT32_EXACT
-from neurodeploy.operators import Dense
-from neurodeploy.quantized import QuantizedProjection
+from neurodeploy.ir.fixed_point import FLOAT32_EXACT, FLOAT64_EXACT, INT32_EXACT
+from neurodeploy.ir.operators import Dense
+from neurodeploy.ir.quantized import QuantizedProjection
 
 Accumulate = Callable[[torch.Tensor], torch.Tensor]
 

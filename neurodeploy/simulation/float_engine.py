@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import torch
 
-from neurodeploy.network import Network, Projection
+from neurodeploy.ir.network import Network, Projection
 from neurodeploy.neurons.dynamics import FloatStepper
 from neurodeploy.simulation.layerwise import LayerwiseSimulator, Link
 from neurodeploy.simulation.trace import Batch, Overflow, SpikeTrace

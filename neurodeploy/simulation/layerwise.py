@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
-from neurodeploy.contract import Contract
-from neurodeploy.operators import Shape
+from neurodeploy.ir.contract import Contract
+from neurodeploy.ir.operators import Shape
+from neurodeploy.ir.schedule import components, is_recurrent, step_order
 from neurodeploy.simulation.trace import Batch, PopulationTrace, SpikeTrace
-from neurodeploy.timing import components, is_recurrent, step_order
 
 if TYPE_CHECKING:
-    from neurodeploy.operators import TorchMap
+    from neurodeploy.ir.operators import TorchMap
 
 
 class Stepper(Protocol):

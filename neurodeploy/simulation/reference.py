@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 
 import torch
 
-from neurodeploy.fixed_point import INT32_EXACT
+from neurodeploy.ir.fixed_point import INT32_EXACT
+from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.neurons.dynamics import FixedStepper
-from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.simulation.exact import accumulator, activation_bound
 from neurodeploy.simulation.layerwise import LayerwiseSimulator, Link
 from neurodeploy.simulation.trace import Batch, Overflow, SpikeTrace

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from neurodeploy.contract import Contract, Decode
 from neurodeploy.data.encoding import encode
+from neurodeploy.ir.contract import Contract, Decode
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.errors import InputError
-from neurodeploy.launch import Processes
 from neurodeploy.recipe import Recipe
+from neurodeploy.support.processes import Processes
 
 
 class Piece(NamedTuple):

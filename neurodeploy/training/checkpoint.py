@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from neurodeploy.errors import InputError
-from neurodeploy.files import written_whole
+from neurodeploy.nn.families import SpikingNetwork
+from neurodeploy.support.files import written_whole
 from neurodeploy.training.metrics import EpochMetrics, PartialEpoch
-from neurodeploy.training.networks import SpikingNetwork
 
 BEST = "best.safetensors"
 LAST = "last.safetensors"

@@ -1,7 +1,7 @@
 """SLTT in PyTorch on a discrete float network: what learning on a chip is measured against.
 
-The network is a chain of projections and LIF neurons, as ``neurodeploy.network`` describes it, so
-that learning can go on from any deployment and not only from a module trained here.
+The network is a chain of projections and LIF neurons, as ``neurodeploy.ir.network`` describes it,
+so that learning can go on from any deployment and not only from a module trained here.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.network import Network, Neuron, Projection
-from neurodeploy.operators import Conv, Dense, SparseMatrix
+from neurodeploy.ir.network import Network, Neuron, Projection
+from neurodeploy.ir.operators import Conv, Dense, SparseMatrix
+from neurodeploy.nn.families import SpikingNetwork
+from neurodeploy.nn.loss import InstantaneousLoss
+from neurodeploy.nn.neuron import LIF
 from neurodeploy.recipe import NeuronRecipe
-from neurodeploy.training.loss import InstantaneousLoss
-from neurodeploy.training.networks import SpikingNetwork
-from neurodeploy.training.neuron import LIF
-from neurodeploy.training.rules import Batch
-from neurodeploy.training.rules.each_step import UpdateTime
-from neurodeploy.training.rules.rule import Update
-from neurodeploy.training.rules.sltt import SLTT
+from neurodeploy.rules import Batch
+from neurodeploy.rules.each_step import UpdateTime
+from neurodeploy.rules.rule import Update
+from neurodeploy.rules.sltt import SLTT
 
 
 class FloatLearner:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurodeploy.contract import InputCode
 from neurodeploy.data.encoding import encode, spike_step
+from neurodeploy.ir.contract import InputCode
 
 
 def is_constant(code: InputCode) -> bool:

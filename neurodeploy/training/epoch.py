@@ -11,20 +11,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurodeploy.contract import InputCode
 from neurodeploy.errors import SimulationError
-from neurodeploy.launch import Processes
+from neurodeploy.ir.contract import InputCode
+from neurodeploy.nn.families import SpikingNetwork
+from neurodeploy.nn.loss import InstantaneousLoss
+from neurodeploy.nn.precision import autocast
 from neurodeploy.recipe import Recipe
+from neurodeploy.rules import Batch, Rule
+from neurodeploy.support.processes import Processes
 from neurodeploy.training.augmentation import augment
 from neurodeploy.training.batches import epoch_batches, own_pieces, seed_piece
 from neurodeploy.training.encoding import is_constant, training_frames
-from neurodeploy.training.loss import InstantaneousLoss
 from neurodeploy.training.metrics import PartialEpoch
-from neurodeploy.training.networks import SpikingNetwork
 from neurodeploy.training.optimization import Updater
 from neurodeploy.training.parallel import average_statistics
-from neurodeploy.training.precision import autocast
-from neurodeploy.training.rules import Batch, Rule
 from neurodeploy.training.split import Split
 
 

@@ -8,13 +8,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from neurodeploy.contract import InputCode
 from neurodeploy.data import SampleArray
+from neurodeploy.ir.contract import InputCode
+from neurodeploy.nn.families import SpikingNetwork
+from neurodeploy.nn.loss import InstantaneousLoss
+from neurodeploy.rules.feed import Feed
+from neurodeploy.rules.time_chunk import parts, steps_at_once
 from neurodeploy.training.encoding import evaluation_frames, is_constant
-from neurodeploy.training.feed import Feed
-from neurodeploy.training.loss import InstantaneousLoss
-from neurodeploy.training.networks import SpikingNetwork
-from neurodeploy.training.time_chunk import parts, steps_at_once
 
 BATCH, VALUES = 512, 1 << 22
 """Samples evaluated at once, fewer where one step of them would have more values than that.

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import torch
 
+from neurodeploy.nn.loss import InstantaneousLoss
+from neurodeploy.quantization.aware import begin_when_due
 from neurodeploy.training.batches import batch_count
 from neurodeploy.training.checkpoint import TrainingState, copy_weights
 from neurodeploy.training.epoch import Job, check_finite, train_epoch
 from neurodeploy.training.evaluate import Evaluation
-from neurodeploy.training.loss import InstantaneousLoss
 from neurodeploy.training.metrics import EpochMetrics, PartialEpoch
 from neurodeploy.training.optimization import Updater, learning_rate
 from neurodeploy.training.parallel import evaluate_shared
-from neurodeploy.training.quantized import begin_when_due
 from neurodeploy.training.recorder import Recorder
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from neurodeploy.errors import InputError
-from neurodeploy.files import written_whole
+from neurodeploy.support.files import written_whole
 
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.errors import SimulationError
-from neurodeploy.launch import Processes
+from neurodeploy.nn.layout import laid_out_as
 from neurodeploy.recipe import TrainingRecipe
+from neurodeploy.support.processes import Processes
 from neurodeploy.training.checkpoint import copied
-from neurodeploy.training.layout import laid_out_as
 from neurodeploy.training.parallel import add_gradients
 
 SCALER = "scaler"

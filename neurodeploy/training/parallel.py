@@ -9,12 +9,12 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor, nn
 
-from neurodeploy.contract import InputCode
 from neurodeploy.data import SampleArray, choose
-from neurodeploy.launch import Processes
+from neurodeploy.ir.contract import InputCode
+from neurodeploy.nn.families import SpikingNetwork
+from neurodeploy.nn.loss import InstantaneousLoss
+from neurodeploy.support.processes import Processes
 from neurodeploy.training.evaluate import Evaluation, evaluate
-from neurodeploy.training.loss import InstantaneousLoss
-from neurodeploy.training.networks import SpikingNetwork
 
 
 def add_gradients(model: nn.Module, processes: Processes) -> None:

@@ -10,8 +10,8 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from neurodeploy.launch import Processes
 from neurodeploy.recipe import TrainingRecipe
+from neurodeploy.support.processes import Processes
 from neurodeploy.training.checkpoint import TrainingState, save_best, save_state
 from neurodeploy.training.metrics import MetricsLog
 

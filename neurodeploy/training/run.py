@@ -21,35 +21,35 @@ import nir
 import torch
 from torch import Tensor
 
-from neurodeploy.allocator import freed_memory_kept
-from neurodeploy.data import Dataset, check_encoder, load_dataset
-from neurodeploy.errors import InputError, SimulationError
-from neurodeploy.files import sha256, write_json, written_whole
-from neurodeploy.launch import ContactLostError, connect
-from neurodeploy.recipe import Recipe
-from neurodeploy.training.batches import check_batches
-from neurodeploy.training.checkpoint import TrainingState, copy_weights, load_state
-from neurodeploy.training.epoch import Job
-from neurodeploy.training.evaluate import Evaluation
-from neurodeploy.training.export import input_code, to_nir
-from neurodeploy.training.layout import lay_out
-from neurodeploy.training.loop import fit, reproducible
-from neurodeploy.training.loss import InstantaneousLoss
-from neurodeploy.training.networks import SpikingNetwork, build_network
-from neurodeploy.training.parallel import evaluate_shared
-from neurodeploy.training.precision import find_device, parameter_dtype
-from neurodeploy.training.quantized import quantization_aware
-from neurodeploy.training.rules import Rule, build_rule
-from neurodeploy.training.run_folder import (
+from neurodeploy.artifacts.run_folder import (
     RUNS,
     as_read_back,
     open_run,
     read_recipe,
     reopen_run,
 )
+from neurodeploy.data import Dataset, check_encoder, load_dataset
+from neurodeploy.errors import InputError, SimulationError
+from neurodeploy.nn.export import input_code
+from neurodeploy.nn.families import SpikingNetwork, build_network
+from neurodeploy.nn.layout import lay_out
+from neurodeploy.nn.loss import InstantaneousLoss
+from neurodeploy.nn.precision import find_device, parameter_dtype
+from neurodeploy.quantization.aware import quantization_aware, to_nir
+from neurodeploy.recipe import Recipe
+from neurodeploy.rules import Rule, build_rule
+from neurodeploy.support.allocator import freed_memory_kept
+from neurodeploy.support.files import sha256, write_json, written_whole
+from neurodeploy.support.processes import ContactLostError, connect
+from neurodeploy.support.versions import versions
+from neurodeploy.training.batches import check_batches
+from neurodeploy.training.checkpoint import TrainingState, copy_weights, load_state
+from neurodeploy.training.epoch import Job
+from neurodeploy.training.evaluate import Evaluation
+from neurodeploy.training.loop import fit, reproducible
+from neurodeploy.training.parallel import evaluate_shared
 from neurodeploy.training.split import split_training
 from neurodeploy.training.start import COMPLETE, find_start, load_start
-from neurodeploy.versions import versions
 
 NETWORK, CURVE = "network.nir", "learning_curve.png"
 FORMAT = 1
@@ -260,7 +260,7 @@ def _write_result(
 ) -> RunResult:
     """Export and plot the best weights; mark the run complete."""
     # matplotlib is slow to import and only needed here.
-    from neurodeploy.training.curve import learning_curve
+    from neurodeploy.training.training_curve import learning_curve
 
     recipe, best = job.recipe, state.history[state.best_epoch - 1]
     result = RunResult(

@@ -7,12 +7,11 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 
+from neurodeploy.artifacts.run_folder import COMPLETE
 from neurodeploy.errors import InputError
+from neurodeploy.nn.families import SpikingNetwork
+from neurodeploy.quantization.aware import without_grids
 from neurodeploy.training.checkpoint import BEST
-from neurodeploy.training.networks import SpikingNetwork
-from neurodeploy.training.quantized import without_grids
-
-COMPLETE = "run.json"
 
 
 def find_start(name: str, runs: Path) -> Path:

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.training.loss import InstantaneousLoss
-from neurodeploy.training.networks.layers import GridLinear
-from neurodeploy.training.networks.network import INPUT, SpikingNetwork
-from neurodeploy.training.neuron import LIF
-from neurodeploy.training.rules.rule import Batch, BatchResult, Update
+from neurodeploy.nn.layers import GridLinear
+from neurodeploy.nn.loss import InstantaneousLoss
+from neurodeploy.nn.network import INPUT, SpikingNetwork
+from neurodeploy.nn.neuron import LIF
+from neurodeploy.rules.rule import Batch, BatchResult, Update
 
 
 class PlainSpike(torch.autograd.Function):

@@ -8,11 +8,11 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from neurodeploy.deployment import read_deployment
+from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.errors import InputError
-from neurodeploy.files import written_whole
-from neurodeploy.operators import Shape
+from neurodeploy.ir.operators import Shape
 from neurodeploy.simulation.trace import SpikeTrace
+from neurodeploy.support.files import written_whole
 
 FILE = "activity.safetensors"
 

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from neurodeploy.fixed_point import INT32_EXACT
-from neurodeploy.network import Network
+from neurodeploy.ir.fixed_point import INT32_EXACT
+from neurodeploy.ir.network import Network
+from neurodeploy.ir.quantized import QuantizedPopulation, QuantizedProjection
 from neurodeploy.neurons.dynamics import FixedStepper
-from neurodeploy.quantized import QuantizedPopulation, QuantizedProjection
 from neurodeploy.simulation.exact import accumulator, activation_bound
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.trace import Samples

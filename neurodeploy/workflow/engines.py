@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
-from neurodeploy.deployment import Deployment
+from neurodeploy.artifacts.deployment import Deployment
 from neurodeploy.errors import InputError, nearest
-from neurodeploy.quantized import QuantizedNetwork
+from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.simulation.trace import Batch, Overflow, SpikeTrace
 
 BATCH_BYTES = 32 * 2**20
@@ -41,8 +41,8 @@ def _reference(deployment: Deployment, state: bool, timeout: float | None) -> En
 
 
 def _float(deployment: Deployment, state: bool, timeout: float | None) -> Engine:
-    from neurodeploy.interchange.nir_file import read_nir
-    from neurodeploy.interchange.nir_in import to_network
+    from neurodeploy.interchange.nir.file import read_nir
+    from neurodeploy.interchange.nir.network_in import to_network
     from neurodeploy.simulation.float_engine import FloatEngine
 
     graph = read_nir(deployment.nir_file)
@@ -51,8 +51,8 @@ def _float(deployment: Deployment, state: bool, timeout: float | None) -> Engine
 
 
 def _norse(deployment: Deployment, state: bool, timeout: float | None) -> Engine:
-    from neurodeploy.interchange.nir_file import read_nir
-    from neurodeploy.interchange.subgraphs import unnested
+    from neurodeploy.interchange.nir.file import read_nir
+    from neurodeploy.interchange.nir.subgraphs import unnested
     from neurodeploy.norse.engine import NorseEngine
 
     network = deployment.network

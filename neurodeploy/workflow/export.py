@@ -13,23 +13,28 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from neurodeploy.contract import ContractOptions
-from neurodeploy.deployment import NIR_FILE, QUANTIZED_NIR, read_deployment, write_deployment
+from neurodeploy.artifacts.deployment import (
+    NIR_FILE,
+    QUANTIZED_NIR,
+    read_deployment,
+    write_deployment,
+)
+from neurodeploy.artifacts.locate import DEPLOYMENTS, newest_run, read_run, read_training
 from neurodeploy.errors import CheckFailedError, UnsupportedError
-from neurodeploy.files import check_new_folder, next_free, sha256
-from neurodeploy.interchange.net_layers import BIAS_EXPONENT
+from neurodeploy.interchange.netx.layers import BIAS_EXPONENT
+from neurodeploy.ir.contract import ContractOptions
+from neurodeploy.ir.network import Network
+from neurodeploy.ir.operators import Shape
+from neurodeploy.ir.plan import QuantizationPlan
+from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import Mapping, map_network
-from neurodeploy.network import Network
-from neurodeploy.operators import Shape
-from neurodeploy.plan import QuantizationPlan
-from neurodeploy.quantized import QuantizedNetwork
+from neurodeploy.support.files import check_new_folder, next_free, sha256
 from neurodeploy.target import Target, load_target
 from neurodeploy.workflow.activity import read_activity
-from neurodeploy.workflow.locate import DEPLOYMENTS, newest_run, read_run, read_training
 from neurodeploy.workflow.netx import NetxPart, netx_part, netx_target, read_net_network
 
 if TYPE_CHECKING:
-    from neurodeploy.interchange.importing import Imported
+    from neurodeploy.interchange.nir.importing import Imported
     from neurodeploy.workflow.quantization import QuantizationOptions
 
 __all__ = ["ContractOptions", "ExportResult", "export", "read_network", "read_planned"]
@@ -79,7 +84,7 @@ def export(
             that does not is listed.
         InputError, UnsupportedError: something cannot be read or expressed.
     """
-    from neurodeploy.interchange.importing import import_nir
+    from neurodeploy.interchange.nir.importing import import_nir
     from neurodeploy.reporting.report import write_report
     from neurodeploy.workflow.quantization import QuantizationOptions
 
@@ -184,7 +189,7 @@ def read_planned(
     nir_file: Path, options: ContractOptions
 ) -> tuple[Network, QuantizationPlan | None]:
     """The network of a NIR file, and the integers that it was trained for, if any."""
-    from neurodeploy.interchange.importing import import_nir
+    from neurodeploy.interchange.nir.importing import import_nir
 
     imported = import_nir(nir_file, options)
     plan = QuantizationPlan.within(imported.graph.metadata, f"{nir_file} metadata")
@@ -203,7 +208,7 @@ def _self_contained(imported: Imported | None, file: Path) -> Iterator[Path | No
     if imported.unchanged:
         yield file
         return
-    from neurodeploy.interchange.nir_file import write_nir
+    from neurodeploy.interchange.nir.file import write_nir
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / NIR_FILE

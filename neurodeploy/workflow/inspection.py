@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from neurodeploy.contract import Contract, ContractOptions, listed
-from neurodeploy.deployment import MANIFEST
+from neurodeploy.artifacts.deployment import MANIFEST
+from neurodeploy.artifacts.locate import RUN_FILE, read_run
 from neurodeploy.errors import InputError
-from neurodeploy.workflow.locate import RUN_FILE, read_run
+from neurodeploy.ir.contract import Contract, ContractOptions, listed
 
 
 def describe(path: Path) -> str:
@@ -31,7 +31,7 @@ def describe(path: Path) -> str:
 
 
 def _nir(path: Path) -> str:
-    from neurodeploy.interchange.importing import open_nir
+    from neurodeploy.interchange.nir.importing import open_nir
 
     file = open_nir(path)
     graph = file.graph
@@ -54,8 +54,8 @@ def _nir(path: Path) -> str:
 
 
 def _net(path: Path) -> str:
-    from neurodeploy.interchange.net_read import read_net
-    from neurodeploy.interchange.net_text import layer_lines
+    from neurodeploy.interchange.netx.read import read_net
+    from neurodeploy.interchange.netx.text import layer_lines
 
     layers = read_net(path)
     return "\n".join(
@@ -95,7 +95,7 @@ def _run(path: Path) -> str:
 
 
 def _deployment(path: Path) -> str:
-    from neurodeploy.deployment import read_deployment
+    from neurodeploy.artifacts.deployment import read_deployment
     from neurodeploy.mapping import Mapping
 
     deployment = read_deployment(path)

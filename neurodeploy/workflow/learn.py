@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.deployment import NIR_FILE, Deployment
+from neurodeploy.artifacts.deployment import NIR_FILE, Deployment
 from neurodeploy.errors import InputError
-from neurodeploy.files import check_new_folder, next_free
-from neurodeploy.learning.cost import learning_cost
-from neurodeploy.learning.curve import CurvePoint
-from neurodeploy.learning.options import LearningOptions
-from neurodeploy.learning.tasks import Task, make_task
-from neurodeploy.learning.trajectory import StreamChunk
-from neurodeploy.quantized import QuantizedNetwork
+from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.onchip.cost import learning_cost
+from neurodeploy.onchip.learning_curve import CurvePoint
+from neurodeploy.onchip.options import LearningOptions
+from neurodeploy.onchip.tasks import Task, make_task
+from neurodeploy.onchip.trajectory import StreamChunk
 from neurodeploy.simulation.trace import Samples
+from neurodeploy.support.files import check_new_folder, next_free
 from neurodeploy.workflow.learned_deployment import mapped, target_of, write_learned
 from neurodeploy.workflow.learners import (
     Learners,
@@ -74,7 +74,7 @@ def learn(
     """Learn from a task's stream and write the deployment that comes of it.
 
     Args:
-        task_name: a key of ``neurodeploy.learning.tasks.TASKS``.
+        task_name: a key of ``neurodeploy.onchip.tasks.TASKS``.
         rate: a power of two; one that suits the network's activity when None.
         samples: length of the stream; the task's own when None.
         degrees: by which ``drift`` turns images; the task's own when None.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neurodeploy.deployment import (
+from neurodeploy.artifacts.deployment import (
     LEARNING,
     NIR_FILE,
     Deployment,
@@ -18,11 +18,11 @@ from neurodeploy.deployment import (
     write_deployment,
 )
 from neurodeploy.errors import CheckFailedError
-from neurodeploy.learning.curve import CurvePoint, draw_learning_curve
-from neurodeploy.learning.options import rate_text
+from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import Mapping, map_network
-from neurodeploy.quantized import QuantizedNetwork
-from neurodeploy.schema import build
+from neurodeploy.onchip.learning_curve import CurvePoint, draw_learning_curve
+from neurodeploy.onchip.options import rate_text
+from neurodeploy.support.schema import build
 from neurodeploy.target import Target
 from neurodeploy.workflow.learning_result import LearningResult
 from neurodeploy.workflow.netx import netx_part

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.errors import InputError, nearest
-from neurodeploy.learning.delta import DeltaReference
-from neurodeploy.learning.loihi_rule import make_delta_plan, rate_exponents
-from neurodeploy.learning.options import LearningOptions
-from neurodeploy.learning.plan import LearningPlan, make_plan
-from neurodeploy.learning.rates import suitable_rate
-from neurodeploy.learning.reference import ReferenceLearner
-from neurodeploy.learning.trajectory import Learner
-from neurodeploy.quantized import QuantizedNetwork
+from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.onchip.delta import DeltaReference
+from neurodeploy.onchip.loihi_rule import make_delta_plan, rate_exponents
+from neurodeploy.onchip.options import LearningOptions
+from neurodeploy.onchip.plan import LearningPlan, make_plan
+from neurodeploy.onchip.rates import suitable_rate
+from neurodeploy.onchip.reference import ReferenceLearner
+from neurodeploy.onchip.trajectory import Learner
 from neurodeploy.simulation.trace import Samples
 
 ENGINES = ("lava", "lava-fused", "reference")
@@ -130,19 +130,19 @@ def make_learners(
 
 
 def _delta_in_lava(plan: Any, capacity: int, timeout: float | None) -> Learner:
-    from neurodeploy.lava.learning.delta import DeltaLavaLearner
+    from neurodeploy.lava.onchip.delta import DeltaLavaLearner
 
     return DeltaLavaLearner(plan, capacity=capacity, timeout=timeout)
 
 
 def _stock(plan: Any, capacity: int, timeout: float | None) -> Learner:
-    from neurodeploy.lava.learning.learner import StockLearner
+    from neurodeploy.lava.onchip.learner import StockLearner
 
     return StockLearner(plan, capacity=capacity, timeout=timeout)
 
 
 def _fused(plan: Any, capacity: int, timeout: float | None) -> Learner:
-    from neurodeploy.lava.learning.learner import FusedLavaLearner
+    from neurodeploy.lava.onchip.learner import FusedLavaLearner
 
     return FusedLavaLearner(plan, capacity=capacity, timeout=timeout)
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from neurodeploy.contract import DataSource
+from neurodeploy.artifacts.deployment import Deployment
 from neurodeploy.data import Dataset, load_dataset
-from neurodeploy.deployment import Deployment
 from neurodeploy.errors import InputError
-from neurodeploy.learning.tasks import HeldOut, Task
-from neurodeploy.quantized import QuantizedNetwork
+from neurodeploy.ir.contract import DataSource
+from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.onchip.tasks import HeldOut, Task
 
 
 def learning_data(network: QuantizedNetwork, data: Path | None) -> Dataset:

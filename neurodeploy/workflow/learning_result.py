@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from neurodeploy.learning.cost import LearningCost
-from neurodeploy.learning.options import LearningOptions, rate_text
-from neurodeploy.learning.trajectory import LayerCounts
+from neurodeploy.onchip.cost import LearningCost
+from neurodeploy.onchip.options import LearningOptions, rate_text
+from neurodeploy.onchip.trajectory import LayerCounts
 from neurodeploy.reporting.text import overflow_text, table_text
 
 KNOWN = 0.5

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.deployment import Deployment
+from neurodeploy.artifacts.deployment import Deployment
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.learning.options import LearningOptions
-from neurodeploy.learning.real import real_network
-from neurodeploy.learning.tasks import HeldOut
-from neurodeploy.network import Network
-from neurodeploy.quantized import QuantizedNetwork
+from neurodeploy.ir.network import Network
+from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.onchip.options import LearningOptions
+from neurodeploy.onchip.real import real_network
+from neurodeploy.onchip.tasks import HeldOut
 from neurodeploy.simulation.trace import Batch, Samples
 from neurodeploy.workflow.engines import MOST_SAMPLES, Engine, batch_size
 
@@ -50,8 +50,8 @@ def float_network(deployment: Deployment) -> Network:
     Raises:
         UnsupportedError: the deployment came as integers.
     """
-    from neurodeploy.interchange.nir_file import read_nir
-    from neurodeploy.interchange.nir_in import to_network
+    from neurodeploy.interchange.nir.file import read_nir
+    from neurodeploy.interchange.nir.network_in import to_network
 
     graph = read_nir(deployment.nir_file)
     return to_network(graph, deployment.network.contract, deployment.network.name)

@@ -9,12 +9,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol
 
-from neurodeploy.contract import EXPORT_DT, Contract, Decode, InputCode, Semantics
-from neurodeploy.deployment import NET_FILE
+from neurodeploy.artifacts.deployment import NET_FILE
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.fixed_point import ACTIVATION_SHIFT
-from neurodeploy.interchange.net_in import input_shape, to_quantized
-from neurodeploy.interchange.net_layers import (
+from neurodeploy.interchange.netx.layers import (
     BIAS_EXPONENT,
     NEVER_SPIKES,
     FlattenLayer,
@@ -22,12 +19,15 @@ from neurodeploy.interchange.net_layers import (
     NetLayer,
     image_shape,
 )
-from neurodeploy.interchange.net_out import to_layers
-from neurodeploy.interchange.net_read import read_net
-from neurodeploy.interchange.net_write import write_net
+from neurodeploy.interchange.netx.network_in import input_shape, to_quantized
+from neurodeploy.interchange.netx.network_out import to_layers
+from neurodeploy.interchange.netx.read import read_net
+from neurodeploy.interchange.netx.write import write_net
+from neurodeploy.ir.contract import EXPORT_DT, Contract, Decode, InputCode, Semantics
+from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT
+from neurodeploy.ir.operators import Shape
+from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping.neuron_rules import worst_potential
-from neurodeploy.operators import Shape
-from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.target import Target
 
 SCRIPT = "run_netx.py"

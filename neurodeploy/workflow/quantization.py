@@ -8,13 +8,13 @@ from pathlib import Path
 
 from neurodeploy.data import NEED_NO_FILE
 from neurodeploy.errors import InputError, NeurodeployError
-from neurodeploy.network import Network
-from neurodeploy.operators import Conv
-from neurodeploy.plan import QuantizationPlan
+from neurodeploy.ir.network import Network
+from neurodeploy.ir.operators import Conv
+from neurodeploy.ir.plan import QuantizationPlan
+from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.quantization.planned import quantize_as_planned
 from neurodeploy.quantization.post_training import quantize
 from neurodeploy.quantization.scales import ScaleMethod
-from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.simulation.trace import Samples
 from neurodeploy.target import Target
 from neurodeploy.workflow.calibration import SpikeJudge

@@ -7,12 +7,12 @@ from pathlib import Path
 import nir
 
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.interchange.nir_in import to_network
-from neurodeploy.interchange.nir_out import to_nir
-from neurodeploy.network import Network
-from neurodeploy.plan import METADATA_KEY
+from neurodeploy.interchange.nir.network_in import to_network
+from neurodeploy.interchange.nir.network_out import to_nir
+from neurodeploy.ir.network import Network
+from neurodeploy.ir.plan import METADATA_KEY
+from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.quantization.grid import on_grid, plan_of
-from neurodeploy.quantized import QuantizedNetwork
 
 
 def quantized_graph(network: QuantizedNetwork, target: str) -> nir.NIRGraph:

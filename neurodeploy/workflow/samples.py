@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from neurodeploy.contract import Contract, DataSource
 from neurodeploy.data import Dataset, SampleArray, choose, load_dataset
 from neurodeploy.data.npz import class_numbers, read_arrays
 from neurodeploy.errors import InputError
-from neurodeploy.operators import Shape
-from neurodeploy.quantized import QuantizedNetwork
+from neurodeploy.ir.contract import Contract, DataSource
+from neurodeploy.ir.operators import Shape
+from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.simulation.trace import Samples
 
 

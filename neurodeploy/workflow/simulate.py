@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.deployment import REPORT, Deployment
+from neurodeploy.artifacts.deployment import REPORT, Deployment
+from neurodeploy.artifacts.trace_file import TraceFile
 from neurodeploy.errors import CheckFailedError
-from neurodeploy.files import write_json
 from neurodeploy.mapping import Mapping
 from neurodeploy.mapping.estimate import Estimate, estimate
-from neurodeploy.schema import build
 from neurodeploy.simulation.trace import Batch, Overflow, Samples, SpikeTrace
+from neurodeploy.support.files import write_json
+from neurodeploy.support.schema import build
 from neurodeploy.target import Target
 from neurodeploy.workflow.activity import FILE as ACTIVITY
 from neurodeploy.workflow.activity import ActivityCount, write_activity
 from neurodeploy.workflow.engines import LAVA_ENGINES, batch_size, make_engine
-from neurodeploy.workflow.trace_file import TraceFile
 
 
 @dataclass(frozen=True)

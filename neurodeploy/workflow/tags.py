@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from neurodeploy.deployment import LEARNING, NIR_FILE, TAGS, Deployment
-from neurodeploy.learning.remainders import remainders
+from neurodeploy.artifacts.deployment import LEARNING, NIR_FILE, TAGS, Deployment
+from neurodeploy.onchip.remainders import remainders
 from neurodeploy.workflow.measures import float_network
 
 

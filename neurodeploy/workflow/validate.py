@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from neurodeploy.deployment import Deployment
+from neurodeploy.artifacts.deployment import Deployment
 from neurodeploy.errors import InputError
-from neurodeploy.files import write_json
 from neurodeploy.reporting.parity import ParityComparison, ParityReport
 from neurodeploy.simulation.trace import Samples
+from neurodeploy.support.files import write_json
 from neurodeploy.workflow.engines import batch_size, check_engine, make_engine
 
 FLOAT_ENGINES = ("float", "norse")

@@ -9,8 +9,8 @@ from typing import Any
 import nir
 import numpy as np
 
-from neurodeploy.contract import Semantics
 from neurodeploy.errors import UnsupportedError
+from neurodeploy.ir.contract import Semantics
 from neurodeploy.neurons.leak import keep_and_feed, time_constant
 
 Translate = Callable[[Any, Semantics], Any]

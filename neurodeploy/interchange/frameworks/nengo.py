@@ -8,8 +8,8 @@ from typing import Any
 import nir
 import numpy as np
 
-from neurodeploy.contract import Semantics
 from neurodeploy.interchange.frameworks.framework import Framework, numbers, require, stepping
+from neurodeploy.ir.contract import Semantics
 from neurodeploy.neurons.leak import keep_and_feed
 
 

@@ -8,7 +8,6 @@ import nir
 import numpy as np
 from scipy.special import lambertw
 
-from neurodeploy.contract import Semantics
 from neurodeploy.interchange.frameworks.framework import (
     Framework,
     membrane_time,
@@ -17,6 +16,7 @@ from neurodeploy.interchange.frameworks.framework import (
     require,
     stepping,
 )
+from neurodeploy.ir.contract import Semantics
 from neurodeploy.neurons.leak import keep_and_feed
 
 

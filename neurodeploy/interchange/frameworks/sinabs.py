@@ -8,7 +8,6 @@ from typing import Any
 import nir
 import numpy as np
 
-from neurodeploy.contract import Semantics
 from neurodeploy.interchange.frameworks.framework import (
     Framework,
     neurons_of,
@@ -16,6 +15,7 @@ from neurodeploy.interchange.frameworks.framework import (
     require,
     stepping,
 )
+from neurodeploy.ir.contract import Semantics
 from neurodeploy.neurons.leak import keep_and_feed
 
 

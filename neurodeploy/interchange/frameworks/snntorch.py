@@ -7,7 +7,6 @@ from typing import Any
 import nir
 import numpy as np
 
-from neurodeploy.contract import Semantics
 from neurodeploy.interchange.frameworks.framework import (
     Framework,
     held_in_single,
@@ -17,6 +16,7 @@ from neurodeploy.interchange.frameworks.framework import (
     require,
     stepping,
 )
+from neurodeploy.ir.contract import Semantics
 from neurodeploy.neurons.leak import keep_and_feed
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import nir
 import numpy as np
 
-from neurodeploy.contract import Semantics
 from neurodeploy.interchange.frameworks.framework import (
     Framework,
     as_it_says,
@@ -13,6 +12,7 @@ from neurodeploy.interchange.frameworks.framework import (
     neurons_of,
     numbers,
 )
+from neurodeploy.ir.contract import Semantics
 
 
 def _looks_so(graph: nir.NIRGraph) -> bool:

@@ -10,9 +10,9 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.process.variable import Var
 from lava.proc.lif.process import LIF
 
+from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.samples import SampleFiles
 from neurodeploy.lava.shared import SharedArrays
-from neurodeploy.quantized import QuantizedNetwork
 
 
 class DeployedLIF(LIF):

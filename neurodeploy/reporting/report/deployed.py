@@ -7,13 +7,13 @@ from collections.abc import Mapping as AnyMapping
 from collections.abc import Sequence
 from typing import Any
 
-from neurodeploy.contract import Contract
+from neurodeploy.ir.contract import Contract
+from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import Mapping
 from neurodeploy.mapping.mapping import RESOURCES
 from neurodeploy.mapping.traffic import Flow
 from neurodeploy.quantization.error import ProjectionError
 from neurodeploy.quantization.incoming import halves
-from neurodeploy.quantized import QuantizedNetwork
 from neurodeploy.reporting.report.table import Table, facts
 
 SIGNS = {"mixed": "\u00b1", "excitatory": "+", "inhibitory": "\u2212"}

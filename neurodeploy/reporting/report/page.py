@@ -10,12 +10,11 @@ from typing import Any
 from matplotlib.figure import Figure
 from safetensors.numpy import load_file
 
-from neurodeploy.deployment import LEARNING, REPORT, Deployment
-from neurodeploy.files import read_json, written_whole
-from neurodeploy.learning.curve import CurvePoint, learning_figure
+from neurodeploy.artifacts.deployment import LEARNING, REPORT, Deployment
+from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import Mapping
 from neurodeploy.mapping.traffic import core_messages, flows
-from neurodeploy.quantized import QuantizedNetwork
+from neurodeploy.onchip.learning_curve import CurvePoint, learning_figure
 from neurodeploy.reporting.core_map import core_map
 from neurodeploy.reporting.graph import network_graph
 from neurodeploy.reporting.parity import Divergence
@@ -25,7 +24,8 @@ from neurodeploy.reporting.report import deployed, trained
 from neurodeploy.reporting.report.costs import costs
 from neurodeploy.reporting.report.table import facts
 from neurodeploy.reporting.rounding import rounding_errors
-from neurodeploy.schema import build
+from neurodeploy.support.files import read_json, written_whole
+from neurodeploy.support.schema import build
 from neurodeploy.target import Target
 
 ACTIVITY = "activity.safetensors"
@@ -155,8 +155,8 @@ def _training(training: dict[str, Any] | None) -> dict[str, Any] | None:
     """Recipe, results and the curve of the run that was exported."""
     if training is None:
         return None
-    from neurodeploy.training.curve import curve_figure
     from neurodeploy.training.metrics import EpochMetrics
+    from neurodeploy.training.training_curve import curve_figure
 
     curve = None
     history = [build(EpochMetrics, epoch, "training history") for epoch in training["history"]]

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from neurodeploy.learning.options import rate_text
+from neurodeploy.onchip.options import rate_text
 from neurodeploy.recipe import QuantizeRecipe, TrainingRecipe
 from neurodeploy.reporting.report.table import Table, facts
-from neurodeploy.schema import build
+from neurodeploy.support.schema import build
 
 
 def trained(training: AnyMapping[str, Any]) -> Table:

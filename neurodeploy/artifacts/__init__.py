@@ -1,0 +1,1 @@
+"""What lies on disk between two commands: run folders, deployments and traces."""

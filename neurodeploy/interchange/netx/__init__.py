@@ -1,0 +1,1 @@
+"""lava-dl's network exchange format, in and out."""

@@ -1,0 +1,253 @@
+"""From the layers of a ``.net`` to a ``QuantizedNetwork``: its integers as they are.
+
+Nothing is quantised again. Weights are held as lava-dl packs them into Loihi's bits, shifted left
+with an exponent that shifts back, so a synapse is worth exactly the integer in the file.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from neurodeploy.errors import UnsupportedError
+from neurodeploy.interchange.netx.layers import (
+    BIAS_EXPONENT,
+    CONV_LIMIT,
+    ConvLayer,
+    DenseLayer,
+    FlattenLayer,
+    InputLayer,
+    NetLayer,
+    NetNeuron,
+)
+from neurodeploy.interchange.netx.weights import packing, refused_by_lava_dl
+from neurodeploy.ir.contract import Contract
+from neurodeploy.ir.operators import Conv, Dense, Operator, Shape, SparseMatrix, identity
+from neurodeploy.ir.quantized import (
+    QuantizedNetwork,
+    QuantizedNeuron,
+    QuantizedPopulation,
+    QuantizedProjection,
+)
+
+BIAS_LIMIT = 2**12 - 1
+"""Largest bias mantissa, 13 bits with its sign: what drives an input block."""
+
+
+def input_shape(layers: list[NetLayer], stated: Shape | None, where: str) -> Shape:
+    """Shape of a sample: what the file says, or what the first layer leaves no choice about.
+
+    Args:
+        stated: what the user says, or None.
+
+    Raises:
+        UnsupportedError: neither says it, or the two differ.
+    """
+    first = layers[0]
+    if isinstance(first, InputLayer):
+        if stated not in (None, first.shape):
+            raise UnsupportedError(
+                f"{where}: --input-shape {stated}, but the file's input layer says {first.shape}"
+            )
+        return first.shape
+    if stated is not None:
+        return stated
+    reading = next((layer for layer in layers if not isinstance(layer, FlattenLayer)), None)
+    if isinstance(reading, DenseLayer):
+        return (reading.weight.shape[1],)
+    raise UnsupportedError(
+        f"{where}: the file has no input layer, so the size of an image is unknown; state "
+        "--input-shape CHANNELS,HEIGHT,WIDTH"
+    )
+
+
+def to_quantized(
+    layers: list[NetLayer], shape: Shape, contract: Contract, name: str
+) -> QuantizedNetwork:
+    """The network that lava-dl makes of these layers.
+
+    Populations are named ``layerN`` by their number in the file, after ``input``.
+
+    Raises:
+        UnsupportedError: layers that do not fit one another, or integers that cannot be deployed.
+    """
+    return _Chain(layers, shape, contract, name).network()
+
+
+class _Chain:
+    def __init__(self, layers: list[NetLayer], shape: Shape, contract: Contract, name: str) -> None:
+        self.layers = layers
+        self.contract = contract
+        self.name = name
+        payload = contract.input_code.payload
+        self.payload = payload
+        self.populations = [QuantizedPopulation("input", shape, None, float(payload))]
+        self.projections: list[QuantizedProjection] = []
+        self.flattened = False
+
+    def network(self) -> QuantizedNetwork:
+        for index, layer in enumerate(self.layers):
+            where = f"{self.name}: layer {index}"
+            if isinstance(layer, FlattenLayer):
+                self.flattened = True
+            elif isinstance(layer, InputLayer):
+                self._input(layer, index, where)
+            elif isinstance(layer, DenseLayer):
+                self._dense(layer, index, where)
+            else:
+                self._conv(layer, index, where)
+        if len(self.populations) == 1 or self.flattened:
+            raise UnsupportedError(f"{self.name}: the last layer has no neurons")
+        return QuantizedNetwork(
+            self.name,
+            tuple(self.populations),
+            tuple(self.projections),
+            self.populations[-1].name,
+            self.contract,
+        )
+
+    def _input(self, layer: InputLayer, index: int, where: str) -> None:
+        if index:
+            raise UnsupportedError(f"{where}: an input layer behind others")
+        if layer.neuron is None:
+            return
+        reach = abs(layer.weight) * self.contract.input_code.levels + abs(layer.bias)
+        if reach > BIAS_LIMIT:
+            raise UnsupportedError(
+                f"{where}: input up to {self.contract.input_code.levels} times {layer.weight} plus "
+                f"{layer.bias} makes biases up to {reach:,}; {BIAS_LIMIT:,} fit; lower --levels"
+            )
+        # The drive stands for u: none of the block's own current is left to decay.
+        ones = identity(layer.shape)
+        drive = ones.with_weights(np.full(ones.weights.shape, layer.weight))
+        self._project([(drive, 0)], index, where)
+        bias = np.full(layer.shape, layer.bias)
+        self._populate(layer.neuron, layer.shape, bias, index, keeps_current=False)
+
+    def _dense(self, layer: DenseLayer, index: int, where: str) -> None:
+        before = self.populations[-1]
+        if math.prod(before.shape) != layer.weight.shape[1]:
+            raise UnsupportedError(
+                f"{where}: weights for {layer.weight.shape[1]} inputs, but {before.name!r} has "
+                f"shape {before.shape}"
+            )
+        if before.neuron is not None and len(before.shape) == 3 and not self.flattened:
+            raise UnsupportedError(
+                f"{where}: a dense layer behind {before.shape} without a flatten layer between "
+                "them, which lava-dl cannot connect"
+            )
+        parts = [layer.weight] if layer.recurrent is None else [layer.weight, layer.recurrent]
+        reason = refused_by_lava_dl(*parts)
+        if reason:
+            raise UnsupportedError(f"{where}: {reason}")
+        self._project(_by_delay(layer, before.shape), index, where, layer.recurrent)
+        self._populate(layer.neuron, layer.shape, layer.bias, index)
+        self.flattened = False
+
+    def _conv(self, layer: ConvLayer, index: int, where: str) -> None:
+        before = self.populations[-1]
+        if len(before.shape) != 3 or self.flattened:
+            raise UnsupportedError(
+                f"{where}: a convolution of {before.name!r}, which is flat or has shape "
+                f"{before.shape}; expected (channels, height, width)"
+            )
+        try:
+            operator = Conv(
+                layer.weight,
+                before.shape,
+                layer.stride,
+                tuple((pad, pad) for pad in layer.padding),
+                layer.dilation,
+                layer.groups,
+            )
+        except ValueError as error:
+            raise UnsupportedError(f"{where}: {error}") from None
+        if operator.output_shape != layer.shape:
+            raise UnsupportedError(
+                f"{where}: says its shape is {layer.shape}, but it makes {operator.output_shape} "
+                f"of {before.shape}"
+            )
+        if operator.absolute_row_bound() * self.payload >= CONV_LIMIT:
+            raise UnsupportedError(f"{where}: its sums can leave the 24 bits of Lava's convolution")
+        self._project([(operator, 0)], index, where)
+        self._populate(layer.neuron, layer.shape, layer.bias, index)
+
+    def _project(
+        self,
+        operators: list[tuple[Operator, int]],
+        index: int,
+        where: str,
+        recurrent: np.ndarray | None = None,
+    ) -> None:
+        """Projections with their delays from the last population to a layer's, and within it."""
+        name, before = f"layer{index}", self.populations[-1].name
+        found = [
+            (f"synapses{index}" + (f"_delay{delay}" if delay else ""), before, operator, delay)
+            for operator, delay in operators
+        ]
+        if recurrent is not None:
+            shape = recurrent.shape[:1]
+            found.append((f"recurrent{index}", name, Dense(recurrent, shape, shape), 1))
+        held = packing(*[operator.weights for _, _, operator, _ in found])
+        if held is None:
+            raise UnsupportedError(
+                f"{where}: weights do not fit 8 bits; of both signs they are even from -256 to "
+                "254, or any from -128 to 127"
+            )
+        left, form = held
+        for projection, source, operator, delay in found:
+            self.projections.append(
+                QuantizedProjection(
+                    projection,
+                    source,
+                    name,
+                    operator.with_weights(operator.weights << left),
+                    form,
+                    -left,
+                    self.payload if source == "input" else 1,
+                    delay,
+                )
+            )
+
+    def _populate(
+        self,
+        neuron: NetNeuron,
+        shape: Shape,
+        bias: np.ndarray | None,
+        index: int,
+        *,
+        keeps_current: bool = True,
+    ) -> None:
+        i_decay = neuron.i_decay if keeps_current else np.array(4096)
+        quantized = QuantizedNeuron(
+            kind="CUBA",
+            u_decay=_spread(i_decay, shape),
+            v_decay=_spread(neuron.v_decay, shape),
+            bias_mantissa=_spread(np.zeros(1, np.int64) if bias is None else bias, shape),
+            bias_exponent=np.full(shape, BIAS_EXPONENT),
+            threshold=np.full(shape, neuron.threshold) if neuron.spikes else None,
+            reset="zero",
+            comparison=">",
+        )
+        self.populations.append(QuantizedPopulation(f"layer{index}", shape, quantized, 1.0))
+
+
+def _spread(values: np.ndarray, shape: Shape) -> np.ndarray:
+    """One number, one per channel, or one per neuron, over an array of neurons."""
+    if values.ndim == 1 and values.size > 1:
+        values = values.reshape(-1, *[1] * (len(shape) - 1))
+    return np.broadcast_to(values, shape).astype(np.int64)
+
+
+def _by_delay(layer: DenseLayer, shape: Shape) -> list[tuple[Operator, int]]:
+    """The weights of each delay; when there are several, each lists its synapses."""
+    if layer.delay is None or not layer.delay.any():
+        return [(Dense(layer.weight, shape, layer.shape), 0)]
+    present = np.unique(layer.delay[layer.weight != 0]).tolist()
+    found: list[tuple[Operator, int]] = []
+    for delay in present:
+        weights = np.where(layer.delay == delay, layer.weight, 0)
+        operator = Dense(weights, shape, layer.shape)
+        found.append((operator if len(present) == 1 else SparseMatrix.of(operator), delay))
+    return found

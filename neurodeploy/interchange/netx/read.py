@@ -1,0 +1,324 @@
+"""Reading a ``.net`` with h5py alone: every layer as lava-dl's own reader takes it, or refused.
+
+Refused by name is what that reader cannot load, and what it skips although it would change the
+network: the deployed network is what runs there, so the file must say no more than that.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.errors import InputError, UnsupportedError
+from neurodeploy.interchange.hdf5.safe import Tree, read_tree
+from neurodeploy.interchange.netx.layers import (
+    LAVA_INT8,
+    ConvLayer,
+    DenseLayer,
+    FlattenLayer,
+    InputLayer,
+    NetLayer,
+    NetNeuron,
+)
+from neurodeploy.ir.operators import Shape
+
+MOST_NEURONS = 2**22
+"""Of one layer; several times what a chip holds."""
+
+LARGEST = 2**24
+"""Of any number in a file, so that no later arithmetic overflows."""
+
+MOST_LETTERS = 32
+"""Of a word, all longer than the ones that mean something."""
+
+LARGEST_DELAY = 62
+"""lava-dl clamps delays above."""
+
+NO_LAYERS = {
+    "pool": "pooling layers",
+    "unpool": "unpooling layers",
+    "convT": "transposed convolutions",
+    "average": "averaging layers",
+    "concat": "skip connections",
+    "dense_comp": "complex layers",
+}
+"""Layer types that lava-dl's reader names and then fails on."""
+
+NO_NEURONS = {
+    "SDNN": "sigma-delta neurons",
+    "ALIF": "adaptive neurons",
+    "ADRF": "adaptive resonate-and-fire neurons",
+    "RF": "resonate-and-fire neurons",
+}
+"""By the start of their type: neurons other than Loihi's current-based LIF."""
+
+SKIPPED = {"refDelay": (0, 1), "gradedSpike": (0,), "wgtExp": (0,), "weight_exp": (0,)}
+"""Neuron parameters that lava-dl's reader skips, with the values for which that is harmless."""
+
+
+def read_net(path: Path) -> list[NetLayer]:
+    """The layers of a file, in order.
+
+    Raises:
+        InputError: the file is absent, damaged or no ``.net``.
+        UnsupportedError: a layer that cannot be deployed, named with the reason.
+    """
+    tree = read_tree(path, ".net")
+    layers = tree.get("layer")
+    if not isinstance(layers, dict) or not layers:
+        raise InputError(f"{path}: not a .net file: it has no group 'layer' with layers in it")
+    numbers = [str(index) for index in range(len(layers))]
+    if set(layers) != set(numbers):
+        raise InputError(
+            f"{path}: the layers are named {', '.join(name[:16] for name in sorted(layers)[:8])}; "
+            f"expected 0 to {len(layers) - 1}"
+        )
+    return [_Layer(layers[number], f"{path}: layer {number}").read() for number in numbers]
+
+
+class _Layer:
+    """One group ``layer/N``, with messages that name it."""
+
+    def __init__(self, tree: Any, where: str) -> None:
+        if not isinstance(tree, dict):
+            raise InputError(f"{where}: an array; expected a group")
+        self.tree: Tree = tree
+        self.kind = _text(tree, "type", where)
+        self.where = f"{where} ({self.kind})"
+
+    def read(self) -> NetLayer:
+        if self.kind == "flatten":
+            return FlattenLayer()
+        if self.kind == "input":
+            return self._input()
+        if self.kind in ("dense", "dense_rec"):
+            return self._dense()
+        if self.kind == "conv":
+            return self._conv()
+        if self.kind in NO_LAYERS:
+            raise UnsupportedError(
+                f"{self.where}: lava-dl itself cannot load {NO_LAYERS[self.kind]}; fold them into "
+                "a convolution or a dense layer"
+            )
+        raise UnsupportedError(
+            f"{self.where}: unknown type; input, flatten, dense, dense_rec and conv are read"
+        )
+
+    def _input(self) -> InputLayer:
+        shape = self._shape((1, 3))
+        if "neuron" not in self.tree:
+            return InputLayer(shape)
+        neuron = self._neuron(shape[0])
+        weight = self._number("weight", 64)
+        return InputLayer(shape, neuron, weight, self._number("bias", 0))
+
+    def _dense(self) -> DenseLayer:
+        if isinstance(self.tree.get("weight"), dict):
+            raise UnsupportedError(f"{self.where}: complex weights; real ones are read")
+        neurons = math.prod(self._shape())
+        weight = self._matrix("weight", neurons)
+        recurrent = None
+        if self.kind == "dense_rec":
+            recurrent = self._matrix("weight_rec", neurons)
+            if recurrent.shape[1] != neurons:
+                raise InputError(
+                    f"{self.where}: recurrent weights are {recurrent.shape}; expected "
+                    f"({neurons}, {neurons})"
+                )
+        neuron = self._neuron(neurons)
+        bias = self._bias([(neurons,)])
+        delay = self._delay(weight.shape) if "delay" in self.tree else None
+        if delay is not None and recurrent is not None:
+            raise UnsupportedError(
+                f"{self.where}: delays beside recurrent weights, for which lava-dl scales the "
+                "weights wrongly; take one of the two out"
+            )
+        return DenseLayer(neuron, weight, recurrent, bias, delay)
+
+    def _conv(self) -> ConvLayer:
+        if isinstance(self.tree.get("weight"), dict):
+            raise UnsupportedError(f"{self.where}: complex weights; real ones are read")
+        shape = self._shape((3,))
+        weight = self._integers("weight")
+        if weight.ndim == 5 and weight.shape[4] == 1:
+            weight = weight[..., 0]
+        if weight.ndim != 4 or weight.shape[0] != shape[0] or not weight.size:
+            raise InputError(
+                f"{self.where}: weights are {weight.shape} for {shape[0]} channels; expected "
+                "(channels, input channels per group, height, width)"
+            )
+        if "delay" in self.tree and self._integers("delay").any():
+            raise UnsupportedError(
+                f"{self.where}: delays, which lava-dl's reader skips; what it runs is not what "
+                "the file says"
+            )
+        layer = ConvLayer(
+            shape,
+            self._neuron(shape[0]),
+            weight,
+            self._pair("stride"),
+            self._pair("padding"),
+            self._pair("dilation"),
+            self._number("groups"),
+            self._bias([(shape[0],), (shape[2], shape[1], shape[0])]),
+        )
+        counts = (*layer.stride, *layer.padding, *layer.dilation, *weight.shape[2:], layer.groups)
+        if max(counts) > LAVA_INT8 or min(counts) < 0:
+            raise UnsupportedError(
+                f"{self.where}: stride {layer.stride}, padding {layer.padding}, dilation "
+                f"{layer.dilation}, kernel {weight.shape[2:]}, {layer.groups} groups; Lava takes "
+                f"up to {LAVA_INT8} of each"
+            )
+        return layer
+
+    def _neuron(self, channels: int) -> NetNeuron:
+        tree = self.tree.get("neuron")
+        if not isinstance(tree, dict):
+            raise UnsupportedError(
+                f"{self.where}: no neuron group, and lava-dl's defaults for one are faulty "
+                "(du = -1, threshold 131,072); write type, iDecay, vDecay and vThMant into it"
+            )
+        where = f"{self.where}: neuron"
+        kind = _text(tree, "type", where)
+        if kind not in ("CUBA", "LOIHI"):
+            known = [text for start, text in NO_NEURONS.items() if kind.startswith(start)]
+            raise UnsupportedError(
+                f"{where} type {kind!r}{f' ({known[0]})' if known else ''}; CUBA and LOIHI are read"
+            )
+        if "messageBits" in tree:
+            raise UnsupportedError(f"{where} has messageBits, on which lava-dl's reader fails")
+        for name, harmless in SKIPPED.items():
+            if name in tree and not np.isin(_integers(tree, name, where), harmless).all():
+                raise UnsupportedError(
+                    f"{where} has {name} other than {' or '.join(map(str, harmless))}, which "
+                    "lava-dl's reader skips: what it runs is not what the file says"
+                )
+        decays = [_exact(tree, name, where) for name in ("iDecay", "vDecay")]
+        for name, value in zip(("iDecay", "vDecay"), decays, strict=True):
+            if value.shape not in ((), (1,), (channels,)):
+                raise InputError(
+                    f"{where} {name} has shape {value.shape}; expected one number or one for each "
+                    f"of {channels} channels"
+                )
+        threshold = _exact(tree, "vThMant", where)
+        if threshold.size != 1:
+            raise UnsupportedError(
+                f"{where} has {threshold.size} thresholds; Lava's neurons have one per layer"
+            )
+        if threshold.min() < 0:
+            raise UnsupportedError(f"{where} threshold {threshold.item()}; it is at least 0")
+        return NetNeuron(decays[0], decays[1], threshold.item())
+
+    def _shape(self, axes: tuple[int, ...] = (1, 2, 3)) -> Shape:
+        values = np.atleast_1d(_exact(self.tree, "shape", self.where))
+        shape = tuple(values.ravel()[:4].tolist())
+        if (
+            values.shape != (len(shape),)
+            or len(shape) not in axes
+            or min(shape) < 1
+            or math.prod(shape) > MOST_NEURONS
+        ):
+            raise InputError(
+                f"{self.where}: shape {shape}; expected {' or '.join(map(str, axes))} positive "
+                f"numbers, up to {MOST_NEURONS:,} neurons"
+            )
+        return shape
+
+    def _matrix(self, name: str, rows: int) -> np.ndarray:
+        values = self._integers(name)
+        if values.ndim == 1 and values.size and values.size % rows == 0:
+            values = values.reshape(rows, -1)
+        if values.ndim != 2 or values.shape[0] != rows or not values.size:
+            raise InputError(
+                f"{self.where}: {name} is {values.shape}; expected ({rows}, inputs) for its shape"
+            )
+        return values
+
+    def _bias(self, shapes: list[Shape]) -> np.ndarray | None:
+        if "bias" not in self.tree:
+            return None
+        values = self._integers("bias")
+        if values.shape not in shapes:
+            raise InputError(
+                f"{self.where}: bias is {values.shape}; expected "
+                f"{' or '.join(str(shape) for shape in shapes)}"
+            )
+        return values if values.ndim == 1 else np.ascontiguousarray(values.transpose(2, 1, 0))
+
+    def _delay(self, shape: Shape) -> np.ndarray:
+        """Delays of every weight; one axis means neurons, or else inputs, as in lava-dl."""
+        raw = _array(self.tree, "delay", self.where)
+        values = _whole(np.floor(raw) if raw.dtype.kind == "f" else raw, f"{self.where}: delay")
+        if values.ndim == 1 and values.size in shape:
+            values = values[:, None] if values.size == shape[0] else values[None]
+        elif values.shape not in ((), shape):
+            raise InputError(f"{self.where}: delay is {values.shape} for weights of {shape}")
+        if values.min(initial=0) < 0 or values.max(initial=0) > LARGEST_DELAY:
+            raise UnsupportedError(
+                f"{self.where}: delays from {values.min()} to {values.max()}; 0 to "
+                f"{LARGEST_DELAY} steps are possible"
+            )
+        return np.broadcast_to(values, shape).copy()
+
+    def _pair(self, name: str) -> Shape:
+        values = np.atleast_1d(_exact(self.tree, name, self.where))
+        if values.shape not in ((1,), (2,)):
+            raise InputError(f"{self.where}: {name} is {values.shape}; expected one or two numbers")
+        first, last = values[0].item(), values[-1].item()
+        return first, last
+
+    def _number(self, name: str, default: int | None = None) -> int:
+        if default is not None and name not in self.tree:
+            return default
+        values = self._integers(name)
+        if values.size != 1 or (name == "groups" and values.ndim):
+            raise InputError(f"{self.where}: {name} is {values.shape}; expected one number")
+        return values.item()
+
+    def _integers(self, name: str) -> np.ndarray:
+        return _integers(self.tree, name, self.where)
+
+
+def _array(tree: Tree, name: str, where: str) -> np.ndarray:
+    value = tree.get(name)
+    if not isinstance(value, np.ndarray):
+        raise InputError(f"{where}: {name!r} is {'a group' if name in tree else 'missing'}")
+    return value
+
+
+def _text(tree: Tree, name: str, where: str) -> str:
+    """A word: one string, or an array that holds one, as slayer writes both."""
+    value = _array(tree, name, where)
+    word = value.ravel()[0] if value.size == 1 else None
+    if not isinstance(word, bytes) or not word.replace(b"_", b"").isalnum():
+        raise InputError(f"{where}: {name!r} is not a word")
+    return word[:MOST_LETTERS].decode("ascii")
+
+
+def _integers(tree: Tree, name: str, where: str) -> np.ndarray:
+    """Whole numbers of any type, as int64."""
+    return _whole(_array(tree, name, where), f"{where}: {name}")
+
+
+def _exact(tree: Tree, name: str, where: str) -> np.ndarray:
+    """Whole numbers of an integer type, which lava-dl needs here."""
+    value = _array(tree, name, where)
+    if value.dtype.kind not in "iu":
+        raise InputError(f"{where}: {name} is {value.dtype}; lava-dl needs integers there")
+    return _whole(value, f"{where}: {name}")
+
+
+def _whole(value: np.ndarray, where: str) -> np.ndarray:
+    if value.dtype.kind not in "biuf":
+        raise InputError(f"{where} is not numeric")
+    if value.dtype.kind != "b":
+        if not np.all(np.abs(value.astype(np.float64)) <= LARGEST):
+            raise InputError(f"{where} holds numbers beyond +-{LARGEST:,}, or none at all (nan)")
+        if value.dtype.kind == "f" and np.any(value != np.rint(value)):
+            raise UnsupportedError(
+                f"{where} holds fractions, which lava-dl's reader drops; quantise before the export"
+            )
+    return value.astype(np.int64)

@@ -1,0 +1,282 @@
+"""From a NIR graph to a ``Network``: every node accounted for, every semantic choice explicit.
+
+Neurons become populations. Whatever lies on a path between two of them becomes one projection,
+composed into a single operator; biases on the way become the target's bias. A path inside a cycle
+carries the spikes of an earlier step. Everything that cannot be expressed is named, all at once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import chain, count
+from typing import Any
+
+import nir
+import numpy as np
+
+from neurodeploy.errors import InputError, UnsupportedError
+from neurodeploy.interchange.nir.layout import BrokenBefore, Layout
+from neurodeploy.interchange.nir.linear_nodes import flattened
+from neurodeploy.interchange.nir.paths import Arrival, Path, delayed, flat, joined, mapped, merged
+from neurodeploy.interchange.nir.subgraphs import unnested
+from neurodeploy.ir.composition import reading
+from neurodeploy.ir.contract import METADATA_KEY, Contract
+from neurodeploy.ir.network import Network, Neuron, Population, Projection
+from neurodeploy.ir.operators import Shape, diagonal, identity
+from neurodeploy.ir.schedule import components
+from neurodeploy.neurons import NEURONS
+from neurodeploy.neurons.leak import exactly_one
+from neurodeploy.neurons.threshold import without_reset
+
+MOST_DELAYS = 64
+"""Different delays within one Delay node; each takes a projection of its own."""
+
+
+def contract_of(graph: nir.NIRGraph, where: str) -> Contract | None:
+    """The contract in the graph's metadata, or None when the file carries none."""
+    found = graph.metadata.get(METADATA_KEY)
+    if found is None:
+        return None
+    if not isinstance(found, dict):
+        raise InputError(f"{where}: metadata {METADATA_KEY!r} is not a table")
+    return Contract.from_metadata(found, f"{where} metadata")
+
+
+def output_spikes(graph: nir.NIRGraph) -> bool:
+    """Whether the nodes that feed the output have a threshold."""
+    outputs = {name for name, node in graph.nodes.items() if isinstance(node, nir.Output)}
+    feeding = [graph.nodes.get(source) for source, target in graph.edges if target in outputs]
+    return all(hasattr(node, "v_threshold") or hasattr(node, "threshold") for node in feeding)
+
+
+def to_network(graph: nir.NIRGraph, contract: Contract, name: str) -> Network:
+    """Discretise a graph under a contract; subgraphs are written out first.
+
+    Raises:
+        UnsupportedError: nodes or connections that cannot be expressed, each named with the reason
+            and what would help.
+    """
+    return _Importer(unnested(graph, name), contract, name).network()
+
+
+class _Importer:
+    """One import: what every node sends on, and what each population makes of it."""
+
+    def __init__(self, graph: nir.NIRGraph, contract: Contract, name: str) -> None:
+        self.contract = contract
+        self.name = name
+        self.layout = Layout(graph, name)
+        self.nodes = self.layout.nodes
+        self.sent: dict[str, Arrival] = {}
+
+    def network(self) -> Network:
+        layout = self.layout
+        layout.check_potentials()
+        layout.check_used()
+        output = layout.output()
+        self._send()
+        populations, projections = [], []
+        for name in self.nodes:
+            if not layout.is_population(name) or name in layout.broken:
+                continue
+            # What follows such a neuron can still be looked at, as its shape is known.
+            with layout.collecting(name, spreads=False):
+                population, incoming = self._population(name)
+                populations.append(population)
+                projections.extend(incoming)
+        if layout.problems:
+            raise UnsupportedError("\n".join(dict.fromkeys(layout.problems)))
+        assert output is not None, "without an output there is a problem"
+        parts = tuple(populations), tuple(projections)
+        return _in_order(Network(self.name, *parts, output, self.contract))
+
+    def _send(self) -> None:
+        """Fill ``sent``, each linear node once, after those before it."""
+        for name in self.nodes:
+            if (
+                self.layout.is_population(name)
+                and name in self.layout.shapes
+                and name not in self.layout.broken
+            ):
+                shape = self.layout.shapes[name]
+                self.sent[name] = Arrival(shape, [Path(name, None, shape)])
+        for name in self.layout.linear_order():
+            if name not in self.layout.broken:
+                with self.layout.collecting(name):
+                    self._send_through(name)
+
+    def _send_through(self, name: str) -> None:
+        node, where = self.nodes[name], self.layout.where(name)
+        arrival = merged(self._arrival(name))
+        if isinstance(node, nir.Delay):
+            self.sent[name] = self._delayed(node, arrival, where)
+        elif isinstance(node, nir.Flatten):
+            self.sent[name] = flat(arrival, flattened(node, arrival.shape, where))
+        else:
+            operator, bias = self.layout.operators[name]
+            self.sent[name] = mapped(arrival, operator, bias, name)
+
+    def _arrival(self, at: str) -> Arrival:
+        """Sum of everything that reaches a node."""
+        if not self.layout.before[at]:
+            raise UnsupportedError(f"{self.name}: node {at!r} has no input")
+        if any(source in self.layout.broken for source in self.layout.before[at]):
+            raise BrokenBefore
+        for source in self.layout.before[at]:
+            if source not in self.sent:
+                raise UnsupportedError(f"{self.name}: no input reaches node {source!r}")
+        parts = [self.sent[source] for source in self.layout.before[at]]
+        shapes = {part.shape for part in parts}
+        if len(shapes) > 1:
+            raise UnsupportedError(
+                f"{self.name}: node {at!r} adds arrays of different shapes: "
+                f"{', '.join(map(str, sorted(shapes)))}"
+            )
+        return joined(parts)
+
+    def _delayed(self, node: Any, arrival: Arrival, where: str) -> Arrival:
+        """The arrival some steps later; where the delay differs, as a path for each delay."""
+        steps = self._delay_steps(node, arrival.shape, where)
+        different = np.unique(steps)
+        if arrival.bias is not None and np.any(arrival.bias) and different.any():
+            raise UnsupportedError(
+                f"{where}: delays a bias, which would start late; move the bias behind the delay"
+            )
+        if different.size == 1:
+            return delayed(arrival, int(different[0]))
+        if different.size > MOST_DELAYS:
+            raise UnsupportedError(
+                f"{where}: {different.size} different delays, at most {MOST_DELAYS} are deployed"
+            )
+        parts = [
+            delayed(mapped(arrival, diagonal((steps == delay) * 1.0), None), int(delay))
+            for delay in different
+        ]
+        return joined(parts)
+
+    def _delay_steps(self, node: Any, shape: Shape, where: str) -> np.ndarray:
+        dt = self.contract.semantics.dt
+        seconds = _fit(node.delay, shape, where)
+        steps = np.rint(seconds / dt)
+        wrong = (steps < 0) | (np.abs(seconds / dt - steps) > 1e-6) | (steps > 2**31)
+        if wrong.any():
+            raise UnsupportedError(
+                f"{where}: a delay of {seconds[wrong].flat[0]:g} s is not a whole number of steps "
+                f"of dt = {dt:g} s; round the delays, or choose a dt that divides them"
+            )
+        return steps.astype(np.int64)
+
+    def _population(self, name: str) -> tuple[Population, list[Projection]]:
+        node: Any = self.nodes[name]
+        where = self.layout.where(name)
+        if isinstance(node, nir.Input):
+            return Population(name, self.layout.shapes[name], None), []
+        potential = self._potential_before(name)
+        arrival = self._arrival(potential or name)
+        dynamics = self.nodes[potential] if potential else node
+        discretize = NEURONS[type(dynamics).__name__]
+        neuron, gain = discretize(dynamics, self.contract.semantics, where)
+        if potential:
+            neuron = replace(neuron, v_threshold=np.asarray(node.threshold, np.float64))
+        neuron, gain = _fitted(neuron, gain, arrival.shape, where)
+        neuron = _with_bias(neuron, gain, arrival.bias, where)
+        projections = list(self._incoming(name, arrival, gain))
+        if potential:
+            neuron, kept = without_reset(neuron)
+            projections += [
+                Projection(f"{name}_kept_{delay}", name, name, diagonal(weights), delay)
+                for delay, weights in kept
+            ]
+        return Population(name, arrival.shape, neuron), projections
+
+    def _potential_before(self, name: str) -> str | None:
+        """The node whose potential a Threshold compares; None for anything else."""
+        before = self.layout.before[name]
+        if isinstance(self.nodes[name], nir.Threshold) and len(before) == 1:
+            return before[0] if self.layout.sends_potential(before[0]) else None
+        return None
+
+    def _incoming(self, name: str, arrival: Arrival, gain: np.ndarray) -> Iterable[Projection]:
+        for path in arrival.paths:
+            operator = reading(
+                path.operator or identity(path.shape), self.layout.shapes[path.source]
+            )
+            crossed = "+".join(path.names) or f"{path.source}_to_{name}"
+            yield Projection(crossed, path.source, name, operator.scaled(gain), path.delay)
+
+
+def _with_bias(neuron: Neuron, gain: np.ndarray, bias: np.ndarray | None, where: str) -> Neuron:
+    if bias is None or not np.any(bias):
+        return neuron
+    if np.any(neuron.u_keep):
+        raise UnsupportedError(
+            f"{where}: a bias enters its synaptic current, but Loihi adds biases to the membrane; "
+            "move the bias into v_leak or feed it as a constant input"
+        )
+    return replace(neuron, bias=neuron.bias + gain * bias)
+
+
+def _fit(values: Any, shape: Shape, where: str) -> np.ndarray:
+    """Broadcast a parameter to the shape of its neurons, in float64."""
+    values = np.asarray(values, np.float64)
+    if not np.isfinite(values).all():
+        raise UnsupportedError(f"{where}: a parameter is infinite or not a number")
+    if values.size == 1:
+        return np.full(shape, values.item())
+    if values.size == np.prod(shape):
+        return values.reshape(shape)
+    try:
+        return np.broadcast_to(values, shape).copy()
+    except ValueError:
+        raise UnsupportedError(
+            f"{where}: parameters of shape {values.shape} do not fit neurons of shape {shape}"
+        ) from None
+
+
+def _fitted(
+    neuron: Neuron, gain: np.ndarray, shape: Shape, where: str
+) -> tuple[Neuron, np.ndarray]:
+    """Broadcast per-neuron parameters to the population's shape."""
+    threshold = neuron.v_threshold
+    if threshold is not None:
+        threshold = _fit(threshold, shape, where)
+        if (threshold < 0).any():
+            raise UnsupportedError(
+                f"{where}: a threshold lies {-threshold.min():g} below where v starts and returns "
+                "to; thresholds of the chip are at least 0"
+            )
+    fitted = replace(
+        neuron,
+        u_keep=_fit(neuron.u_keep, shape, where),
+        v_keep=_fit(neuron.v_keep, shape, where),
+        bias=_fit(neuron.bias, shape, where),
+        v_threshold=threshold,
+    )
+    return fitted, exactly_one(_fit(gain, shape, where))
+
+
+def _in_order(network: Network) -> Network:
+    """Populations from input to output, projections with names of their own, delays in cycles.
+
+    A projection inside a cycle brings the spikes of at least one step ago.
+    """
+    groups = components(network)
+    group_of = {name: index for index, names in enumerate(groups) for name in names}
+    times_used = Counter(projection.name for projection in network.projections)
+    projections: dict[str, Projection] = {}
+    for p in network.projections:
+        name = p.name if times_used[p.name] == 1 else f"{p.name} ({p.source} to {p.target})"
+        numbered = (f"{name} {number}" for number in count(2))
+        name = next(
+            candidate for candidate in chain([name], numbered) if candidate not in projections
+        )
+        delay = max(p.delay, 1) if group_of[p.source] == group_of[p.target] else p.delay
+        projections[name] = replace(p, name=name, delay=delay)
+    by_name = {population.name: population for population in network.populations}
+    return replace(
+        network,
+        populations=tuple(by_name[name] for names in groups for name in names),
+        projections=tuple(sorted(projections.values(), key=lambda p: group_of[p.target])),
+    )

@@ -1,0 +1,260 @@
+"""From a ``Network`` to a NIR graph: the inverse of ``network_in``.
+
+Populations become neuron nodes whose gain is 1, projections the linear nodes between them with
+their weights as they are, and the contract goes into the metadata, so that reading the graph gives
+the same network back. Every node is one that other tools read: a dense map is an Affine with an
+explicit bias, every parameter a float64 array of full shape.
+
+What NIR has no node for is written in a longer form that computes the same: a connectivity that is
+known as a matrix only becomes an Affine, and where that has to reach neurons in more than one axis,
+those are written in one.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+import nir
+import numpy as np
+
+from neurodeploy.errors import UnsupportedError
+from neurodeploy.interchange.nir.linear_out import (
+    chain_between,
+    flatten_node,
+    input_shape_of,
+    linear_node,
+    takes_bias,
+    written_out,
+)
+from neurodeploy.ir.composition import one_to_one
+from neurodeploy.ir.contract import METADATA_KEY
+from neurodeploy.ir.network import Network, Neuron, Population, Projection
+from neurodeploy.ir.operators import Operator, Shape
+from neurodeploy.ir.schedule import components, is_recurrent
+from neurodeploy.neurons.continuous import LEAKY, kind_of, to_node
+from neurodeploy.neurons.threshold import BEHIND, without_reset
+
+
+def to_nir(network: Network) -> nir.NIRGraph:
+    """Write a network as a NIR graph with its contract as metadata.
+
+    ``network_in.to_network`` of the result is the same network: populations, weights, biases,
+    delays and semantics to the last bit, unless a form that NIR lacks had to be written out. Where a
+    projection takes several nodes, its name may change.
+
+    Raises:
+        UnsupportedError: NIR cannot say it; the population or projection is named.
+    """
+    return _Writer(network).graph()
+
+
+class _Writer:
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.shapes = _written_shapes(network)
+        self.names = {p.name: _legal(p.name) for p in network.populations}
+        self.taken = set(self.names.values())
+        if len(self.taken) < len(self.names):
+            raise UnsupportedError(f"{network.name}: two populations would share a name in NIR")
+        self.nodes: dict[str, nir.NIRNode] = {}
+        self.edges: list[tuple[str, str]] = []
+        self.entry: dict[str, str] = {}
+        """The node that takes a population's input, where it is not the one that fires."""
+        cycles = [set(group) for group in components(network) if is_recurrent(network, group)]
+        self.inside = {
+            p.name for p in network.projections if any({p.source, p.target} <= c for c in cycles)
+        }
+
+    def graph(self) -> nir.NIRGraph:
+        for population in self.network.populations:
+            self._population(population)
+        read = self.network.output
+        shape = np.array(self.shapes[read])
+        self._append(self.names[read], "output", nir.Output({"output": shape}))
+        metadata = {METADATA_KEY: self.network.contract.to_metadata()}
+        # Unchecked: NIR 1.0.8 takes every kernel for square and every convolution for ungrouped.
+        return nir.NIRGraph(self.nodes, self.edges, metadata, type_check=False)
+
+    def _population(self, population: Population) -> None:
+        name, shape = self.names[population.name], self.shapes[population.name]
+        if population.neuron is None:
+            self.nodes[name] = nir.Input({"input": np.array(shape)})
+            return
+        neuron = _reshaped(population.neuron, population.shape, shape)
+        incoming = [p for p in self.network.projections if p.target == population.name]
+        kept = self._kept(population, incoming)
+        if kept is not None:
+            # An integrator that does not spike, and behind it a Threshold of the population's name.
+            threshold = nir.Threshold(np.array(neuron.v_threshold))
+            incoming = [p for p in incoming if p.name not in kept]
+            neuron = replace(neuron, v_threshold=None, kind=neuron.kind.removesuffix(BEHIND))
+            name = self._free(f"{name}_potential")
+            self.entry[population.name] = name
+            self.nodes[self.names[population.name]] = threshold
+            self.edges.append((name, self.names[population.name]))
+        self._check_semantics(population.name, neuron)
+        chains = {p.name: self._chain(p) for p in incoming}
+        carrier = self._bias_carrier(population.name, neuron, chains)
+        for projection in incoming:
+            bias = neuron.bias if projection.name == carrier else None
+            self._projection(projection, chains[projection.name], bias)
+        leak_bias = np.zeros(shape) if carrier else neuron.bias
+        self.nodes[name] = to_node(neuron, shape, leak_bias, self.network.contract.semantics)
+
+    def _kept(self, population: Population, incoming: list[Projection]) -> set[str] | None:
+        """The projections that undo the reset of an integrator with a Threshold behind it.
+
+        None when the population is no such integrator, or not any more: a quantised one is not.
+        """
+        neuron = population.neuron
+        if neuron is None or not neuron.kind.endswith(BEHIND):
+            return None
+        if neuron.comparison != self.network.contract.semantics.comparison:
+            return None
+        _, expected = without_reset(_reshaped(neuron, population.shape, population.shape))
+        own = {p.delay: p for p in incoming if p.name.startswith(f"{population.name}_kept_")}
+        same = own.keys() == dict(expected).keys() and all(
+            np.array_equal(_factors(own[delay]), weights) for delay, weights in expected
+        )
+        return {p.name for p in own.values()} if same else None
+
+    def _check_semantics(self, name: str, neuron: Neuron) -> None:
+        said = self.network.contract.semantics
+        if neuron.v_threshold is None:
+            return
+        if (neuron.reset, neuron.comparison) != (said.reset, said.comparison):
+            raise UnsupportedError(
+                f"population {name!r}: resets by {neuron.reset!r} and fires at v "
+                f"{neuron.comparison} threshold, the contract says {said.reset!r} and "
+                f"{said.comparison}; one NIR graph can hold one of them"
+            )
+
+    def _bias_carrier(
+        self, name: str, neuron: Neuron, chains: dict[str, list[Operator]]
+    ) -> str | None:
+        """The projection whose last node takes the bias; None for v_leak, or without a bias."""
+        if not np.any(neuron.bias):
+            return None
+        if not np.any(neuron.u_keep):
+            for projection, chain in chains.items():
+                if chain and takes_bias(chain[-1], neuron.bias):
+                    return projection
+        if kind_of(neuron) in LEAKY and np.all(neuron.v_keep < 1):
+            return None
+        raise UnsupportedError(
+            f"population {name!r}: NIR has no node for its bias, which can stand in an Affine, in "
+            "a convolution as one number per channel, or in a neuron that leaks"
+        )
+
+    def _chain(self, projection: Projection) -> list[Operator]:
+        """The operators to write, a node each; the flattening between them is not counted."""
+        shapes = self.shapes[projection.source], self.shapes[projection.target]
+        chain = chain_between(projection.operator, *shapes)
+        if chain is None:
+            return [written_out(projection.operator, f"projection {projection.name!r}")]
+        return chain
+
+    def _projection(
+        self, projection: Projection, chain: list[Operator], bias: np.ndarray | None
+    ) -> None:
+        at, shape = self.names[projection.source], self.shapes[projection.source]
+        labels = _labels(projection, chain)
+        delay = self._delay(projection)
+        if delay:
+            seconds = np.full(shape, delay * self.network.contract.semantics.dt)
+            at = self._append(at, f"{labels[0]}_delay", nir.Delay(seconds))
+        for number, (operator, label) in enumerate(zip(chain, labels, strict=False), 1):
+            at = self._flattened(at, shape, input_shape_of(operator), label)
+            node = linear_node(operator, bias if number == len(chain) else None)
+            at, shape = self._append(at, label, node), operator.output_shape
+        target = self.entry.get(projection.target, self.names[projection.target])
+        wanted = self.shapes[projection.target]
+        at = self._flattened(at, shape, wanted, labels[-1])
+        if (at, target) in self.edges:
+            at = self._append(at, labels[-1], nir.Scale(np.ones(wanted)))
+        self.edges.append((at, target))
+
+    def _flattened(self, at: str, shape: Shape, wanted: Shape, label: str) -> str:
+        if shape == wanted:
+            return at
+        node = flatten_node(shape, wanted)
+        assert node is not None, "chain_between refuses what flattening cannot reach"
+        return self._append(at, f"{label}_flatten", node)
+
+    def _delay(self, projection: Projection) -> int:
+        """Steps that a Delay node has to say; inside a cycle one step is understood."""
+        if projection.name not in self.inside:
+            return projection.delay
+        if projection.delay == 0:
+            raise UnsupportedError(
+                f"projection {projection.name!r}: has no delay inside a cycle, where a NIR file is "
+                "read as one step of delay"
+            )
+        return projection.delay if projection.delay > 1 else 0
+
+    def _append(self, after: str, wanted: str, node: nir.NIRNode) -> str:
+        name = self._free(wanted)
+        self.nodes[name] = node
+        self.edges.append((after, name))
+        return name
+
+    def _free(self, wanted: str) -> str:
+        """A name that no other node has; it is taken from now on."""
+        names = (f"{_legal(wanted)} {number}" if number else _legal(wanted) for number in count())
+        name = next(name for name in names if name not in self.taken)
+        self.taken.add(name)
+        return name
+
+
+def _written_shapes(network: Network) -> dict[str, Shape]:
+    """Shape of each population in NIR: one axis where a plain matrix leads into it."""
+    shapes = {p.name: p.shape for p in network.populations}
+    changed = True
+    while changed:
+        changed = False
+        for p in network.projections:
+            source, target = shapes[p.source], shapes[p.target]
+            if len(target) > 1 and chain_between(p.operator, source, target) is None:
+                shapes[p.target] = (math.prod(target),)
+                changed = True
+    return shapes
+
+
+def _factors(projection: Projection) -> Any:
+    """The factor of each one-to-one connection; None for other connections."""
+    return one_to_one(projection.operator)
+
+
+def _reshaped(neuron: Neuron, shape: Shape, wanted: Shape) -> Neuron:
+    """The neuron with parameters of full shape, in the axes they are written in."""
+
+    def full(values: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(np.asarray(values, np.float64), shape).reshape(wanted)
+
+    return replace(
+        neuron,
+        u_keep=full(neuron.u_keep),
+        v_keep=full(neuron.v_keep),
+        bias=full(neuron.bias),
+        v_threshold=None if neuron.v_threshold is None else full(neuron.v_threshold),
+    )
+
+
+def _labels(projection: Projection, chain: list[Operator]) -> list[str]:
+    """A name for each node of a projection: those it was read from, if as many."""
+    names = projection.name.split("+")
+    if len(names) == len(chain):
+        return names
+    if len(chain) <= 1:
+        return [projection.name]
+    if len(names) == len(chain) - 1 and one_to_one(chain[-1]) is not None:
+        return [*names, f"{projection.target}_gain"]
+    return [f"{projection.name}.{number + 1}" for number in range(len(chain))]
+
+
+def _legal(name: str) -> str:
+    """HDF5 takes a slash for a folder."""
+    return name.replace("/", ".") or "unnamed"

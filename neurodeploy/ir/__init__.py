@@ -1,0 +1,1 @@
+"""The two network types and what they are made of."""

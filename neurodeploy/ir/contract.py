@@ -1,0 +1,267 @@
+"""What NIR leaves undefined, made explicit and carried in one metadata key of the graph.
+
+NIR gives equations in continuous time. A deployment also needs the time step, the integrator, the
+reset, the comparison, how samples become input and how the output is read. All of it stands here
+and travels in ``graph.metadata["neurodeploy"]``; nothing else in a file is trusted to say it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from neurodeploy.errors import InputError, UnsupportedError
+from neurodeploy.support.schema import build
+
+METADATA_KEY = "neurodeploy"
+FORMAT = 1
+"""Version of the metadata layout."""
+
+EXPORT_DT = 1e-4
+"""Seconds per step in files we write: snnTorch, SpikingJelly and many Lava scripts assume it."""
+
+Reset = Literal["zero", "subtract"]
+Comparison = Literal[">", ">="]
+Integrator = Literal["euler", "exponential"]
+Encoder = Literal["direct", "rate", "latency", "events"]
+TimeBins = Literal["time", "count"]
+Decode = Literal["last_v", "sum_v", "spike_count"]
+Gain = Literal["nir", "one"]
+Origin = Literal["norse", "snntorch", "sinabs", "spikingjelly", "rockpool", "spyx", "nengo", "lava"]
+"""Frameworks whose discretisation is known; see ``interchange.frameworks``."""
+
+
+@dataclass(frozen=True)
+class Semantics:
+    """How continuous equations become steps.
+
+    Attributes:
+        dt: seconds per step.
+        reset: after a spike, v becomes ``zero`` or loses (``subtract``) the threshold.
+        comparison: a neuron fires when v ``>`` or ``>=`` its threshold.
+        integrator: ``euler`` keeps 1 - dt/tau of the state per step and feeds dt/tau of the input;
+            ``exponential`` keeps exp(-dt/tau) and feeds 1 - exp(-dt/tau).
+    """
+
+    dt: float
+    reset: Reset
+    comparison: Comparison
+    integrator: Integrator = "euler"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.dt < math.inf:
+            raise ValueError(f"dt is in seconds and must be positive, found {self.dt}")
+
+
+@dataclass(frozen=True)
+class InputCode:
+    """How a sample enters the network.
+
+    Attributes:
+        encoder: ``direct`` repeats the sample's integers at every step as graded spikes, ``rate``
+            draws Bernoulli spikes with probability value/levels, ``latency`` gives each value one
+            spike, the earlier the larger it is, ``events`` takes (T, ...) spikes or counts.
+        levels: the largest integer; the float network sees integer/levels. 1 for binary spikes.
+    """
+
+    encoder: Encoder
+    levels: int = 1
+
+    def __post_init__(self) -> None:
+        if self.levels < 1:
+            raise ValueError(f"levels must be at least 1, found {self.levels}")
+
+    @property
+    def graded(self) -> bool:
+        """Whether input carries integers instead of binary spikes."""
+        return self.encoder in ("direct", "events") and self.levels > 1
+
+    @property
+    def payload(self) -> int:
+        """Largest integer an input event carries: ``levels`` when graded, else 1."""
+        return self.levels if self.graded else 1
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Where a data set lies and how it is read, so that it is found and read the same again.
+
+    Attributes:
+        path: file or folder, absolute once it was read; in a NIR file only its last part; empty
+            for a data set that needs none.
+        sha256: of the file's content; empty for a folder, or to take whatever is there.
+        side: images are read as side x side pixels, event frames scaled down to that; 0 takes the
+            data set's own size.
+        bins: event recordings are cut into T frames of equal ``time``, or of equal event ``count``.
+    """
+
+    path: str = ""
+    sha256: str = ""
+    side: int = 0
+    bins: TimeBins = "time"
+
+    def __post_init__(self) -> None:
+        if self.side < 0:
+            raise ValueError(f"side is in pixels and must not be negative, found {self.side}")
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Everything a deployment assumes beyond the NIR equations.
+
+    Attributes:
+        steps: T, steps per sample.
+        decode: class = argmax over outputs of the last v, the sum of v, or the number of spikes.
+        dataset: name in ``neurodeploy.data.DATASETS``, or an empty string.
+        source: where that data set lay when the network was trained.
+    """
+
+    semantics: Semantics
+    input_code: InputCode
+    steps: int
+    decode: Decode
+    dataset: str = ""
+    source: DataSource = field(default_factory=DataSource)
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps must be at least 1, found {self.steps}")
+
+    def to_metadata(self) -> dict[str, Any]:
+        """Nested dict of scalars and strings, as NIR metadata can hold it.
+
+        Of the place of the data only its last part is written: these files are handed on, and
+        where somebody keeps their data is nobody else's business.
+        """
+        source = replace(self.source, path=Path(self.source.path).name)
+        return {"format": FORMAT, **asdict(replace(self, source=source))}
+
+    @staticmethod
+    def from_metadata(metadata: Mapping[str, Any], where: str) -> Contract:
+        """Read back what ``to_metadata`` wrote.
+
+        Raises:
+            InputError: another layout, unknown or missing keys, or values of the wrong type, named
+                with ``where``.
+        """
+        table = plain(metadata)
+        found = table.pop("format", None)
+        if found != FORMAT:
+            raise InputError(f"{where}: format {found!r}; this version reads format {FORMAT}")
+        return build(Contract, table, where)
+
+
+@dataclass(frozen=True)
+class ContractOptions:
+    """What the user states of a file that does not say it; None where nothing is stated.
+
+    Attributes:
+        origin: the framework whose discretisation the file has; the other options override it.
+        compare: ``gt`` or ``ge``.
+        gain: ``one`` takes the input of every neuron as it is, whatever r and tau make of it.
+        steps to decode: as in ``Contract``.
+    """
+
+    origin: Origin | None = None
+    dt: float | None = None
+    reset: Reset | None = None
+    compare: Literal["gt", "ge"] | None = None
+    integrator: Integrator | None = None
+    gain: Gain | None = None
+    steps: int | None = None
+    encoder: Encoder | None = None
+    levels: int | None = None
+    decode: Decode | None = None
+
+    def applied_to(
+        self,
+        contract: Contract | None,
+        where: str,
+        spiking_output: bool,
+        defaults: Semantics | None = None,
+        likely: str | None = None,
+    ) -> Contract:
+        """The contract in force: what the file carries, overridden by what the user states.
+
+        Args:
+            spiking_output: whether the output fires; without a contract its spikes are counted
+                then, and its potential summed otherwise.
+            defaults: the semantics of ``origin``.
+            likely: a framework that the file looks like, for the advice in the message.
+
+        Raises:
+            UnsupportedError: neither says everything; the message lists what is missing.
+        """
+        if contract is None:
+            missing = self.missing(defaults)
+            if missing:
+                raise UnsupportedError(
+                    f"{where}: NIR does not say how it is stepped and the file carries no "
+                    f"neurodeploy metadata; state\n{listed(missing, likely)}"
+                )
+            contract = Contract(
+                defaults or Semantics(self.dt or 0.0, "zero", ">", "euler"),
+                InputCode("events"),
+                self.steps or 0,
+                "spike_count" if spiking_output else "sum_v",
+            )
+        elif self.origin is not None:
+            raise UnsupportedError(
+                f"{where}: carries its contract as neurodeploy metadata, which says more than "
+                f"--from {self.origin}; leave --from out"
+            )
+        try:
+            return self._overriding(contract)
+        except ValueError as error:
+            raise UnsupportedError(f"{where}: {error}") from None
+
+    def missing(self, defaults: Semantics | None) -> list[str]:
+        """The options that a file without metadata needs and the user has not given."""
+        wanted = ["steps"] if defaults else list(HINTS)
+        return [name for name in wanted if getattr(self, name) is None]
+
+    def _overriding(self, contract: Contract) -> Contract:
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        comparison = {"gt": ">", "ge": ">="}.get(self.compare or "", contract.semantics.comparison)
+        semantics: Any = {"comparison": comparison}
+        semantics |= {name: given[name] for name in ("dt", "reset", "integrator") if name in given}
+        code = {name: given[name] for name in ("encoder", "levels") if name in given}
+        rest = {name: given[name] for name in ("steps", "decode") if name in given}
+        return replace(
+            contract,
+            semantics=replace(contract.semantics, **semantics),
+            input_code=replace(contract.input_code, **code),
+            **rest,
+        )
+
+
+HINTS = {
+    "dt": "seconds per step, often 1e-4 or 1e-3",
+    "reset": "zero or subtract; NIR's v_reset means zero",
+    "compare": "gt or ge; NIR's equations say gt",
+    "integrator": "euler or exponential; most exporters mean euler",
+    "steps": "time steps per sample",
+}
+"""What a file without metadata needs to be run."""
+
+
+def listed(missing: list[str], likely: str | None) -> str:
+    """The missing options, a line each, and which ``--from`` would say most of them."""
+    lines = [f"  --{name}: {HINTS[name]}" for name in missing]
+    if missing != ["steps"]:
+        meant = f"; this one looks like --from {likely}" if likely else ""
+        lines.append(f"or, in place of all but --steps, the framework that wrote it{meant}")
+    return "\n".join(lines)
+
+
+def plain(value: Any) -> Any:
+    """NIR gives numpy scalars and byte strings back; make them plain Python values."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    # Of an array, tolist makes a list, which no field of the contract takes.
+    return value.tolist() if hasattr(value, "tolist") else value

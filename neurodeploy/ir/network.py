@@ -1,0 +1,85 @@
+"""A spiking network in discrete time with real numbers: what quantisation starts from.
+
+A ``Network`` is a graph of populations and projections. Each step t, a population computes
+
+    u[t] = u_keep u[t-1] + sum over projections of W s[t - delay]
+    v[t] = v_keep v[t-1] + u[t] + bias
+    s[t] = v[t] > v_threshold   (or >=; never, when v_threshold is None)
+    v[t] = 0 where s[t]         (or v[t] - v_threshold)
+
+A projection of delay 0 brings the spikes of the same step, so those must not form a cycle; a
+projection inside a cycle brings spikes of an earlier step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from neurodeploy.ir.contract import Comparison, Contract, Reset
+from neurodeploy.ir.operators import Operator, Shape
+
+
+@dataclass(frozen=True, eq=False)
+class Neuron:
+    """Parameters of one population; arrays broadcast to the population's shape.
+
+    Attributes:
+        kind: name of the NIR primitive it came from, for example ``LIF``.
+        u_keep: share of the synaptic current u kept per step, 0 <= u_keep < 1.
+        v_keep: share of the membrane potential v kept per step, 0 <= v_keep <= 1.
+        bias: added to v at every step.
+        v_threshold: firing threshold, or None for a population that never spikes.
+    """
+
+    kind: str
+    u_keep: np.ndarray
+    v_keep: np.ndarray
+    bias: np.ndarray
+    v_threshold: np.ndarray | None
+    reset: Reset
+    comparison: Comparison
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """Neurons of one kind in an array of ``shape``; an input has no ``neuron``."""
+
+    name: str
+    shape: Shape
+    neuron: Neuron | None
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """One linear operator from the spikes of ``source`` to the current of ``target``.
+
+    Attributes:
+        delay: steps between a spike and its effect; 0 means within the same step.
+    """
+
+    name: str
+    source: str
+    target: str
+    operator: Operator
+    delay: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """Populations, projections and the contract they are to be run under.
+
+    Attributes:
+        output: name of the population that is read out.
+    """
+
+    name: str
+    populations: tuple[Population, ...]
+    projections: tuple[Projection, ...]
+    output: str
+    contract: Contract
+
+    def population(self, name: str) -> Population:
+        """The population of that name."""
+        return next(population for population in self.populations if population.name == name)

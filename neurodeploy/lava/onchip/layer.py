@@ -1,0 +1,141 @@
+"""What the processes of one layer compute in one time step, in integers.
+
+Only numpy, scipy and Lava's own arithmetic: torch can hang in a forked process.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.lava.batched import lava_neurons
+from neurodeploy.lava.onchip.table import SynapseTable
+from neurodeploy.onchip.plan import ERROR_BITS, UPDATE_BITS, LayerPlan, SynapsePlan
+from neurodeploy.onchip.readout import ReadoutError
+from neurodeploy.onchip.rounding import random_bits
+from neurodeploy.onchip.surrogate import triangle
+
+
+class FixedSynapses:
+    """Weights and tags of one projection."""
+
+    def __init__(self, plan: SynapsePlan, seed: int) -> None:
+        self.plan, self.seed = plan, seed
+        projection = plan.projection
+        self.name = projection.name
+        self.table = SynapseTable(projection.operator)
+        self.exponent = projection.exponent
+        self.tags = plan.tags.copy()
+        self.indices = projection.operator.weights.ravel().astype(np.int64) // plan.step
+        self.gradient = np.zeros(self.table.weights, np.int64)
+        self._load()
+
+    def _load(self) -> None:
+        """Take the weights through Lava's clipping and truncation."""
+        from lava.utils.weightutils import SignMode, clip_weights, truncate_weights
+
+        form = self.plan.projection.weight_format
+        sign = SignMode[form.sign.upper()]
+        weights: Any = clip_weights(self.indices * self.plan.step, sign, num_bits=8)
+        weights = truncate_weights(weights, sign, form.bits)
+        back = weights if self.plan.feedback is None else self.plan.feedback.ravel()
+        self.matrix = self.table.by_target.matrix(weights)
+        self.feedback = self.table.by_source.matrix(back)
+
+    def activate(self, spikes: np.ndarray) -> np.ndarray:
+        """Activation of one step from (inputs,) spikes."""
+        total = self.matrix @ spikes
+        return total << self.exponent if self.exponent > 0 else total >> -self.exponent
+
+    def carry_back(self, errors: np.ndarray) -> np.ndarray:
+        """What the errors of one step come to at each input."""
+        return self.feedback @ errors
+
+    def accumulate(self, errors: np.ndarray, spikes: np.ndarray) -> None:
+        """Add errors times the spikes of the same model step to the gradient."""
+        self.gradient += self.table.products(errors.astype(np.int64), spikes)
+
+    def update(self, number: int) -> None:
+        """Change every synapse by its gradient and forget that."""
+        plan = self.plan
+        change = -self.gradient
+        if plan.rate_shift > 0:
+            change += random_bits(self.seed, number, plan.index, change.size, plan.rate_shift)
+            change >>= plan.rate_shift
+        else:
+            change <<= -plan.rate_shift
+        most = 2 ** (UPDATE_BITS - 1) - 1
+        tags = self.tags + np.maximum(np.minimum(change, most), -most)
+        # What a tag cannot hold goes over into the weight.
+        half = 2 ** (plan.tag - 1)
+        over = (tags + half) // (2 * half)
+        indices, tags = self.indices + over, tags - over * (2 * half)
+        above, below = indices > plan.highest, indices < plan.lowest
+        self.indices = np.where(above, plan.highest, np.where(below, plan.lowest, indices))
+        self.tags = np.where(above, half - 1, np.where(below, -half, tags))
+        self.gradient[:] = 0
+        self._load()
+
+    @property
+    def state(self) -> np.ndarray:
+        """X of every synapse: weight index and tag in one integer."""
+        return (self.indices << self.plan.tag) + self.tags
+
+
+class FixedNeurons:
+    """A hidden population: Lava's LIF, and its errors."""
+
+    def __init__(self, plan: LayerPlan) -> None:
+        assert plan.neurons is not None
+        self.plan = plan.neurons
+        self.neurons: Any = lava_neurons(plan.population)
+        self.size = int(np.prod(plan.population.shape))
+        self.reset()
+
+    def reset(self) -> None:
+        """Start a sample."""
+        self.neurons.u, self.neurons.v = (np.zeros(self.size, np.int32) for _ in "uv")
+
+    def step(self, activation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """One step: spikes, and the surrogate derivative at v before the reset."""
+        neurons = self.neurons
+        neurons.subthr_dynamics(activation_in=activation.astype(np.int32))
+        slope = triangle(neurons.v, self.plan.threshold, self.plan.surrogate_shift)
+        fires = neurons.spiking_activation()
+        neurons.reset_voltage(spike_vector=fires)
+        return fires.astype(np.int32), slope
+
+    def errors(self, carried: np.ndarray, slope: np.ndarray) -> np.ndarray:
+        """The error of a step from what came back of it and its surrogate derivative."""
+        product, shift = carried * slope, self.plan.error_shift
+        if shift:
+            product = (product + (1 << (shift - 1))) >> shift
+        most = 2 ** (ERROR_BITS - 1) - 1
+        return np.maximum(np.minimum(product, most), -most)
+
+
+class FixedReadout:
+    """The read-out: Lava's integrator, and the error of its outputs."""
+
+    def __init__(self, plan: LayerPlan, error: ReadoutError) -> None:
+        self.error = error
+        self.neurons: Any = lava_neurons(plan.population)
+        self.size = int(np.prod(plan.population.shape))
+        self.reset()
+
+    def reset(self) -> None:
+        """Start a sample."""
+        self.neurons.u, self.neurons.v = (np.zeros(self.size, np.int32) for _ in "uv")
+
+    def step(self, activation: np.ndarray, label: int) -> np.ndarray:
+        """One step: the error of what it adds to v."""
+        neurons = self.neurons
+        neurons.subthr_dynamics(activation_in=activation.astype(np.int32))
+        outputs = neurons.u.astype(np.int64) + neurons.effective_bias
+        return self.error(outputs[None], label)[0]
+
+    @property
+    def scores(self) -> np.ndarray:
+        """v."""
+        return self.neurons.v

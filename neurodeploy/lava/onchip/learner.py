@@ -1,0 +1,237 @@
+"""Rule ``sltt`` in Lava, in two forms that give the same weights.
+
+``StockLearner`` has one process per layer of synapses and per population, as on a chip, and a
+pipeline between them; ``FusedLearner`` holds all layers in one process.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.sparse import SparseEfficiencyWarning
+
+from neurodeploy.ir.network import Network
+from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.lava.compat import require_lava
+from neurodeploy.lava.onchip.files import LearningFiles
+from neurodeploy.lava.onchip.timetable import LearningTimetable
+from neurodeploy.lava.runtime import GuardedRuntime
+from neurodeploy.onchip.plan import LearningPlan
+from neurodeploy.onchip.trajectory import StreamChunk, Trajectory
+
+
+class LavaLearner(ABC):
+    """A network that learns inside Lava's runtime, chunk after chunk, always cleaned up.
+
+    Args:
+        capacity: most samples in a chunk.
+        timeout: wall-clock seconds that all of it may take, or None.
+    """
+
+    name: str
+    tag = "fixed_pt"
+
+    def __init__(self, *, capacity: int, timeout: float | None) -> None:
+        require_lava()
+        self.capacity, self.timeout = capacity, timeout
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._runtime: GuardedRuntime | None = None
+        self._files: LearningFiles | None = None
+        self._elapsed = 0
+
+    def learn(self, chunk: StreamChunk) -> Trajectory:
+        """Go on with these samples, one after the other.
+
+        Raises:
+            SimulationError: Lava failed, or the time limit passed; nothing is left running.
+        """
+        try:
+            if self._runtime is None:
+                _, steps, inputs = chunk.values.shape
+                self._start((steps, inputs))
+            assert self._runtime is not None and self._files is not None
+            self._files.load(chunk, self._elapsed)
+            steps = self._run_length(len(chunk))
+            self._runtime.run(steps)
+            self._elapsed += steps
+            return self._files.trajectory(len(chunk))
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the Lava processes and remove their files; harmless when done before."""
+        if self._runtime is not None:
+            self._runtime.close()
+            self._runtime = None
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    @abstractmethod
+    def _make_files(self, folder: Path, drive: tuple[int, int]) -> LearningFiles:
+        """The arrays that processes and program share."""
+
+    @abstractmethod
+    def _build(self, files: LearningFiles) -> Any:
+        """Make the Lava processes; returns one of them."""
+
+    @abstractmethod
+    def _run_length(self, samples: int) -> int:
+        """Lava time steps that so many samples take."""
+
+    def _start(self, drive: tuple[int, int]) -> None:
+        from lava.magma.core.run_configs import Loihi2SimCfg
+
+        self._folder = tempfile.TemporaryDirectory(prefix="neurodeploy-")
+        self._files = self._make_files(Path(self._folder.name), drive)
+        root = self._build(self._files)
+        runtime = GuardedRuntime(root, Loihi2SimCfg(select_tag=self.tag), timeout=self.timeout)
+        with warnings.catch_warnings():
+            # Lava clips sparse weights in a way that scipy calls slow; its processes inherit this.
+            warnings.simplefilter("ignore", SparseEfficiencyWarning)
+            self._runtime = runtime.__enter__()
+
+
+class PlannedLearner(LavaLearner):
+    """Both forms of ``sltt`` in fixed point."""
+
+    def __init__(
+        self, plan: LearningPlan, *, capacity: int = 16, timeout: float | None = None
+    ) -> None:
+        super().__init__(capacity=capacity, timeout=timeout)
+        self.plan = plan
+        self.timetable = LearningTimetable(plan.steps, len(plan.layers), plan.options.update)
+        self._last: Mapping[str, np.ndarray] = {
+            layer.synapses.projection.name: layer.synapses.initial() for layer in plan.layers
+        }
+
+    def learn(self, chunk: StreamChunk) -> Trajectory:
+        """Go on with these samples, one after the other."""
+        trajectory = super().learn(chunk)
+        self._last = {name: states[-1, -1] for name, states in trajectory.states.items()}
+        return trajectory
+
+    def learned(self) -> QuantizedNetwork:
+        """The network with the weights as they are now."""
+        return self.plan.learned(self._last)
+
+    def _make_files(self, folder: Path, drive: tuple[int, int]) -> LearningFiles:
+        projections = [layer.synapses.projection for layer in self.plan.layers]
+        return LearningFiles(
+            folder,
+            drive,
+            {p.name: p.operator.weights.size for p in projections},
+            self.plan.steps // self.plan.block,
+            math.prod(self.plan.layers[-1].population.shape),
+            self.capacity,
+        )
+
+    def _layers(self) -> list[tuple[Any, Any]]:
+        """Synapses and neurons of each layer, the last neurons being the read-out."""
+        from neurodeploy.lava.onchip.layer import FixedNeurons, FixedReadout, FixedSynapses
+
+        seed = self.plan.options.seed
+        return [
+            (
+                FixedSynapses(layer.synapses, seed),
+                FixedNeurons(layer) if layer.neurons else FixedReadout(layer, self.plan.readout),
+            )
+            for layer in self.plan.layers
+        ]
+
+
+class StockLearner(PlannedLearner):
+    """A process for each layer of synapses and each population."""
+
+    name = "lava"
+
+    def _build(self, files: LearningFiles) -> Any:
+        return connect(self._layers(), files, self.timetable)
+
+    def _run_length(self, samples: int) -> int:
+        return samples * self.timetable.interval
+
+
+class FusedLavaLearner(PlannedLearner):
+    """All layers in one process."""
+
+    name = "lava-fused"
+
+    def _build(self, files: LearningFiles) -> Any:
+        from neurodeploy.lava.onchip.processes.process import FusedLearner
+
+        return FusedLearner(files=files, timetable=self.timetable, layers=self._layers())
+
+    def _run_length(self, samples: int) -> int:
+        return samples
+
+
+def connect(
+    layers: list[tuple[Any, Any]], files: LearningFiles, timetable: LearningTimetable
+) -> Any:
+    """Build and connect a process for everything; returns one of them."""
+    from neurodeploy.lava.onchip.processes.process import (
+        ErrorReadout,
+        PlasticNeurons,
+        PlasticSynapses,
+        StreamSource,
+    )
+
+    shared: dict[str, Any] = {"files": files, "timetable": timetable}
+    before: Any = StreamSource(**shared)
+    for layer, (synapses, neurons) in enumerate(layers, start=1):
+        here = PlasticSynapses(synapses=synapses, layer=layer, **shared)
+        before.s_out.connect(here.s_in)
+        if layer > 1:
+            here.b_out.connect(before.b_in)
+        last = layer == len(layers)
+        behind: Any = (
+            ErrorReadout(readout=neurons, **shared)
+            if last
+            else PlasticNeurons(neurons=neurons, layer=layer, **shared)
+        )
+        here.a_out.connect(behind.a_in)
+        behind.e_out.connect(here.e_in)
+        before = behind
+    return before
+
+
+class FloatStockLearner(LavaLearner):
+    """A process for each layer and population in floating point, to be held against PyTorch.
+
+    Its trajectories hold, instead of weights, the gradient that each projection has accumulated
+    over a sample.
+    """
+
+    name = "lava-float"
+    tag = "floating_pt"
+
+    def __init__(
+        self, network: Network, *, capacity: int = 16, timeout: float | None = None
+    ) -> None:
+        super().__init__(capacity=capacity, timeout=timeout)
+        self.network = network
+        self.timetable = LearningTimetable(
+            network.contract.steps, len(network.projections), "sample"
+        )
+
+    def _make_files(self, folder: Path, drive: tuple[int, int]) -> LearningFiles:
+        classes = math.prod(self.network.population(self.network.output).shape)
+        sizes = {p.name: p.operator.weights.size for p in self.network.projections}
+        return LearningFiles(folder, drive, sizes, 1, classes, self.capacity, np.float64)
+
+    def _build(self, files: LearningFiles) -> Any:
+        from neurodeploy.lava.onchip.float_layer import float_layers
+
+        return connect(float_layers(self.network), files, self.timetable)
+
+    def _run_length(self, samples: int) -> int:
+        return samples * self.timetable.interval

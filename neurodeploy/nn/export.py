@@ -1,0 +1,162 @@
+"""A trained network as a NIR graph, with everything NIR leaves undefined in its metadata.
+
+Input -> Conv2d/Affine -> LIF -> ... -> Affine -> I -> Output, with shortcuts and recurrence as
+edges; elementwise layers go into the weights beside them (``folding``). The discrete neuron
+u[t] = (1 - 1/tau) v[t-1] + x[t] is the Euler step of NIR's tau_nir dv/dt = (v_leak - v) + r I with
+tau_nir = tau dt, r = tau and v_leak = 0: the decay is 1 - dt/tau_nir = 1 - 1/tau and the input gain
+dt/tau_nir r = 1, so that weights stay as they are.
+
+The readout has no neuron in training. NIR's integrator dv/dt = r I with r = 1/dt adds its input
+once per step, so that its v after T steps is sum_t o[t]: the class is the argmax of the last v.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import nir
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from neurodeploy.data import Dataset
+from neurodeploy.errors import UnsupportedError
+from neurodeploy.ir.contract import EXPORT_DT, METADATA_KEY, Contract, InputCode, Semantics
+from neurodeploy.nn.families import SpikingNetwork
+from neurodeploy.nn.folding import fold
+from neurodeploy.nn.network import INPUT
+from neurodeploy.nn.neuron import LIF
+from neurodeploy.recipe import NeuronRecipe, Recipe
+
+
+def input_code(recipe: Recipe, dataset: Dataset) -> InputCode:
+    """How samples of the data set enter this recipe's network."""
+    return InputCode(recipe.encoder.name, dataset.levels)
+
+
+def to_nir(model: SpikingNetwork, recipe: Recipe, dataset: Dataset) -> nir.NIRGraph:
+    """Write the network as a NIR graph; node names are the layers' names.
+
+    Parameters become float64 arrays of full shape, which every reader of NIR takes.
+
+    Args:
+        model: left as it is, apart from its state, which is reset.
+        recipe: the one it was trained with.
+        dataset: the one it was trained on; the graph's input is integer/levels.
+
+    Raises:
+        UnsupportedError: a layer that cannot be written.
+    """
+    folded = fold(model)
+    shapes = _input_shapes(model)
+    nodes: dict[str, Any] = {INPUT: nir.Input(input_type=_shape(model.sample_shape))}
+    edges: list[tuple[str, str]] = []
+    for name, sources in folded.inputs.items():
+        layer, shape = model.layers[name], shapes[name]
+        if name in folded.factors:
+            nodes[name] = nir.Scale(scale=_per_channel(folded.factors[name], shape))
+        else:
+            nodes[name] = _node(name, layer, folded.weights.get(name), shape)
+        edges += [(node, name) for source in sources for node in folded.nodes_behind(source)]
+    outputs = (dataset.classes,)
+    nodes["readout"] = nir.I(r=np.full(outputs, 1 / EXPORT_DT))
+    nodes["output"] = nir.Output(output_type=_shape(outputs, "output"))
+    edges += [(node, "readout") for node in folded.nodes_behind(list(model.layers)[-1])]
+    edges.append(("readout", "output"))
+    contract = Contract(
+        Semantics(EXPORT_DT, recipe.neuron.reset, recipe.neuron.comparison, "euler"),
+        input_code(recipe, dataset),
+        recipe.training.steps,
+        "last_v",
+        dataset.name,
+        dataset.source,
+    )
+    return nir.NIRGraph(nodes=nodes, edges=edges, metadata={METADATA_KEY: contract.to_metadata()})
+
+
+def _node(
+    name: str,
+    layer: nn.Module,
+    weights: tuple[np.ndarray, np.ndarray] | None,
+    shape: tuple[int, ...],
+) -> Any:
+    """The NIR node of one layer whose input has ``shape``, without batch."""
+    if isinstance(layer, nn.Conv2d) and weights is not None:
+        return nir.Conv2d(
+            input_shape=(shape[1], shape[2]),
+            weight=weights[0],
+            stride=_pair(layer.stride),
+            padding=_pair(layer.padding),
+            dilation=_pair(layer.dilation),
+            groups=layer.groups,
+            bias=weights[1],
+        )
+    if isinstance(layer, nn.Linear) and weights is not None:
+        return nir.Affine(weight=weights[0], bias=weights[1])
+    if isinstance(layer, LIF):
+        return _lif(layer.recipe, shape)
+    if isinstance(layer, nn.AvgPool2d):
+        return nir.AvgPool2d(
+            kernel_size=np.array(_pair(layer.kernel_size)),
+            stride=np.array(_pair(layer.stride)),
+            padding=np.array(_pair(layer.padding)),
+        )
+    if isinstance(layer, nn.Flatten):
+        # NIR shapes have no batch: flattening starts at the first axis.
+        return nir.Flatten(input_type=_shape(shape), start_dim=0, end_dim=-1)
+    raise UnsupportedError(f"layer {name!r}: {type(layer).__name__} has no counterpart in NIR")
+
+
+def _lif(neuron: NeuronRecipe, shape: tuple[int, ...]) -> nir.LIF:
+    """The neuron as NIR's LIF; tau is in seconds there, in steps here."""
+    return nir.LIF(
+        tau=np.full(shape, neuron.tau * EXPORT_DT),
+        r=np.full(shape, neuron.tau),
+        v_leak=np.zeros(shape),
+        v_threshold=np.full(shape, neuron.v_threshold),
+        v_reset=np.zeros(shape),
+    )
+
+
+@torch.no_grad()
+def _input_shapes(model: SpikingNetwork) -> dict[str, tuple[int, ...]]:
+    """Shape that each layer is given, without batch, found by running the network."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def note(name: str, _layer: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        shapes[name] = tuple(arguments[0].shape[1:])
+
+    was_training = model.training
+    hooks = [
+        layer.register_forward_pre_hook(partial(note, name)) for name, layer in model.layers.items()
+    ]
+    try:
+        model.eval()
+        model.reset_state()
+        first = next(model.parameters())
+        x = torch.zeros((1, *model.sample_shape), dtype=first.dtype, device=first.device)
+        for _ in range(1 + bool(model.fed_back)):  # recurrence is silent at the first step
+            model(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        model.reset_state()
+        model.train(was_training)
+    return shapes
+
+
+def _per_channel(factor: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """One factor, or one per channel, as an array of full shape."""
+    spread = factor.reshape(factor.shape + (1,) * (len(shape) - 1)) if factor.ndim else factor
+    return np.broadcast_to(spread, shape).copy()
+
+
+def _shape(shape: tuple[int, ...], key: str = "input") -> dict[str, np.ndarray]:
+    """A shape as NIR types want it."""
+    return {key: np.array(shape)}
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    """torch keeps some two-dimensional options as one number, some as a tuple."""
+    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))

@@ -1,0 +1,118 @@
+"""Normaliser-free ResNet-34, -50 and -101 for ImageNet (Brock et al. 2021; Meng et al. 2023).
+
+Brock et al. 2021: "Characterizing signal propagation to close the performance gap in unnormalized
+ResNets"; with LIF neurons as in the official code of SLTT.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from neurodeploy.nn.families.maps import (
+    channels_and_size,
+    grid_readout,
+    init_convolutions,
+    strided,
+)
+from neurodeploy.nn.layers import ACTIVATION_GAIN, Scale, SkipInit, WSConv2d
+from neurodeploy.nn.network import SpikingNetwork
+from neurodeploy.nn.neuron import LIF
+from neurodeploy.recipe import NeuronRecipe
+
+ALPHA = 0.2
+"""Factor on each block's residual, so that a block adds alpha^2 to the variance of the stream."""
+
+STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))
+"""Channels, and stride of the first block."""
+
+BLOCKS = {34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+"""Blocks of each stage, by depth."""
+
+
+@dataclass(frozen=True)
+class NFResNet:
+    """Options of family ``nf_resnet``: 7 x 7 convolution, pooling, four stages, pool - fc.
+
+    A block maps the stream x, whose expected variance is beta^2, to
+
+        x + alpha gain f(x / beta),  f = LIF - (x 2.74 - conv - LIF)... - x 2.74 - conv
+
+    with weight-standardised convolutions, alpha = 0.2 and a learned gain that starts at 0. Where
+    the shape changes, a 1 x 1 convolution of 2.74 LIF(x / beta) stands for x in the sum, and beta^2
+    starts again from 1. Blocks have two 3 x 3 convolutions at depth 34; at depths 50 and 101 they
+    have 1 x 1, 3 x 3 and 1 x 1, with four times the channels at the end.
+
+    The stream carries real numbers: a neuron reads it through the weights of every block before it
+    in its stage, and the first stage reads the sample. A chip needs graded spikes for the sample,
+    or a network whose input is spikes.
+
+    Attributes:
+        depth: 34, 50 or 101 layers.
+    """
+
+    depth: Literal[34, 50, 101] = 34
+
+    def build(
+        self, sample_shape: tuple[int, ...], classes: int, neuron: NeuronRecipe
+    ) -> SpikingNetwork:
+        """Build the network for samples (C, H, W); the last maps are averaged whole.
+
+        Raises:
+            InputError: samples are not (C, H, W).
+        """
+        inputs, size = channels_and_size(sample_shape, "nf_resnet")
+        channels = STAGES[0][0]
+        layers: dict[str, nn.Module] = {
+            "conv": WSConv2d(inputs, channels, 7, 2, padding=3),
+            "pool": nn.AvgPool2d(3, 2, padding=1),
+        }
+        size = strided(strided(size, 2), 2)
+        sources: dict[str, tuple[str, ...]] = {}
+        expansion = 1 if self.depth == 34 else 4
+        stream, variance = "pool", 1.0
+        for stage, (width, first_stride) in enumerate(STAGES, start=1):
+            for number in range(1, BLOCKS[self.depth][stage - 1] + 1):
+                block, stride = f"block{stage}_{number}", first_stride if number == 1 else 1
+                changes = (stride, channels) != (1, width * expansion)
+                layers[f"{block}_beta"] = Scale(1 / math.sqrt(variance))
+                sources[f"{block}_beta"] = (stream,)
+                layers[f"{block}_lif1"] = LIF(neuron)
+                layers[f"{block}_scale1"] = Scale(ACTIVATION_GAIN)
+                if changes:
+                    layers[f"{block}_shortcut"] = WSConv2d(channels, width * expansion, 1, stride)
+                    stream, variance = f"{block}_shortcut", 1.0
+                convolutions = self._convolutions(channels, width, stride)
+                for i, convolution in enumerate(convolutions, start=1):
+                    if i > 1:
+                        layers[f"{block}_lif{i}"] = LIF(neuron)
+                        layers[f"{block}_scale{i}"] = Scale(ACTIVATION_GAIN)
+                    layers[f"{block}_conv{i}"] = convolution
+                sources[f"{block}_conv1"] = (f"{block}_scale1",)
+                layers[f"{block}_gain"] = SkipInit(ALPHA)
+                layers[f"{block}_sum"] = nn.Identity()
+                sources[f"{block}_sum"] = (f"{block}_gain", stream)
+                stream, variance = f"{block}_sum", variance + ALPHA**2
+                channels, size = width * expansion, strided(size, stride)
+        readout = grid_readout(channels, size, 1, classes)
+        layers.update({"average" if name == "pool" else name: m for name, m in readout.items()})
+        init_convolutions(layers, zero_bias=True)
+        if isinstance(readout["fc"], nn.Linear):
+            nn.init.zeros_(readout["fc"].weight)
+        return SpikingNetwork(layers, sample_shape, sources)
+
+    def _convolutions(self, channels: int, width: int, stride: int) -> list[WSConv2d]:
+        """Those of one block's residual, in order."""
+        if self.depth == 34:
+            return [
+                WSConv2d(channels, width, 3, stride, padding=1),
+                WSConv2d(width, width, 3, padding=1),
+            ]
+        return [
+            WSConv2d(channels, width, 1),
+            WSConv2d(width, width, 3, stride, padding=1),
+            WSConv2d(width, 4 * width, 1),
+        ]

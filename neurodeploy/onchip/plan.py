@@ -1,0 +1,267 @@
+"""Everything a learning network needs to know, fixed before the first sample: widths and shifts.
+
+With S_l the activation scale of layer l (``QuantizedPopulation.scale``), x its weight exponent,
+step its weight step and theta its threshold, the integers mean
+
+    w = step n,  n = (X + 2^(tag-1)) >> tag       weight index n and tag, held together as X
+    W = w 2^x / S_l                               per unit of the source's integers
+    e_int = kappa_l e                             e = dL/du of the float network
+    kappa_L = 2^fraction T                        at the read-out
+    kappa_(l-1) = kappa_l (S_l / 2^x) 64 S_(l-1) theta^2 / 2^(surrogate shift + error shift)
+
+and a gradient G = sum_t e_int[t] s[t]^T changes the synapses by
+
+    X -= G / 2^rate_shift,   2^-rate_shift ~ eta S_l 2^(tag-x) / (payload^2 kappa_l step)
+
+to the nearest power of two: a layer's true rate is within a factor of sqrt(2) of eta. payload is
+the largest integer a source spike carries, which the float network takes for 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+import numpy as np
+
+from neurodeploy.errors import InputError
+from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT
+from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
+from neurodeploy.onchip.chain import Link, chain
+from neurodeploy.onchip.feedback import random_feedback
+from neurodeploy.onchip.options import LearningOptions, rate_text
+from neurodeploy.onchip.readout import ReadoutError
+from neurodeploy.onchip.rounding import MOST_BITS
+from neurodeploy.onchip.surrogate import surrogate_shift
+
+TAG_BITS = 8
+"""Bits of a synapse below its weight; Loihi's synapses have a tag of 8 bits."""
+
+FRACTION = 10
+"""Bits behind the point of the read-out's errors."""
+
+ERROR_BITS = 16
+"""Width of a hidden error with its sign: the graded spike that carries it."""
+
+UPDATE_BITS = 16
+"""Width of one update of a synapse with its sign, in units of the tag."""
+
+_TYPICAL_BITS = 11
+"""A hidden error of typical size has about so many bits, which leaves room for larger ones."""
+
+_SHIFTS = (-16, MOST_BITS)
+
+
+@dataclass(frozen=True, eq=False)
+class SynapsePlan:
+    """How a projection learns.
+
+    Attributes:
+        index: of its random numbers, and its place in the chain.
+        rate_shift: right shift from gradient to update.
+        tag: bits below the weight.
+        step, lowest, highest: weights are step n, lowest <= n <= highest.
+        feedback: the weights that errors go back through if not the projection's own.
+        tags: what is below the weights in the beginning, flat int64.
+    """
+
+    projection: QuantizedProjection
+    index: int
+    rate_shift: int
+    tag: int
+    step: int
+    lowest: int
+    highest: int
+    feedback: np.ndarray | None
+    tags: np.ndarray
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """Smallest and largest X of a synapse."""
+        half = 1 << (self.tag - 1)
+        return (self.lowest << self.tag) - half, (self.highest << self.tag) + half - 1
+
+    def initial(self) -> np.ndarray:
+        """X of the deployed weights and their tags, flat int64."""
+        indices = self.projection.operator.weights.ravel().astype(np.int64) // self.step
+        return (indices << self.tag) + self.tags
+
+    def weights(self, state: np.ndarray) -> np.ndarray:
+        """The weights that spikes meet, for X of any shape."""
+        return self._indices(state) * self.step
+
+    def tags_of(self, state: np.ndarray) -> np.ndarray:
+        """The tags below these weights."""
+        return state - (self._indices(state) << self.tag)
+
+    def _indices(self, state: np.ndarray) -> np.ndarray:
+        return (state + (1 << (self.tag - 1))) >> self.tag
+
+
+@dataclass(frozen=True)
+class NeuronPlan:
+    """How a hidden population makes its error: (errors through the weights) surrogate >> shift.
+
+    Attributes:
+        threshold: in state units.
+        surrogate_shift: see ``surrogate.triangle``.
+        error_shift: the right shift, to the nearest integer.
+        per_unit: kappa.
+    """
+
+    threshold: int
+    surrogate_shift: int
+    error_shift: int
+    per_unit: float
+
+
+@dataclass(frozen=True, eq=False)
+class LayerPlan:
+    """One layer of the chain: synapses and the neurons behind them; None for the read-out's."""
+
+    population: QuantizedPopulation
+    synapses: SynapsePlan
+    neurons: NeuronPlan | None
+
+
+@dataclass(frozen=True, eq=False)
+class LearningPlan:
+    """A network that learns by ``sltt``; see the module.
+
+    Attributes:
+        layers: from the input on.
+        readout: makes the error of the last population.
+    """
+
+    network: QuantizedNetwork
+    options: LearningOptions
+    layers: tuple[LayerPlan, ...]
+    readout: ReadoutError
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return self.network.contract.steps
+
+    def learned(self, states: Mapping[str, np.ndarray]) -> QuantizedNetwork:
+        """The network whose synapses are X, by projection."""
+        plans = {layer.synapses.projection.name: layer.synapses for layer in self.layers}
+
+        def changed(p: QuantizedProjection) -> QuantizedProjection:
+            weights = plans[p.name].weights(states[p.name].astype(np.int64))
+            return replace(
+                p, operator=p.operator.with_weights(weights.reshape(p.operator.weights.shape))
+            )
+
+        return replace(self.network, projections=tuple(map(changed, self.network.projections)))
+
+    def tags(self, states: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """What is below the weights of synapses that are X, by projection."""
+        plans = {layer.synapses.projection.name: layer.synapses for layer in self.layers}
+        return {name: plans[name].tags_of(x.astype(np.int64)) for name, x in states.items()}
+
+    @property
+    def block(self) -> int:
+        """Steps that lie between two updates: T, or 1."""
+        return self.steps if self.options.update == "sample" else 1
+
+
+def make_plan(
+    network: QuantizedNetwork,
+    options: LearningOptions,
+    tags: Mapping[str, np.ndarray] = MappingProxyType({}),
+) -> LearningPlan:
+    """Choose every shift.
+
+    Args:
+        tags: what is below the weights in the beginning, by projection; 0 where not given.
+
+    Raises:
+        UnsupportedError: the network has what the rule is not defined for.
+        InputError: the rate is out of the range of a layer's shifts.
+    """
+    links = chain(network)
+    per_unit, typical = 2.0**FRACTION * network.contract.steps, 2.0**FRACTION
+    layers: list[LayerPlan] = []
+    neurons: NeuronPlan | None = None
+    for index in reversed(range(len(links))):
+        link = links[index]
+        feedback = None
+        if options.feedback == "random" and index:
+            feedback = random_feedback(link.projection, index, options.seed)
+        synapses = _synapse_plan(
+            link, index, per_unit, options, feedback, tags.get(link.projection.name)
+        )
+        layers.append(LayerPlan(link.population, synapses, neurons))
+        if index:
+            weights = link.projection.operator.weights if feedback is None else feedback
+            neurons = _neuron_plan(link, links[index - 1].population, weights, per_unit, typical)
+            per_unit, typical = neurons.per_unit, 2.0**_TYPICAL_BITS
+    scale = links[-1].population.scale * 2**ACTIVATION_SHIFT
+    return LearningPlan(
+        network, options, tuple(reversed(layers)), ReadoutError.of_scale(scale, FRACTION)
+    )
+
+
+def _neuron_plan(
+    link: Link,
+    source: QuantizedPopulation,
+    weights: np.ndarray,
+    per_unit: float,
+    typical: float,
+) -> NeuronPlan:
+    """Shifts such that errors of typical size come out at ``_TYPICAL_BITS`` bits."""
+    threshold = _threshold(source)
+    shift = surrogate_shift(threshold)
+    # Errors of random sign through the weights of a source neuron: the root of the sum of squares.
+    squares = link.projection.operator.with_weights(weights.astype(np.float64) ** 2)
+    fan_out = math.sqrt(squares.matrix().sum(axis=0).max())
+    expected = fan_out * typical * (threshold >> shift)
+    error_shift = max(round(math.log2(max(expected, 1.0))) - _TYPICAL_BITS, 0)
+    scale = link.population.scale / 2.0**link.projection.exponent
+    theta = threshold / (2**ACTIVATION_SHIFT * source.scale)
+    gain = scale * 2**ACTIVATION_SHIFT * source.scale * theta**2 / 2.0 ** (shift + error_shift)
+    return NeuronPlan(threshold, shift, error_shift, per_unit * gain)
+
+
+def _threshold(population: QuantizedPopulation) -> int:
+    assert population.neuron is not None and population.neuron.threshold is not None
+    return int(population.neuron.threshold.flat[0]) << ACTIVATION_SHIFT
+
+
+def _synapse_plan(
+    link: Link,
+    index: int,
+    per_unit: float,
+    options: LearningOptions,
+    feedback: np.ndarray | None,
+    tags: np.ndarray | None,
+) -> SynapsePlan:
+    projection, form = link.projection, link.projection.weight_format
+    scale = link.population.scale * 2.0 ** (TAG_BITS - projection.exponent)
+    per_gradient = scale / (projection.payload**2 * per_unit * form.step)
+    shift = -round(math.log2(options.rate * per_gradient))
+    lowest, highest = _SHIFTS
+    if not lowest <= shift <= highest:
+        low, high = (_power_below(2.0**-s / per_gradient) for s in (highest, lowest))
+        raise InputError(
+            f"rate {rate_text(options.rate)} is out of range for projection {projection.name!r}; "
+            f"use 2^{low + 1} to 2^{high}"
+        )
+    return SynapsePlan(
+        projection=projection,
+        index=index,
+        rate_shift=shift,
+        tag=TAG_BITS,
+        step=form.step,
+        lowest=form.minimum // form.step,
+        highest=form.maximum // form.step,
+        feedback=feedback,
+        tags=np.zeros(projection.operator.weights.size, np.int64) if tags is None else tags,
+    )
+
+
+def _power_below(value: float) -> int:
+    return math.frexp(value)[1] - 1

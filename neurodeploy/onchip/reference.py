@@ -1,0 +1,190 @@
+"""The integer reference of rule ``sltt``: layer by layer over the steps between two updates.
+
+forward    a_l = W_l s_(l-1), u and v as in ``quantized``, surrogate from v before the reset
+error      e_L = softmax(o) - onehot;  e_(l-1) = (W_l^T e_l) surrogate_(l-1) >> shift, clipped
+gradient   G_l = sum over steps of e_l s_(l-1)^T       (Meng et al. 2023, eq. 12 and 13)
+update     X_l = clip(X_l - clip(G_l / 2^shift, rounded stochastically))
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from neurodeploy.ir.fixed_point import WEIGHT_BITS
+from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.neurons.dynamics import FixedStepper
+from neurodeploy.onchip.plan import ERROR_BITS, UPDATE_BITS, LayerPlan, LearningPlan, SynapsePlan
+from neurodeploy.onchip.rounding import (
+    random_bits,
+    shifted_stochastically,
+    shifted_to_nearest,
+)
+from neurodeploy.onchip.surrogate import triangle
+from neurodeploy.onchip.synapses import exact, plastic
+from neurodeploy.onchip.trajectory import Counts, LayerCounts, StreamChunk, Trajectory
+
+
+class ReferenceLearner:
+    """Learns on the deployed integers; ``counts`` and ``overflow`` grow with every sample."""
+
+    name = "reference"
+
+    def __init__(self, plan: LearningPlan) -> None:
+        self.plan = plan
+        self.counts = Counts()
+        self.layers = [_Layer(layer, plan, self.counts) for layer in plan.layers]
+        self.updates = 0
+
+    def learn(self, chunk: StreamChunk) -> Trajectory:
+        """Go on with these samples, one after the other."""
+        plan = self.plan
+        per_sample = plan.steps // plan.block
+        states = {
+            layer.name: np.empty((len(chunk), per_sample, layer.state.size), np.int32)
+            for layer in self.layers
+        }
+        scores = np.empty((len(chunk), math.prod(self.layers[-1].shape)), np.int64)
+        for sample, (values, label) in enumerate(zip(chunk.values, chunk.labels, strict=True)):
+            for layer in self.layers:
+                layer.stepper.reset()
+            for number in range(per_sample):
+                first = number * plan.block
+                frames = values[first : first + plan.block] if len(values) > 1 else values
+                self._learn_block(frames.T, int(label))
+                for layer in self.layers:
+                    states[layer.name][sample, number] = layer.state
+            scores[sample] = self.layers[-1].stepper.v.numpy().ravel()
+        return Trajectory(states, scores)
+
+    def _learn_block(self, frames: np.ndarray, label: int) -> None:
+        """The steps between two updates; one frame stands for all of them when it never changes."""
+        spikes = frames
+        for layer in self.layers:
+            spikes = layer.forward(spikes)
+        errors = self.plan.readout(self.layers[-1].membranes.T, label).T
+        for index in reversed(range(len(self.layers))):
+            carried = self.layers[index].learn(errors, self.updates, self.plan.options.seed)
+            if index:
+                errors = self.layers[index - 1].errors(carried)
+        self.updates += 1
+
+    def learned(self) -> QuantizedNetwork:
+        """The network with the weights as they are now."""
+        return self.plan.learned({layer.name: layer.state for layer in self.layers})
+
+    @property
+    def overflow(self) -> Mapping[str, tuple[int, int]]:
+        """Wraps of u and saturations of v by population."""
+        return {
+            layer.plan.population.name: (layer.stepper.wraps, layer.stepper.saturations)
+            for layer in self.layers
+        }
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+class _Layer:
+    """One layer: its synapses, its neurons, and what they remember of the current block.
+
+    Arrays are (size, block): a flattened population by the steps between two updates.
+    """
+
+    def __init__(self, plan: LayerPlan, learning: LearningPlan, counts: Counts) -> None:
+        self.plan, self.block, self.steps = plan, learning.block, learning.steps
+        self.synapses: SynapsePlan = plan.synapses
+        projection = self.synapses.projection
+        self.name, self.exponent = projection.name, projection.exponent
+        self.shape = plan.population.shape
+        self.plastic = plastic(projection.operator)
+        bound = largest_activation(self.synapses)
+        self.dtype = exact(bound)
+        self.state = self.synapses.initial()
+        self.weights = self.synapses.weights(self.state)
+        self.counts: LayerCounts = counts.of(self.name)
+        neuron = plan.population.neuron
+        assert neuron is not None
+        self.stepper = FixedStepper(
+            neuron, self.shape, bound * 2.0 ** max(self.exponent, 0), learning.steps
+        )
+        bias = np.broadcast_to(neuron.bias_mantissa << neuron.bias_exponent, self.shape)
+        self.bias = bias.ravel().astype(np.int64)
+        size = math.prod(self.shape)
+        self.membranes = np.empty((size, self.block), np.int32)
+        self.spikes = np.empty((size, self.block), np.int32)
+        self.gathered, self.static = np.zeros(0), False
+
+    def forward(self, spikes: np.ndarray) -> np.ndarray:
+        """(inputs, block or 1) integers to (outputs, block) spikes; remembers what ``learn`` needs.
+
+        ``membranes`` are v before any reset; of a read-out, what each step adds to v.
+        """
+        self.gathered = self.plastic.gather(spikes.astype(self.dtype))
+        repeats = self.block // spikes.shape[1]
+        self.static = repeats > 1
+        self.counts.spikes += int(np.count_nonzero(spikes)) * repeats
+        total = self.plastic.activate(self.weights.astype(self.dtype), self.gathered)
+        total = total.astype(np.int64)
+        total = total << self.exponent if self.exponent >= 0 else total >> -self.exponent
+        if self.block == self.steps:
+            self.stepper.expect(float(np.abs(total).max(initial=0)))
+        activation = torch.from_numpy(np.ascontiguousarray(total.T)).reshape(-1, *self.shape)
+        for t in range(self.block):
+            self.stepper.integrate(activation[t % len(activation)])
+            if self.plan.neurons is None:
+                self.membranes[:, t] = self.stepper.u.numpy().ravel() + self.bias
+            else:
+                self.membranes[:, t] = self.stepper.v.numpy().ravel()
+            self.spikes[:, t] = self.stepper.fire().numpy().ravel()
+        return self.spikes
+
+    def errors(self, carried: np.ndarray) -> np.ndarray:
+        """dL/du of hidden neurons from what came back through the layer above."""
+        plan = self.plan.neurons
+        assert plan is not None
+        slope = triangle(self.membranes, plan.threshold, plan.surrogate_shift)
+        return shifted_to_nearest(carried.astype(np.int64) * slope, plan.error_shift)
+
+    def learn(self, errors: np.ndarray, update: int, seed: int) -> np.ndarray:
+        """Carry errors (outputs, block) back through this block's weights, then change them."""
+        plan = self.synapses
+        largest = (1 << (ERROR_BITS - 1)) - 1
+        sent = np.clip(errors, -largest, largest)
+        self.counts.clipped_errors += int(np.count_nonzero(sent != errors))
+        self.counts.error_events += int(np.count_nonzero(sent))
+        errors = sent.astype(np.float64)
+        carried = np.zeros(0)
+        if plan.index:
+            back = self.weights if plan.feedback is None else plan.feedback.ravel()
+            carried = self.plastic.carry_back(back.astype(np.float64), errors)
+        if self.static:
+            # An input that never changes was gathered once, and meets the sum of the errors.
+            errors = errors.sum(axis=1, keepdims=True)
+        gradient = self.plastic.gradient(errors, self.gathered)
+        self._update(gradient.astype(np.int64), update, seed)
+        return carried
+
+    def _update(self, gradient: np.ndarray, update: int, seed: int) -> None:
+        plan, counts = self.synapses, self.counts
+        bits = random_bits(seed, update, plan.index, gradient.size, max(plan.rate_shift, 0))
+        change = shifted_stochastically(-gradient, plan.rate_shift, bits)
+        largest = (1 << (UPDATE_BITS - 1)) - 1
+        kept = np.clip(change, -largest, largest)
+        counts.clipped_updates += int(np.count_nonzero(kept != change))
+        wanted = self.state + kept
+        state = np.clip(wanted, *plan.bounds)
+        counts.saturated += int(np.count_nonzero(state != wanted))
+        counts.updates += int(np.count_nonzero(state != self.state))
+        self.state = state
+        self.weights = plan.weights(state)
+
+
+def largest_activation(synapses: SynapsePlan) -> float:
+    """No weights that can be learnt bring a larger sum, before the exponent's shift."""
+    operator, projection = synapses.projection.operator, synapses.projection
+    extreme = np.full(operator.weights.shape, 2.0**WEIGHT_BITS)
+    return operator.with_weights(extreme).absolute_row_bound() * projection.payload

@@ -1,0 +1,124 @@
+"""From a network trained on integers to one in floats that stands for exactly these integers.
+
+With it goes the plan by which a deployment finds them again.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import nir
+import torch
+from torch import Tensor, nn
+
+from neurodeploy.data import Dataset
+from neurodeploy.ir.plan import METADATA_KEY, PopulationPlan, ProjectionPlan, QuantizationPlan
+from neurodeploy.nn import export
+from neurodeploy.nn.layers import Scale
+from neurodeploy.nn.network import SpikingNetwork
+from neurodeploy.quantization.aware.convert import IntegerNetwork
+from neurodeploy.quantization.aware.grid import STATE
+from neurodeploy.quantization.aware.neurons import QuantizedLIF, QuantizedNorm, QuantizedReadout
+from neurodeploy.quantization.aware.paths import Receiver
+from neurodeploy.quantization.aware.synapse import QuantizedSynapse
+from neurodeploy.recipe import Recipe
+
+
+def to_nir(model: SpikingNetwork, recipe: Recipe, dataset: Dataset) -> nir.NIRGraph:
+    """Write a trained network as a NIR graph, whether it was trained in floats or on integers.
+
+    As ``nn.export.to_nir`` writes it. Of a network trained on integers the parameters are those
+    integers in units of the network, and its plan goes with it.
+
+    Raises:
+        UnsupportedError: a layer that cannot be written.
+    """
+    if not (isinstance(model, IntegerNetwork) and model.is_active):
+        return export.to_nir(model, recipe, dataset)
+    graph = export.to_nir(in_floats(model), recipe, dataset)
+    graph.metadata[METADATA_KEY] = plan_of(model).to_metadata()
+    return graph
+
+
+@torch.no_grad()
+def in_floats(model: IntegerNetwork) -> SpikingNetwork:
+    """The network with float64 weights and biases that lie on the grid, batch norms folded.
+
+    Its weights are q 2^e step m / S with the multiplier m of what arrives (``paths.Path``).
+    """
+    layers: dict[str, nn.Module] = {}
+    for name, layer in model.layers.items():
+        if isinstance(layer, QuantizedReadout):
+            layer = layer.synapse
+        if isinstance(layer, QuantizedSynapse):
+            layer = _weighted(layer)
+        elif isinstance(layer, QuantizedNorm):
+            layer = nn.Identity()
+        elif isinstance(layer, QuantizedLIF):
+            layer = layer.lif
+        layers[name] = copy.deepcopy(layer)
+    for receiver in model.receivers:
+        _place_bias(layers, model, receiver)
+    found = SpikingNetwork(layers, model.sample_shape, model.sources)
+    return found.to(torch.float64).train(model.training)
+
+
+@torch.no_grad()
+def plan_of(model: IntegerNetwork) -> QuantizationPlan:
+    """Scales and exponents, by population."""
+    populations = {}
+    for receiver in model.receivers:
+        incoming = {}
+        for path in receiver.paths:
+            synapse = model.synapse(path)
+            sign: Any = "mixed" if synapse.bits > 1 else "split"
+            planned = ProjectionPlan(synapse.bits, sign, int(synapse.exponent))
+            incoming[path.node] = planned
+        populations[receiver.name] = PopulationPlan(_scale(model, receiver), incoming)
+    return QuantizationPlan(model.target.name, populations)
+
+
+def _scale(model: IntegerNetwork, receiver: Receiver) -> float:
+    """Activation units per unit of the network in floats."""
+    return float(model.grid(receiver).unit().double()) / STATE
+
+
+def _weighted(synapse: QuantizedSynapse) -> nn.Module:
+    """The layer in floats that computes what a synapse does, without bias."""
+    unit = synapse.grid.unit().double() / (STATE * synapse.path.multiplier)
+    weight = synapse.integers().double() * (synapse.step * 2.0 ** int(synapse.exponent)) / unit
+    layer: Any = synapse.layer
+    if isinstance(layer, nn.Conv2d):
+        options: Any = (layer.stride, layer.padding, layer.dilation, layer.groups)
+        inputs = weight.shape[1] * layer.groups
+        kernel: Any = layer.kernel_size
+        found: nn.Module = nn.Conv2d(inputs, len(weight), kernel, *options)
+    elif synapse.path.weighted:
+        found = nn.Linear(weight.shape[1], len(weight))
+    else:
+        return _factors(weight)
+    found.weight, found.bias = (
+        nn.Parameter(weight),
+        nn.Parameter(weight.new_zeros(len(weight))),
+    )
+    return found
+
+
+def _factors(weight: Tensor) -> nn.Module:
+    """A factor per channel, which export knows as a batch norm that does nothing else."""
+    if len(weight) == 1:
+        return Scale(float(weight))
+    norm: Any = nn.BatchNorm2d(len(weight), eps=0.0)
+    norm.weight = nn.Parameter(weight)
+    return norm
+
+
+def _place_bias(layers: dict[str, nn.Module], model: IntegerNetwork, receiver: Receiver) -> None:
+    """Give the whole bias of a population to the first weighted layer before it."""
+    bias = model.bias(receiver)
+    if bias is None:
+        return
+    first: Any = next(layers[path.at] for path in receiver.paths if path.weighted)
+    spread = (bias.double() / model.grid(receiver).unit().double()).expand(len(first.weight))
+    first.bias = nn.Parameter(spread.clone())

@@ -1,0 +1,284 @@
+"""LIF neurons and the read-out in integers held by floats, as the chip computes them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neurodeploy.ir.fixed_point import DECAY_ONE, STATE_LIMIT, nearest_decay
+from neurodeploy.nn.layers import Scale
+from neurodeploy.nn.network import SpikingNetwork
+from neurodeploy.nn.neuron import LIF
+from neurodeploy.nn.steps import over_steps
+from neurodeploy.quantization.aware.grid import Grid
+from neurodeploy.quantization.aware.paths import BATCH_NORMS, WEIGHTED, affine
+from neurodeploy.target import Target
+
+Bias = Callable[[], Tensor | None]
+"""The bias of a population in units of the network, (channels,), or None without one."""
+
+
+class QuantizedLIF(nn.Module):
+    """LIF neurons on a grid; v and u in state units.
+
+    u[t] = trz(v[t-1], d) + x[t] + b                    trz(v, d) = sign(v) (|v| (4096 - d) >> 12)
+    s[t] = H(u[t] - 64 round(S Vth))
+    v[t] = u[t] - 64 round(S Vth) s[t], or u[t] (1 - s[t])
+
+    u is clipped to 24 bits, and in evaluation x wraps into them, as on the chip. Gradients are
+    those of the network's own neuron with its surrogate, taken at the integers: rounding passes
+    them through. Before its grid is active it is the layer it was made from.
+
+    Attributes:
+        lif: the neurons in floats.
+        grid: scale and limits.
+    """
+
+    def __init__(self, lif: LIF, grid: Grid, target: Target, bias: Bias) -> None:
+        super().__init__()
+        self.lif = lif
+        self.grid = grid
+        decay = int(nearest_decay(1 - 1 / lif.recipe.tau))
+        self.kept = (DECAY_ONE - min(decay, 2**target.neuron.decay_bits.value - 1)) / DECAY_ONE
+        self.float_bias = bias
+        self._cut = True
+        # Integers, and where gradients cross steps the same in units of the network, with a graph.
+        self._v: Tensor | None = None
+        self._v_graph: Tensor | None = None
+
+    def reset_state(self, cut: bool) -> None:
+        """Start a batch: v = 0, and choose whether gradients are cut between steps."""
+        self.lif.reset_state(cut)
+        self._v = self._v_graph = None
+        self._cut = cut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Spikes of one step."""
+        return self.over_steps(x.unsqueeze(0)).squeeze(0) if self.grid.is_active else self.lif(x)
+
+    def over_steps(self, x: Tensor) -> Tensor:
+        """Spikes of c steps for inputs (c, N, ...) in state units."""
+        if not self.grid.is_active:
+            return self.lif.over_steps(x)
+        drive = self._with_bias(x if self.training else _wrapped(x))
+        if not (drive.requires_grad and torch.is_grad_enabled()):
+            return self.integrate(drive, None)
+        unit = self.grid.unit()
+        if self._cut:
+            return _CutSteps.apply(drive, unit, self)
+        return torch.stack([self._step_with_graph(step, step / unit) for step in drive])
+
+    def _with_bias(self, x: Tensor) -> Tensor:
+        """x and the bias, in state units."""
+        bias = self.float_bias()
+        if bias is None:
+            return x
+        return x + self.grid.bias(bias).reshape(-1, *(1,) * (x.ndim - 3))
+
+    @torch.no_grad()
+    def integrate(self, drive: Tensor, membranes: Tensor | None) -> Tensor:
+        """Spikes of c steps, without a graph.
+
+        Args:
+            drive: input and bias in state units, (c, N, ...).
+            membranes: of the same shape, takes u of each step.
+        """
+        recipe, threshold = self.lif.recipe, self.grid.integer_threshold()
+        compare = torch.ge if recipe.comparison == ">=" else torch.gt
+        spikes = torch.empty_like(drive)
+        for t, (z, s) in enumerate(zip(drive, spikes, strict=True)):
+            u = torch.empty_like(z) if membranes is None else membranes[t]
+            if self._v is None:
+                u.copy_(z)
+            else:
+                torch.add(kept_share(self._v, self.kept), z, out=u)
+            u.clamp_(1 - STATE_LIMIT, STATE_LIMIT - 1)
+            compare(u, threshold, out=s)
+            soft = recipe.reset == "subtract"
+            self._v = torch.sub(u, s, alpha=threshold) if soft else u * (1 - s)
+        return spikes
+
+    def _step_with_graph(self, z: Tensor, x: Tensor) -> Tensor:
+        """Spikes of one step with the path through membrane and reset (backward through time).
+
+        Args:
+            z: input and bias in state units.
+            x: the same in units of the network, where gradients flow.
+        """
+        recipe, threshold, unit = self.lif.recipe, self.grid.integer_threshold(), self.grid.unit()
+        if self._v_graph is not None:
+            x = x + self.kept * self._v_graph
+        u = torch.empty_like(z)
+        spikes = self.integrate(z.detach().unsqueeze(0), u.unsqueeze(0)).squeeze(0)
+        with torch.no_grad():
+            derivative = self.lif.surrogate((u - threshold) / unit, recipe.v_threshold)
+        s = _Fire.apply(x, spikes, derivative)
+        # Values of the integers, gradients of the equations in floats.
+        v = x + (u / unit - x).detach()
+        self._v_graph = v - recipe.v_threshold * s if recipe.reset == "subtract" else v * (1 - s)
+        return s
+
+
+class QuantizedReadout(nn.Module):
+    """The read-out's synapse with its bias, from state units to outputs o[t].
+
+    The chip sums what arrives in v, which saturates at 24 bits: o[t] is what step t adds to v, so
+    that sum_t o[t] is v at the end. Gradients pass as if there were no limit.
+
+    Attributes:
+        synapse: the last weighted layer.
+        grid: scale and limits.
+    """
+
+    def __init__(self, synapse: nn.Module, grid: Grid, bias: Bias) -> None:
+        super().__init__()
+        self.synapse = synapse
+        self.grid = grid
+        self.float_bias = bias
+        self._v: Tensor | None = None
+
+    def reset_state(self, cut: bool) -> None:
+        """Start a batch: v = 0. Gradients never cross its steps."""
+        self._v = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in) to (N, classes)."""
+        y = self.synapse(x)
+        return self._added(y.unsqueeze(0)).squeeze(0) if self.grid.is_active else y
+
+    def over_steps(self, x: Tensor) -> Tensor:
+        """The same for c steps, (c, N, in) to (c, N, classes)."""
+        y = over_steps(self.synapse, x)
+        return self._added(y) if self.grid.is_active else y
+
+    def _added(self, y: Tensor) -> Tensor:
+        """What each step adds to v in units of the network, (c, N, classes) in and out."""
+        bias = self.float_bias()
+        drive = y if self.training else _wrapped(y)
+        drive = drive if bias is None else drive + self.grid.bias(bias)
+        with torch.no_grad():
+            cut_off = torch.empty_like(drive)
+            for z, lost in zip(drive, cut_off, strict=True):
+                before = torch.zeros_like(z) if self._v is None else self._v
+                self._v = (before + z).clamp_(1 - STATE_LIMIT, STATE_LIMIT - 1)
+                torch.sub(self._v - before, z, out=lost)
+        return (drive + cut_off) / self.grid.unit()
+
+
+class QuantizedNorm(nn.Module):
+    """A batch norm, or a factor, that an active grid has folded into weights and bias.
+
+    Its running statistics stay as they are from then on, gamma and beta are trained further
+    (Krishnamoorthi 2018, section 3.2.2: freezing).
+
+    Attributes:
+        norm: the layer it was made from.
+    """
+
+    def __init__(self, norm: nn.Module, grid: Grid) -> None:
+        super().__init__()
+        self.norm = norm
+        self._grid = [grid]
+
+    def train(self, mode: bool = True) -> QuantizedNorm:
+        """As of any module, but a folded batch norm stays in evaluation mode."""
+        super().train(mode)
+        if self._grid[0].is_active:
+            self.norm.eval()
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape as ``x``."""
+        return x if self._grid[0].is_active else self.norm(x)
+
+    def over_steps(self, x: Tensor) -> Tensor:
+        """The same for c steps, (c, N, ...)."""
+        return x if self._grid[0].is_active else over_steps(self.norm, x)
+
+
+class _CutSteps(torch.autograd.Function):
+    """Steps with no path between them: dL/dx[t] = dL/ds[t] ds/du[t], x = z / (64 S)."""
+
+    @staticmethod
+    def forward(ctx: Any, drive: Tensor, unit: Tensor, layer: QuantizedLIF) -> Tensor:
+        u = torch.empty_like(drive)
+        spikes = layer.integrate(drive, u)
+        ctx.save_for_backward(drive, unit, u)
+        ctx.layer, ctx.threshold = layer, layer.grid.integer_threshold()
+        return spikes
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None]:
+        drive, unit, u = ctx.saved_tensors
+        lif = ctx.layer.lif
+        distance = (u - ctx.threshold).div_(unit)
+        error = lif.surrogate(distance, lif.recipe.v_threshold).mul_(grad_outputs[0]).div_(unit)
+        by_unit = -torch.dot(error.flatten(), drive.flatten()) / unit
+        return error, by_unit, None
+
+
+class _Fire(torch.autograd.Function):
+    """Spikes that were decided elsewhere, ds/dx = the surrogate derivative."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, spikes: Tensor, derivative: Tensor) -> Tensor:
+        ctx.save_for_backward(derivative)
+        return spikes.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
+        (derivative,) = ctx.saved_tensors
+        return grad_outputs[0] * derivative, None, None
+
+
+def kept_share(v: Tensor, kept: float) -> Tensor:
+    """sign(v) floor(|v| kept), kept a multiple of 1/4096."""
+    if math.frexp(kept)[0] in (0.0, 0.5):
+        # A power of two: the product is exact.
+        return (v * kept).trunc()
+    return (v.double() * kept).trunc().to(v.dtype)
+
+
+def _wrapped(x: Tensor) -> Tensor:
+    """x wrapped once into (-2^23, 2^23]."""
+    if x.numel() == 0 or float(x.abs().max()) < STATE_LIMIT:
+        return x
+    above, below = (x > STATE_LIMIT).to(x.dtype), (x <= -STATE_LIMIT).to(x.dtype)
+    return x - (above - below) * (2 * STATE_LIMIT)
+
+
+def bias_into(model: SpikingNetwork, entry: str, layers: dict[str, nn.Module]) -> Bias:
+    """The bias that reaches a layer of neurons, or leaves the read-out.
+
+    Args:
+        entry: name of the layer.
+        layers: the layers of the network in floats, by name.
+    """
+
+    def leaving(name: str) -> Tensor | None:
+        layer: Any = layers.get(name)
+        if layer is None or isinstance(layer, LIF):
+            return None
+        if isinstance(layer, WEIGHTED):
+            return layer.bias
+        arriving = reaching(name)
+        if isinstance(layer, Scale):
+            return None if arriving is None else arriving * layer.factor
+        if isinstance(layer, BATCH_NORMS):
+            factor, offset = affine(layer)
+            return offset if arriving is None else arriving * factor + offset
+        return arriving
+
+    def reaching(name: str) -> Tensor | None:
+        found = [b for b in map(leaving, model.sources[name]) if b is not None]
+        return None if not found else torch.stack(torch.broadcast_tensors(*found)).sum(0)
+
+    return (
+        (lambda: leaving(entry))
+        if isinstance(layers[entry], WEIGHTED)
+        else (lambda: reaching(entry))
+    )

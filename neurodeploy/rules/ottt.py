@@ -1,0 +1,206 @@
+"""Online Training Through Time (Xiao et al., NeurIPS 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from neurodeploy.errors import UnsupportedError
+from neurodeploy.nn.loss import InstantaneousLoss
+from neurodeploy.nn.network import SpikingNetwork
+from neurodeploy.nn.neuron import LIF
+from neurodeploy.rules.each_step import UpdateTime, learn_each_step
+from neurodeploy.rules.rule import Batch, BatchResult, Rule, Update
+
+
+@dataclass(frozen=True)
+class OTTT(Rule):
+    """SLTT's errors with a trace of each synapse's past input in place of its present one.
+
+    a^l[t] = (1 - 1/tau) a^l[t-1] + s^l[t]                          presynaptic trace, no gradient
+    dL/dW^(l+1) = sum_t e_u^(l+1)[t]^T a^l[t]^T                     e_u as in SLTT, within a step
+
+    (Xiao et al. 2022, section 4.1.) Every linear and convolutional layer has a trace of whatever
+    it is given: the first one of the network's input, the readout of the last spikes. A bias has
+    none, as in the authors' code. Traces are all that is added, so memory does not depend on T.
+
+    Attributes:
+        update: ``steps`` is the authors' OTTT_A, which adds gradients up over T steps; ``step``
+            is OTTT_O, which changes the parameters after every step.
+    """
+
+    update: UpdateTime = "steps"
+
+    def train_batch(
+        self,
+        model: SpikingNetwork,
+        batch: Batch,
+        loss: InstantaneousLoss,
+        update: Update,
+        generator: torch.Generator,
+    ) -> BatchResult:
+        """Add sum_t of errors times traces, both with the loss factor 1/T."""
+        traces = PresynapticTraces(membrane_decay(model))
+        model.reset_state(cut=True)
+
+        frames = iter(batch.frames)
+
+        def show(_: int) -> Tensor:
+            with traces:
+                return model(next(frames)).unsqueeze(0)
+
+        online = self.update == "step"
+        with ExitStack() as hooks:
+            for layer in model.layers.values():
+                hooks.enter_context(layer.register_forward_pre_hook(traces.enter_layer))
+            result = learn_each_step(show, batch, loss, after=update if online else None)
+        if not online:
+            update()
+        return result
+
+
+def membrane_decay(model: SpikingNetwork) -> float:
+    """1 - 1/tau of the network's neurons.
+
+    Raises:
+        UnsupportedError: they do not share one: a trace belongs to the neurons it leads to.
+    """
+    taus = {layer.recipe.tau for layer in model.modules() if isinstance(layer, LIF)}
+    if len(taus) != 1:
+        raise UnsupportedError(f"rule ottt needs one tau for all neurons, found {sorted(taus)}")
+    return 1 - 1 / taus.pop()
+
+
+class PresynapticTraces(TorchFunctionMode):
+    """While active, linear and convolution calls take their weight gradient from a trace.
+
+    It acts on the calls themselves, so that it reaches every layer of any network, also one whose
+    weight is computed on the way (weight standardisation). A trace belongs to the layer that makes
+    the call, and is zero until that layer has first been used.
+    """
+
+    def __init__(self, decay: float) -> None:
+        """Start without any trace; ``decay`` is 1 - 1/tau."""
+        super().__init__()
+        self._decay = decay
+        self._traces: dict[nn.Module, Tensor] = {}
+        self._layer: nn.Module | None = None
+
+    def enter_layer(self, layer: nn.Module, _: Any) -> None:
+        """Hook of each layer of a network: the next call is its own."""
+        self._layer = layer
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Redirect synapses; leave every other function of torch as it is."""
+        options = dict(kwargs or {})
+        if func is F.linear:
+            return self._linear(*args, **options)
+        if func is F.conv2d:
+            return self._conv2d(*args, **options)
+        if func in UNTRACED:
+            raise UnsupportedError(f"rule ottt has no trace for {func.__name__}")
+        return func(*args, **options)
+
+    def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """``F.linear`` with its argument names."""
+        return _TracedLinear.apply(input, self._trace(input), weight, bias)
+
+    def _conv2d(
+        self,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: int | Sequence[int] = 1,
+        padding: int | str | Sequence[int] = 0,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+    ) -> Tensor:
+        """``F.conv2d`` with its argument names."""
+        if isinstance(padding, str):
+            raise UnsupportedError(f"rule ottt: convolution padding {padding!r}; give a number")
+        options = (_pair(stride), _pair(padding), _pair(dilation), groups)
+        return _TracedConv2d.apply(input, self._trace(input), weight, bias, options)
+
+    def _trace(self, spikes: Tensor) -> Tensor:
+        """a[t] of what the present layer is given."""
+        layer, self._layer = self._layer, None
+        if layer is None:
+            raise UnsupportedError("rule ottt needs layers with one weight each")
+        before, spikes = self._traces.get(layer), spikes.detach()
+        self._traces[layer] = spikes if before is None else self._decay * before + spikes
+        return self._traces[layer]
+
+
+class _TracedLinear(torch.autograd.Function):
+    """y = s W^T + b; dL/ds = dL/dy W as ever, but dL/dW = (dL/dy)^T a."""
+
+    @staticmethod
+    def forward(ctx: Any, s: Tensor, a: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(a, weight)
+        return F.linear(s, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        a, weight = ctx.saved_tensors
+        error = grad_outputs[0]
+        # Under autocast the errors are narrower than what was saved.
+        grad_s = error @ weight.to(error.dtype) if ctx.needs_input_grad[0] else None
+        rows = error.reshape(-1, error.shape[-1])
+        grad_weight = rows.T @ a.to(error.dtype).reshape(-1, a.shape[-1])
+        return grad_s, None, grad_weight, rows.sum(0) if ctx.needs_input_grad[3] else None
+
+
+class _TracedConv2d(torch.autograd.Function):
+    """y = W * s + b; the weight gradient correlates the error with a in place of s."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, s: Tensor, a: Tensor, weight: Tensor, bias: Tensor | None, options: tuple
+    ) -> Tensor:
+        ctx.save_for_backward(a, weight)
+        ctx.options = options
+        return F.conv2d(s, weight, bias, *options)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        a, weight = ctx.saved_tensors
+        error = grad_outputs[0]
+        stride, padding, dilation, groups = ctx.options
+        needed = [ctx.needs_input_grad[i] for i in (0, 2, 3)]
+        # The gradient of the input uses the error and the weight only: one call does all three.
+        grad_s, grad_weight, grad_bias = torch.ops.aten.convolution_backward(
+            error,
+            a.to(error.dtype),
+            weight.to(error.dtype),
+            [weight.shape[0]],
+            stride,
+            padding,
+            dilation,
+            False,
+            [0, 0],
+            groups,
+            needed,
+        )
+        return grad_s, None, grad_weight, grad_bias, None
+
+
+def _pair(value: int | Sequence[int]) -> list[int]:
+    """torch takes some two-dimensional options as one number or two."""
+    return [value, value] if isinstance(value, int) else list(value)
+
+
+UNTRACED = frozenset({F.bilinear, F.conv1d, F.conv3d, F.conv_transpose2d, F.embedding})
+"""Synapses that would otherwise pass without a trace, and so be trained by another rule."""

@@ -1,0 +1,183 @@
+"""Rate-based backpropagation (Yu et al., NeurIPS 2024)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from neurodeploy.errors import UnsupportedError
+from neurodeploy.nn.loss import InstantaneousLoss
+from neurodeploy.nn.network import INPUT, SpikingNetwork
+from neurodeploy.nn.neuron import LIF, membrane_dtype
+from neurodeploy.nn.steps import over_steps
+from neurodeploy.rules.rule import Batch, BatchResult, Rule, Update
+from neurodeploy.rules.time_chunk import parts
+
+
+@dataclass(frozen=True)
+class Rate(Rule):
+    """T steps forward without a graph, then one backward pass through mean rates.
+
+    r^l = mean_t s^l[t]                                             rate
+    E^l = mean_t rho^l[t] ds^l/du^l[t]                              dr/dc of a constant input c
+    rho[1] = 1, rho[t+1] = 1 + (1 - 1/tau) rho[t] dv/du             du[t]/dc
+    L = l(mean_t o[t], y), dL/dc^l = dL/dr^l E^l, dL/dW^l = (dL/dc^l)^T r^(l-1)
+
+    (Yu et al. 2024, section 4; c^l = W^l r^(l-1) + b^l.) The reset is detached: dv/du is 1 for
+    ``subtract`` and 1 - s for ``zero``. The first layer's rate is the mean of all T frames. Beside
+    the weights, memory for backward is that of one step, whatever T is.
+
+    Batch norm has the statistics of the spiking passes, and its gradient is that of the ordinary
+    batch norm of the rate with those statistics.
+
+    The authors' code further divides the gradient by T; here it is that of L itself, and so
+    exact for the readout. Their results use tau = 1.25 (a decay of 0.2) and the sigmoid surrogate.
+
+    Attributes:
+        variant: ``m`` runs all T steps layer by layer, with batch norm over steps and samples at
+            once, and so holds a layer's values of T steps, without a graph, while it runs; ``s``
+            runs step by step, with batch norm over the samples of each step.
+    """
+
+    variant: Literal["m", "s"] = "m"
+
+    def train_batch(
+        self,
+        model: SpikingNetwork,
+        batch: Batch,
+        loss: InstantaneousLoss,
+        update: Update,
+        generator: torch.Generator,
+    ) -> BatchResult:
+        """Add dl(mean_t o[t], y)/dW; the loss that is reported is the mean of l(o[t], y)."""
+        if model.fed_back:
+            raise UnsupportedError(
+                f"rule rate: layers {', '.join(model.fed_back)} act on the next step, which mean "
+                "rates do not see; use bptt, ottt or sltt"
+            )
+        stand_ins = _stand_ins(model)
+        model.reset_state(cut=True)
+        with torch.no_grad():
+            outputs, rate = self._record(model, batch, stand_ins)
+            reported = loss.over_steps(outputs, batch.labels) / batch.steps
+
+        def replay(layer: nn.Module, x: Tensor) -> Tensor:
+            return stand_ins[layer].replay(x) if layer in stand_ins else layer(x)
+
+        loss(model.compute({INPUT: rate}, replay), batch.labels).backward()
+        model.reset_state()
+        update()
+        return BatchResult(reported, outputs.sum(0))
+
+    def _record(
+        self, model: SpikingNetwork, batch: Batch, stand_ins: Mapping[nn.Module, StandIn]
+    ) -> tuple[Tensor, Tensor]:
+        """Outputs (T, N, classes) of the spiking pass and the mean frame (N, *sample)."""
+
+        def record(layer: nn.Module, x: Tensor) -> Tensor:
+            return stand_ins[layer].record(x) if layer in stand_ins else over_steps(layer, x)
+
+        feed, outputs, summed = iter(batch.frames), [], torch.zeros((), device=batch.labels.device)
+        for count in parts(batch.steps, batch.steps if self.variant == "m" else 1):
+            frames = torch.stack([*itertools.islice(feed, count)])
+            outputs.append(model.compute({INPUT: frames}, record))
+            summed = summed + frames.sum(0)
+        return torch.cat(outputs), summed / batch.steps
+
+
+class StandIn(Protocol):
+    """What is called in a layer's place."""
+
+    def record(self, x: Tensor) -> Tensor:
+        """In the spiking pass, without a graph: (c, N, ...) to (c, N, ...)."""
+        ...
+
+    def replay(self, x: Tensor) -> Tensor:
+        """In the pass of rates that goes backward: (N, ...) to (N, ...)."""
+        ...
+
+
+def _stand_ins(model: SpikingNetwork) -> dict[nn.Module, StandIn]:
+    """For each layer whose rate does not follow from the rates that it reads."""
+    found: dict[nn.Module, StandIn] = {}
+    for layer in model.layers.values():
+        if isinstance(layer, LIF):
+            found[layer] = RecordedLIF(layer)
+        elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.training:
+            found[layer] = RecordedNorm(layer)
+    return found
+
+
+class RecordedLIF:
+    """A neuron layer that first sums up its rate and eligibility, then stands in for itself."""
+
+    def __init__(self, layer: LIF) -> None:
+        self.layer = layer
+        self._steps = 0
+        self._rate = self._eligibility = torch.zeros(())
+        self._rho: Tensor | float = 1.0
+
+    def record(self, x: Tensor) -> Tensor:
+        """Spikes of some steps; rho[t] is du[t]/dc, with the reset detached."""
+        neuron = self.layer.recipe
+        membranes = torch.empty_like(x, dtype=membrane_dtype(x))
+        spikes = self.layer.integrate(x, membranes.unbind())
+        if self._steps == 0:
+            self._rate, self._eligibility = (torch.zeros_like(membranes[0]) for _ in range(2))
+        for u, s in zip(membranes, spikes, strict=True):
+            derivative = self.layer.surrogate(u - neuron.v_threshold, neuron.v_threshold)
+            self._rate += s
+            self._eligibility += self._rho * derivative
+            kept = self._rho if neuron.reset == "subtract" else self._rho * (1 - s)
+            self._rho = 1 + (1 - 1 / neuron.tau) * kept
+        self._steps += len(x)
+        return spikes
+
+    def replay(self, x: Tensor) -> Tensor:
+        """The rate as value, the eligibility as derivative."""
+        eligible = x * (self._eligibility / self._steps)
+        return self._rate / self._steps + (eligible - eligible.detach())
+
+
+class RecordedNorm:
+    """A batch norm that first notes its statistics, then normalises rates with them."""
+
+    def __init__(self, layer: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
+        self.layer = layer
+        self._calls = 0
+        self._mean = self._precision = torch.zeros(())
+
+    def record(self, x: Tensor) -> Tensor:
+        """Normalise all these steps together; add up the mean and 1/(variance + eps)."""
+        samples = x.flatten(0, 1)
+        variance, mean = torch.var_mean(samples, self._axes(samples), correction=0, keepdim=True)
+        self._mean = self._mean.to(x) + mean
+        self._precision = self._precision.to(x) + 1 / (variance + self.layer.eps)
+        self._calls += 1
+        return self.layer(samples).unflatten(0, x.shape[:2])
+
+    def replay(self, x: Tensor) -> Tensor:
+        """Batch norm of rates: statistics of the spiking pass, gradient also through them."""
+        axes = self._axes(x)
+        mean = _with_gradient(self._mean / self._calls, x.mean(axes, keepdim=True))
+        variance = (x - mean).square().mean(axes, keepdim=True)
+        normal = (x - mean) * _with_gradient(self._calls / self._precision, variance).rsqrt()
+        if self.layer.affine:
+            shape = mean.shape
+            normal = normal * self.layer.weight.view(shape) + self.layer.bias.view(shape)
+        return normal
+
+    @staticmethod
+    def _axes(x: Tensor) -> list[int]:
+        """All but the channels."""
+        return [axis for axis in range(x.ndim) if axis != 1]
+
+
+def _with_gradient(value: Tensor, source: Tensor) -> Tensor:
+    """``value`` with the gradient of ``source``."""
+    return value + (source - source.detach())

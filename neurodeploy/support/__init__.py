@@ -1,0 +1,1 @@
+"""Files, schemas, versions, processes and memory: what every room stands on."""
