@@ -28,12 +28,12 @@ from neurodeploy.interchange.nir.file import read_nir
 from neurodeploy.interchange.nir.network_in import contract_of, to_network
 from neurodeploy.interchange.nir.readout import without_readout
 from neurodeploy.ir.contract import Contract, InputCode, Reset
-from neurodeploy.nn.export import to_nir
+from neurodeploy.nn.export import module_to_nir
 from neurodeploy.norse.engine import NorseEngine
 from neurodeploy.recipe import load_recipe
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.reference import ReferenceEngine
-from neurodeploy.simulation.trace import Batch, Samples, SpikeTrace
+from neurodeploy.simulation.trace import SampleBatch, Samples, SpikeTrace
 from neurodeploy.support.versions import version_of
 from neurodeploy.training.run import train
 from neurodeploy.workflow.engines import Engine
@@ -111,7 +111,7 @@ def loaded(path: Path, frames: np.ndarray) -> tuple[nir.NIRGraph, Contract]:
 
 def outputs(engine: FloatEngine | NorseEngine, frames: np.ndarray) -> np.ndarray:
     """(T, N, neurons) spikes of the output population."""
-    batch = Batch(0, np.swapaxes(frames, 0, 1), static=False)
+    batch = SampleBatch(0, np.swapaxes(frames, 0, 1), static=False)
     trace: SpikeTrace = next(iter(engine.run([batch])))
     return np.swapaxes(trace.populations[trace.output].s, 0, 1).reshape(*frames.shape[:2], -1)
 
@@ -134,7 +134,7 @@ def spikes_table() -> str:
         for family, network in FAMILIES.items():
             for reset in RESETS:
                 recipe = replace(make_recipe("mlp", 2.0, reset, ">="), network=network)
-                graph = to_nir(make_model(recipe), recipe, make_dataset())
+                graph = module_to_nir(make_model(recipe), recipe, make_dataset())
                 nir.write(path, ending_at(graph, last_spiking(graph)))
                 expected = float_engine(path, frames)
 
@@ -172,7 +172,7 @@ def accuracy_table() -> str:
 
             network = to_network(graph, contract, "net")
             shapes = {population.name: population.shape for population in network.populations}
-            batch = Batch(0, encoded, static)
+            batch = SampleBatch(0, encoded, static)
             engines = (
                 FloatEngine(network),
                 NorseEngine(graph, shapes, network.output, contract, "net"),

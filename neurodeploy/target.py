@@ -173,7 +173,7 @@ class NeuronLimits:
 
 
 @dataclass(frozen=True)
-class Spike:
+class SpikeLimits:
     """What a spike carries: 0 payload bits for binary spikes."""
 
     payload_bits: Limit
@@ -226,7 +226,7 @@ class Target:
     core: Core
     synapse: Synapse
     neuron: NeuronLimits
-    spike: Spike
+    spike: SpikeLimits
     energy: Energy | None = None
     duration: Duration | None = None
 

@@ -16,7 +16,7 @@ from neurodeploy.interchange.nir.file import write_nir
 from neurodeploy.interchange.nir.importing import Imported, import_nir
 from neurodeploy.ir.contract import ContractOptions
 from neurodeploy.simulation.float_engine import FloatEngine
-from neurodeploy.simulation.trace import Batch, PopulationTrace
+from neurodeploy.simulation.trace import PopulationTrace, SampleBatch
 
 STEPS, SAMPLES = 40, 3
 
@@ -59,7 +59,7 @@ def here(imported: Imported, x: np.ndarray) -> dict[str, PopulationTrace]:
     network = imported.network
     how = replace(network.contract, steps=x.shape[1])
     engine = FloatEngine(replace(network, contract=how))
-    (trace,) = engine.run([Batch(0, x, static=False)], state=True)
+    (trace,) = engine.run([SampleBatch(0, x, static=False)], state=True)
     return dict(trace.populations)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from neurodeploy.ir.composition import compose, reading
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
-from neurodeploy.ir.operators import Conv, Dense, Operator, pool
+from neurodeploy.ir.operators import Convolution, Dense, Operator, pool
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.onchip.options import LearningOptions
 from neurodeploy.onchip.plan import LearningPlan
@@ -36,8 +36,10 @@ def operators(kind: str, rng: np.random.Generator) -> list[Operator]:
             Dense(rng.normal(0, 1.6 / math.sqrt(i[0]), (o[0], i[0])), i, o)
             for i, o in itertools.pairwise(shapes)
         ]
-    first = Conv(rng.normal(0, 0.7, (4, 2, 3, 3)), (2, 6, 6), (1, 1), ((1, 1), (1, 0)), (1, 1))
-    second = Conv(
+    first = Convolution(
+        rng.normal(0, 0.7, (4, 2, 3, 3)), (2, 6, 6), (1, 1), ((1, 1), (1, 0)), (1, 1)
+    )
+    second = Convolution(
         rng.normal(0, 0.7, (4, 2, 2, 2)), first.output_shape, (2, 1), ((0, 0), (1, 1)), (1, 2), 2
     )
     pooled = pool(second.output_shape, (1, 2), (1, 2), (0, 0))

@@ -16,7 +16,7 @@ import numpy as np
 
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
 from neurodeploy.ir.fixed_point import WeightFormat
-from neurodeploy.ir.operators import Conv, Dense, Operator, Shape, SparseMatrix
+from neurodeploy.ir.operators import Convolution, Dense, Operator, Shape, SparseMatrix
 from neurodeploy.ir.quantized import (
     QuantizedNetwork,
     QuantizedNeuron,
@@ -118,7 +118,7 @@ def _operators(rng: np.random.Generator, kind: str, shape: Shape) -> list[tuple[
         return [(dense, 0)]
     if kind == "conv1d":
         weights = np.ones((int(rng.integers(1, 4)), shape[0], 3))
-        return [(Conv(weights, shape, (int(rng.integers(1, 3)),), ((1, 1),), (1,)), 0)]
+        return [(Convolution(weights, shape, (int(rng.integers(1, 3)),), ((1, 1),), (1,)), 0)]
     groups = shape[0] if kind == "grouped" else 1
     outputs = groups * int(rng.integers(1, 4))
     kernel = (int(rng.integers(1, 4)), int(rng.integers(1, 4)))
@@ -126,7 +126,7 @@ def _operators(rng: np.random.Generator, kind: str, shape: Shape) -> list[tuple[
     stride = (int(rng.integers(1, 3)), int(rng.integers(1, 3)))
     padding = tuple((pad, pad) for pad in rng.integers(1, 3, 2).tolist())
     dilation = (int(rng.integers(1, 3)), 1)
-    return [(Conv(weights, shape, stride, padding, dilation, groups), 0)]
+    return [(Convolution(weights, shape, stride, padding, dilation, groups), 0)]
 
 
 def _projection(

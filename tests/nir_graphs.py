@@ -11,7 +11,7 @@ import numpy as np
 
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
 from neurodeploy.ir.operators import Shape
-from neurodeploy.simulation.trace import Batch
+from neurodeploy.simulation.trace import SampleBatch
 
 DT = 1e-4
 STEPS = 7
@@ -97,11 +97,13 @@ def random_graph(
     return nir.NIRGraph(nodes, edges, {}, type_check=False)
 
 
-def random_batch(seed: int, payload: int, samples: int = 6) -> Batch:
+def random_batch(seed: int, payload: int, samples: int = 6) -> SampleBatch:
     """Input integers (N, T, 2, 4, 4) from 0 to the payload."""
     rng = np.random.default_rng(seed)
     values = rng.integers(0, payload + 1, (samples, STEPS, 2, 4, 4))
-    return Batch(0, (values * (rng.random(values.shape) < 0.6)).astype(np.int32), static=False)
+    return SampleBatch(
+        0, (values * (rng.random(values.shape) < 0.6)).astype(np.int32), static=False
+    )
 
 
 def contract_for(style: Style, payload: int = 1) -> Contract:

@@ -13,7 +13,7 @@ import numpy as np
 from neurodeploy.ir.composition import compose
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
 from neurodeploy.ir.fixed_point import WeightFormat
-from neurodeploy.ir.operators import Conv, Dense, Operator, Shape, SparseMatrix, pool
+from neurodeploy.ir.operators import Convolution, Dense, Operator, Shape, SparseMatrix, pool
 from neurodeploy.ir.quantized import (
     QuantizedNetwork,
     QuantizedNeuron,
@@ -64,7 +64,7 @@ def random_operator(rng: np.random.Generator, kind: str, shape: Shape) -> Operat
     if kind == "composed":
         first = pool(shape, (2, 2), (1, 1), (0, 0))
         ones, padding = np.ones((2, channels, 2, 2)), ((0, 1), (1, 0))
-        second = Conv(ones, first.output_shape, (1, 1), padding, (1, 1))
+        second = Convolution(ones, first.output_shape, (1, 1), padding, (1, 1))
         return compose(first, second)
     groups = int(rng.choice([g for g in (1, channels) if channels % g == 0]))
     outputs = groups * int(rng.integers(1, 4))
@@ -73,7 +73,7 @@ def random_operator(rng: np.random.Generator, kind: str, shape: Shape) -> Operat
         weights = np.ones((outputs, channels // groups, 3))
         stride, dilation = int(rng.integers(1, 3)), int(rng.integers(1, 3))
         padding = ((dilation, int(rng.integers(0, 2)) + dilation),)
-        conv = Conv(weights, flat, (stride,), padding, (dilation,), groups)
+        conv = Convolution(weights, flat, (stride,), padding, (dilation,), groups)
         if len(shape) == 2:
             return conv
         # Over the flattened rows of an image: the shared kernel is written out.
@@ -84,7 +84,7 @@ def random_operator(rng: np.random.Generator, kind: str, shape: Shape) -> Operat
     padding = tuple((int(rng.integers(0, 2)), int(rng.integers(0, 2))) for _ in range(2))
     stride = (int(rng.integers(1, 3)), int(rng.integers(1, 3)))
     weights = np.zeros((outputs, channels // groups, *kernel))
-    return Conv(weights, shape, stride, padding, dilation, groups)
+    return Convolution(weights, shape, stride, padding, dilation, groups)
 
 
 def random_projection(

@@ -11,7 +11,7 @@ from random_networks import GRAPHS, NEURONS, OPERATORS, SPIKING, random_input, r
 from neurodeploy.ir.composition import compose
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
-from neurodeploy.ir.operators import Conv, Dense, pool
+from neurodeploy.ir.operators import Convolution, Dense, pool
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.compat import lava_available
 from neurodeploy.quantization.post_training import quantize
@@ -97,9 +97,9 @@ def float_network(bits: int) -> Network:
         bias = rng.normal(0.2, 0.2, shape)
         return Neuron("LIF", np.zeros(shape), keep, bias, v_threshold, "subtract", ">=")
 
-    def conv(shape: tuple[int, ...], outputs: int) -> Conv:
+    def conv(shape: tuple[int, ...], outputs: int) -> Convolution:
         weights = rng.normal(0, 0.5, (outputs, shape[0], 3, 3))
-        return Conv(weights, shape, (1, 1), ((1, 1), (1, 1)), (1, 1))
+        return Convolution(weights, shape, (1, 1), ((1, 1), (1, 1)), (1, 1))
 
     first = conv((1, 6, 6), 3)
     averaged = pool((3, 6, 6), (2, 2), (2, 2), (0, 0))

@@ -20,7 +20,7 @@ from neurodeploy.artifacts import deployment as deployment_module
 from neurodeploy.artifacts.deployment import read_deployment, write_deployment
 from neurodeploy.artifacts.locate import newest_deployment
 from neurodeploy.errors import InputError
-from neurodeploy.ir.operators import Conv
+from neurodeploy.ir.operators import Convolution
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.simulation.reference import ReferenceEngine
 from neurodeploy.support.files import sha256
@@ -107,7 +107,7 @@ def test_the_folder_says_what_was_deployed(tmp_path: Path) -> None:
 
 def test_convolutions_are_stored_once_and_not_written_out(tmp_path: Path) -> None:
     conv = NETWORK.projections[0]
-    assert isinstance(conv.operator, Conv)
+    assert isinstance(conv.operator, Convolution)
     arrays = load_file(write(tmp_path / "d") / "integers.safetensors")
     assert arrays[f"{conv.name}/weights"].shape == conv.operator.weights.shape
 

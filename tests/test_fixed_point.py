@@ -17,7 +17,7 @@ from neurodeploy.errors import UnsupportedError
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
 from neurodeploy.ir.fixed_point import WeightFormat, split_bias
 from neurodeploy.ir.network import Neuron
-from neurodeploy.ir.operators import Conv, Dense, Operator
+from neurodeploy.ir.operators import Convolution, Dense, Operator
 from neurodeploy.ir.quantized import (
     QuantizedNetwork,
     QuantizedNeuron,
@@ -28,7 +28,7 @@ from neurodeploy.lava.compat import lava_available, require_lava
 from neurodeploy.neurons.dynamics import FixedStepper, FloatStepper
 from neurodeploy.simulation.exact import exact_dtype
 from neurodeploy.simulation.reference import ReferenceEngine
-from neurodeploy.simulation.trace import Batch
+from neurodeploy.simulation.trace import SampleBatch
 
 FORMATS = [
     WeightFormat(bits, sign)
@@ -347,7 +347,9 @@ def test_an_engine_counts_overflow_once_whatever_the_batches(size: int) -> None:
     )
     expected = literal(neuron, 3, (x @ weights.T) << 7)
     engine = ReferenceEngine(net)
-    batches = [Batch(first, x[first : first + size], static=False) for first in range(0, 5, size)]
+    batches = [
+        SampleBatch(first, x[first : first + size], static=False) for first in range(0, 5, size)
+    ]
     assert len(list(engine.run(batches))) == len(batches)
     counters = engine.overflow.populations["out"]
     assert counters.wraps == sum(plain.wraps for plain in expected) > 0
@@ -453,7 +455,7 @@ def test_float32_convolutions_just_below_the_limit_are_exact(
     shape: tuple[int, ...], kernel: tuple[int, ...], groups: int, stride: int
 ) -> None:
     half = kernel[-1] // 2
-    conv = Conv(
+    conv = Convolution(
         np.zeros(kernel), shape, (stride, stride), ((half, half), (half, half)), (1, 1), groups
     )
     operator, batch = extreme_integers(conv, 2**24)
@@ -502,7 +504,7 @@ def check_engine_sums(operator: Operator, form: WeightFormat, payload: int) -> N
     expected = (filled.matrix() @ batch.reshape(32, -1).T).T.reshape(32, 1, *operator.output_shape)
     assert np.abs(expected).max() < 2**17
     engine = ReferenceEngine(integrator(filled, form, payload))
-    (trace,) = engine.run([Batch(0, batch, static=True)], state=True)
+    (trace,) = engine.run([SampleBatch(0, batch, static=True)], state=True)
     np.testing.assert_array_equal(trace.populations["out"].u, expected << 6)
 
 
@@ -510,7 +512,7 @@ SUMS = {
     "dense": Dense(np.zeros((24, 64)), (64,), (24,)),
     "one input": Dense(np.zeros((3, 1)), (1,), (3,)),
     "one output": Dense(np.zeros((1, 70)), (70,), (1,)),
-    "conv": Conv(np.zeros((8, 2, 3, 3)), (2, 8, 8), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    "conv": Convolution(np.zeros((8, 2, 3, 3)), (2, 8, 8), (1, 1), ((1, 1), (1, 1)), (1, 1)),
 }
 
 

@@ -20,11 +20,11 @@ from neurodeploy.errors import UnsupportedError
 from neurodeploy.interchange.nir.network_in import contract_of, to_network
 from neurodeploy.interchange.nir.readout import without_readout
 from neurodeploy.ir.contract import EXPORT_DT, Comparison, InputCode, Reset
-from neurodeploy.nn.export import to_nir
+from neurodeploy.nn.export import module_to_nir
 from neurodeploy.quantization.post_training import quantize
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.reference import ReferenceEngine
-from neurodeploy.simulation.trace import Batch
+from neurodeploy.simulation.trace import SampleBatch
 from neurodeploy.target import load_target
 from neurodeploy.workflow.quantized_nir import quantized_graph
 
@@ -40,7 +40,7 @@ MODULES = {"snntorch": "snntorch", "spikingjelly": "spikingjelly", "sinabs": "si
 def exported(network: str, reset: Reset = "zero", comparison: Comparison = ">=") -> nir.NIRGraph:
     """What ``train`` writes for a network with batch norm folded, as random as it begins."""
     recipe = replace(make_recipe("mlp", 2.0, reset, comparison), network=FAMILIES[network])
-    return to_nir(make_model(recipe), recipe, make_dataset())
+    return module_to_nir(make_model(recipe), recipe, make_dataset())
 
 
 def make_spikes() -> np.ndarray:
@@ -72,7 +72,7 @@ def ours(graph: nir.NIRGraph, **semantics: Any) -> np.ndarray:
         steps=STEPS,
         input_code=InputCode("events"),
     )
-    batch = Batch(0, np.swapaxes(make_spikes(), 0, 1).astype(np.uint8), static=False)
+    batch = SampleBatch(0, np.swapaxes(make_spikes(), 0, 1).astype(np.uint8), static=False)
     (trace,) = FloatEngine(to_network(graph, contract, "net")).run([batch])
     spikes = np.swapaxes(trace.populations[trace.output].s, 0, 1)
     assert 0.03 < spikes.mean() < 0.9
@@ -110,7 +110,7 @@ def test_without_the_readout_their_outputs_add_up_to_its_potential(
     contract = contract_of(graph, "graph")
     assert contract is not None
     contract = replace(contract, steps=STEPS, input_code=InputCode("events"))
-    batch = Batch(0, np.swapaxes(make_spikes(), 0, 1).astype(np.uint8), static=False)
+    batch = SampleBatch(0, np.swapaxes(make_spikes(), 0, 1).astype(np.uint8), static=False)
     (trace,) = FloatEngine(to_network(graph, contract, "net")).run([batch])
     v = trace.populations["readout"].v
     assert v is not None
@@ -131,7 +131,7 @@ def test_they_compute_with_the_deployed_integers(tool: str, network: str, tmp_pa
     assert contract is not None
     contract = replace(contract, steps=steps, input_code=InputCode("events"))
     integers = quantize(to_network(graph, contract, "net"), load_target("loihi2"))
-    batch = Batch(0, np.swapaxes(make_spikes()[:steps], 0, 1).astype(np.uint8), static=False)
+    batch = SampleBatch(0, np.swapaxes(make_spikes()[:steps], 0, 1).astype(np.uint8), static=False)
     reference = ReferenceEngine(integers)
     (trace,) = reference.run([batch])
     assert reference.overflow.total == 0

@@ -29,7 +29,7 @@ from neurodeploy.interchange.nir.file import write_nir
 from neurodeploy.interchange.nir.importing import import_nir, open_nir
 from neurodeploy.interchange.nir.network_in import to_network
 from neurodeploy.ir.contract import ContractOptions
-from neurodeploy.ir.operators import Conv
+from neurodeploy.ir.operators import Convolution
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -109,7 +109,7 @@ def test_a_convolution(tmp_path: Path) -> None:
     )
     graph = exported(network, 2, 8, 8)
     found = imported(graph, tmp_path, "norse", dt=DT)
-    assert isinstance(found.network.projections[0].operator, Conv)
+    assert isinstance(found.network.projections[0].operator, Convolution)
     x = spike_trains(2, 8, 8, seed=1, rate=0.2)
     assert_same_spikes(here(found, x), run(network, x, "1", "3"))
 

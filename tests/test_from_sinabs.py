@@ -23,7 +23,7 @@ from framework_runs import (
 from torch import nn
 
 from neurodeploy.interchange.nir.importing import open_nir
-from neurodeploy.ir.operators import Conv
+from neurodeploy.ir.operators import Convolution
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -90,7 +90,7 @@ def test_convolutions_and_pooling(tmp_path: Path) -> None:
     )
     x = spike_trains(2, 8, 8, seed=1, rate=0.2)
     found = imported(exported(network, 2, 8, 8), tmp_path, "sinabs")
-    assert isinstance(found.network.projections[0].operator, Conv)
+    assert isinstance(found.network.projections[0].operator, Convolution)
     assert_same_spikes(here(found, x), run(network, x, "1", "5"))
 
 

@@ -22,7 +22,7 @@ from framework_runs import (
 )
 from torch import nn
 
-from neurodeploy.ir.operators import Conv
+from neurodeploy.ir.operators import Convolution
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -101,7 +101,7 @@ def test_convolutions_and_pooling(tmp_path: Path) -> None:
     )
     graph = exported(network, 2, 8, 8)
     found = imported(graph, tmp_path, "snntorch")
-    assert isinstance(found.network.projections[0].operator, Conv)
+    assert isinstance(found.network.projections[0].operator, Convolution)
     x = spike_trains(2, 8, 8, seed=1, rate=0.2)
     assert_same_spikes(here(found, x), run(network, x, "1", "5"))
 

@@ -24,7 +24,7 @@ from framework_runs import (
 from torch import nn
 
 from neurodeploy.interchange.nir.importing import open_nir
-from neurodeploy.ir.operators import Conv
+from neurodeploy.ir.operators import Convolution
 
 if sys.version_info < (3, 11):
     pytest.skip("SpikingJelly 2 runs on Python 3.11 and above", allow_module_level=True)
@@ -100,7 +100,7 @@ def test_convolutions_and_pooling(tmp_path: Path) -> None:
         neuron.LIFNode(tau=2.0, v_threshold=1.5),
     )
     found = imported(exported(network, 2, 8, 8), tmp_path, "spikingjelly")
-    assert isinstance(found.network.projections[0].operator, Conv)
+    assert isinstance(found.network.projections[0].operator, Convolution)
     x = spike_trains(2, 8, 8, seed=3, rate=0.2)
     assert_same_spikes(here(found, x), run(network, x, "1", "5"))
 

@@ -10,7 +10,7 @@ from learning_networks import float_chain, learn_slowly, random_tags, small_chai
 
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.ir.fixed_point import WeightFormat
-from neurodeploy.ir.operators import Conv, Dense, SparseMatrix
+from neurodeploy.ir.operators import Convolution, Dense, SparseMatrix
 from neurodeploy.nn.surrogate import triangle as real_triangle
 from neurodeploy.onchip.chain import chain
 from neurodeploy.onchip.options import LearningOptions
@@ -21,9 +21,9 @@ from neurodeploy.onchip.real import real_network
 from neurodeploy.onchip.reference import ReferenceLearner
 from neurodeploy.onchip.remainders import remainders
 from neurodeploy.onchip.rounding import random_bits, shifted_stochastically
-from neurodeploy.onchip.surrogate import surrogate_shift, triangle
+from neurodeploy.onchip.surrogate import integer_triangle, surrogate_shift
 from neurodeploy.onchip.synapses import plastic
-from neurodeploy.simulation.trace import Batch
+from neurodeploy.simulation.trace import SampleBatch
 from neurodeploy.training.continued import FloatLearner
 
 
@@ -83,7 +83,7 @@ def test_the_surrogate_is_the_papers_triangle() -> None:
     import torch
 
     real = real_triangle(torch.from_numpy(v / threshold - 1.0), 1.0).numpy()
-    assert np.abs(triangle(v, threshold, shift) / peak - real).max() < 0.01
+    assert np.abs(integer_triangle(v, threshold, shift) / peak - real).max() < 0.01
     with pytest.raises(ValueError, match="no room"):
         surrogate_shift(100)
 
@@ -95,7 +95,7 @@ def test_plastic_synapses_are_the_operators_matrix() -> None:
         inputs, outputs = (groups * int(rng.integers(1, 3)) for _ in range(2))
         kernel = tuple(rng.integers(1, 4, axes))
         shape = (inputs, *(int(n) for n in rng.integers(6, 9, axes)))
-        conv = Conv(
+        conv = Convolution(
             rng.integers(-9, 10, (outputs, inputs // groups, *kernel)),
             shape,
             tuple(int(n) for n in rng.integers(1, 4, axes)),
@@ -287,7 +287,7 @@ def test_rates_are_powers_of_two_within_reach() -> None:
 def test_a_suitable_rate_is_one_over_the_spikes_of_a_step() -> None:
     network = small_chain("dense")
     chunk = small_chunk(network, 8)
-    batch = Batch(0, chunk.values, False)
+    batch = SampleBatch(0, chunk.values, False)
     from neurodeploy.simulation.reference import ReferenceEngine
 
     (trace,) = ReferenceEngine(network).run([batch])

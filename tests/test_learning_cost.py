@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from learning_networks import small_chain
 
-from neurodeploy.ir.operators import Conv
+from neurodeploy.ir.operators import Convolution
 from neurodeploy.onchip.cost import EMBEDDED, MICROCODE, STOCK, learning_cost, transposed
 from neurodeploy.onchip.loihi_rule import make_delta_plan
 from neurodeploy.onchip.options import LearningOptions
@@ -96,7 +96,7 @@ def test_the_transposed_operator_is_the_transposed_matrix() -> None:
         groups = int(rng.integers(1, 3))
         inputs, outputs = (groups * int(rng.integers(1, 3)) for _ in range(2))
         kernel, dilation = ([int(n) for n in rng.integers(1, high, 2)] for high in (4, 3))
-        conv = Conv(
+        conv = Convolution(
             rng.integers(-9, 9, (outputs, inputs // groups, *kernel)),
             (inputs, 7, 6),
             (int(rng.integers(1, 3)), 1),
@@ -106,5 +106,5 @@ def test_the_transposed_operator_is_the_transposed_matrix() -> None:
         )
         found = transposed(conv)
         assert (found.matrix() != conv.matrix().T).nnz == 0
-        kept += isinstance(found, Conv)
+        kept += isinstance(found, Convolution)
     assert 5 < kept < 55, "some stay convolutions, some cannot"

@@ -17,7 +17,7 @@ from scipy import sparse
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
 from neurodeploy.ir.fixed_point import WeightFormat
-from neurodeploy.ir.operators import Conv, Dense, Operator, SparseMatrix, identity
+from neurodeploy.ir.operators import Convolution, Dense, Operator, SparseMatrix, identity
 from neurodeploy.ir.quantized import (
     QuantizedNetwork,
     QuantizedNeuron,
@@ -25,7 +25,7 @@ from neurodeploy.ir.quantized import (
     QuantizedProjection,
 )
 from neurodeploy.ir.schedule import depths, pipeline_delay
-from neurodeploy.mapping import CONSTRAINTS, Mapping, check, map_network
+from neurodeploy.mapping import CONSTRAINTS, CoreMapping, check, map_network
 from neurodeploy.mapping.memory import row_words, weight_width
 from neurodeploy.mapping.neuron_rules import worst_potential
 from neurodeploy.target import Ability, Limit, Target, load_target
@@ -165,7 +165,7 @@ def test_loihi1_stores_7_bits_in_8_and_pays_for_delays() -> None:
 def test_a_shared_kernel_is_stored_once_and_a_written_out_one_is_not() -> None:
     kernel = np.full((4, 2, 3, 3), 2)
     kernel[:, 1] = 0
-    network = chain(Conv(kernel, (2, 5, 5), (1, 1), ((1, 1), (1, 1)), (1, 1)))
+    network = chain(Convolution(kernel, (2, 5, 5), (1, 1), ((1, 1), (1, 1)), (1, 1)))
     (shared,) = map_network(network, LOIHI2).uses
     # 9 rows of 4 entries of 2 bits; the second input channel takes nothing.
     assert (shared.neurons, shared.input_axons, shared.synapse_words) == (100, 1, 9)
@@ -228,7 +228,7 @@ def test_convolutions_take_intels_cores(
 ) -> None:
     values = weights(np.random.default_rng(0), (out, shape[0], kernel, kernel), width)
     padding = (pad[0], pad[0]), (pad[1], pad[1])
-    mapping = map_network(chain(Conv(values, shape, stride, padding, (1, 1))), LOIHI2)
+    mapping = map_network(chain(Convolution(values, shape, stride, padding, (1, 1))), LOIHI2)
     assert len(mapping.uses) == cores
     assert max(use.neurons for use in mapping.uses) == neurons
     assert {use.synapse_words for use in mapping.uses} == {words}
@@ -259,7 +259,7 @@ def test_published_rows_take_whole_weight_bits(entries: int, words: int, overhea
 # An independent recount.
 
 
-def naive_uses(network: QuantizedNetwork, target: Target, mapping: Mapping) -> list[list[int]]:
+def naive_uses(network: QuantizedNetwork, target: Target, mapping: CoreMapping) -> list[list[int]]:
     """Neurons, input axons, output axons and words of every core, counted synapse by synapse."""
     memory = target.synapse.memory
     shapes = {p.name: p.shape for p in network.populations}
@@ -286,7 +286,7 @@ def naive_uses(network: QuantizedNetwork, target: Target, mapping: Mapping) -> l
             bits = memory.weight_widths.holding(weight_width(p))
             if pipeline_delay(depth, p) > 0:
                 bits += memory.delay_bits.value
-            if isinstance(p.operator, Conv) and memory.shared_convolution.value:
+            if isinstance(p.operator, Convolution) and memory.shared_convolution.value:
                 start, stop = placement.ranges[0]
                 group = len(p.operator.weights) // p.operator.groups
                 kernel: Counter[tuple[int, ...]] = Counter()
@@ -317,8 +317,10 @@ def naive_uses(network: QuantizedNetwork, target: Target, mapping: Mapping) -> l
 def random_network(seed: int) -> QuantizedNetwork:
     """Convolution, grouped convolution, written-out layer, dense layers, a loop and a skip."""
     rng = np.random.default_rng(seed)
-    first = Conv(weights(rng, (4, 2, 3, 2), 5, 0.3), (2, 9, 7), (2, 1), ((1, 0), (1, 1)), (1, 2))
-    second = Conv(
+    first = Convolution(
+        weights(rng, (4, 2, 3, 2), 5, 0.3), (2, 9, 7), (2, 1), ((1, 0), (1, 1)), (1, 2)
+    )
+    second = Convolution(
         weights(rng, (6, 2, 2, 2), 7, 0.5),
         first.output_shape,
         (1, 2),
@@ -362,7 +364,7 @@ operators = st.one_of(
     st.builds(dense, st.integers(1, 40), st.integers(1, 60), seed=st.integers(0, 9),
               zeros=st.floats(0, 1)),
     st.builds(
-        lambda shape, out, seed: Conv(
+        lambda shape, out, seed: Convolution(
             weights(np.random.default_rng(seed), (out, shape[0], 3, 3), 6, 0.3), shape, (1, 1),
             ((1, 1), (1, 1)), (1, 1)),
         st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9)),
@@ -423,14 +425,14 @@ def test_mapping_is_deterministic_and_survives_json() -> None:
     target = with_core(LOIHI1, neurons=16)
     first, second = (map_network(random_network(3), target) for _ in range(2))
     assert first == second
-    assert Mapping.from_dict(json.loads(json.dumps(first.to_dict()))) == first
+    assert CoreMapping.from_dict(json.loads(json.dumps(first.to_dict()))) == first
 
 
 def test_a_mapping_with_an_unknown_key_is_refused() -> None:
     table = map_network(chain(dense(2, 2)), LOIHI1).to_dict()
     table["placement"] = table.pop("placements")
     with pytest.raises(InputError) as refused:
-        Mapping.from_dict(table, "mapping.json")
+        CoreMapping.from_dict(table, "mapping.json")
     assert str(refused.value) == (
         "mapping.json: unknown key 'placement'; did you mean 'placements'?"
     )
@@ -639,7 +641,7 @@ def test_a_cycle_without_delay_is_refused() -> None:
 
 
 def test_without_kernel_sharing_loihi2_stores_every_synapse() -> None:
-    kernel = Conv(np.full((2, 1, 2, 2), 2), (1, 3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1))
+    kernel = Convolution(np.full((2, 1, 2, 2), 2), (1, 3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1))
     unshared = Ability(source="a test", quality="assumed", value=False)
     memory = replace(LOIHI2.synapse.memory, shared_convolution=unshared)
     target = replace(LOIHI2, synapse=replace(LOIHI2.synapse, memory=memory))

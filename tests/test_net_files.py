@@ -21,13 +21,13 @@ from neurodeploy.interchange.netx.read import read_net
 from neurodeploy.interchange.netx.text import layer_lines
 from neurodeploy.interchange.netx.write import write_net
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
-from neurodeploy.ir.operators import Conv, Dense, SparseMatrix, pool
+from neurodeploy.ir.operators import Convolution, Dense, SparseMatrix, pool
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.compat import lava_available
 from neurodeploy.simulation.reference import ReferenceEngine
 
 IMAGES = plain_net(
-    Conv(np.full((2, 2, 3, 3), 2), (2, 5, 5), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    Convolution(np.full((2, 2, 3, 3), 2), (2, 5, 5), (1, 1), ((1, 1), (1, 1)), (1, 1)),
     Dense(np.full((4, 50), 2), (2, 5, 5), (4,)),
 )
 FLAT = plain_net(Dense(np.full((5, 8), 3), (8,), (5,)), Dense(np.full((4, 5), 2), (5,), (4,)))
@@ -123,7 +123,7 @@ def test_slayers_integers_are_kept(slayers: dict[str, Path], name: str) -> None:
     plain = {
         p.name: p.operator.weights >> -p.exponent
         for p in network.projections
-        if isinstance(p.operator, Dense | Conv)
+        if isinstance(p.operator, Dense | Convolution)
     }
     with h5py.File(slayers[name]) as file:
         for index, group in file["layer"].items():
@@ -439,7 +439,7 @@ MISSING: dict[str, tuple[Callable[[], QuantizedNetwork], str]] = {
     "delayed images": (lambda: linked(IMAGES, delay=1), "'w0': a convolution with a delay"),
     "uneven padding": (
         lambda: plain_net(
-            Conv(np.full((1, 1, 2, 2), 2), (1, 3, 3), (1, 1), ((0, 1), (0, 1)), (1, 1))
+            Convolution(np.full((1, 1, 2, 2), 2), (1, 3, 3), (1, 1), ((0, 1), (0, 1)), (1, 1))
         ),
         "'w0': padding that differs between two sides",
     ),
@@ -450,13 +450,15 @@ MISSING: dict[str, tuple[Callable[[], QuantizedNetwork], str]] = {
     "convolution late": (
         lambda: plain_net(
             Dense(np.full((9, 4), 2), (4,), (1, 3, 3)),
-            Conv(np.full((1, 1, 2, 2), 2), (1, 3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1)),
+            Convolution(np.full((1, 1, 2, 2), 2), (1, 3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1)),
         ),
         "'p1': a convolution behind a dense layer",
     ),
     "groups": (
         lambda: plain_net(
-            Conv(np.full((128, 1, 1, 1), 2), (128, 2, 2), (1, 1), ((0, 0), (0, 0)), (1, 1), 128)
+            Convolution(
+                np.full((128, 1, 1, 1), 2), (128, 2, 2), (1, 1), ((0, 0), (0, 0)), (1, 1), 128
+            )
         ),
         "number of groups of 128; Lava's Conv takes up to 127",
     ),

@@ -22,14 +22,14 @@ from neurodeploy.interchange.nir.file import read_nir
 from neurodeploy.interchange.nir.network_in import contract_of, output_spikes, to_network
 from neurodeploy.ir.contract import METADATA_KEY, Contract, InputCode, Semantics
 from neurodeploy.ir.network import Network, Population
-from neurodeploy.ir.operators import Conv
+from neurodeploy.ir.operators import Convolution
 from neurodeploy.simulation.float_engine import FloatEngine
-from neurodeploy.simulation.trace import Batch, PopulationTrace
+from neurodeploy.simulation.trace import PopulationTrace, SampleBatch
 
 
 def run(network: Network, x: np.ndarray) -> dict[str, PopulationTrace]:
     """(N, T, *input) through the float engine."""
-    (trace,) = FloatEngine(network).run([Batch(0, x, static=False)], state=True)
+    (trace,) = FloatEngine(network).run([SampleBatch(0, x, static=False)], state=True)
     return dict(trace.populations)
 
 
@@ -221,7 +221,7 @@ def test_paths_become_one_projection_and_keep_convolutions_where_that_is_exact()
     graph = chain((2, 12, 10), ("pool", pool), ("conv", conv), ("lif", neuron("LIF", ())))
     (projection,) = to_network(graph, contract(), "net").projections
     assert projection.name == "pool+conv"
-    assert isinstance(projection.operator, Conv)
+    assert isinstance(projection.operator, Convolution)
     assert projection.operator.kernel == (6, 4)
 
 
@@ -841,7 +841,7 @@ def test_graded_input_is_divided_by_its_levels() -> None:
     how = Contract(Semantics(DT, "zero", ">"), InputCode("direct", 16), 3, "last_v")
     network = to_network(chain((2,), LINEAR, ("i", neuron("I", (), r=1 / DT))), how, "net")
     x = np.array([[16, 4]])
-    (trace,) = FloatEngine(network).run([Batch(0, x, static=True)])
+    (trace,) = FloatEngine(network).run([SampleBatch(0, x, static=True)])
     v = trace.populations["i"].v
     assert v is not None
     np.testing.assert_allclose(v[0, -1], 3 * W @ [1, 0.25])

@@ -15,15 +15,15 @@ from random_nir import DT, RandomGraph, chain, contract, joined, neuron
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.interchange.nir.file import read_nir
 from neurodeploy.interchange.nir.network_in import contract_of, to_network
-from neurodeploy.interchange.nir.network_out import to_nir
+from neurodeploy.interchange.nir.network_out import network_to_nir
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
-from neurodeploy.ir.operators import Conv, Dense, SparseMatrix
+from neurodeploy.ir.operators import Convolution, Dense, SparseMatrix
 
 ARRAYS = ("u_keep", "v_keep", "bias", "v_threshold")
 
 
 def again(network: Network) -> Network:
-    graph = to_nir(network)
+    graph = network_to_nir(network)
     found = contract_of(graph, "graph")
     assert found == network.contract
     return to_network(graph, found, network.name)
@@ -86,21 +86,21 @@ def test_any_graph_comes_back_as_it_was_read(
     how = contract(integrator=integrator, reset=reset, comparison=comparison)
     network = to_network(RandomGraph(seed, axes, resets=reset == "zero").graph({}), how, "net")
     try:
-        written = to_nir(network)
+        written = network_to_nir(network)
     except UnsupportedError as error:
         assert "NIR has no node for its bias" in str(error)
         return
     second = to_network(written, how, "net")
     assert_same(network, second)
     # What was read from our own file is written the same, names and all.
-    rewritten = to_nir(second)
-    assert arrays(rewritten) == arrays(to_nir(to_network(rewritten, how, "net")))
+    rewritten = network_to_nir(second)
+    assert arrays(rewritten) == arrays(network_to_nir(to_network(rewritten, how, "net")))
 
 
 def test_a_written_file_is_read_the_same(tmp_path: Path) -> None:
     how = contract()
     network = to_network(RandomGraph(3, 2).graph({}), how, "net")
-    nir.write(tmp_path / "a.nir", to_nir(network))
+    nir.write(tmp_path / "a.nir", network_to_nir(network))
     graph = read_nir(tmp_path / "a.nir")
     assert contract_of(graph, "a") == how
     assert_same(network, to_network(graph, how, "net"))
@@ -115,7 +115,7 @@ def test_gain_one_and_round_numbers_come_back_as_they_were() -> None:
     tau = np.array([1.1, 2.0, 4.0])
     lif = neuron("LIF", (3,), tau=tau * DT, r=tau, v_threshold=0.7)
     graph = chain((4,), ("fc", nir.Affine(weight, bias)), ("lif", lif))
-    written = to_nir(to_network(graph, contract(), "net"))
+    written = network_to_nir(to_network(graph, contract(), "net"))
     assert list(written.nodes) == list(graph.nodes)
     assert written.edges == graph.edges
     for name in ("fc", "lif"):
@@ -151,7 +151,7 @@ def test_a_plain_matrix_into_an_image_is_written_in_one_axis() -> None:
     matrix = SparseMatrix.from_matrix(
         rng.normal(size=(8, 4)) * (rng.random((8, 4)) < 0.5), (4,), (2, 2, 2)
     )
-    conv = Conv(rng.normal(size=(1, 2, 2, 2)), (2, 2, 2), (1, 1), ((1, 0), (0, 1)), (1, 1))
+    conv = Convolution(rng.normal(size=(1, 2, 2, 2)), (2, 2, 2), (1, 1), ((1, 0), (0, 1)), (1, 1))
     network = network_of(
         source((4,)),
         Population("a", (2, 2, 2), lif((2, 2, 2), v_threshold=rng.random((2, 2, 2)))),
@@ -179,7 +179,7 @@ def test_one_sided_padding_becomes_zeros_of_the_kernel(
     padding: Any, stride: tuple[int, int], dilation: tuple[int, int]
 ) -> None:
     weights = np.random.default_rng(2).normal(size=(2, 1, 2, 3))
-    conv = Conv(weights, (2, 7, 9), stride, padding, dilation, groups=2)
+    conv = Convolution(weights, (2, 7, 9), stride, padding, dilation, groups=2)
     shape = conv.output_shape
     network = network_of(
         source((2, 7, 9)),
@@ -188,7 +188,7 @@ def test_one_sided_padding_becomes_zeros_of_the_kernel(
     )
     found = again(network)
     assert found.population("a").shape == shape
-    assert isinstance(found.projections[0].operator, Conv)
+    assert isinstance(found.projections[0].operator, Convolution)
     a, b = (n.projections[0].operator.matrix().toarray() for n in (network, found))
     np.testing.assert_array_equal(a, b)
 
@@ -209,7 +209,7 @@ def test_other_kinds_of_neurons_are_named_by_their_equations() -> None:
             Population("a", (2,), lif((2,), kind="CUBA", **changes)),
             projections=(Projection("d", "input", "a", dense),),
         )
-        assert type(to_nir(network).nodes["a"]).__name__ == kind
+        assert type(network_to_nir(network).nodes["a"]).__name__ == kind
         found = again(network).population("a").neuron
         assert found is not None
         for name in ARRAYS:
@@ -226,7 +226,7 @@ def test_names_that_hdf5_cannot_take_are_changed(tmp_path: Path) -> None:
         Population("layer/0", (2,), lif((2,))),
         projections=(Projection("w/0", "input", "layer/0", Dense(np.eye(2), (2,), (2,))),),
     )
-    nir.write(tmp_path / "a.nir", to_nir(network))
+    nir.write(tmp_path / "a.nir", network_to_nir(network))
     assert list(read_nir(tmp_path / "a.nir").nodes) == ["input", "layer.0", "output", "w.0"]
 
 
@@ -240,7 +240,7 @@ def test_a_population_with_semantics_of_its_own_is_refused() -> None:
         projections=(Projection("w", "input", "a", DENSE),),
     )
     with pytest.raises(UnsupportedError, match=r"'a': resets by 'subtract'.*says 'zero'"):
-        to_nir(network)
+        network_to_nir(network)
 
 
 def test_a_cycle_without_delay_is_refused() -> None:
@@ -255,7 +255,7 @@ def test_a_cycle_without_delay_is_refused() -> None:
         ),
     )
     with pytest.raises(UnsupportedError, match="'ab': has no delay inside a cycle"):
-        to_nir(network)
+        network_to_nir(network)
 
 
 def test_a_bias_that_nir_has_no_node_for_is_refused() -> None:
@@ -263,7 +263,7 @@ def test_a_bias_that_nir_has_no_node_for_is_refused() -> None:
     conv = nir.Conv2d((2, 2), np.ones((1, 1, 1, 1)), 1, 0, 1, 1, np.array([0.5]))
     network = to_network(chain((1, 2, 2), ("c", conv), ("n", integrator)), contract(), "net")
     with pytest.raises(UnsupportedError, match="'n': NIR has no node for its bias"):
-        to_nir(network)
+        network_to_nir(network)
 
 
 def test_spikes_as_they_are_and_twice_the_same_path() -> None:
@@ -271,7 +271,7 @@ def test_spikes_as_they_are_and_twice_the_same_path() -> None:
     nodes["b"] = neuron("LIF", (2,), r=4.0)
     edges = ["input>a", "a>b", "a>late", "late>b", "b>b", "b>output"]
     network = to_network(joined(nodes, *edges), contract(), "net")
-    graph = to_nir(network)
+    graph = network_to_nir(network)
     assert {type(node).__name__ for node in graph.nodes.values()} == {
         "Input",
         "LIF",

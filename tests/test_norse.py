@@ -32,13 +32,15 @@ from neurodeploy.norse.compat import norse_available, require_norse
 from neurodeploy.norse.engine import NorseEngine
 from neurodeploy.norse.neurons import norse_neuron
 from neurodeploy.simulation.float_engine import FloatEngine
-from neurodeploy.simulation.trace import Batch, SpikeTrace
+from neurodeploy.simulation.trace import SampleBatch, SpikeTrace
 from neurodeploy.workflow.doctor import examine
 
 needs_norse = pytest.mark.skipif(not norse_available(), reason="Norse is not installed")
 
 
-def both(graph: nir.NIRGraph, contract: Contract, batch: Batch) -> tuple[SpikeTrace, SpikeTrace]:
+def both(
+    graph: nir.NIRGraph, contract: Contract, batch: SampleBatch
+) -> tuple[SpikeTrace, SpikeTrace]:
     """The float engine's trace and Norse's."""
     network = to_network(graph, contract, "net")
     shapes = {population.name: population.shape for population in network.populations}

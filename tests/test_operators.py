@@ -14,7 +14,7 @@ from scipy import sparse
 
 from neurodeploy.ir.composition import add, compose, reading, reshaped
 from neurodeploy.ir.operators import (
-    Conv,
+    Convolution,
     Dense,
     Operator,
     SparseMatrix,
@@ -54,10 +54,10 @@ def convolutions(draw: st.DrawFn, axes: int | None = None, inputs: tuple[int, ..
     outputs = groups * draw(st.integers(1, 2))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     weights = integers(rng, (outputs, channels // groups, *kernel))
-    return Conv(weights, inputs, tuple(stride), tuple(padding), tuple(dilation), groups)
+    return Convolution(weights, inputs, tuple(stride), tuple(padding), tuple(dilation), groups)
 
 
-def naive_convolution(conv: Conv, x: np.ndarray) -> np.ndarray:
+def naive_convolution(conv: Convolution, x: np.ndarray) -> np.ndarray:
     """One sum per output element, straight from the definition, with plain loops."""
     result = np.zeros(conv.output_shape)
     per_group = conv.weights.shape[0] // conv.groups
@@ -101,10 +101,12 @@ def assert_all_forms_give(operator: Operator, batch: np.ndarray, expected: np.nd
 def some_operators() -> list[Operator]:
     """One of each kind, with zeros among the weights."""
     rng = np.random.default_rng(3)
-    conv = Conv(integers(rng, (4, 1, 2, 3)), (2, 5, 4), (2, 1), ((1, 0), (0, 2)), (1, 1), groups=2)
+    conv = Convolution(
+        integers(rng, (4, 1, 2, 3)), (2, 5, 4), (2, 1), ((1, 0), (0, 2)), (1, 1), groups=2
+    )
     return [
         Dense(integers(rng, (5, 6)), (2, 3), (5,)),
-        Conv(integers(rng, (3, 2, 2)), (2, 6), (2,), ((1, 0),), (2,)),
+        Convolution(integers(rng, (3, 2, 2)), (2, 6), (2,), ((1, 0),), (2,)),
         conv,
         SparseMatrix.of(conv),
         pool((2, 4, 5), (2, 2), (1, 2), (1, 0)),
@@ -117,7 +119,7 @@ def some_operators() -> list[Operator]:
 
 @quick
 @given(convolutions(), st.integers(0, 2**32 - 1))
-def test_convolution_equals_its_definition(conv: Conv, seed: int) -> None:
+def test_convolution_equals_its_definition(conv: Convolution, seed: int) -> None:
     batch = batch_for(conv, seed, count=2)
     expected = np.stack([naive_convolution(conv, x) for x in batch])
     assert_all_forms_give(conv, batch, expected)
@@ -205,7 +207,7 @@ def test_composing_equals_applying_one_after_the_other(data: st.DataObject) -> N
 
 @quick
 @given(convolutions(), st.integers(0, 2**32 - 1))
-def test_anything_before_a_dense_layer_becomes_dense(first: Conv, seed: int) -> None:
+def test_anything_before_a_dense_layer_becomes_dense(first: Convolution, seed: int) -> None:
     rng = np.random.default_rng(seed)
     weights = integers(rng, (2, math.prod(first.output_shape)))
     combined = compose(first, Dense(weights, first.output_shape, (2,)))
@@ -230,7 +232,7 @@ def test_pooling_before_a_convolution_stays_one_convolution(data: st.DataObject)
     expected = np.stack([naive_convolution(conv, x) for x in average(batch)])
     assert_all_forms_give(combined, batch, expected)
     if set(conv.dilation) == {1}:
-        assert isinstance(combined, Conv)
+        assert isinstance(combined, Convolution)
         assert combined.weights.size == conv.weights.size * math.prod(window)
 
 
@@ -244,10 +246,12 @@ def test_pooling_before_a_convolution_stays_one_convolution(data: st.DataObject)
     ],
     ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else "",
 )
-def test_pooling_that_no_convolution_can_absorb_is_written_out(first: Conv, reason: str) -> None:
+def test_pooling_that_no_convolution_can_absorb_is_written_out(
+    first: Convolution, reason: str
+) -> None:
     rng = np.random.default_rng(0)
     padding = ((1, 1), (1, 1))
-    second = Conv(integers(rng, (2, 1, 2, 2)), first.output_shape, (1, 1), padding, (1, 1))
+    second = Convolution(integers(rng, (2, 1, 2, 2)), first.output_shape, (1, 1), padding, (1, 1))
     combined = compose(first, second)
     assert isinstance(combined, SparseMatrix), reason
     batch = batch_for(first)
@@ -256,7 +260,9 @@ def test_pooling_that_no_convolution_can_absorb_is_written_out(first: Conv, reas
 
 def test_a_dilated_convolution_after_pooling_is_written_out() -> None:
     first = pool((1, 8, 8), (2, 2), (2, 2), (0, 0))
-    second = Conv(np.ones((1, 1, 2, 2)), first.output_shape, (1, 1), ((0, 0), (0, 0)), (2, 2))
+    second = Convolution(
+        np.ones((1, 1, 2, 2)), first.output_shape, (1, 1), ((0, 0), (0, 0)), (2, 2)
+    )
     batch = batch_for(first)
     combined = compose(first, second)
     assert isinstance(combined, SparseMatrix)
@@ -284,11 +290,11 @@ def test_factors_beside_a_convolution_stay_out_of_a_matrix(data: st.DataObject) 
 
     after, gain = factors(conv.output_shape)
     combined = compose(conv, after)
-    assert isinstance(combined, Conv)
+    assert isinstance(combined, Convolution)
     assert_all_forms_give(combined, batch, conv(batch) * gain)
     before, gain = factors(conv.input_shape)
     combined = compose(before, conv)
-    assert isinstance(combined, Conv) == (conv.groups == 1)
+    assert isinstance(combined, Convolution) == (conv.groups == 1)
     assert_all_forms_give(combined, batch, conv(batch * gain))
     uneven = identity(conv.input_shape).scaled(
         1.0 + np.arange(batch[0].size).reshape(batch[0].shape)
@@ -319,8 +325,8 @@ def test_adding_equals_applying_both(data: st.DataObject) -> None:
 def test_adding_convolutions_of_different_strides_is_written_out() -> None:
     """1 x 1 with stride 2 beside 3 x 3 with stride 2: what a shortcut adds to a block."""
     rng = np.random.default_rng(0)
-    wide = Conv(integers(rng, (2, 1, 3, 3)), (1, 4, 4), (2, 2), ((1, 1), (1, 1)), (1, 1))
-    narrow = Conv(integers(rng, (2, 1, 1, 1)), (1, 4, 4), (2, 2), ((0, 0), (0, 0)), (1, 1))
+    wide = Convolution(integers(rng, (2, 1, 3, 3)), (1, 4, 4), (2, 2), ((1, 1), (1, 1)), (1, 1))
+    narrow = Convolution(integers(rng, (2, 1, 1, 1)), (1, 4, 4), (2, 2), ((0, 0), (0, 0)), (1, 1))
     combined = add(wide, narrow)
     assert isinstance(combined, SparseMatrix)
     batch = batch_for(wide)
@@ -344,12 +350,14 @@ def test_scaling_multiplies_every_output_by_its_own_factor(operator: Operator) -
 
 
 def test_a_factor_per_channel_keeps_a_convolution() -> None:
-    conv = next(op for op in some_operators() if isinstance(op, Conv) and len(op.kernel) == 2)
+    conv = next(
+        op for op in some_operators() if isinstance(op, Convolution) and len(op.kernel) == 2
+    )
     gain = np.arange(1.0, 1 + conv.output_shape[0]).reshape(-1, 1, 1)
     per_channel, per_output = conv.scaled(gain), conv.scaled(np.ones(conv.output_shape) * gain)
     batch = batch_for(conv)
     for scaled in (per_channel, per_output):
-        assert isinstance(scaled, Conv)
+        assert isinstance(scaled, Convolution)
         assert_all_forms_give(scaled, batch, conv(batch) * gain)
     uneven = np.ones(conv.output_shape)
     uneven[0, 0, 0] = 2
@@ -382,12 +390,18 @@ def test_reshaping_to_another_number_of_elements_is_refused() -> None:
     ("make", "message"),
     [
         (lambda: Dense(np.ones((2, 3)), (4,), (2,)), r"\(2, 3\), expected \(2, 4\)"),
-        (lambda: Conv(np.ones((2, 3, 3)), (2, 8), (1,), ((0, 0),), (1,)), "3 input channels"),
-        (lambda: Conv(np.ones((2, 1, 3)), (2, 8), (1,), ((0, 0),), (1,), 3), "3 groups"),
-        (lambda: Conv(np.ones((2, 2, 9)), (2, 8), (1,), ((0, 0),), (1,)), "larger than its input"),
-        (lambda: Conv(np.ones((2, 2, 3)), (2, 8), (0,), ((0, 0),), (1,)), "stride"),
-        (lambda: Conv(np.ones((2, 2, 3)), (2, 8), (1,), ((-1, 0),), (1,)), "padding"),
-        (lambda: Conv(np.ones((2, 2)), (2,), (), (), ()), "1 or 2 axes"),
+        (
+            lambda: Convolution(np.ones((2, 3, 3)), (2, 8), (1,), ((0, 0),), (1,)),
+            "3 input channels",
+        ),
+        (lambda: Convolution(np.ones((2, 1, 3)), (2, 8), (1,), ((0, 0),), (1,), 3), "3 groups"),
+        (
+            lambda: Convolution(np.ones((2, 2, 9)), (2, 8), (1,), ((0, 0),), (1,)),
+            "larger than its input",
+        ),
+        (lambda: Convolution(np.ones((2, 2, 3)), (2, 8), (0,), ((0, 0),), (1,)), "stride"),
+        (lambda: Convolution(np.ones((2, 2, 3)), (2, 8), (1,), ((-1, 0),), (1,)), "padding"),
+        (lambda: Convolution(np.ones((2, 2)), (2,), (), (), ()), "1 or 2 axes"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(make, message: str) -> None:
@@ -400,7 +414,7 @@ def test_weights_that_do_not_fit_are_refused(make, message: str) -> None:
 
 @quick
 @given(convolutions(), st.integers(0, 2**32 - 1))
-def test_no_input_within_one_exceeds_the_row_bound(conv: Conv, seed: int) -> None:
+def test_no_input_within_one_exceeds_the_row_bound(conv: Convolution, seed: int) -> None:
     signs = np.random.default_rng(seed).choice([-1.0, 1.0], (8, *conv.input_shape))
     for operator in (conv, SparseMatrix.of(conv)):
         assert np.abs(operator(signs)).max() <= operator.absolute_row_bound()

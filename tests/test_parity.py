@@ -24,7 +24,7 @@ from neurodeploy.neurons.dynamics import FixedStepper
 from neurodeploy.reporting.parity import Divergence, ParityComparison, ParityReport
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.reference import ReferenceEngine
-from neurodeploy.simulation.trace import Batch, PopulationTrace, Samples, SpikeTrace
+from neurodeploy.simulation.trace import PopulationTrace, SampleBatch, Samples, SpikeTrace
 
 STEPS = 8
 NAMES = ("in", "a", "b")
@@ -71,7 +71,7 @@ def spikes(count: int = 5, seed: int = 1) -> np.ndarray:
 
 
 def run(network: QuantizedNetwork, x: np.ndarray, first: int = 0) -> SpikeTrace:
-    (trace,) = ReferenceEngine(network).run([Batch(first, x, static=False)], state=True)
+    (trace,) = ReferenceEngine(network).run([SampleBatch(first, x, static=False)], state=True)
     return trace
 
 
@@ -402,7 +402,7 @@ def float_twin(threshold: float) -> Network:
 @pytest.mark.parametrize("swap", [False, True])
 def test_floats_against_integers_compare_spikes_only(swap: bool) -> None:
     network, x = make_network(), spikes(20)
-    batch = Batch(0, x, static=False)
+    batch = SampleBatch(0, x, static=False)
     integers = run(network, x)
     for threshold, differ in ((100 / 64, False), (60 / 64, True)):
         (floats,) = FloatEngine(float_twin(threshold)).run([batch], state=True)
@@ -445,7 +445,7 @@ def test_the_report_is_plain_json() -> None:
 
 def test_what_was_not_recorded_is_not_compared() -> None:
     network, x = make_network(), spikes()
-    batch = Batch(0, x, static=False)
+    batch = SampleBatch(0, x, static=False)
     (bare,) = ReferenceEngine(network).run([batch], state=False)
     report = compare(network, run(network, x), bare)
     assert {p.name: p.compared for p in report.populations} == {

@@ -13,14 +13,14 @@ from scipy import sparse
 
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
 from neurodeploy.ir.fixed_point import WeightFormat
-from neurodeploy.ir.operators import Conv, Dense, Operator
+from neurodeploy.ir.operators import Convolution, Dense, Operator
 from neurodeploy.ir.quantized import (
     QuantizedNetwork,
     QuantizedNeuron,
     QuantizedPopulation,
     QuantizedProjection,
 )
-from neurodeploy.mapping import Mapping, map_network
+from neurodeploy.mapping import CoreMapping, map_network
 from neurodeploy.mapping.estimate import MAC_PJ, Range, estimate
 from neurodeploy.mapping.placement import CROSSING, STRATEGIES, by_traffic
 from neurodeploy.mapping.traffic import coordinates, core_messages, flows, traffic
@@ -79,7 +79,7 @@ def random_network(seed: int) -> QuantizedNetwork:
         values[rng.random(shape) < 0.4] = 0
         return values
 
-    conv = Conv(weights(3, 2, 3, 3), (2, 6, 6), (1, 1), ((1, 1),) * 2, (1, 1))
+    conv = Convolution(weights(3, 2, 3, 3), (2, 6, 6), (1, 1), ((1, 1),) * 2, (1, 1))
     dense = Dense(weights(20, 108), (3, 6, 6), (20,))
     return network(conv, dense, Dense(weights(9, 20), (20,), (9,)), loop=True)
 
@@ -90,7 +90,7 @@ def random_activity(net: QuantizedNetwork, seed: int) -> dict[str, np.ndarray]:
 
 
 def counted(
-    net: QuantizedNetwork, target: Target, mapping: Mapping, activity: dict[str, np.ndarray]
+    net: QuantizedNetwork, target: Target, mapping: CoreMapping, activity: dict[str, np.ndarray]
 ) -> dict[str, float]:
     """Messages one by one, from the matrices: for each neuron the set of cores it reaches."""
     core_of: dict[tuple[str, int], tuple[int, int]] = {}
@@ -222,7 +222,7 @@ def test_measured_spikes_change_where_parts_go() -> None:
 
 def test_a_mapping_with_traffic_survives_json() -> None:
     mapping = map_network(random_network(0), small())
-    assert Mapping.from_dict(mapping.to_dict()) == mapping
+    assert CoreMapping.from_dict(mapping.to_dict()) == mapping
 
 
 # Estimates.

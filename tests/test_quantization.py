@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
-from neurodeploy.ir.operators import Conv, Dense
+from neurodeploy.ir.operators import Convolution, Dense
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedNeuron
 from neurodeploy.quantization.post_training import quantize
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.reference import ReferenceEngine
-from neurodeploy.simulation.trace import Batch
+from neurodeploy.simulation.trace import SampleBatch
 from neurodeploy.target import Target, load_target
 
 
@@ -216,7 +216,7 @@ def test_a_power_of_two_makes_thresholds_finer_while_nothing_can_overflow(target
     found = quantize(network(weights, neuron, steps=20), target)
     assert found.projections[0].exponent > 0
     engine = ReferenceEngine(found)
-    list(engine.run([Batch(0, np.ones((1, 20, 5), np.uint8), static=False)]))
+    list(engine.run([SampleBatch(0, np.ones((1, 20, 5), np.uint8), static=False)]))
     assert engine.overflow.total == 0
 
 
@@ -237,14 +237,14 @@ def test_a_factor_on_all_input_costs_no_bits(target: Target, bits: int, factor: 
 
 
 def test_convolutions_stay_shared(target: Target) -> None:
-    conv = Conv(np.array([[[1.0, -0.5]]]), (1, 6), (1,), ((0, 1),), (1,))
+    conv = Convolution(np.array([[[1.0, -0.5]]]), (1, 6), (1,), ((0, 1),), (1,))
     net = network(np.ones((6, 6)), make_neuron(6))
     populations = (Population("in", (1, 6), None), Population("out", (1, 6), make_neuron(6)))
     net = replace(
         net, populations=populations, projections=(Projection("c", "in", "out", conv, delay=2),)
     )
     (found,) = quantize(net, target, scale="max").projections
-    assert isinstance(found.operator, Conv)
+    assert isinstance(found.operator, Convolution)
     assert found.operator.padding == conv.padding
     assert (found.name, found.delay) == ("c", 2)
     np.testing.assert_array_equal(found.operator.weights.ravel(), [254, -128])
@@ -374,7 +374,7 @@ def small_network(seed: int) -> Network:
 
 def agreement(net: Network, found: QuantizedNetwork) -> float:
     x = np.random.default_rng(9).integers(0, 2, (30, 20, 20))
-    batch = Batch(0, x, static=False)
+    batch = SampleBatch(0, x, static=False)
     (left,), (right,) = FloatEngine(net).run([batch]), ReferenceEngine(found).run([batch])
     pairs = [(left.populations[n].s, right.populations[n].s) for n in ("a", "b", "out")]
     rates = [float(a.mean()) for a, _ in pairs]
@@ -399,7 +399,7 @@ def test_spikes_stay_the_same_where_everything_is_representable(target: Target) 
     found = quantize(net, target)
     np.testing.assert_array_equal(effective(found), weights * found.population("out").scale)
     x = rng.integers(0, 2, (20, 12, 10))
-    batch = Batch(0, x, static=False)
+    batch = SampleBatch(0, x, static=False)
     (left,), (right,) = FloatEngine(net).run([batch]), ReferenceEngine(found).run([batch])
     agreeing = (left.populations["out"].s == right.populations["out"].s).mean()
     assert agreeing >= 0.99  # only the rounding of v towards zero is left

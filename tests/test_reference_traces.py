@@ -28,7 +28,7 @@ from neurodeploy.ir.quantized import (
 from neurodeploy.lava.compat import lava_available
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.reference import ReferenceEngine
-from neurodeploy.simulation.trace import Batch, PopulationTrace
+from neurodeploy.simulation.trace import PopulationTrace, SampleBatch
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "lif"
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the public traces are not here")
@@ -86,7 +86,7 @@ def deployed() -> QuantizedNetwork:
 
 
 def run(engine: Any, inputs: np.ndarray) -> PopulationTrace:
-    (trace,) = engine.run([Batch(0, inputs.reshape(1, STEPS, 1), static=False)], state=True)
+    (trace,) = engine.run([SampleBatch(0, inputs.reshape(1, STEPS, 1), static=False)], state=True)
     engine.close()
     return trace.populations[trace.output]
 

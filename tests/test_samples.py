@@ -15,7 +15,7 @@ from neurodeploy.data.encoding import encode
 from neurodeploy.errors import InputError
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation
-from neurodeploy.simulation.trace import Batch, Samples
+from neurodeploy.simulation.trace import SampleBatch, Samples
 from neurodeploy.workflow.samples import choose_samples
 
 STEPS = 5
@@ -46,7 +46,7 @@ def save(path: Path, **arrays: np.ndarray) -> Path:
     return path
 
 
-def only_batch(samples: Samples) -> Batch:
+def only_batch(samples: Samples) -> SampleBatch:
     (batch,) = samples.batches(samples.count)
     return batch
 

@@ -20,7 +20,7 @@ from neurodeploy.interchange.nir.network_in import to_network
 from neurodeploy.ir.contract import METADATA_KEY as CONTRACT_KEY
 from neurodeploy.ir.contract import Contract, DataSource, InputCode, Semantics
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
-from neurodeploy.ir.operators import Conv, Dense
+from neurodeploy.ir.operators import Convolution, Dense
 from neurodeploy.ir.plan import (
     METADATA_KEY,
     PopulationPlan,
@@ -76,9 +76,9 @@ def one_layer(*matrices: np.ndarray, levels: int = 1) -> Network:
 def deep(seed: int = 0, levels: int = 16) -> Network:
     """Graded image -> convolution -> convolution, with a delayed shortcut -> read-out."""
     rng = np.random.default_rng(seed)
-    first = Conv(rng.normal(0, 0.5, (4, 1, 3, 3)), (1, 6, 6), (1, 1), ((1, 1),) * 2, (1, 1))
-    second = Conv(rng.normal(0, 0.4, (5, 4, 3, 3)), (4, 6, 6), (2, 2), ((1, 1),) * 2, (1, 1))
-    skip = Conv(rng.normal(0, 0.8, (5, 4, 1, 1)), (4, 6, 6), (2, 2), ((0, 0),) * 2, (1, 1))
+    first = Convolution(rng.normal(0, 0.5, (4, 1, 3, 3)), (1, 6, 6), (1, 1), ((1, 1),) * 2, (1, 1))
+    second = Convolution(rng.normal(0, 0.4, (5, 4, 3, 3)), (4, 6, 6), (2, 2), ((1, 1),) * 2, (1, 1))
+    skip = Convolution(rng.normal(0, 0.8, (5, 4, 1, 1)), (4, 6, 6), (2, 2), ((0, 0),) * 2, (1, 1))
     last = Dense(rng.normal(0, 0.3, (3, 45)), (5, 3, 3), (3,))
     shapes: dict[str, tuple[int, ...]] = {"a": (4, 6, 6), "b": (5, 3, 3), "out": (3,)}
     readout = neuron((3,), kind="I", v_keep=np.ones(3), v_threshold=None)

@@ -17,15 +17,15 @@ from neurodeploy.data import Dataset
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.interchange.nir.file import read_nir
 from neurodeploy.interchange.nir.network_in import contract_of, to_network
-from neurodeploy.interchange.nir.network_out import to_nir as write_network
+from neurodeploy.interchange.nir.network_out import network_to_nir as write_network
 from neurodeploy.ir.contract import EXPORT_DT, METADATA_KEY, Comparison, Contract, Reset
-from neurodeploy.nn.export import to_nir
+from neurodeploy.nn.export import module_to_nir
 from neurodeploy.nn.families import FAMILIES, SpikingNetwork, build_network
 from neurodeploy.nn.layers import Scale, SkipInit, WSConv2d
 from neurodeploy.nn.neuron import LIF
 from neurodeploy.recipe import DataRecipe, EncoderRecipe, NeuronRecipe, Recipe, TrainingRecipe
 from neurodeploy.simulation.float_engine import FloatEngine
-from neurodeploy.simulation.trace import Batch
+from neurodeploy.simulation.trace import SampleBatch
 
 STEPS, SAMPLES, SHAPE, CLASSES = 6, 4, (2, 8, 8), 5
 
@@ -198,7 +198,7 @@ def nir_trace(path: Path, frames: np.ndarray) -> dict[str, np.ndarray]:
 
 def write(recipe: Recipe, model: SpikingNetwork, folder: Path) -> Path:
     path = folder / "network.nir"
-    nir.write(path, to_nir(model, recipe, make_dataset()))
+    nir.write(path, module_to_nir(model, recipe, make_dataset()))
     return path
 
 
@@ -267,13 +267,15 @@ def check_round_trip(shape: tuple[int, ...], network: dict, folder: Path) -> Non
     expected = hooked_trace(model, np.swapaxes(integers, 0, 1) / 16)
     path = folder / "network.nir"
     # Uncompressed, because compressing random numbers takes longer than the rest of the test.
-    nir.write(path, to_nir(model, recipe, make_dataset(shape)), compression=None)  # type: ignore[arg-type]
+    nir.write(path, module_to_nir(model, recipe, make_dataset(shape)), compression=None)  # type: ignore[arg-type]
     nir.read(path, type_check=True)
     graph = read_nir(path)
     contract = contract_of(graph, "file")
     assert contract is not None
     found = next(
-        FloatEngine(to_network(graph, contract, "net")).run([Batch(0, integers, static=False)])
+        FloatEngine(to_network(graph, contract, "net")).run(
+            [SampleBatch(0, integers, static=False)]
+        )
     )
     readout = expected.pop("readout")
     assert {p for p in found.populations if p not in ("input", "readout")} == set(expected)
@@ -297,7 +299,7 @@ def test_every_family_survives_the_file_and_the_import(family: str, tmp_path: Pa
 def test_it_is_written_again_array_by_array_after_the_import(network: str, tau: float) -> None:
     """NIR -> ``Network`` -> NIR by ``network_out``: not a bit of what ``train`` wrote changes."""
     recipe = make_recipe(network, tau=tau)
-    graph = to_nir(make_model(recipe), recipe, make_dataset())
+    graph = module_to_nir(make_model(recipe), recipe, make_dataset())
     contract = contract_of(graph, "graph")
     assert contract is not None
     again = write_network(to_network(graph, contract, "net"))
@@ -369,20 +371,20 @@ def test_norse_neurons_run_the_file_as_torch_does(
 
 def test_nodes_and_edges_have_stable_names() -> None:
     recipe = make_recipe("conv_bn_pool")
-    graph = to_nir(make_model(recipe), recipe, make_dataset())
+    graph = module_to_nir(make_model(recipe), recipe, make_dataset())
     names = list(graph.nodes)
     expected = "input conv1 lif1 pool1 conv2 lif2 pool2 flatten fc readout output"
     assert " ".join(names) == expected
     assert graph.edges == list(itertools.pairwise(names))
     recipe = make_recipe("mlp")
-    graph = to_nir(make_model(recipe), recipe, make_dataset())
+    graph = module_to_nir(make_model(recipe), recipe, make_dataset())
     assert " ".join(graph.nodes) == "input flatten fc1 lif1 fc2 lif2 fc readout output"
 
 
 def exported(family: str) -> nir.NIRGraph:
     shape, network = FAMILY_NETWORKS[family]
     recipe = replace(make_recipe(), network=network)
-    return to_nir(make_model(recipe, shape=shape), recipe, make_dataset(shape))
+    return module_to_nir(make_model(recipe, shape=shape), recipe, make_dataset(shape))
 
 
 def into(graph: nir.NIRGraph, name: str) -> set[str]:
@@ -425,7 +427,7 @@ def graph_of(
 ) -> nir.NIRGraph:
     """Export of layers made for the occasion, in evaluation mode."""
     model = SpikingNetwork(layers, (2,), sources).double().eval()
-    return to_nir(model, make_recipe("mlp"), make_dataset((2,)))
+    return module_to_nir(model, make_recipe("mlp"), make_dataset((2,)))
 
 
 def test_factors_are_folded_only_where_nothing_else_sees_them() -> None:
@@ -463,7 +465,7 @@ def test_weights_are_standardised_in_float64() -> None:
     shape, network = FAMILY_NETWORKS["vgg11_ws"]
     recipe = replace(make_recipe(), network=network)
     model = make_model(recipe, shape=shape).float()
-    weight = to_nir(model, recipe, make_dataset(shape)).nodes["conv1"].weight
+    weight = module_to_nir(model, recipe, make_dataset(shape)).nodes["conv1"].weight
     conv = model.layers["conv1"]
     assert isinstance(conv, WSConv2d)
     expected = conv.double().effective_weight().detach().numpy()
@@ -473,7 +475,7 @@ def test_weights_are_standardised_in_float64() -> None:
 
 def test_parameters_are_full_float64_arrays_with_explicit_biases() -> None:
     recipe = make_recipe("conv_bn_pool", tau=1.1)
-    graph = to_nir(make_model(recipe), recipe, make_dataset())
+    graph = module_to_nir(make_model(recipe), recipe, make_dataset())
     conv, lif, readout = (graph.nodes[name] for name in ("conv2", "lif1", "readout"))
     assert conv.weight.shape == (6, 4, 3, 3)
     assert conv.bias.shape == (6,)
@@ -499,7 +501,7 @@ def test_a_layer_without_bias_gets_a_zero_one() -> None:
     layer = model.layers["fc1"]
     assert isinstance(layer, nn.Linear)
     layer.bias = None
-    graph = to_nir(model, recipe, make_dataset())
+    graph = module_to_nir(model, recipe, make_dataset())
     np.testing.assert_array_equal(graph.nodes["fc1"].bias, np.zeros(20))
 
 
@@ -518,7 +520,7 @@ def test_contract_survives_the_file(encoder: str, tmp_path: Path) -> None:
 def test_export_leaves_the_model_as_it_was_and_shares_nothing_with_it() -> None:
     recipe = make_recipe("conv")
     model = make_model(recipe).train()
-    graph = to_nir(model, recipe, make_dataset())
+    graph = module_to_nir(model, recipe, make_dataset())
     assert model.training
     kept = graph.nodes["fc"].weight.copy()
     with torch.no_grad():
@@ -530,7 +532,7 @@ def test_export_leaves_the_model_as_it_was_and_shares_nothing_with_it() -> None:
 def test_single_precision_weights_are_written_exactly() -> None:
     recipe = make_recipe("mlp")
     model = make_model(recipe).float()
-    graph = to_nir(model, recipe, make_dataset())
+    graph = module_to_nir(model, recipe, make_dataset())
     layer = model.layers["fc1"]
     assert isinstance(layer, nn.Linear)
     np.testing.assert_array_equal(
@@ -543,4 +545,4 @@ def test_layers_without_counterpart_are_refused_by_name() -> None:
     model = make_model(recipe)
     layers = {**dict(model.layers.items()), "squash": nn.Tanh()}
     with pytest.raises(UnsupportedError, match="layer 'squash': Tanh has no counterpart in NIR"):
-        to_nir(SpikingNetwork(layers, SHAPE), recipe, make_dataset())
+        module_to_nir(SpikingNetwork(layers, SHAPE), recipe, make_dataset())

@@ -32,7 +32,7 @@ from neurodeploy.quantization.aware import (
     IntegerNetwork,
     begin_when_due,
     quantization_aware,
-    to_nir,
+    trained_to_nir,
 )
 from neurodeploy.quantization.aware.grid import Grid
 from neurodeploy.quantization.aware.neurons import QuantizedLIF, kept_share
@@ -147,7 +147,7 @@ def deployed(
     model: IntegerNetwork, recipe: Recipe, dataset: Dataset, folder: Path
 ) -> tuple[QuantizedNetwork, QuantizationPlan]:
     """The integers, by way of the file."""
-    nir.write(folder / "network.nir", to_nir(model, recipe, dataset))
+    nir.write(folder / "network.nir", trained_to_nir(model, recipe, dataset))
     network, plan = read_planned(folder / "network.nir", ContractOptions())
     assert plan is not None
     return quantized(network, model.target, QuantizationOptions(), plan), plan

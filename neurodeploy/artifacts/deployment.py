@@ -32,7 +32,7 @@ from safetensors.numpy import load_file, save_file
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.ir.contract import Contract
 from neurodeploy.ir.fixed_point import WeightFormat
-from neurodeploy.ir.operators import Conv, Dense, Operator, SparseMatrix
+from neurodeploy.ir.operators import Convolution, Dense, Operator, SparseMatrix
 from neurodeploy.ir.quantized import (
     QuantizedNetwork,
     QuantizedNeuron,
@@ -252,7 +252,7 @@ def _operator_structure(operator: Operator) -> dict[str, Any]:
         "input_shape": list(operator.input_shape),
         "output_shape": list(operator.output_shape),
     }
-    if isinstance(operator, Conv):
+    if isinstance(operator, Convolution):
         for name in ("stride", "padding", "dilation", "groups"):
             structure[name] = getattr(operator, name)
     return structure
@@ -306,7 +306,7 @@ def _operator(name: str, table: dict[str, Any], arrays: dict[str, np.ndarray]) -
     if table["kind"] == "dense":
         return Dense(weights, input_shape, output_shape)
     if table["kind"] == "conv":
-        return Conv(
+        return Convolution(
             weights,
             input_shape,
             tuple(table["stride"]),

@@ -119,7 +119,7 @@ def _resnet18() -> Network:
 
     from neurodeploy.data import Dataset
     from neurodeploy.interchange.nir.network_in import contract_of, to_network
-    from neurodeploy.nn.export import to_nir
+    from neurodeploy.nn.export import module_to_nir
     from neurodeploy.nn.families import build_network
     from neurodeploy.recipe import load_recipe
 
@@ -127,7 +127,7 @@ def _resnet18() -> Network:
     images, labels = np.zeros((1, 3, 32, 32), np.uint8), np.array([9])
     dataset = Dataset("cifar10", 255, images, labels, images, labels)
     torch.manual_seed(0)
-    graph = to_nir(build_network(recipe, dataset).eval(), recipe, dataset)
+    graph = module_to_nir(build_network(recipe, dataset).eval(), recipe, dataset)
     contract = contract_of(graph, RESNET)
     if contract is None:
         raise ValueError("what we export carries its contract")

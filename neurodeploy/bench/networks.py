@@ -11,7 +11,7 @@ import numpy as np
 from neurodeploy.errors import InputError
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
-from neurodeploy.ir.operators import Conv, Dense, Operator, Shape
+from neurodeploy.ir.operators import Convolution, Dense, Operator, Shape
 
 SEED = 0
 LEAK = 0.5
@@ -69,7 +69,7 @@ def _operator(
         inputs = math.prod(shape)
         return Dense(rng.normal(0, 3 / math.sqrt(inputs), (size, inputs)), shape, (size,))
     weights = rng.normal(0, 3 / math.sqrt(9 * shape[0]), (size, shape[0], 3, 3))
-    return Conv(weights, shape, (stride,) * 2, ((1, 1),) * 2, (1, 1))
+    return Convolution(weights, shape, (stride,) * 2, ((1, 1),) * 2, (1, 1))
 
 
 def _lif(shape: Shape) -> Neuron:

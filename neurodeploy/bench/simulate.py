@@ -20,7 +20,7 @@ from neurodeploy.bench.process import answer, in_turns, median, run_alone
 from neurodeploy.errors import InputError
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.quantization.post_training import quantize
-from neurodeploy.simulation.trace import Batch, SpikeTrace
+from neurodeploy.simulation.trace import SampleBatch, SpikeTrace
 from neurodeploy.target import load_target
 from neurodeploy.workflow.engines import batch_size
 from neurodeploy.workflow.samples import random_samples
@@ -92,7 +92,7 @@ def measure(engine: str, name: str, steps: int, seconds: float) -> SimulateRow:
     (batch,) = samples.batches(size)
     running = True
 
-    def batches() -> Iterator[Batch]:
+    def batches() -> Iterator[SampleBatch]:
         while running:
             yield batch
 
@@ -129,7 +129,7 @@ def _runner(engine: str, network: QuantizedNetwork, size: int):
         return FusedLavaEngine(network, capacity=size).run
     from neurodeploy.lava.yardstick import run_by_hand
 
-    def run(batches: Iterable[Batch]) -> Iterator[SpikeTrace | None]:
+    def run(batches: Iterable[SampleBatch]) -> Iterator[SpikeTrace | None]:
         return run_by_hand(network, batches)
 
     return run

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from neurodeploy.ir.operators import (
-    Conv,
+    Convolution,
     Dense,
     Operator,
     Shape,
@@ -44,10 +44,10 @@ def compose(first: Operator, second: Operator) -> Operator:
         _check_dense(len(second.weights), math.prod(first.input_shape))
         weights = (first.matrix().T @ second.weights.T).T
         return Dense(np.ascontiguousarray(weights), first.input_shape, second.output_shape)
-    if isinstance(second, Conv):
+    if isinstance(second, Convolution):
         merged = (
             _merge_pool_into_conv(first, second)
-            if isinstance(first, Conv)
+            if isinstance(first, Convolution)
             else _merge_factors_into_conv(first, second)
         )
         if merged is not None:
@@ -73,7 +73,7 @@ def add(first: Operator, second: Operator) -> Operator:
             f"cannot add: {first.input_shape} to {first.output_shape} and "
             f"{second.input_shape} to {second.output_shape}"
         )
-    if isinstance(first, Conv) and isinstance(second, Conv):
+    if isinstance(first, Convolution) and isinstance(second, Convolution):
         same = [
             (conv.kernel, conv.stride, conv.padding, conv.dilation, conv.groups)
             for conv in (first, second)
@@ -102,7 +102,7 @@ def one_to_one(operator: Operator) -> np.ndarray | None:
     return operator.weights.reshape(operator.input_shape)
 
 
-def _merge_factors_into_conv(first: Operator, second: Conv) -> Conv | None:
+def _merge_factors_into_conv(first: Operator, second: Convolution) -> Convolution | None:
     """A factor per input channel merged into the kernels, if ``first`` is no more than that."""
     factors = one_to_one(first)
     if factors is None or second.groups != 1:
@@ -114,7 +114,7 @@ def _merge_factors_into_conv(first: Operator, second: Conv) -> Conv | None:
     return second.with_weights(second.weights * factor)
 
 
-def _merge_pool_into_conv(first: Conv, second: Conv) -> Conv | None:
+def _merge_pool_into_conv(first: Convolution, second: Convolution) -> Convolution | None:
     """Non-overlapping depthwise ``first`` merged into ``second``'s kernel, if that is exact."""
     channels = first.input_shape[0]
     depthwise = first.groups == channels == first.weights.shape[0]
@@ -138,7 +138,7 @@ def _merge_pool_into_conv(first: Conv, second: Conv) -> Conv | None:
         merged = np.einsum("oikl,oiab->oikalb", second.weights, small)
         rows = second.kernel[0] * first.kernel[0]
         merged = merged.reshape(*second.weights.shape[:2], rows, -1)
-    return Conv(
+    return Convolution(
         merged,
         first.input_shape,
         tuple(a * b for a, b in zip(first.stride, second.stride, strict=True)),

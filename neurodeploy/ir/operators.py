@@ -113,7 +113,7 @@ class Dense(Operator):
 
 
 @dataclass(frozen=True, eq=False)
-class Conv(Operator):
+class Convolution(Operator):
     """Convolution over one or two axes, in the cross-correlation convention of torch.
 
     Attributes:
@@ -176,7 +176,7 @@ class Conv(Operator):
     def connections(self) -> int:
         return self.weights.size * math.prod(self.output_shape[1:])
 
-    def with_weights(self, weights: np.ndarray) -> Conv:
+    def with_weights(self, weights: np.ndarray) -> Convolution:
         return replace(self, weights=weights)
 
     def scaled(self, gain: np.ndarray) -> Operator:
@@ -323,10 +323,10 @@ def _full(gain: np.ndarray, shape: Shape) -> np.ndarray:
 
 def pool(
     input_shape: Shape, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]
-) -> Conv:
+) -> Convolution:
     """Sum pooling over the trailing axes, as a convolution with ones in a group per channel."""
     channels = input_shape[0]
-    return Conv(
+    return Convolution(
         np.ones((channels, 1, *kernel)),
         input_shape,
         tuple(stride),

@@ -19,7 +19,7 @@ from neurodeploy.ir.operators import Dense
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
 from neurodeploy.ir.schedule import step_order
 
-Synapses = Callable[[np.ndarray], np.ndarray]
+BatchedSynapses = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class _Link:
 
     source: str
     delay: int
-    apply: Synapses
+    apply: BatchedSynapses
 
 
 class BatchedNetwork:
@@ -131,7 +131,7 @@ def lava_neurons(population: QuantizedPopulation) -> Any:
     return model
 
 
-def _synapses(projection: QuantizedProjection) -> Synapses:
+def _synapses(projection: QuantizedProjection) -> BatchedSynapses:
     """Lava's Dense or Sparse over a batch: clip, truncate, accumulate, shift."""
     from lava.utils.weightutils import SignMode, clip_weights, truncate_weights
 

@@ -16,7 +16,7 @@ from scipy.sparse import SparseEfficiencyWarning
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.compat import require_lava
 from neurodeploy.lava.runtime import GuardedRuntime
-from neurodeploy.simulation.trace import Batch, Overflow, PopulationTrace, SpikeTrace
+from neurodeploy.simulation.trace import Overflow, PopulationTrace, SampleBatch, SpikeTrace
 
 
 class LavaEngineBase(ABC):
@@ -49,7 +49,7 @@ class LavaEngineBase(ABC):
         self._runtime: GuardedRuntime | None = None
         self._static = False
 
-    def run(self, batches: Iterable[Batch], *, state: bool = False) -> Iterator[SpikeTrace]:
+    def run(self, batches: Iterable[SampleBatch], *, state: bool = False) -> Iterator[SpikeTrace]:
         """Simulate batch after batch in one Lava network, built at the first batch.
 
         Raises:
@@ -82,11 +82,11 @@ class LavaEngineBase(ABC):
         """Make the shared arrays in ``folder`` and the Lava processes; returns one of them."""
 
     @abstractmethod
-    def _load(self, batch: Batch) -> None:
+    def _load(self, batch: SampleBatch) -> None:
         """Hand the batch to the processes."""
 
     @abstractmethod
-    def _run_length(self, batch: Batch) -> int:
+    def _run_length(self, batch: SampleBatch) -> int:
         """Lava time steps that the batch takes."""
 
     @abstractmethod
@@ -117,7 +117,7 @@ class LavaEngineBase(ABC):
         decoded = self.network.output if self.network.contract.decode != "spike_count" else None
         return [name for name in self._sizes if self.state or name == decoded]
 
-    def _trace(self, batch: Batch) -> SpikeTrace:
+    def _trace(self, batch: SampleBatch) -> SpikeTrace:
         steps, samples = self.network.contract.steps, len(batch)
         populations = {}
         for population in self.network.populations:

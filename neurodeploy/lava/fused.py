@@ -10,7 +10,7 @@ import numpy as np
 
 from neurodeploy.lava.engine import LavaEngineBase
 from neurodeploy.lava.shared import SharedArrays
-from neurodeploy.simulation.trace import Batch
+from neurodeploy.simulation.trace import SampleBatch
 
 
 class FusedLavaEngine(LavaEngineBase):
@@ -35,12 +35,12 @@ class FusedLavaEngine(LavaEngineBase):
         self._arrays = SharedArrays(folder, layout)
         return FusedNetwork(network=self.network, arrays=self._arrays)
 
-    def _load(self, batch: Batch) -> None:
+    def _load(self, batch: SampleBatch) -> None:
         drive = self._arrays["drive"]
         drive[: len(batch)] = batch.values.reshape(len(batch), *drive.shape[1:])
         self._arrays["clock"][0] = len(batch)
 
-    def _run_length(self, batch: Batch) -> int:
+    def _run_length(self, batch: SampleBatch) -> int:
         return 1
 
     def _recorded(self, population: str, what: str, samples: int) -> np.ndarray:

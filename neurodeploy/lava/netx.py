@@ -22,7 +22,7 @@ from neurodeploy.lava.compat import netx_without_slayer, require_lava_dl_install
 from neurodeploy.lava.engine import LavaEngineBase
 from neurodeploy.lava.runtime import GuardedRuntime
 from neurodeploy.lava.samples import SampleFiles, Timetable
-from neurodeploy.simulation.trace import Batch
+from neurodeploy.simulation.trace import SampleBatch
 
 
 class NetxEngine(LavaEngineBase):
@@ -147,14 +147,14 @@ class NetxEngine(LavaEngineBase):
         # Lava's Reset counts steps from 0, all else from 1.
         Reset(interval=interval, offset=(after - 1) % interval).connect_var(buffer)
 
-    def _load(self, batch: Batch) -> None:
+    def _load(self, batch: SampleBatch) -> None:
         (source,) = self.network.inputs
         lead = batch.values.ndim - len(source.shape)
         shape = self._lava_shapes[source.name][::-1]
         values = batch.values.reshape(*batch.values.shape[:lead], *shape)
         self._files.load(replace(batch, values=_turned(values, lead)), self._elapsed)
 
-    def _run_length(self, batch: Batch) -> int:
+    def _run_length(self, batch: SampleBatch) -> int:
         length = self._timetable.run_length(len(batch))
         self._elapsed += length
         return length

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.lava.shared import SharedArrays
-from neurodeploy.simulation.trace import Batch
+from neurodeploy.simulation.trace import SampleBatch
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class SampleFiles:
                 layout[f"{name}.v"] = ((length, size), np.int32)
         self.arrays = SharedArrays(folder, layout)
 
-    def load(self, batch: Batch, start: int) -> None:
+    def load(self, batch: SampleBatch, start: int) -> None:
         """Make a batch the one that runs from time step ``start`` + 1 on."""
         drive = batch.values.reshape(len(batch), 1 if self.static else -1, self.inputs)
         self.arrays["drive"][: len(batch)] = drive

@@ -18,7 +18,7 @@ from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, Quan
 from neurodeploy.ir.schedule import depths, guard_steps, needs_silence, pipeline_delay
 from neurodeploy.lava.engine import LavaEngineBase
 from neurodeploy.lava.samples import SampleFiles, Timetable
-from neurodeploy.simulation.trace import Batch
+from neurodeploy.simulation.trace import SampleBatch
 
 # The largest threshold (17 bits); a population without spikes never compares with it.
 _NO_THRESHOLD = 2**17 - 1
@@ -45,10 +45,10 @@ class LavaEngine(LavaEngineBase):
         )
         return build_processes(network, self._timetable, self._files)
 
-    def _load(self, batch: Batch) -> None:
+    def _load(self, batch: SampleBatch) -> None:
         self._files.load(batch, self._elapsed)
 
-    def _run_length(self, batch: Batch) -> int:
+    def _run_length(self, batch: SampleBatch) -> int:
         length = self._timetable.run_length(len(batch))
         self._elapsed += length
         return length

@@ -15,10 +15,10 @@ from neurodeploy.ir.operators import Dense as DenseOperator
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.compat import require_lava
 from neurodeploy.lava.runtime import GuardedRuntime
-from neurodeploy.simulation.trace import Batch
+from neurodeploy.simulation.trace import SampleBatch
 
 
-def run_by_hand(network: QuantizedNetwork, batches: Iterable[Batch]) -> Iterator[None]:
+def run_by_hand(network: QuantizedNetwork, batches: Iterable[SampleBatch]) -> Iterator[None]:
     """Run a chain of dense LIF layers over batches of one and the same input.
 
     Raises:

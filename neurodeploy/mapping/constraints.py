@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping.core_rules import cores, input_axons, neurons, output_axons, synapse_words
-from neurodeploy.mapping.mapping import Mapping, Violation
+from neurodeploy.mapping.mapping import CoreMapping, Violation
 from neurodeploy.mapping.neuron_rules import (
     biases,
     comparison,
@@ -28,7 +28,7 @@ from neurodeploy.mapping.synapse_rules import (
 )
 from neurodeploy.target import Target
 
-Constraint = Callable[[QuantizedNetwork, Target, Mapping | None], list[Violation]]
+Constraint = Callable[[QuantizedNetwork, Target, CoreMapping | None], list[Violation]]
 
 CONSTRAINTS: list[Constraint] = [
     spike_payload,
@@ -50,7 +50,7 @@ CONSTRAINTS: list[Constraint] = [
 
 
 def check(
-    network: QuantizedNetwork, target: Target, mapping: Mapping | None = None
+    network: QuantizedNetwork, target: Target, mapping: CoreMapping | None = None
 ) -> tuple[Violation, ...]:
     """All violations, rule by rule.
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.ir.schedule import depths, guard_steps
-from neurodeploy.mapping.mapping import Mapping, Traffic
+from neurodeploy.mapping.mapping import CoreMapping, Traffic
 from neurodeploy.mapping.memory import incoming
 from neurodeploy.mapping.traffic import Activity, messages, traffic
 from neurodeploy.target import Duration, Energy, Target
@@ -122,7 +122,7 @@ class Estimate:
 
 
 def estimate(
-    network: QuantizedNetwork, target: Target, mapping: Mapping, activity: Activity
+    network: QuantizedNetwork, target: Target, mapping: CoreMapping, activity: Activity
 ) -> Estimate:
     """Count what a sample makes the cores do.
 

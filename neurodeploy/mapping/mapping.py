@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping as AnyMapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,7 +122,7 @@ class Violation:
 
 
 @dataclass(frozen=True)
-class Mapping:
+class CoreMapping:
     """A quantised network on the cores of a target.
 
     Each core holds one placement. Cores are counted on after the target's last one when the
@@ -158,13 +158,13 @@ class Mapping:
         return _plain(dataclasses.asdict(self))
 
     @staticmethod
-    def from_dict(table: AnyMapping[str, Any], where: str = "mapping") -> Mapping:
+    def from_dict(table: Mapping[str, Any], where: str = "mapping") -> CoreMapping:
         """Read back what ``to_dict`` wrote.
 
         Raises:
             InputError: unknown or missing keys or values of the wrong type, named with ``where``.
         """
-        return build(Mapping, table, where)
+        return build(CoreMapping, table, where)
 
     def by_population(self) -> dict[str, list[CoreUse]]:
         """What each core of a population holds, populations in pipeline order."""

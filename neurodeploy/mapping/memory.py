@@ -24,7 +24,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from scipy import sparse
 
-from neurodeploy.ir.operators import Conv, Dense
+from neurodeploy.ir.operators import Convolution, Dense
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedProjection
 from neurodeploy.ir.schedule import depths, pipeline_delay
 from neurodeploy.mapping.mapping import Box, box_indices, box_size
@@ -62,7 +62,7 @@ def row_words(entries: np.ndarray, entry_bits: int, memory: SynapseMemory) -> np
     return entries // block * words(np.asarray(block)) + words(entries % block)
 
 
-class Synapses(ABC):
+class SynapseRows(ABC):
     """What the synapses of one projection take, for any part of its target population.
 
     Attributes:
@@ -103,7 +103,7 @@ class Synapses(ABC):
         return self.entries(box)[0]
 
 
-class DenseSynapses(Synapses):
+class DenseRows(SynapseRows):
     """Rows with an entry per neuron of the core."""
 
     def __init__(self, projection: QuantizedProjection, target: Target, delay: int) -> None:
@@ -126,7 +126,7 @@ class DenseSynapses(Synapses):
         return self.nonzero[box_indices(box, self.shape)].any(axis=0)
 
 
-class SparseSynapses(Synapses):
+class SparseRows(SynapseRows):
     """Rows that list their neurons, from any matrix."""
 
     def __init__(self, projection: QuantizedProjection, target: Target, delay: int) -> None:
@@ -149,7 +149,7 @@ class SparseSynapses(Synapses):
         return self.matrix[box_indices(box, self.shape)].indices
 
 
-class ConvSynapses(Synapses):
+class ConvRows(SynapseRows):
     """The rows of a convolution written out, counted without writing them out."""
 
     def __init__(
@@ -172,7 +172,7 @@ class ConvSynapses(Synapses):
         return self.field.synapses(box)
 
 
-class KernelSynapses(Synapses):
+class KernelSynapses(SynapseRows):
     """A convolution whose kernel is stored once per core.
 
     All its input comes through one axon, as Intel's partitioner printed for Loihi 2 (1 or 2 per
@@ -200,30 +200,30 @@ class KernelSynapses(Synapses):
         return self.field.synapses(box)
 
 
-def synapses(projection: QuantizedProjection, target: Target, delay: int) -> Synapses:
+def synapses(projection: QuantizedProjection, target: Target, delay: int) -> SynapseRows:
     """What a projection's synapses take on ``target``.
 
     Args:
         delay: steps of synaptic delay they need on the chip.
     """
     if isinstance(projection.operator, Dense):
-        return DenseSynapses(projection, target, delay)
-    if not isinstance(projection.operator, Conv):
-        return SparseSynapses(projection, target, delay)
+        return DenseRows(projection, target, delay)
+    if not isinstance(projection.operator, Convolution):
+        return SparseRows(projection, target, delay)
     field = ReceptiveField(projection.operator)
     if target.synapse.memory.shared_convolution.value:
         return KernelSynapses(projection, target, delay, field)
-    return ConvSynapses(projection, target, delay, field)
+    return ConvRows(projection, target, delay, field)
 
 
-def incoming(network: QuantizedNetwork, target: Target) -> dict[str, list[Synapses]]:
+def incoming(network: QuantizedNetwork, target: Target) -> dict[str, list[SynapseRows]]:
     """What the synapses onto each population take, with the delays that they need on the chip.
 
     Raises:
         UnsupportedError: a cycle has fewer steps of delay than projections.
     """
     depth = depths(network)
-    found: dict[str, list[Synapses]] = {p.name: [] for p in network.populations}
+    found: dict[str, list[SynapseRows]] = {p.name: [] for p in network.populations}
     for projection in network.projections:
         delay = pipeline_delay(depth, projection)
         found[projection.target].append(synapses(projection, target, delay))

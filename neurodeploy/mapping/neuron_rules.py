@@ -9,12 +9,12 @@ import numpy as np
 from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, DECAY_ONE, STATE_LIMIT
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedNeuron
 from neurodeploy.ir.schedule import guard_steps
-from neurodeploy.mapping.mapping import Mapping, Violation
+from neurodeploy.mapping.mapping import CoreMapping, Violation
 from neurodeploy.target import Target
 
 
 def soft_reset(
-    network: QuantizedNetwork, target: Target, mapping: Mapping | None = None
+    network: QuantizedNetwork, target: Target, mapping: CoreMapping | None = None
 ) -> list[Violation]:
     """Subtracting the threshold after a spike needs programmable neurons."""
     if target.neuron.programmable.value:
@@ -33,7 +33,7 @@ def soft_reset(
 
 
 def comparison(
-    network: QuantizedNetwork, target: Target, mapping: Mapping | None = None
+    network: QuantizedNetwork, target: Target, mapping: CoreMapping | None = None
 ) -> list[Violation]:
     """Firing at the threshold itself needs programmable neurons."""
     if target.neuron.programmable.value:
@@ -52,7 +52,7 @@ def comparison(
 
 
 def never_spiking(
-    network: QuantizedNetwork, target: Target, mapping: Mapping | None = None
+    network: QuantizedNetwork, target: Target, mapping: CoreMapping | None = None
 ) -> list[Violation]:
     """A population that never spikes needs programmable neurons, or a threshold out of reach.
 
@@ -111,7 +111,7 @@ def worst_potential(network: QuantizedNetwork, name: str) -> int | None:
 
 
 def thresholds(
-    network: QuantizedNetwork, target: Target, mapping: Mapping | None = None
+    network: QuantizedNetwork, target: Target, mapping: CoreMapping | None = None
 ) -> list[Violation]:
     """Thresholds fit their field."""
     allowed = 0, 2**target.neuron.threshold_bits.value - 1
@@ -122,7 +122,7 @@ def thresholds(
 
 
 def biases(
-    network: QuantizedNetwork, target: Target, mapping: Mapping | None = None
+    network: QuantizedNetwork, target: Target, mapping: CoreMapping | None = None
 ) -> list[Violation]:
     """Bias mantissas and exponents fit their fields."""
     half = 2 ** (target.neuron.bias_mantissa_bits.value - 1)
@@ -139,7 +139,7 @@ def biases(
 
 
 def decays(
-    network: QuantizedNetwork, target: Target, mapping: Mapping | None = None
+    network: QuantizedNetwork, target: Target, mapping: CoreMapping | None = None
 ) -> list[Violation]:
     """Decays fit their field; that of u is stored as one less."""
     most = 2**target.neuron.decay_bits.value - 1

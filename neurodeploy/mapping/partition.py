@@ -17,8 +17,8 @@ from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation
 from neurodeploy.ir.schedule import depths, step_order
 from neurodeploy.mapping import memory
 from neurodeploy.mapping.constraints import check
-from neurodeploy.mapping.mapping import RESOURCES, Box, CoreUse, Mapping, Placement, box_indices
-from neurodeploy.mapping.memory import Synapses
+from neurodeploy.mapping.mapping import RESOURCES, Box, CoreMapping, CoreUse, Placement, box_indices
+from neurodeploy.mapping.memory import SynapseRows
 from neurodeploy.mapping.placement import STRATEGIES
 from neurodeploy.mapping.split import Need, split
 from neurodeploy.mapping.traffic import Activity, messages, traffic
@@ -30,7 +30,7 @@ def map_network(
     target: Target,
     activity: Activity | None = None,
     strategy: str = "traffic",
-) -> Mapping:
+) -> CoreMapping:
     """Place a network and check every limit of the target.
 
     Equal arguments give equal mappings. A network that breaks limits is mapped all the same, with
@@ -72,7 +72,7 @@ def map_network(
         placements.append(Placement(population.name, box, chip, core))
         need = _need(population, incoming[population.name], reached[population.name], box)
         uses.append(CoreUse(chip, core, **{name: need[name] for name in RESOURCES}))
-    mapping = Mapping(
+    mapping = CoreMapping(
         target=target.name,
         cores=cores,
         limits=limits,
@@ -93,7 +93,7 @@ def core_limits(core: Core) -> dict[str, int]:
 
 
 def _split(
-    population: QuantizedPopulation, onto: list[Synapses], reached: np.ndarray, target: Target
+    population: QuantizedPopulation, onto: list[SynapseRows], reached: np.ndarray, target: Target
 ) -> list[Box]:
     """Parts of a population, a core each."""
     limits = core_limits(target.core)
@@ -108,7 +108,7 @@ def _split(
 
 
 def _need(
-    population: QuantizedPopulation, onto: list[Synapses], reached: np.ndarray, box: Box
+    population: QuantizedPopulation, onto: list[SynapseRows], reached: np.ndarray, box: Box
 ) -> Need:
     """What a part of a population takes of a core; ``fill_words`` leaves shared kernels out."""
     costs = [(item.shared, *item.cost(box)) for item in onto]
@@ -122,7 +122,7 @@ def _need(
     }
 
 
-def _count_reached(onto: list[Synapses], box: Box, reached: dict[str, np.ndarray]) -> None:
+def _count_reached(onto: list[SynapseRows], box: Box, reached: dict[str, np.ndarray]) -> None:
     """Add one core to what the sources of a part reach."""
     by_source: dict[str, list[np.ndarray]] = {}
     for item in onto:

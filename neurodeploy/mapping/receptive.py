@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from neurodeploy.ir.operators import Conv
+from neurodeploy.ir.operators import Convolution
 from neurodeploy.mapping.mapping import Box
 
 
 class ReceptiveField:
     """Counts synapses of a convolution onto boxes of its output (channels first)."""
 
-    def __init__(self, operator: Conv) -> None:
+    def __init__(self, operator: Convolution) -> None:
         self.operator = operator
         self._counts: dict[tuple[int, int], np.ndarray] = {}
         self._met: dict[tuple[int, int, int], tuple[int, np.ndarray]] = {}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.ir.schedule import depths, pipeline_delay
-from neurodeploy.mapping.mapping import Mapping, Violation
+from neurodeploy.mapping.mapping import CoreMapping, Violation
 from neurodeploy.target import Target
 
 
 def spike_payload(
-    network: QuantizedNetwork, target: Target, mapping: Mapping | None = None
+    network: QuantizedNetwork, target: Target, mapping: CoreMapping | None = None
 ) -> list[Violation]:
     """Spikes carry no larger integer than the target's payload, or none at all."""
     bits = target.spike.payload_bits.value
@@ -32,7 +32,7 @@ def spike_payload(
 
 
 def delays(
-    network: QuantizedNetwork, target: Target, mapping: Mapping | None = None
+    network: QuantizedNetwork, target: Target, mapping: CoreMapping | None = None
 ) -> list[Violation]:
     """Synaptic delays, those that line up paths of unequal length included, fit their field."""
     most = target.synapse.delay_max.value
@@ -51,7 +51,7 @@ def delays(
 
 
 def weight_bits(
-    network: QuantizedNetwork, target: Target, mapping: Mapping | None = None
+    network: QuantizedNetwork, target: Target, mapping: CoreMapping | None = None
 ) -> list[Violation]:
     """Weights fit their field."""
     most = target.synapse.weight_bits.value
@@ -69,7 +69,7 @@ def weight_bits(
 
 
 def weight_exponents(
-    network: QuantizedNetwork, target: Target, mapping: Mapping | None = None
+    network: QuantizedNetwork, target: Target, mapping: CoreMapping | None = None
 ) -> list[Violation]:
     """Shifts of the accumulated activation are in range."""
     low = target.synapse.weight_exponent_min.value

@@ -8,24 +8,23 @@ taken to spike once.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping as AnyMapping
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
 
 from neurodeploy.ir.quantized import QuantizedNetwork
-from neurodeploy.mapping.mapping import Mapping, Placement, Traffic, box_indices
-from neurodeploy.mapping.memory import Synapses, incoming
+from neurodeploy.mapping.mapping import CoreMapping, Placement, Traffic, box_indices
+from neurodeploy.mapping.memory import SynapseRows, incoming
 from neurodeploy.target import Chip, Target
 
-Activity = AnyMapping[str, np.ndarray]
+Activity = Mapping[str, np.ndarray]
 """Population to the mean number of spikes of each of its neurons in one sample."""
 
 
 def core_messages(
-    network: QuantizedNetwork, target: Target, mapping: Mapping, activity: Activity | None
+    network: QuantizedNetwork, target: Target, mapping: CoreMapping, activity: Activity | None
 ) -> sparse.csr_matrix:
     """``messages`` of a mapped network."""
     return messages(network, incoming(network, target), mapping.placements, activity)
@@ -33,7 +32,7 @@ def core_messages(
 
 def messages(
     network: QuantizedNetwork,
-    onto: AnyMapping[str, Sequence[Synapses]],
+    onto: Mapping[str, Sequence[SynapseRows]],
     placements: Sequence[Placement],
     activity: Activity | None,
 ) -> sparse.csr_matrix:
@@ -126,7 +125,7 @@ class Flow:
     hops: float | None
 
 
-def flows(sent: sparse.csr_matrix, mapping: Mapping, chip: Chip) -> tuple[Flow, ...]:
+def flows(sent: sparse.csr_matrix, mapping: CoreMapping, chip: Chip) -> tuple[Flow, ...]:
     """The messages of a mapped network by the populations that they join.
 
     Args:

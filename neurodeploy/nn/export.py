@@ -35,7 +35,7 @@ def input_code(recipe: Recipe, dataset: Dataset) -> InputCode:
     return InputCode(recipe.encoder.name, dataset.levels)
 
 
-def to_nir(model: SpikingNetwork, recipe: Recipe, dataset: Dataset) -> nir.NIRGraph:
+def module_to_nir(model: SpikingNetwork, recipe: Recipe, dataset: Dataset) -> nir.NIRGraph:
     """Write the network as a NIR graph; node names are the layers' names.
 
     Parameters become float64 arrays of full shape, which every reader of NIR takes.

@@ -126,7 +126,7 @@ class LIF(nn.Module):
         """Spikes of one step with the path through membrane and reset (backward through time)."""
         neuron = self.recipe
         u = x if self._v is None else (1 - 1 / neuron.tau) * self._v + x
-        s = Spike.apply(u, neuron.v_threshold, neuron.comparison, self.surrogate)
+        s = Firing.apply(u, neuron.v_threshold, neuron.comparison, self.surrogate)
         self._v = u - neuron.v_threshold * s if neuron.reset == "subtract" else u * (1 - s)
         return s
 
@@ -161,7 +161,7 @@ def membrane_dtype(x: Tensor) -> torch.dtype:
     return torch.promote_types(x.dtype, torch.float32)
 
 
-class Spike(torch.autograd.Function):
+class Firing(torch.autograd.Function):
     """Heaviside step whose derivative is a surrogate; keeps only that derivative for backward.
 
     Without a graph not even that is computed.

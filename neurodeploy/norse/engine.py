@@ -25,7 +25,7 @@ from neurodeploy.norse.neurons import (
     norse_neuron,
 )
 from neurodeploy.norse.wiring import OneStep, Wiring
-from neurodeploy.simulation.trace import Batch, Overflow, PopulationTrace, SpikeTrace
+from neurodeploy.simulation.trace import Overflow, PopulationTrace, SampleBatch, SpikeTrace
 
 
 class NorseEngine:
@@ -75,7 +75,7 @@ class NorseEngine:
         """A Threshold leaves the potential as it is; its v is recorded as a chip would have it."""
         return replace(semantics, reset="subtract") if node in self.wiring.potentials else semantics
 
-    def run(self, batches: Iterable[Batch], *, state: bool = False) -> Iterator[SpikeTrace]:
+    def run(self, batches: Iterable[SampleBatch], *, state: bool = False) -> Iterator[SpikeTrace]:
         """Simulate batch after batch.
 
         Args:
@@ -88,7 +88,7 @@ class NorseEngine:
     def close(self) -> None:
         """Nothing to release; other engines have processes to end."""
 
-    def _run(self, batch: Batch, state: bool) -> SpikeTrace:
+    def _run(self, batch: SampleBatch, state: bool) -> SpikeTrace:
         drive = torch.from_numpy(np.ascontiguousarray(batch.values))
         sent = {
             name: _sent_input(drive, batch.static, self.steps)

@@ -13,10 +13,10 @@ from torch.nn import functional
 
 from neurodeploy.errors import UnsupportedError
 
-Apply = Callable[[Tensor], Tensor]
+LinearFunction = Callable[[Tensor], Tensor]
 
 
-def linear_function(node: Any, where: str) -> Apply:
+def linear_function(node: Any, where: str) -> LinearFunction:
     """A function from (N, *input) to (N, *output), bias included, in float64.
 
     Args:
@@ -33,19 +33,19 @@ def linear_function(node: Any, where: str) -> Apply:
     )
 
 
-def _matrix(node: Any) -> Apply:
+def _matrix(node: Any) -> LinearFunction:
     weight = _tensor(node.weight)
     bias = _tensor(node.bias).expand(len(weight)) if isinstance(node, nir.Affine) else None
     # The last weights of an image may take all its pixels in a row, without a Flatten before.
     return lambda x: functional.linear(x.flatten(1), weight, bias)
 
 
-def _scale(node: Any) -> Apply:
+def _scale(node: Any) -> LinearFunction:
     factor = _tensor(node.scale)
     return lambda x: x * factor
 
 
-def _convolution(node: Any) -> Apply:
+def _convolution(node: Any) -> LinearFunction:
     weight = _tensor(node.weight)
     axes = weight.ndim - 2
     bias = None if node.bias is None else _tensor(node.bias).expand(len(weight))
@@ -60,7 +60,7 @@ def _convolution(node: Any) -> Apply:
     return lambda x: convolve(x, weight, bias, **options)
 
 
-def _pool(node: Any) -> Apply:
+def _pool(node: Any) -> LinearFunction:
     kernel, stride, padding = (
         _numbers(value, 2) for value in (node.kernel_size, node.stride, node.padding)
     )
@@ -69,7 +69,7 @@ def _pool(node: Any) -> Apply:
     return lambda x: functional.avg_pool2d(x, kernel, stride, padding, divisor_override=divisor)
 
 
-def _flatten(node: Any) -> Apply:
+def _flatten(node: Any) -> LinearFunction:
     # NIR does not count the batch axis.
     start, end = (int(d) + (int(d) >= 0) for d in (node.start_dim, node.end_dim))
     return lambda x: x.flatten(start, end)
@@ -84,7 +84,7 @@ def _numbers(value: Any, axes: int) -> tuple[int, ...]:
     return tuple(flat * axes if len(flat) == 1 else flat)
 
 
-LINEAR: tuple[tuple[Any, Callable[[Any], Apply]], ...] = (
+LINEAR: tuple[tuple[Any, Callable[[Any], LinearFunction]], ...] = (
     ((nir.Affine, nir.Linear), _matrix),
     (nir.Scale, _scale),
     ((nir.Conv1d, nir.Conv2d), _convolution),

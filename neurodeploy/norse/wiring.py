@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from neurodeploy.ir.schedule import components
-from neurodeploy.norse.linear import Apply, linear_function
+from neurodeploy.norse.linear import LinearFunction, linear_function
 from neurodeploy.norse.neurons import NORSE_NEURONS, SENDS_POTENTIAL
 
 
@@ -64,7 +64,7 @@ class Wiring:
             and isinstance(graph.nodes[source], SENDS_POTENTIAL)
         }
         self.order = self._neurons_in_order(node for group in groups for node in group)
-        self.functions: dict[str, Apply] = {}
+        self.functions: dict[str, LinearFunction] = {}
         self.delays: dict[str, np.ndarray] = {}
         for node, kind in graph.nodes.items():
             if isinstance(kind, nir.Delay):

@@ -13,20 +13,20 @@ Dynamic energy alone, on top of that of inference: a lower bound.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping as AnyMapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from neurodeploy.ir.fixed_point import WEIGHT_BITS, WeightFormat
-from neurodeploy.ir.operators import Conv, Dense, Operator, SparseMatrix
+from neurodeploy.ir.operators import Convolution, Dense, Operator, SparseMatrix
 from neurodeploy.ir.quantized import (
     QuantizedNetwork,
     QuantizedNeuron,
     QuantizedPopulation,
     QuantizedProjection,
 )
-from neurodeploy.mapping import Mapping, map_network
+from neurodeploy.mapping import CoreMapping, map_network
 from neurodeploy.mapping.estimate import Range
 from neurodeploy.onchip.loihi_rule import DeltaPlan
 from neurodeploy.onchip.plan import ERROR_BITS, TAG_BITS, LearningPlan
@@ -98,7 +98,7 @@ class _Added:
 def learning_cost(
     plan: LearningPlan | DeltaPlan,
     target: Target,
-    counts: AnyMapping[str, LayerCounts],
+    counts: Mapping[str, LayerCounts],
     samples: int,
 ) -> LearningCost:
     """Estimate the cost of a run.
@@ -156,7 +156,7 @@ def learning_cost(
     )
 
 
-def _words(mapping: Mapping) -> int:
+def _words(mapping: CoreMapping) -> int:
     return sum(use.synapse_words for use in mapping.uses)
 
 
@@ -254,7 +254,7 @@ def _plastic(projection: QuantizedProjection, summed: int) -> Circuit:
     if summed:
         detail += f", {summed}-bit gradient"
     detail += ", a random number per synapse and update"
-    if isinstance(projection.operator, Conv):
+    if isinstance(projection.operator, Convolution):
         detail += "; cores that share a kernel add up their gradients"
     return Circuit(f"synapses {projection.name}", MICROCODE, detail)
 
@@ -329,7 +329,7 @@ def transposed(operator: Operator) -> Operator:
     """The map from outputs to inputs with the same weights; a kernel stays one at stride 1."""
     if isinstance(operator, Dense):
         return Dense(operator.weights.T.copy(), operator.output_shape, operator.input_shape)
-    if isinstance(operator, Conv) and set(operator.stride) == {1}:
+    if isinstance(operator, Convolution) and set(operator.stride) == {1}:
         reach = [d * (k - 1) for d, k in zip(operator.dilation, operator.kernel, strict=True)]
         padding = tuple(
             (r - before, r - after)
@@ -342,7 +342,7 @@ def transposed(operator: Operator) -> Operator:
             )
             swapped = np.swapaxes(split, 1, 2).reshape(operator.input_shape[0], -1, *kernel)
             axes = tuple(range(2, 2 + len(kernel)))
-            return Conv(
+            return Convolution(
                 np.flip(swapped, axes).copy(),
                 operator.output_shape,
                 operator.stride,

@@ -14,7 +14,7 @@ from neurodeploy.neurons.dynamics import FixedStepper
 from neurodeploy.onchip.loihi_rule import DeltaPlan, LoihiRule
 from neurodeploy.onchip.trajectory import Counts, StreamChunk, Trajectory
 from neurodeploy.simulation.reference import ReferenceEngine
-from neurodeploy.simulation.trace import Batch
+from neurodeploy.simulation.trace import SampleBatch
 
 
 class DeltaReference:
@@ -93,7 +93,7 @@ class DeltaReference:
         static = chunk.values.shape[1] == 1 and steps > 1
         shape = self.hidden.network.inputs[0].shape
         values = chunk.values[:, 0] if static else chunk.values
-        batch = Batch(0, values.reshape(*values.shape[: 1 if static else 2], *shape), static)
+        batch = SampleBatch(0, values.reshape(*values.shape[: 1 if static else 2], *shape), static)
         (trace,) = self.hidden.run([batch])
         return trace.populations[trace.output].s.reshape(len(chunk), steps, -1) > 0
 

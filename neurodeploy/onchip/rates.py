@@ -12,7 +12,7 @@ from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.onchip.chain import chain
 from neurodeploy.onchip.options import RATE_EXPONENTS
 from neurodeploy.simulation.reference import ReferenceEngine
-from neurodeploy.simulation.trace import Batch
+from neurodeploy.simulation.trace import SampleBatch
 
 
 def parse_rate(text: str) -> float:
@@ -33,7 +33,7 @@ def parse_rate(text: str) -> float:
         ) from None
 
 
-def suitable_rate(network: QuantizedNetwork, batch: Batch) -> float:
+def suitable_rate(network: QuantizedNetwork, batch: SampleBatch) -> float:
     """The power of two nearest 1 over the mean number of spikes that reach the read-out per step.
 
     The read-out's error then shrinks by about itself with each update, as in normalised least mean

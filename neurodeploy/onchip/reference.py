@@ -23,7 +23,7 @@ from neurodeploy.onchip.rounding import (
     shifted_stochastically,
     shifted_to_nearest,
 )
-from neurodeploy.onchip.surrogate import triangle
+from neurodeploy.onchip.surrogate import integer_triangle
 from neurodeploy.onchip.synapses import exact, plastic
 from neurodeploy.onchip.trajectory import Counts, LayerCounts, StreamChunk, Trajectory
 
@@ -146,7 +146,7 @@ class _Layer:
         """dL/du of hidden neurons from what came back through the layer above."""
         plan = self.plan.neurons
         assert plan is not None
-        slope = triangle(self.membranes, plan.threshold, plan.surrogate_shift)
+        slope = integer_triangle(self.membranes, plan.threshold, plan.surrogate_shift)
         return shifted_to_nearest(carried.astype(np.int64) * slope, plan.error_shift)
 
     def learn(self, errors: np.ndarray, update: int, seed: int) -> np.ndarray:

@@ -22,7 +22,7 @@ def surrogate_shift(threshold: int) -> int:
     return threshold.bit_length() - SURROGATE_BITS
 
 
-def triangle(v: np.ndarray, threshold: int, shift: int) -> np.ndarray:
+def integer_triangle(v: np.ndarray, threshold: int, shift: int) -> np.ndarray:
     """max(0, threshold - |v - threshold|) >> shift.
 
     Args:

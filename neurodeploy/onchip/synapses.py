@@ -16,7 +16,7 @@ import numpy as np
 from scipy import sparse
 
 from neurodeploy.ir.fixed_point import FLOAT32_EXACT
-from neurodeploy.ir.operators import Conv, Dense, Operator, SparseMatrix
+from neurodeploy.ir.operators import Convolution, Dense, Operator, SparseMatrix
 
 
 def exact(bound: float) -> Any:
@@ -66,7 +66,7 @@ class DenseSynapses(Synapses):
 class ConvSynapses(Synapses):
     """A shared kernel; gathered are (groups, inputs of a group times kernel, positions times T)."""
 
-    def __init__(self, operator: Conv) -> None:
+    def __init__(self, operator: Convolution) -> None:
         self.groups = operator.groups
         self.kernel = (
             self.groups,
@@ -135,14 +135,14 @@ def plastic(operator: Operator) -> Synapses:
     """The synapses of an operator."""
     if isinstance(operator, Dense):
         return DenseSynapses(operator)
-    if isinstance(operator, Conv):
+    if isinstance(operator, Convolution):
         return ConvSynapses(operator)
     if isinstance(operator, SparseMatrix):
         return SparseSynapses(operator)
     raise TypeError(f"no plastic synapses for operator {operator.kind!r}")
 
 
-def _sources(operator: Conv, nothing: int) -> np.ndarray:
+def _sources(operator: Convolution, nothing: int) -> np.ndarray:
     """(groups, reads, positions): the input that each kernel position reads, or ``nothing``."""
     size, outputs = operator.input_shape[1:], operator.output_shape[1:]
     axes = len(size)

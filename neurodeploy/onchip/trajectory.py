@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from neurodeploy.ir.quantized import QuantizedNetwork
-from neurodeploy.simulation.trace import Batch
+from neurodeploy.simulation.trace import SampleBatch
 
 
 @dataclass
@@ -61,7 +61,7 @@ class StreamChunk:
     labels: np.ndarray
 
     @staticmethod
-    def of(batch: Batch) -> StreamChunk:
+    def of(batch: SampleBatch) -> StreamChunk:
         """A batch with labels."""
         assert batch.labels is not None
         steps = 1 if batch.static else batch.values.shape[1]

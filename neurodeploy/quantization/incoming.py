@@ -9,7 +9,7 @@ import numpy as np
 
 from neurodeploy.ir.fixed_point import WeightFormat
 from neurodeploy.ir.network import Network, Population, Projection
-from neurodeploy.ir.operators import Conv
+from neurodeploy.ir.operators import Convolution
 from neurodeploy.ir.quantized import QuantizedProjection
 from neurodeploy.quantization.weights import Weights
 
@@ -60,7 +60,7 @@ class Incoming(Weights):
         payload = payload_of(network, network.population(projection.source))
         operator = projection.operator
         outputs = operator.output_shape
-        rows = outputs[0] if isinstance(operator, Conv) else math.prod(outputs)
+        rows = outputs[0] if isinstance(operator, Convolution) else math.prod(outputs)
 
         def part(weights: np.ndarray, sign: str, name: str) -> Incoming:
             bound = operator.with_weights(weights).absolute_row_bound()

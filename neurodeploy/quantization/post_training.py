@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
-from neurodeploy.ir.operators import Conv
+from neurodeploy.ir.operators import Convolution
 from neurodeploy.ir.quantized import (
     QuantizedNetwork,
     QuantizedNeuron,
@@ -197,7 +197,7 @@ def _with_corrected_bias(layer: _Layer, found: _Integers, judge: Judge) -> _Inte
         # Its scale leaves no room below the highest threshold.
         return found
     lacking = judge.lacking(found.population, found.incoming)
-    if all(isinstance(item.projection.operator, Conv) for item in layer.incoming):
+    if all(isinstance(item.projection.operator, Convolution) for item in layer.incoming):
         lacking = np.broadcast_to(
             lacking.mean(axis=tuple(range(1, lacking.ndim)), keepdims=True), lacking.shape
         )

@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from scipy import sparse
 
-from neurodeploy.mapping import Mapping
+from neurodeploy.mapping import CoreMapping
 from neurodeploy.target import Chip
 
 FREE, EDGE, MESSAGE, INK = "#f4f6f8", "#c5ced8", "#c1440e", "#22303f"
@@ -29,7 +29,7 @@ GAP = 0.35
 """Between tiles, where a core is 1 wide."""
 
 
-def core_map(mapping: Mapping, chip: Chip, sent: sparse.csr_matrix) -> Figure:
+def core_map(mapping: CoreMapping, chip: Chip, sent: sparse.csr_matrix) -> Figure:
     """Cores coloured by the share in use of whatever each has least left of.
 
     Only chips with a part of the network are drawn, at most ``SHOWN_CHIPS``.
@@ -136,7 +136,7 @@ def _draw_messages(axes: Axes, centres: np.ndarray, sent: sparse.csr_matrix) -> 
     )
 
 
-def _draw_numbers(axes: Axes, mapping: Mapping, centres: np.ndarray, size: float) -> None:
+def _draw_numbers(axes: Axes, mapping: CoreMapping, centres: np.ndarray, size: float) -> None:
     """On each core the number of its population, and above what the numbers mean.
 
     Args:

@@ -8,8 +8,8 @@ import torch
 
 from neurodeploy.ir.network import Network, Projection
 from neurodeploy.neurons.dynamics import FloatStepper
-from neurodeploy.simulation.layerwise import LayerwiseSimulator, Link
-from neurodeploy.simulation.trace import Batch, Overflow, SpikeTrace
+from neurodeploy.simulation.layerwise import LayerwiseSimulator, ReadyProjection
+from neurodeploy.simulation.trace import Overflow, SampleBatch, SpikeTrace
 
 
 class FloatEngine:
@@ -27,7 +27,7 @@ class FloatEngine:
         payload = network.contract.input_code.payload
         scales = {p.name: 1 if p.neuron else payload for p in network.populations}
         links = [
-            Link(p.source, p.target, p.delay, _in_float64(p, scales[p.source]))
+            ReadyProjection(p.source, p.target, p.delay, _in_float64(p, scales[p.source]))
             for p in network.projections
         ]
         self.simulator = LayerwiseSimulator(
@@ -38,7 +38,7 @@ class FloatEngine:
             state_dtype=torch.float64,
         )
 
-    def run(self, batches: Iterable[Batch], *, state: bool = False) -> Iterator[SpikeTrace]:
+    def run(self, batches: Iterable[SampleBatch], *, state: bool = False) -> Iterator[SpikeTrace]:
         """Simulate batch after batch; ``state`` records u and v of every step."""
         for batch in batches:
             yield self.simulator.run(batch, state=state)

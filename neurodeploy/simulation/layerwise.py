@@ -17,7 +17,7 @@ import torch
 from neurodeploy.ir.contract import Contract
 from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.schedule import components, is_recurrent, step_order
-from neurodeploy.simulation.trace import Batch, PopulationTrace, SpikeTrace
+from neurodeploy.simulation.trace import PopulationTrace, SampleBatch, SpikeTrace
 
 if TYPE_CHECKING:
     from neurodeploy.ir.operators import TorchMap
@@ -34,7 +34,7 @@ class Stepper(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Link:
+class ReadyProjection:
     """A projection made ready to run.
 
     Attributes:
@@ -63,7 +63,7 @@ class LayerwiseSimulator:
         graph: Any,
         contract: Contract,
         steppers: Mapping[str, Stepper],
-        links: list[Link],
+        links: list[ReadyProjection],
         *,
         state_dtype: torch.dtype,
     ) -> None:
@@ -77,12 +77,12 @@ class LayerwiseSimulator:
         self.step_order = step_order(graph)
 
     @torch.no_grad()
-    def run(self, batch: Batch, *, state: bool) -> SpikeTrace:
+    def run(self, batch: SampleBatch, *, state: bool) -> SpikeTrace:
         """Simulate one batch from reset; ``state`` records u and v of every step."""
         with _one_thread():
             return self._run(batch, state)
 
-    def _run(self, batch: Batch, state: bool) -> SpikeTrace:
+    def _run(self, batch: SampleBatch, state: bool) -> SpikeTrace:
         recorder = _Recorder(self, len(batch), state, self.graph.output)
         drive = torch.from_numpy(np.ascontiguousarray(batch.values))
         for component in self.components:
@@ -108,7 +108,7 @@ class LayerwiseSimulator:
             )
         return total or [torch.zeros(shape)] * self.steps
 
-    def _over_time(self, link: Link, recorder: _Recorder) -> list[torch.Tensor]:
+    def _over_time(self, link: ReadyProjection, recorder: _Recorder) -> list[torch.Tensor]:
         """Activation of each step through one projection, its delay applied."""
         spikes = recorder.spikes[link.source]
         if link.source in recorder.static:

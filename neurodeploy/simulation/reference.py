@@ -10,8 +10,8 @@ from neurodeploy.ir.fixed_point import INT32_EXACT
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.neurons.dynamics import FixedStepper
 from neurodeploy.simulation.exact import accumulator, activation_bound
-from neurodeploy.simulation.layerwise import LayerwiseSimulator, Link
-from neurodeploy.simulation.trace import Batch, Overflow, SpikeTrace
+from neurodeploy.simulation.layerwise import LayerwiseSimulator, ReadyProjection
+from neurodeploy.simulation.trace import Overflow, SampleBatch, SpikeTrace
 
 
 class ReferenceEngine:
@@ -32,7 +32,7 @@ class ReferenceEngine:
             if p.neuron is not None
         }
         links = [
-            Link(
+            ReadyProjection(
                 p.source,
                 p.target,
                 p.delay,
@@ -48,7 +48,7 @@ class ReferenceEngine:
             state_dtype=torch.int32,
         )
 
-    def run(self, batches: Iterable[Batch], *, state: bool = False) -> Iterator[SpikeTrace]:
+    def run(self, batches: Iterable[SampleBatch], *, state: bool = False) -> Iterator[SpikeTrace]:
         """Simulate batch after batch; ``state`` records u and v of every step."""
         for batch in batches:
             trace = self.simulator.run(batch, state=state)

@@ -12,7 +12,7 @@ from neurodeploy.ir.contract import Contract, Decode
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class SampleBatch:
     """Encoded input of some consecutive samples.
 
     Attributes:
@@ -58,7 +58,7 @@ class Samples:
         """Whether every step of a sample sees the same values."""
         return not self.over_time and self.contract.input_code.encoder == "direct"
 
-    def batches(self, size: int) -> Iterator[Batch]:
+    def batches(self, size: int) -> Iterator[SampleBatch]:
         """Consecutive batches of at most ``size`` samples."""
         for first in range(0, self.count, size):
             last = min(first + size, self.count)
@@ -67,7 +67,7 @@ class Samples:
                 code, steps = self.contract.input_code, self.contract.steps
                 values = encode(values, code, steps, self.seed, first)
             labels = None if self.labels is None else self.labels[first:last]
-            yield Batch(first, values, self.static, labels)
+            yield SampleBatch(first, values, self.static, labels)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ are registries of one file each: ``surrogate.SURROGATES``, ``networks.FAMILIES``
 
 from __future__ import annotations
 
-from neurodeploy.quantization.aware import to_nir
+from neurodeploy.quantization.aware import trained_to_nir
 from neurodeploy.training.run import RunResult, resume_run, train
 
-__all__ = ["RunResult", "resume_run", "to_nir", "train"]
+__all__ = ["RunResult", "resume_run", "train", "trained_to_nir"]

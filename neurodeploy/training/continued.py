@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.ir.network import Network, Neuron, Projection
-from neurodeploy.ir.operators import Conv, Dense, SparseMatrix
+from neurodeploy.ir.operators import Convolution, Dense, SparseMatrix
 from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.nn.neuron import LIF
@@ -108,9 +108,11 @@ class _Weighted(nn.Module):
         return _apply(self.operator, self.weight, x) + self.bias
 
 
-def _apply(operator: Conv | Dense | SparseMatrix | object, weight: Tensor, x: Tensor) -> Tensor:
+def _apply(
+    operator: Convolution | Dense | SparseMatrix | object, weight: Tensor, x: Tensor
+) -> Tensor:
     """What an operator does, as a function of its weights."""
-    if isinstance(operator, Conv):
+    if isinstance(operator, Convolution):
         ends = [end for pair in reversed(operator.padding) for end in pair]
         convolve = functional.conv1d if len(operator.kernel) == 1 else functional.conv2d
         return convolve(

@@ -35,7 +35,7 @@ from neurodeploy.nn.families import SpikingNetwork, build_network
 from neurodeploy.nn.layout import lay_out
 from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.nn.precision import find_device, parameter_dtype
-from neurodeploy.quantization.aware import quantization_aware, to_nir
+from neurodeploy.quantization.aware import quantization_aware, trained_to_nir
 from neurodeploy.recipe import Recipe
 from neurodeploy.rules import Rule, build_rule
 from neurodeploy.support.allocator import freed_memory_kept
@@ -272,7 +272,7 @@ def _write_result(
         seconds=sum(metrics.seconds for metrics in state.history),
     )
     with written_whole(run / NETWORK) as temporary:
-        nir.write(temporary, to_nir(job.model, recipe, dataset))
+        nir.write(temporary, trained_to_nir(job.model, recipe, dataset))
     curve = learning_curve(recipe.name, state.history, state.best_epoch, tested.accuracy)
     with written_whole(run / CURVE) as temporary:
         temporary.write_bytes(curve)

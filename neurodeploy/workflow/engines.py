@@ -9,7 +9,7 @@ from typing import Protocol
 from neurodeploy.artifacts.deployment import Deployment
 from neurodeploy.errors import InputError, nearest
 from neurodeploy.ir.quantized import QuantizedNetwork
-from neurodeploy.simulation.trace import Batch, Overflow, SpikeTrace
+from neurodeploy.simulation.trace import Overflow, SampleBatch, SpikeTrace
 
 BATCH_BYTES = 32 * 2**20
 """Roughly how much the states of a batch may take; larger batches are no faster."""
@@ -23,7 +23,9 @@ class Engine(Protocol):
     name: str
     overflow: Overflow
 
-    def run(self, batches: Iterable[Batch], *, state: bool = False) -> Iterator[SpikeTrace]: ...
+    def run(
+        self, batches: Iterable[SampleBatch], *, state: bool = False
+    ) -> Iterator[SpikeTrace]: ...
     def close(self) -> None: ...
 
 

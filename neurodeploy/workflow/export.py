@@ -27,7 +27,7 @@ from neurodeploy.ir.network import Network
 from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.plan import QuantizationPlan
 from neurodeploy.ir.quantized import QuantizedNetwork
-from neurodeploy.mapping import Mapping, map_network
+from neurodeploy.mapping import CoreMapping, map_network
 from neurodeploy.support.files import check_new_folder, next_free, sha256
 from neurodeploy.target import Target, load_target
 from neurodeploy.workflow.activity import read_activity
@@ -51,7 +51,7 @@ class ExportResult:
     path: Path
     source: Path
     network: QuantizedNetwork
-    mapping: Mapping
+    mapping: CoreMapping
     report: Path
     netx: NetxPart
 

@@ -96,7 +96,7 @@ def _run(path: Path) -> str:
 
 def _deployment(path: Path) -> str:
     from neurodeploy.artifacts.deployment import read_deployment
-    from neurodeploy.mapping import Mapping
+    from neurodeploy.mapping import CoreMapping
 
     deployment = read_deployment(path)
     network, manifest = deployment.network, deployment.manifest
@@ -120,5 +120,5 @@ def _deployment(path: Path) -> str:
     if netx.get("file"):
         lines.append(f"For lava-dl: {netx['file']}, run_netx.py")
     lines += [f"Not for lava-dl: {reason}" for reason in netx.get("missing", ())]
-    lines.append(Mapping.from_dict(deployment.mapping).summary())
+    lines.append(CoreMapping.from_dict(deployment.mapping).summary())
     return "\n".join(lines)

@@ -6,7 +6,7 @@ The old deployment is only read. The new one is written whole when everything is
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping as AnyMapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,7 +141,7 @@ class _Kept:
 
     point: CurvePoint
     network: QuantizedNetwork
-    states: AnyMapping[str, np.ndarray]
+    states: Mapping[str, np.ndarray]
 
 
 class _Session:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping as AnyMapping
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from neurodeploy.artifacts.deployment import (
 )
 from neurodeploy.errors import CheckFailedError
 from neurodeploy.ir.quantized import QuantizedNetwork
-from neurodeploy.mapping import Mapping, map_network
+from neurodeploy.mapping import CoreMapping, map_network
 from neurodeploy.onchip.learning_curve import CurvePoint, draw_learning_curve
 from neurodeploy.onchip.options import rate_text
 from neurodeploy.support.schema import build
@@ -37,7 +36,7 @@ def target_of(deployment: Deployment) -> Target:
     return build(Target, deployment.manifest["target"], str(deployment.path))
 
 
-def mapped(network: QuantizedNetwork, deployment: Deployment) -> Mapping:
+def mapped(network: QuantizedNetwork, deployment: Deployment) -> CoreMapping:
     """A network on the target of a deployment.
 
     Raises:
@@ -58,9 +57,9 @@ def write_learned(
     old: Deployment,
     result: LearningResult,
     network: QuantizedNetwork,
-    tags: AnyMapping[str, np.ndarray],
+    tags: Mapping[str, np.ndarray],
     points: Sequence[CurvePoint],
-    levels: AnyMapping[str, float],
+    levels: Mapping[str, float],
 ) -> None:
     """Write the new deployment and its report.
 

@@ -15,7 +15,7 @@ from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.onchip.options import LearningOptions
 from neurodeploy.onchip.real import real_network
 from neurodeploy.onchip.tasks import HeldOut
-from neurodeploy.simulation.trace import Batch, Samples
+from neurodeploy.simulation.trace import SampleBatch, Samples
 from neurodeploy.workflow.engines import MOST_SAMPLES, Engine, batch_size
 
 
@@ -105,7 +105,7 @@ def _accuracies(
     right = dict.fromkeys(sets, 0)
     under_way: list[tuple[str, Any]] = []
 
-    def batches() -> Iterator[Batch]:
+    def batches() -> Iterator[SampleBatch]:
         for name, found in sets.items():
             for batch in labelled_samples(found.x, found.y, network, 0).batches(size):
                 under_way.append((name, batch.labels))

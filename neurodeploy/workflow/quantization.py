@@ -9,7 +9,7 @@ from pathlib import Path
 from neurodeploy.data import NEED_NO_FILE
 from neurodeploy.errors import InputError, NeurodeployError
 from neurodeploy.ir.network import Network
-from neurodeploy.ir.operators import Conv
+from neurodeploy.ir.operators import Convolution
 from neurodeploy.ir.plan import QuantizationPlan
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.quantization.planned import quantize_as_planned
@@ -135,7 +135,7 @@ def calibration_count(network: Network) -> int:
     per_step = 0
     for projection in network.projections:
         operator = projection.operator
-        positions = math.prod(operator.output_shape[1:]) if isinstance(operator, Conv) else 1
+        positions = math.prod(operator.output_shape[1:]) if isinstance(operator, Convolution) else 1
         per_step += operator.weights.size * positions
     affordable = OPERATIONS / (max(per_step, 1) * network.contract.steps * PASSES)
     return max(FEWEST, min(SAMPLES, int(affordable)))

@@ -8,7 +8,7 @@ import nir
 
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.interchange.nir.network_in import to_network
-from neurodeploy.interchange.nir.network_out import to_nir
+from neurodeploy.interchange.nir.network_out import network_to_nir
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.plan import METADATA_KEY
 from neurodeploy.ir.quantized import QuantizedNetwork
@@ -27,7 +27,7 @@ def quantized_graph(network: QuantizedNetwork, target: str) -> nir.NIRGraph:
         UnsupportedError: NIR has no node for something, which is named.
     """
     floats = on_grid(network)
-    graph = to_nir(floats)
+    graph = network_to_nir(floats)
     _check_names(floats, to_network(graph, floats.contract, floats.name))
     graph.metadata[METADATA_KEY] = plan_of(network, target).to_metadata()
     return graph

@@ -13,9 +13,9 @@ import numpy as np
 from neurodeploy.artifacts.deployment import REPORT, Deployment
 from neurodeploy.artifacts.trace_file import TraceFile
 from neurodeploy.errors import CheckFailedError
-from neurodeploy.mapping import Mapping
+from neurodeploy.mapping import CoreMapping
 from neurodeploy.mapping.estimate import Estimate, estimate
-from neurodeploy.simulation.trace import Batch, Overflow, Samples, SpikeTrace
+from neurodeploy.simulation.trace import Overflow, SampleBatch, Samples, SpikeTrace
 from neurodeploy.support.files import write_json
 from neurodeploy.support.schema import build
 from neurodeploy.target import Target
@@ -112,7 +112,7 @@ def simulate(
     spent_elsewhere = 0.0
     bar = tqdm(total=samples.count, desc=engine_name, unit="sample", disable=not progress)
     try:
-        kept: list[Batch] = []
+        kept: list[SampleBatch] = []
         for record in engine.run(_remembered(samples, size, kept), state=trace_state):
             pause = time.perf_counter()
             batch = kept.pop()
@@ -140,7 +140,7 @@ def simulate(
     return result
 
 
-def _remembered(samples: Samples, size: int, kept: list[Batch]) -> Iterator[Batch]:
+def _remembered(samples: Samples, size: int, kept: list[SampleBatch]) -> Iterator[SampleBatch]:
     """The batches, each left in ``kept`` for whoever handles its trace."""
     for batch in samples.batches(size):
         kept.append(batch)
@@ -155,7 +155,7 @@ class _Counting:
 
         self.engine = ReferenceEngine(deployment.network)
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: SampleBatch) -> None:
         for _ in self.engine.run([batch]):
             pass
 
@@ -177,7 +177,7 @@ class _Tally:
         self.label: int | None = None
         self.prediction = 0
 
-    def add(self, trace: SpikeTrace, batch: Batch) -> None:
+    def add(self, trace: SpikeTrace, batch: SampleBatch) -> None:
         for name, record in trace.populations.items():
             self.spikes[name] = self.spikes.get(name, 0) + int(record.s.sum(dtype=np.int64))
         self.activity.add(trace)
@@ -193,7 +193,7 @@ class _Tally:
         network, count = self.deployment.network, self.samples.count
         where = str(self.deployment.path)
         target = build(Target, self.deployment.manifest["target"], where)
-        mapping = Mapping.from_dict(self.deployment.mapping, where)
+        mapping = CoreMapping.from_dict(self.deployment.mapping, where)
         folder = self.deployment.results / engine
         folder.mkdir(parents=True, exist_ok=True)
         activity = self.activity.mean()

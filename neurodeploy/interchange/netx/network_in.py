@@ -23,7 +23,7 @@ from neurodeploy.interchange.netx.layers import (
 )
 from neurodeploy.interchange.netx.weights import packing, refused_by_lava_dl
 from neurodeploy.ir.contract import Contract
-from neurodeploy.ir.operators import Conv, Dense, Operator, Shape, SparseMatrix, identity
+from neurodeploy.ir.operators import Convolution, Dense, Operator, Shape, SparseMatrix, identity
 from neurodeploy.ir.quantized import (
     QuantizedNetwork,
     QuantizedNeuron,
@@ -153,7 +153,7 @@ class _Chain:
                 f"{before.shape}; expected (channels, height, width)"
             )
         try:
-            operator = Conv(
+            operator = Convolution(
                 layer.weight,
                 before.shape,
                 layer.stride,

@@ -29,7 +29,7 @@ from neurodeploy.interchange.netx.layers import (
 )
 from neurodeploy.interchange.netx.read import LARGEST_DELAY
 from neurodeploy.interchange.netx.weights import packing, refused_by_lava_dl
-from neurodeploy.ir.operators import Conv, Dense, Shape
+from neurodeploy.ir.operators import Convolution, Dense, Shape
 from neurodeploy.ir.quantized import (
     QuantizedNetwork,
     QuantizedNeuron,
@@ -127,7 +127,7 @@ class _Block:
         into = [p for p in network.projections if p.target == name]
         self.forward = [p for p in into if p.source == before]
         self.recurrent = [p for p in into if p.source == name]
-        self.is_conv = any(isinstance(p.operator, Conv) for p in self.forward)
+        self.is_conv = any(isinstance(p.operator, Convolution) for p in self.forward)
         self.reasons: list[str] = []
         self.scale_reasons: list[str] = []
 
@@ -204,7 +204,7 @@ class _Block:
     def _conv(self, neuron: NetNeuron, bias: np.ndarray | None) -> NetLayer | None:
         where = f"population {self.population.name!r}"
         operator, projection = self.forward[0].operator, self.forward[0]
-        if self.recurrent or len(self.forward) > 1 or not isinstance(operator, Conv):
+        if self.recurrent or len(self.forward) > 1 or not isinstance(operator, Convolution):
             self._no(f"{where}: a convolution beside other connections into the same neurons")
             return None
         if self.flat:

@@ -9,7 +9,7 @@ import nir
 import numpy as np
 
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.ir.operators import Conv, Dense, Operator, Shape, diagonal, pool
+from neurodeploy.ir.operators import Convolution, Dense, Operator, Shape, diagonal, pool
 
 LINEAR_NODES = (
     nir.Affine,
@@ -96,7 +96,7 @@ def _bias(node: Any, operator: Operator) -> np.ndarray | None:
     if bias is None or not np.any(np.asarray(bias)):
         return None
     bias = np.asarray(bias, np.float64)
-    if isinstance(operator, Conv):
+    if isinstance(operator, Convolution):
         if bias.size not in (1, len(operator.weights)):
             raise ValueError(f"{bias.size} biases for {len(operator.weights)} channels")
         bias = bias.reshape(-1, *[1] * (len(operator.output_shape) - 1))
@@ -130,7 +130,7 @@ def _operator(node: Any, shape: Shape, where: str) -> Operator:
     return operator
 
 
-def _convolution(node: Any, shape: Shape, where: str) -> Conv:
+def _convolution(node: Any, shape: Shape, where: str) -> Convolution:
     weights = np.asarray(node.weight, np.float64)
     axes = weights.ndim - 2
     if axes not in (1, 2) or len(shape) != axes + 1:
@@ -153,7 +153,7 @@ def _convolution(node: Any, shape: Shape, where: str) -> Conv:
             )
     else:
         pads = [(pad, pad) for pad in _numbers(padding, axes)]
-    return Conv(weights, shape, stride, tuple(pads), dilation, _numbers(node.groups, 1)[0])
+    return Convolution(weights, shape, stride, tuple(pads), dilation, _numbers(node.groups, 1)[0])
 
 
 def _numbers(value: Any, axes: int) -> tuple[int, ...]:

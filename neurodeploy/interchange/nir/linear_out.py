@@ -10,7 +10,15 @@ import numpy as np
 
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.ir.composition import one_to_one, reshaped
-from neurodeploy.ir.operators import Conv, Dense, Operator, Shape, SparseMatrix, diagonal, parts_of
+from neurodeploy.ir.operators import (
+    Convolution,
+    Dense,
+    Operator,
+    Shape,
+    SparseMatrix,
+    diagonal,
+    parts_of,
+)
 
 MOST_ENTRIES = 2**26
 """Entries of a connectivity that is written out as a dense matrix: half a gigabyte."""
@@ -63,7 +71,7 @@ def takes_bias(operator: Operator, bias: np.ndarray) -> bool:
     """Whether the operator's node can carry a bias of its outputs, flattened or not."""
     if math.prod(operator.output_shape) != bias.size:
         return False
-    if isinstance(operator, Conv):
+    if isinstance(operator, Convolution):
         by_channel = bias.reshape(operator.output_shape[0], -1)
         return bool((by_channel == by_channel[:, :1]).all())
     return isinstance(operator, Dense)
@@ -71,7 +79,7 @@ def takes_bias(operator: Operator, bias: np.ndarray) -> bool:
 
 def linear_node(operator: Operator, bias: np.ndarray | None) -> Any:
     """The node of one operator of a chain; its arrays in float64, its bias explicit."""
-    if isinstance(operator, Conv):
+    if isinstance(operator, Convolution):
         return _convolution(operator, bias)
     if isinstance(operator, Dense):
         weight = np.array(operator.weights, np.float64)
@@ -110,7 +118,7 @@ def _simplest(operator: Operator) -> Operator | None:
     return diagonal(factors) if (factors != 1).any() else None
 
 
-def _convolution(operator: Conv, bias: np.ndarray | None) -> Any:
+def _convolution(operator: Convolution, bias: np.ndarray | None) -> Any:
     axes = len(operator.kernel)
     weight, padding, dilation = _paddable(operator)
     per_channel = np.zeros(len(weight)) if bias is None else bias.reshape(len(weight), -1)[:, 0]
@@ -134,7 +142,7 @@ def _convolution(operator: Conv, bias: np.ndarray | None) -> Any:
     return node
 
 
-def _paddable(operator: Conv) -> tuple[np.ndarray, Shape | str, Shape]:
+def _paddable(operator: Convolution) -> tuple[np.ndarray, Shape | str, Shape]:
     """Weights, padding and dilation in NIR's terms, where padding is symmetric or 'same'.
 
     Other padding goes into zeros of the kernel, which then has no dilation: at its near end they

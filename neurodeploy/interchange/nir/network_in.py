@@ -19,7 +19,15 @@ import numpy as np
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.interchange.nir.layout import BrokenBefore, Layout
 from neurodeploy.interchange.nir.linear_nodes import flattened
-from neurodeploy.interchange.nir.paths import Arrival, Path, delayed, flat, joined, mapped, merged
+from neurodeploy.interchange.nir.paths import (
+    Arrival,
+    LinearPath,
+    delayed,
+    flat,
+    joined,
+    mapped,
+    merged,
+)
 from neurodeploy.interchange.nir.subgraphs import unnested
 from neurodeploy.ir.composition import reading
 from neurodeploy.ir.contract import METADATA_KEY, Contract
@@ -101,7 +109,7 @@ class _Importer:
                 and name not in self.layout.broken
             ):
                 shape = self.layout.shapes[name]
-                self.sent[name] = Arrival(shape, [Path(name, None, shape)])
+                self.sent[name] = Arrival(shape, [LinearPath(name, None, shape)])
         for name in self.layout.linear_order():
             if name not in self.layout.broken:
                 with self.layout.collecting(name):

@@ -38,12 +38,12 @@ from neurodeploy.neurons.continuous import LEAKY, kind_of, to_node
 from neurodeploy.neurons.threshold import BEHIND, without_reset
 
 
-def to_nir(network: Network) -> nir.NIRGraph:
+def network_to_nir(network: Network) -> nir.NIRGraph:
     """Write a network as a NIR graph with its contract as metadata.
 
     ``network_in.to_network`` of the result is the same network: populations, weights, biases,
-    delays and semantics to the last bit, unless a form that NIR lacks had to be written out. Where a
-    projection takes several nodes, its name may change.
+    delays and semantics to the last bit, unless a form that NIR lacks had to be written out. Where
+    a projection takes several nodes, its name may change.
 
     Raises:
         UnsupportedError: NIR cannot say it; the population or projection is named.

@@ -14,7 +14,7 @@ from neurodeploy.ir.operators import Operator, Shape, identity
 
 
 @dataclass(frozen=True, eq=False)
-class Path:
+class LinearPath:
     """A path from a population up to some node: the operator so far, delay, and what it crossed.
 
     Attributes:
@@ -36,7 +36,7 @@ class Arrival:
     """Everything that arrives at a node's output or input: paths and the summed bias."""
 
     shape: Shape
-    paths: list[Path] = field(default_factory=list)
+    paths: list[LinearPath] = field(default_factory=list)
     bias: np.ndarray | None = None
 
 
@@ -52,7 +52,7 @@ def merged(arrival: Arrival) -> Arrival:
 
     Where linear paths branch and join again and again, their number would double at each join.
     """
-    found: dict[tuple[str, int], Path] = {}
+    found: dict[tuple[str, int], LinearPath] = {}
     for path in arrival.paths:
         key = path.source, path.delay
         found[key] = _beside(found[key], path) if key in found else path
@@ -99,7 +99,7 @@ def flat(arrival: Arrival, shape: Shape) -> Arrival:
     return Arrival(shape, paths, None if arrival.bias is None else arrival.bias.reshape(shape))
 
 
-def _beside(first: Path, second: Path) -> Path:
+def _beside(first: LinearPath, second: LinearPath) -> LinearPath:
     """Two parallel paths as one."""
     one, other = (path.operator or identity(path.shape) for path in (first, second))
     names = (*first.names, *(name for name in second.names if name not in first.names))

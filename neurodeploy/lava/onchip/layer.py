@@ -14,7 +14,7 @@ from neurodeploy.lava.onchip.table import SynapseTable
 from neurodeploy.onchip.plan import ERROR_BITS, UPDATE_BITS, LayerPlan, SynapsePlan
 from neurodeploy.onchip.readout import ReadoutError
 from neurodeploy.onchip.rounding import random_bits
-from neurodeploy.onchip.surrogate import triangle
+from neurodeploy.onchip.surrogate import integer_triangle
 
 
 class FixedSynapses:
@@ -101,7 +101,7 @@ class FixedNeurons:
         """One step: spikes, and the surrogate derivative at v before the reset."""
         neurons = self.neurons
         neurons.subthr_dynamics(activation_in=activation.astype(np.int32))
-        slope = triangle(neurons.v, self.plan.threshold, self.plan.surrogate_shift)
+        slope = integer_triangle(neurons.v, self.plan.threshold, self.plan.surrogate_shift)
         fires = neurons.spiking_activation()
         neurons.reset_voltage(spike_vector=fires)
         return fires.astype(np.int32), slope

@@ -12,14 +12,14 @@ from neurodeploy.quantization.aware.convert import (
     quantization_aware,
     without_grids,
 )
-from neurodeploy.quantization.aware.export import in_floats, plan_of, to_nir
+from neurodeploy.quantization.aware.export import in_floats, learned_plan, trained_to_nir
 
 __all__ = [
     "IntegerNetwork",
     "begin_when_due",
     "in_floats",
-    "plan_of",
+    "learned_plan",
     "quantization_aware",
-    "to_nir",
+    "trained_to_nir",
     "without_grids",
 ]

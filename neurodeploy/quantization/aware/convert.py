@@ -23,8 +23,8 @@ from neurodeploy.quantization.aware.neurons import (
     bias_into,
 )
 from neurodeploy.quantization.aware.paths import (
-    Path,
     Receiver,
+    SynapticPath,
     effective_weight,
     receivers_of,
 )
@@ -84,7 +84,7 @@ class IntegerNetwork(SpikingNetwork):
         layer: Any = self.layers[receiver.entry]
         return layer.grid
 
-    def synapse(self, path: Path) -> QuantizedSynapse:
+    def synapse(self, path: SynapticPath) -> QuantizedSynapse:
         """The projection of a path."""
         layer: Any = self.layers[path.node]
         found: QuantizedSynapse = getattr(layer, "synapse", layer)

@@ -25,19 +25,19 @@ from neurodeploy.quantization.aware.synapse import QuantizedSynapse
 from neurodeploy.recipe import Recipe
 
 
-def to_nir(model: SpikingNetwork, recipe: Recipe, dataset: Dataset) -> nir.NIRGraph:
+def trained_to_nir(model: SpikingNetwork, recipe: Recipe, dataset: Dataset) -> nir.NIRGraph:
     """Write a trained network as a NIR graph, whether it was trained in floats or on integers.
 
-    As ``nn.export.to_nir`` writes it. Of a network trained on integers the parameters are those
+    As ``nn.export.module_to_nir`` writes it. Of a network trained on integers the parameters are those
     integers in units of the network, and its plan goes with it.
 
     Raises:
         UnsupportedError: a layer that cannot be written.
     """
     if not (isinstance(model, IntegerNetwork) and model.is_active):
-        return export.to_nir(model, recipe, dataset)
-    graph = export.to_nir(in_floats(model), recipe, dataset)
-    graph.metadata[METADATA_KEY] = plan_of(model).to_metadata()
+        return export.module_to_nir(model, recipe, dataset)
+    graph = export.module_to_nir(in_floats(model), recipe, dataset)
+    graph.metadata[METADATA_KEY] = learned_plan(model).to_metadata()
     return graph
 
 
@@ -65,7 +65,7 @@ def in_floats(model: IntegerNetwork) -> SpikingNetwork:
 
 
 @torch.no_grad()
-def plan_of(model: IntegerNetwork) -> QuantizationPlan:
+def learned_plan(model: IntegerNetwork) -> QuantizationPlan:
     """Scales and exponents, by population."""
     populations = {}
     for receiver in model.receivers:

@@ -33,7 +33,7 @@ PASSING = (nn.Flatten, nn.Identity, Dropout)
 
 
 @dataclass(frozen=True, eq=False)
-class Path:
+class SynapticPath:
     """One weighted layer on its way to its neurons, or a connection without one.
 
     Attributes:
@@ -71,7 +71,7 @@ class Receiver:
 
     name: str
     entry: str
-    paths: tuple[Path, ...]
+    paths: tuple[SynapticPath, ...]
 
 
 def receivers_of(model: SpikingNetwork, payload: int) -> list[Receiver]:
@@ -98,7 +98,7 @@ class _Finder:
         self.model = model
         self.payload = payload
 
-    def into(self, name: str, after: tuple[str, ...]) -> list[Path]:
+    def into(self, name: str, after: tuple[str, ...]) -> list[SynapticPath]:
         """Paths through each source of a layer."""
         return [
             path
@@ -106,13 +106,15 @@ class _Finder:
             for path in self.reaching(source, name, after)
         ]
 
-    def reaching(self, name: str, reader: str | None, after: tuple[str, ...]) -> list[Path]:
+    def reaching(self, name: str, reader: str | None, after: tuple[str, ...]) -> list[SynapticPath]:
         """Paths that end with layer ``name``, which ``reader`` reads."""
         layer = self.model.layers[name] if name != INPUT else None
         if layer is None or isinstance(layer, LIF):
             if reader is None:
                 raise UnsupportedError(f"layer {name!r}: neurons cannot be the read-out")
-            return [Path(reader, False, (name,), *self._integers(name, 1.0, 1), after, False)]
+            return [
+                SynapticPath(reader, False, (name,), *self._integers(name, 1.0, 1), after, False)
+            ]
         if isinstance(layer, WEIGHTED):
             self._check_reader(name, reader)
             return [self._weighted(name, after)]
@@ -134,7 +136,7 @@ class _Finder:
                 "weights would belong to several projections; it cannot be trained on integers"
             )
 
-    def _weighted(self, name: str, after: tuple[str, ...]) -> Path:
+    def _weighted(self, name: str, after: tuple[str, ...]) -> SynapticPath:
         found = [part for source in self.model.sources[name] for part in self._before(source)]
         scales = {(multiplier, levels) for _, multiplier, levels, _ in found}
         if len(scales) > 1:
@@ -144,7 +146,9 @@ class _Finder:
             )
         ((multiplier, levels),) = scales
         sources = tuple(source for source, *_ in found)
-        return Path(name, True, sources, multiplier, levels, after, any(d for *_, d in found))
+        return SynapticPath(
+            name, True, sources, multiplier, levels, after, any(d for *_, d in found)
+        )
 
     def _before(self, name: str) -> list[tuple[str, float, int, bool]]:
         """Populations in front of a layer, each with multiplier, levels, and dropout or not."""

@@ -10,15 +10,15 @@ from torch.nn import functional as F
 
 from neurodeploy.ir.fixed_point import FLOAT32_EXACT, WEIGHT_BITS
 from neurodeploy.quantization.aware.grid import STATE, Grid
-from neurodeploy.quantization.aware.paths import Path, affine, effective_weight
+from neurodeploy.quantization.aware.paths import SynapticPath, affine, effective_weight
 from neurodeploy.quantization.aware.rounding import floored, rounded
 
 
 class QuantizedSynapse(nn.Module):
     """One projection: integers times integers, in state units of the population behind it.
 
-    With n the integers that arrive (``Path``), y = 64 floor(2^e step sum q n). Before its grid is
-    active it is the layer it was made from.
+    With n the integers that arrive (``SynapticPath``), y = 64 floor(2^e step sum q n). Before its
+    grid is active it is the layer it was made from.
 
     Attributes:
         layer: the weighted layer, or ``Identity``.
@@ -29,7 +29,7 @@ class QuantizedSynapse(nn.Module):
     exponent: Tensor
 
     def __init__(
-        self, layer: nn.Module, path: Path, after: list[nn.Module], grid: Grid, bits: int
+        self, layer: nn.Module, path: SynapticPath, after: list[nn.Module], grid: Grid, bits: int
     ) -> None:
         """``after``: the batch norms and factors that ``path`` names."""
         super().__init__()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping as AnyMapping
+from collections.abc import Mapping
 from typing import Any
 
 from neurodeploy.reporting.report.table import Table, facts
 
 
-def costs(estimate: AnyMapping[str, Any]) -> Table:
+def costs(estimate: Mapping[str, Any]) -> Table:
     """Events of a sample, its energy and its time."""
     traffic, energy = estimate["traffic"], estimate.get("energy_nj")
     parts = estimate.get("energy")
@@ -55,7 +55,7 @@ def costs(estimate: AnyMapping[str, Any]) -> Table:
     return facts(rows)
 
 
-def in_nano(found: AnyMapping[str, float], unit: str) -> str:
+def in_nano(found: Mapping[str, float], unit: str) -> str:
     """From ``low`` to ``high``, given in nano units, with three digits."""
     factor, prefix = next(
         ((1000.0**power, prefix) for power, prefix in ((3, ""), (2, "m"), (1, "\u00b5"))

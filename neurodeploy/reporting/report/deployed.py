@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping as AnyMapping
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from neurodeploy.ir.contract import Contract
 from neurodeploy.ir.quantized import QuantizedNetwork
-from neurodeploy.mapping import Mapping
+from neurodeploy.mapping import CoreMapping
 from neurodeploy.mapping.mapping import RESOURCES
 from neurodeploy.mapping.traffic import Flow
 from neurodeploy.quantization.error import ProjectionError
@@ -103,7 +102,7 @@ def _error(error: ProjectionError | None) -> tuple[str, str]:
     return f"{error.rms_error:.3g}", ratio
 
 
-def core_use(mapping: Mapping) -> Table:
+def core_use(mapping: CoreMapping) -> Table:
     """Every population with the most that one of its cores holds."""
     rows = []
     for name, uses in mapping.by_population().items():
@@ -139,7 +138,7 @@ def flows(found: Sequence[Flow]) -> Table:
     )
 
 
-def simulated(runs: Sequence[AnyMapping[str, Any]]) -> Table:
+def simulated(runs: Sequence[Mapping[str, Any]]) -> Table:
     """Accuracy, speed and overflow of each engine."""
     return Table(
         (
@@ -166,7 +165,7 @@ def simulated(runs: Sequence[AnyMapping[str, Any]]) -> Table:
     )
 
 
-def _counts(counts: AnyMapping[str, int]) -> str:
+def _counts(counts: Mapping[str, int]) -> str:
     """All of them together, and the population with most."""
     total = sum(counts.values())
     if not total:

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 from neurodeploy.artifacts.deployment import LEARNING, REPORT, Deployment
 from neurodeploy.ir.quantized import QuantizedNetwork
-from neurodeploy.mapping import Mapping
+from neurodeploy.mapping import CoreMapping
 from neurodeploy.mapping.traffic import core_messages, flows
 from neurodeploy.onchip.learning_curve import CurvePoint, learning_figure
 from neurodeploy.reporting.core_map import core_map
@@ -57,7 +57,7 @@ def _context(deployment: Deployment) -> dict[str, Any]:
     network, manifest = deployment.network, deployment.manifest
     where = str(deployment.path)
     target = build(Target, manifest["target"], where)
-    mapping = Mapping.from_dict(deployment.mapping, where)
+    mapping = CoreMapping.from_dict(deployment.mapping, where)
     runs = [read_json(path) for path in _results(deployment, SUMMARY)]
     # What must be equal comes before what need not.
     checks = [_check(path) for path in _results(deployment, PARITY)]
@@ -120,7 +120,7 @@ def _notes(network: QuantizedNetwork) -> list[tuple[str, str]]:
 
 def _cards(
     deployment: Deployment,
-    mapping: Mapping,
+    mapping: CoreMapping,
     runs: list[dict[str, Any]],
     checks: list[dict[str, Any]],
 ) -> list[dict[str, str]]:
@@ -261,7 +261,7 @@ def _costs(runs: list[dict[str, Any]]) -> dict[str, Any] | None:
     return None
 
 
-def _traffic(mapping: Mapping) -> str:
+def _traffic(mapping: CoreMapping) -> str:
     """How parts were placed, in a sentence."""
     found = mapping.traffic
     if found is None:

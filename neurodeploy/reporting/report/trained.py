@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping as AnyMapping
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from neurodeploy.reporting.report.table import Table, facts
 from neurodeploy.support.schema import build
 
 
-def trained(training: AnyMapping[str, Any]) -> Table:
+def trained(training: Mapping[str, Any]) -> Table:
     """The recipe and what came out of it."""
     recipe = training["recipe"]
     return facts(
@@ -38,13 +37,13 @@ def trained(training: AnyMapping[str, Any]) -> Table:
     )
 
 
-def _data(data: AnyMapping[str, Any], encoder: str) -> str:
+def _data(data: Mapping[str, Any], encoder: str) -> str:
     """Which samples, without the folders above them."""
     found = {**data, "path": Path(data["path"]).name, "sha256": data["sha256"][:12]}
     return _options(found, () if encoder == "events" else ("bins",))
 
 
-def _loop(training: AnyMapping[str, Any]) -> str:
+def _loop(training: Mapping[str, Any]) -> str:
     """The options of the training loop that play a part."""
     found = {**training, "start_from": Path(training["start_from"]).name}
     without = ["threads", "checkpoint_minutes", "time_chunk"]
@@ -57,7 +56,7 @@ def _loop(training: AnyMapping[str, Any]) -> str:
     return _options(found, without)
 
 
-def _integers(recipe: AnyMapping[str, Any]) -> str:
+def _integers(recipe: Mapping[str, Any]) -> str:
     """From when on the training computed in integers."""
     if not (recipe.get("quantize") or {}).get("bits"):
         return ""
@@ -66,14 +65,14 @@ def _integers(recipe: AnyMapping[str, Any]) -> str:
     return f"{quantize.bits}-bit weights of {quantize.target}, from epoch {first} on"
 
 
-def trained_in(recipe: AnyMapping[str, Any]) -> str:
+def trained_in(recipe: Mapping[str, Any]) -> str:
     """The numbers that a network was trained in."""
     quantize = recipe.get("quantize") or {}
     bits = quantize.get("bits", 0)
     return f"{bits}-bit integers of {quantize['target']}" if bits else "floating point"
 
 
-def _options(table: AnyMapping[str, Any], without: Sequence[str] = ()) -> str:
+def _options(table: Mapping[str, Any], without: Sequence[str] = ()) -> str:
     """Names, then keys and values; zeros and empty ones are defaults that play no part."""
     names = [str(table[key]) for key in ("name", "family") if key in table]
     for key, value in table.items():
@@ -83,7 +82,7 @@ def _options(table: AnyMapping[str, Any], without: Sequence[str] = ()) -> str:
     return ", ".join(names)
 
 
-def learnt(learning: AnyMapping[str, Any]) -> Table:
+def learnt(learning: Mapping[str, Any]) -> Table:
     """How a deployment went on learning, and what came of it."""
     before, after = learning["accuracies_before"], learning["accuracies_after"]
 
@@ -128,19 +127,19 @@ def learnt(learning: AnyMapping[str, Any]) -> Table:
     )
 
 
-def _kept(learning: AnyMapping[str, Any]) -> str:
+def _kept(learning: Mapping[str, Any]) -> str:
     if not learning["kept_after"]:
         return f"the old ones; none did better on the samples {learning['judge']}"
     return f"from after {learning['kept_after']:,} samples, best on those {learning['judge']}"
 
 
-def circuits(cost: AnyMapping[str, Any]) -> Table:
+def circuits(cost: Mapping[str, Any]) -> Table:
     """What learning adds to a chip, and by what means."""
     found = [(c["what"], f"{c['means']}: {c['detail']}") for c in cost["circuits"]]
     return facts(found)
 
 
-def learning_cost(cost: AnyMapping[str, Any]) -> Table:
+def learning_cost(cost: Mapping[str, Any]) -> Table:
     """Cores, memory and energy of learning."""
     energy = cost["update_nj"]
     return facts(
