@@ -28,8 +28,8 @@ from neurodeploy.recipe import Recipe
 def trained_to_nir(model: SpikingNetwork, recipe: Recipe, dataset: Dataset) -> nir.NIRGraph:
     """Write a trained network as a NIR graph, whether it was trained in floats or on integers.
 
-    As ``nn.export.module_to_nir`` writes it. Of a network trained on integers the parameters are those
-    integers in units of the network, and its plan goes with it.
+    As ``nn.export.module_to_nir`` writes it. Of a network trained on integers the parameters are
+    those integers in units of the network, and its plan goes with it.
 
     Raises:
         UnsupportedError: a layer that cannot be written.
