@@ -136,8 +136,8 @@ def torch_trace(model: SpikingNetwork, frames: np.ndarray) -> dict[str, np.ndarr
             for name, layer in model.layers.items():
                 if isinstance(layer, LIF):
                     before = torch.zeros(()) if layer.v is None else layer.v
-                    u = (1 - 1 / layer.recipe.tau) * before + x
-                    assert (u - layer.recipe.v_threshold).abs().min() > 1e-9
+                    u = (1 - 1 / layer.tau) * before + x
+                    assert (u - layer.v_threshold).abs().min() > 1e-9
                 x = layer(x)
                 trace[name].append(x.numpy())
             total = total + x.numpy()
@@ -235,8 +235,8 @@ def hooked_trace(model: SpikingNetwork, frames: np.ndarray) -> dict[str, np.ndar
 
     def before(layer: LIF, arguments: tuple[torch.Tensor, ...]) -> None:
         v = torch.zeros(()) if layer.v is None else layer.v
-        u = (1 - 1 / layer.recipe.tau) * v + arguments[0]
-        assert (u - layer.recipe.v_threshold).abs().min() > 1e-9
+        u = (1 - 1 / layer.tau) * v + arguments[0]
+        assert (u - layer.v_threshold).abs().min() > 1e-9
 
     hooks = []
     for name, layer in model.layers.items():
@@ -445,7 +445,7 @@ def test_factors_are_folded_only_where_nothing_else_sees_them() -> None:
     np.testing.assert_allclose(graph.nodes["a"].weight, 3 * linear["a"].weight.detach().numpy())
     np.testing.assert_allclose(graph.nodes["a"].bias, 3 * linear["a"].bias.detach().numpy())
     assert "times" not in graph.nodes
-    neuron = LIF(NeuronRecipe(2.0))
+    neuron = LIF.of(NeuronRecipe(2.0))
     graph = graph_of({**layers, "lif": neuron, **readout}, {"lif": ("times", "a")})
     assert into(graph, "lif") == {"times", "a"}
     np.testing.assert_allclose(graph.nodes["times"].scale, [3, 3])
@@ -455,7 +455,7 @@ def test_a_batch_norm_with_no_weights_before_it_is_refused() -> None:
     norm = nn.BatchNorm1d(2)
     nn.init.ones_(norm.bias)
     with pytest.raises(UnsupportedError, match="layer 'bn': a batch norm can only be exported be"):
-        graph_of({"lif": LIF(NeuronRecipe(2.0)), "bn": norm, "fc": nn.Linear(2, CLASSES)})
+        graph_of({"lif": LIF.of(NeuronRecipe(2.0)), "bn": norm, "fc": nn.Linear(2, CLASSES)})
     norm = nn.BatchNorm1d(2, track_running_stats=False)
     with pytest.raises(UnsupportedError, match="layer 'bn': batch norm without running statist"):
         graph_of({"a": nn.Linear(2, 2), "bn": norm, "fc": nn.Linear(2, CLASSES)})

@@ -247,18 +247,18 @@ def odd_network() -> SpikingNetwork:
     neuron = NeuronRecipe(2.0, v_threshold=0.7, reset="subtract", comparison=">=")
     layers: dict[str, nn.Module] = {
         "conv1": WSConv2d(2, 4, 3, padding=1),
-        "lif1": LIF(neuron),
+        "lif1": LIF.of(neuron),
         "pool": nn.AvgPool2d(2),
         "scale": Scale(2.74),
         "conv2": nn.Conv2d(4, 4, 3, padding=1),
         "drop": Dropout(0.2),
         "shortcut": nn.Conv2d(2, 4, 1, 2),
         "bn": nn.BatchNorm2d(4),
-        "lif2": LIF(neuron),
+        "lif2": LIF.of(neuron),
         "conv3": nn.Conv2d(4, 4, 3, padding=1, bias=False),
         "halve": Scale(0.5),
         "bn3": nn.BatchNorm2d(4),
-        "lif3": LIF(neuron),
+        "lif3": LIF.of(neuron),
         "flatten": nn.Flatten(),
         "fc": GridLinear(4, (4, 4), 3, CLASSES),
     }
@@ -404,7 +404,7 @@ def single_layer(bits: int = 3) -> tuple[IntegerNetwork, QuantizedSynapse]:
     neuron = NeuronRecipe(2.0, surrogate="sigmoid")
     layers: dict[str, nn.Module] = {
         "fc1": nn.Linear(6, 4, bias=False),
-        "lif1": LIF(neuron),
+        "lif1": LIF.of(neuron),
         "fc": nn.Linear(4, CLASSES),
     }
     recipe = make_recipe("single", bits, neuron=neuron)
@@ -532,7 +532,7 @@ def test_what_has_no_integers_is_refused_by_name() -> None:
     def chain(**layers: nn.Module) -> SpikingNetwork:
         return SpikingNetwork({**layers, "fc": nn.Linear(4, CLASSES)}, (4,))
 
-    lif = LIF(neuron)
+    lif = LIF.of(neuron)
     two = chain(a=nn.Linear(4, 4), b=nn.Linear(4, 4), lif=lif)
     refused(two, recipe, "layer 'a': Linear between neurons and the weights behind it")
     refused(
@@ -542,7 +542,7 @@ def test_what_has_no_integers_is_refused_by_name() -> None:
         chain(a=nn.Linear(4, 4), lif=lif, squash=nn.Tanh()), recipe, "layer 'squash': Tanh betw"
     )
     sources = {"lif2": ("a",), "fc": ("lif2", "lif")}
-    layers = {"a": nn.Linear(4, 4), "lif": lif, "lif2": LIF(neuron), "fc": nn.Linear(4, CLASSES)}
+    layers = {"a": nn.Linear(4, 4), "lif": lif, "lif2": LIF.of(neuron), "fc": nn.Linear(4, CLASSES)}
     refused(SpikingNetwork(layers, (4,), sources), recipe, "layer 'a': lif, lif2 all read it")
     uneven = SpikingNetwork(
         {"conv": nn.Conv2d(2, 2, 1), "lif": lif, "pool": nn.AvgPool2d(3, ceil_mode=True)}

@@ -527,11 +527,11 @@ def residual_network() -> SpikingNetwork:
     layers = {
         "conv1": nn.Conv2d(2, 4, 3, stride=2, padding=1, bias=False),
         "bn1": nn.BatchNorm2d(4),
-        "lif1": LIF(neuron),
+        "lif1": LIF.of(neuron),
         "conv2": nn.Conv2d(4, 4, 3, padding=2, dilation=2, groups=2),
-        "lif2": LIF(neuron),
+        "lif2": LIF.of(neuron),
         "conv3": Standardised(4, 6, 3, padding=1),
-        "lif3": LIF(neuron),
+        "lif3": LIF.of(neuron),
         "pool": nn.AvgPool2d(2),
         "flatten": nn.Flatten(),
         "fc": nn.Linear(24, CLASSES),
@@ -545,7 +545,7 @@ def recurrent_network() -> SpikingNetwork:
     layers = {
         "fc1": nn.Linear(INPUTS, 8),
         "back": nn.Linear(8, 8),
-        "lif1": LIF(NeuronRecipe(1.6, v_threshold=0.5)),
+        "lif1": LIF.of(NeuronRecipe(1.6, v_threshold=0.5)),
         "fc": nn.Linear(8, CLASSES),
     }
     sources = {"fc1": ("input",), "back": ("lif1",), "lif1": ("fc1", "back"), "fc": ("lif1",)}
@@ -557,7 +557,7 @@ def ottt_by_hooks(network: SpikingNetwork, frames: np.ndarray, labels: np.ndarra
     network.zero_grad()
     network.reset_state(cut=True)
     synapses = {n: m for n, m in network.layers.items() if isinstance(m, nn.Conv2d | nn.Linear)}
-    decay = next(1 - 1 / m.recipe.tau for m in network.modules() if isinstance(m, LIF))
+    decay = next(1 - 1 / m.tau for m in network.modules() if isinstance(m, LIF))
     traces: dict[str, Tensor] = {}
     totals: Gradients = {}
     seen: dict[str, tuple[Tensor, Tensor]] = {}
@@ -638,7 +638,7 @@ def test_rate_gives_layers_with_a_state_one_step_at_a_time() -> None:
     neuron, (frames, labels) = NeuronRecipe(1.25, v_threshold=0.5), make_batch(4)
     layers = {
         "fc1": nn.Linear(INPUTS, 8),
-        "lif1": LIF(neuron),
+        "lif1": LIF.of(neuron),
         "mask": Mask(),
         "fc": nn.Linear(8, CLASSES),
     }
@@ -662,14 +662,14 @@ def test_ottt_refuses_synapses_it_has_no_trace_for(layer: nn.Module, message: st
         bilinear = layer
         layer = nn.Module()
         layer.forward = lambda x: bilinear(x[:, :1], x[:, 1:2])
-    layers = {"layer": layer, "lif": LIF(NeuronRecipe(2.0))}
+    layers = {"layer": layer, "lif": LIF.of(NeuronRecipe(2.0))}
     frames, labels = make_batch(2)
     with pytest.raises(UnsupportedError, match=message):
         run(OTTT(), SpikingNetwork(layers, (INPUTS,)), frames.astype(np.float32), labels)
 
 
 def test_ottt_needs_one_time_constant() -> None:
-    layers = {"lif1": LIF(NeuronRecipe(2.0)), "lif2": LIF(NeuronRecipe(3.0))}
+    layers = {"lif1": LIF.of(NeuronRecipe(2.0)), "lif2": LIF.of(NeuronRecipe(3.0))}
     frames, labels = make_batch(2)
     with pytest.raises(UnsupportedError, match=r"one tau for all neurons, found \[2.0, 3.0\]"):
         run(OTTT(), SpikingNetwork(layers, (INPUTS,)), frames, labels)

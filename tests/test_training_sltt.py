@@ -235,7 +235,7 @@ def test_memory_for_backward_does_not_depend_on_the_number_of_steps() -> None:
 
 
 def test_carried_membrane_has_no_graph_unless_asked() -> None:
-    layer = LIF(NeuronRecipe(2.0))
+    layer = LIF.of(NeuronRecipe(2.0))
     for cut in (True, False):
         layer.reset_state(cut)
         spikes = layer(torch.full((3,), 1.2, requires_grad=True))
@@ -257,7 +257,7 @@ def test_carried_membrane_has_no_graph_unless_asked() -> None:
 def test_neuron_trace_by_hand(
     reset: Reset, comparison: Comparison, expected_spikes: list[float], expected_v: list[float]
 ) -> None:
-    layer = LIF(NeuronRecipe(2.0, reset=reset, comparison=comparison))
+    layer = LIF.of(NeuronRecipe(2.0, reset=reset, comparison=comparison))
     layer.reset_state(cut=True)
     spikes, v = [], []
     for x in (0.5, 0.75, 1.75, 0.0):
@@ -293,7 +293,7 @@ def test_surrogates_are_densities(name: str, gamma: float) -> None:
 
 def test_unknown_surrogate_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(InputError, match="did you mean 'triangle'"):
-        LIF(NeuronRecipe(2.0, surrogate="triangel"))
+        LIF.of(NeuronRecipe(2.0, surrogate="triangel"))
 
 
 def test_conv_layers_in_order() -> None:

@@ -111,7 +111,7 @@ def plainly(
             for other in present[1:]:
                 x = x + other
             if isinstance(layer, LIF):
-                neuron = layer.recipe
+                neuron = layer
                 u = (1 - 1 / neuron.tau) * v.get(name, torch.zeros_like(x)) + x
                 x = PlainSpike.apply(u, neuron.v_threshold)
                 v[name] = (u - neuron.v_threshold * x).detach()
@@ -322,8 +322,11 @@ def test_spikes_computed_again_are_those_that_were_let_go(
 ) -> None:
     neuron = replace(NEURON, comparison=comparison, reset=reset)
     layers: dict[str, nn.Module] = {
-        "in": nn.Linear(6, 50), "lif": LIF(neuron), "flatten": nn.Flatten(), "out": nn.Linear(50, 4)
-    }  # fmt: skip
+        "in": nn.Linear(6, 50),
+        "lif": LIF.of(neuron),
+        "flatten": nn.Flatten(),
+        "out": nn.Linear(50, 4),
+    }
     torch.manual_seed(0)
     network = SpikingNetwork(layers, (6,))
     frames = torch.rand(3, 8, 6) * 4
@@ -368,11 +371,11 @@ def test_every_neuron_takes_steps_together(
     x = torch.from_numpy(np.random.default_rng(0).choice([0.0, 0.3, 0.7, 1.4], (5, 40)))
     found = []
     for parts in ((1, 1, 1, 1, 1), (2, 3), (5,)):
-        layer, drive = LIF(neuron), x.clone().requires_grad_()
+        layer, drive = LIF.of(neuron), x.clone().requires_grad_()
         spikes = torch.cat([layer.over_steps(part) for part in drive.split(parts)])
         (spikes * torch.arange(200.0).reshape(5, 40)).sum().backward()
         with torch.no_grad():
-            without = LIF(neuron)
+            without = LIF.of(neuron)
             assert torch.equal(spikes, torch.cat([without.over_steps(p) for p in x.split(parts)]))
         assert torch.equal(layer.v, without.v)
         found.append((spikes, drive.grad, layer.v))
@@ -459,9 +462,9 @@ def test_layers_that_know_nothing_of_several_steps_get_one_at_a_time(chunk: int)
     layers = {
         "fc1": nn.Linear(6, 9),
         "strange": Doubling(),
-        "lif1": LIF(NEURON),
+        "lif1": LIF.of(NEURON),
         "nested": nn.Sequential(nn.Linear(9, 9), nn.BatchNorm1d(9)),
-        "lif2": LIF(NEURON),
+        "lif2": LIF.of(NEURON),
         "fc": nn.Linear(9, CLASSES),
     }
     network = SpikingNetwork(layers, (6,)).double()

@@ -27,7 +27,7 @@ from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.folding import fold
 from neurodeploy.nn.network import INPUT
 from neurodeploy.nn.neuron import LIF
-from neurodeploy.recipe import NeuronRecipe, Recipe
+from neurodeploy.recipe import Recipe
 
 
 def input_code(recipe: Recipe, dataset: Dataset) -> InputCode:
@@ -95,7 +95,7 @@ def _node(
     if isinstance(layer, nn.Linear) and weights is not None:
         return nir.Affine(weight=weights[0], bias=weights[1])
     if isinstance(layer, LIF):
-        return _lif(layer.recipe, shape)
+        return _lif(layer, shape)
     if isinstance(layer, nn.AvgPool2d):
         return nir.AvgPool2d(
             kernel_size=np.array(_pair(layer.kernel_size)),
@@ -108,13 +108,14 @@ def _node(
     raise UnsupportedError(f"layer {name!r}: {type(layer).__name__} has no counterpart in NIR")
 
 
-def _lif(neuron: NeuronRecipe, shape: tuple[int, ...]) -> nir.LIF:
+def _lif(neuron: LIF, shape: tuple[int, ...]) -> nir.LIF:
     """The neuron as NIR's LIF; tau is in seconds there, in steps here."""
+    tau = _full(neuron.tau, shape)
     return nir.LIF(
-        tau=np.full(shape, neuron.tau * EXPORT_DT),
-        r=np.full(shape, neuron.tau),
+        tau=tau * EXPORT_DT,
+        r=tau,
         v_leak=np.zeros(shape),
-        v_threshold=np.full(shape, neuron.v_threshold),
+        v_threshold=_full(neuron.v_threshold, shape),
         v_reset=np.zeros(shape),
     )
 
@@ -144,6 +145,12 @@ def _input_shapes(model: SpikingNetwork) -> dict[str, tuple[int, ...]]:
         model.reset_state()
         model.train(was_training)
     return shapes
+
+
+def _full(value: float | Tensor, shape: tuple[int, ...]) -> np.ndarray:
+    """One value, or one per neuron, as a float64 array of full shape."""
+    array = value.detach().cpu().double().numpy() if isinstance(value, Tensor) else value
+    return np.broadcast_to(np.asarray(array, np.float64), shape).copy()
 
 
 def _per_channel(factor: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -10,43 +10,122 @@ v[t] = u[t] - Vth s[t]                 soft reset ("subtract"), or u[t] (1 - s[t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from neurodeploy.errors import InputError, nearest
-from neurodeploy.ir.contract import Comparison
+from neurodeploy.ir.contract import Comparison, Reset
 from neurodeploy.nn.surrogate import SURROGATES, Surrogate
-from neurodeploy.recipe import NeuronRecipe
+
+Parameter = float | Tensor
+"""One value for all neurons, or one for each: a tensor that broadcasts to the layer's shape."""
+
+
+class NeuronOptions(Protocol):
+    """What recipes say of a neuron."""
+
+    @property
+    def tau(self) -> float: ...
+    @property
+    def v_threshold(self) -> float: ...
+    @property
+    def reset(self) -> Reset: ...
+    @property
+    def comparison(self) -> Comparison: ...
+    @property
+    def surrogate(self) -> str: ...
 
 
 class LIF(nn.Module):
     """A layer of LIF neurons that keeps its membrane between calls.
 
-    Membranes are float32 where the input is narrower, as under autocast: a sum over steps would
-    lose what each step adds. Spikes have the dtype of the input.
+    u[t] = (1 - 1/tau) v[t-1] + x[t];  s[t] = H(u[t] - Vth);  v[t] = u[t] - Vth s[t]
+
+    Each call is one step: it takes the input x[t] of any shape and returns the spikes s[t], 0 or 1
+    in the shape and dtype of the input. ``reset_state``, or ``nn.reset`` for a whole module, starts
+    a new batch. Membranes are float32 where the input is narrower, as under autocast: a sum over
+    steps would lose what each step adds.
 
     Attributes:
-        recipe: tau in steps, threshold, reset, comparison and surrogate.
-        surrogate: the recipe's derivative of a spike.
+        tau: membrane time constant in steps; a float, or a buffer with one per neuron.
+        keep: 1 - 1/tau, the share of v kept per step; likewise.
+        v_threshold: Vth; likewise.
+        reset: after a spike, v loses (``subtract``) the threshold or becomes ``zero``.
+        comparison: whether a neuron fires when u ``>=`` or ``>`` the threshold.
+        surrogate: ds/du in training, a function of u - Vth and Vth.
         cut: whether the carried membrane is detached, so that no gradient crosses a step. The
             reset acts on the carried membrane and on nothing else, so it is cut with it.
     """
 
-    def __init__(self, recipe: NeuronRecipe) -> None:
-        """Raises InputError when the recipe's surrogate is not known."""
+    tau: Parameter
+    keep: Parameter
+    v_threshold: Parameter
+
+    def __init__(
+        self,
+        tau: Parameter,
+        v_threshold: Parameter = 1.0,
+        reset: Reset = "subtract",
+        comparison: Comparison = ">=",
+        surrogate: str | Surrogate = "triangle",
+    ) -> None:
+        """Neurons at rest.
+
+        Args:
+            tau: membrane time constant in steps, above 1; infinite for no leak.
+            v_threshold: above 0.
+            surrogate: a name from ``nn.surrogate.SURROGATES``, or such a function.
+
+        Raises:
+            InputError: a value out of range, or an unknown reset, comparison or surrogate.
+        """
         super().__init__()
-        if recipe.surrogate not in SURROGATES:
-            hint = nearest(recipe.surrogate, SURROGATES)
-            raise InputError(f"[neuron] surrogate {recipe.surrogate!r} is not known{hint}")
-        self.recipe = recipe
-        self.surrogate = SURROGATES[recipe.surrogate]
+        _check_above(tau, 1, "tau, in steps,")
+        _check_above(v_threshold, 0, "v_threshold")
+        if reset not in ("subtract", "zero"):
+            raise InputError(f"LIF: reset {reset!r} is neither 'subtract' nor 'zero'")
+        if comparison not in (">=", ">"):
+            raise InputError(f"LIF: comparison {comparison!r} is neither '>=' nor '>'")
+        self._hold("tau", tau)
+        self._hold("keep", 1 - 1 / tau)
+        self._hold("v_threshold", v_threshold)
+        self.reset: Reset = reset
+        self.comparison: Comparison = comparison
+        self.surrogate = surrogate if callable(surrogate) else find_surrogate(surrogate)
         self.cut = True
         # What is carried: u when gradients are cut, v with its graph when they are not. The first
         # is kept for backward anyway, and so costs no memory of its own.
         self._u: Tensor | None = None
         self._v: Tensor | None = None
+
+    @classmethod
+    def of(cls, neuron: NeuronOptions) -> LIF:
+        """The layer that a recipe's ``[neuron]`` describes.
+
+        Raises:
+            InputError: its surrogate is not known.
+        """
+        return cls(
+            neuron.tau, neuron.v_threshold, neuron.reset, neuron.comparison, neuron.surrogate
+        )
+
+    @classmethod
+    def keeping(cls, keep: Parameter, *options: Any, **named: Any) -> LIF:
+        """A layer by its kept share, to the last bit, in place of tau; else as the constructor."""
+        layer = cls(2.0, *options, **named)
+        del layer.tau, layer.keep
+        layer._hold("tau", 1 / (1 - torch.as_tensor(keep, dtype=torch.float64)))
+        layer._hold("keep", keep)
+        return layer
+
+    def _hold(self, name: str, value: Parameter) -> None:
+        """Keep a parameter of the equation: a number as it is, a tensor as a buffer."""
+        if isinstance(value, Tensor) and value.numel() > 1:
+            self.register_buffer(name, value.detach().clone())
+        else:
+            setattr(self, name, float(value))
 
     @property
     def v(self) -> Tensor | None:
@@ -65,8 +144,8 @@ class LIF(nn.Module):
 
     def fired(self, u: Tensor, out: Tensor | None = None) -> Tensor:
         """The spikes that membranes ``u`` give, 0 or 1 in their dtype; into ``out`` if given."""
-        compare = torch.ge if self.recipe.comparison == ">=" else torch.gt
-        return compare(u, self.recipe.v_threshold, out=torch.empty_like(u) if out is None else out)
+        compare = torch.ge if self.comparison == ">=" else torch.gt
+        return compare(u, self.v_threshold, out=torch.empty_like(u) if out is None else out)
 
     def reset_state(self, cut: bool) -> None:
         """Start a batch: v = 0, and choose whether gradients are cut between steps."""
@@ -95,7 +174,6 @@ class LIF(nn.Module):
             x: inputs (c, N, ...).
             membranes: c tensors (N, ...) that take u of each step.
         """
-        keep = 1 - 1 / self.recipe.tau
         spikes = torch.empty_like(x)
         # Comparing into another dtype than that of u is several times slower than a copy.
         scratch = None if x.dtype == membranes[0].dtype else torch.empty_like(membranes[0])
@@ -105,7 +183,10 @@ class LIF(nn.Module):
                 u.copy_(drive)
             else:
                 v = self._reset(self._u, u, fired)
-                torch.add(drive, v, alpha=keep, out=u)
+                if isinstance(self.keep, Tensor):
+                    torch.addcmul(drive.to(u.dtype), v, self.keep, out=u)
+                else:
+                    torch.add(drive, v, alpha=self.keep, out=u)
             self.fired(u, fired)
             if scratch is not None:
                 s.copy_(scratch)
@@ -114,25 +195,49 @@ class LIF(nn.Module):
 
     def _reset(self, u: Tensor, v: Tensor, scratch: Tensor) -> Tensor:
         """Write v after u into ``v``, which may be ``u``; spikes go through ``scratch``."""
-        neuron = self.recipe
-        if neuron.reset == "subtract":
+        if self.reset == "subtract":
             self.fired(u, scratch)
-            return torch.sub(u, scratch, alpha=neuron.v_threshold, out=v)
-        stays = torch.lt if neuron.comparison == ">=" else torch.le
-        stays(u, neuron.v_threshold, out=scratch)
+            if isinstance(self.v_threshold, Tensor):
+                return torch.sub(u, scratch.mul_(self.v_threshold), out=v)
+            return torch.sub(u, scratch, alpha=self.v_threshold, out=v)
+        stays = torch.lt if self.comparison == ">=" else torch.le
+        stays(u, self.v_threshold, out=scratch)
         return torch.mul(u, scratch, out=v)
 
     def _step_with_graph(self, x: Tensor) -> Tensor:
         """Spikes of one step with the path through membrane and reset (backward through time)."""
-        neuron = self.recipe
-        u = x if self._v is None else (1 - 1 / neuron.tau) * self._v + x
-        s = Firing.apply(u, neuron.v_threshold, neuron.comparison, self.surrogate)
-        self._v = u - neuron.v_threshold * s if neuron.reset == "subtract" else u * (1 - s)
+        u = x if self._v is None else self.keep * self._v + x
+        s = Firing.apply(u, self.v_threshold, self.comparison, self.surrogate)
+        self._v = u - self.v_threshold * s if self.reset == "subtract" else u * (1 - s)
         return s
 
     def extra_repr(self) -> str:
-        """The recipe, in ``print(model)``."""
-        return str(self.recipe)
+        """Its constants, in ``print(model)``."""
+        tau, threshold = (
+            "one per neuron" if isinstance(value, Tensor) else f"{value:g}"
+            for value in (self.tau, self.v_threshold)
+        )
+        return (
+            f"tau={tau}, v_threshold={threshold}, reset={self.reset!r}, "
+            f"comparison={self.comparison!r}"
+        )
+
+
+def find_surrogate(name: str) -> Surrogate:
+    """The surrogate of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in SURROGATES:
+        raise InputError(f"[neuron] surrogate {name!r} is not known{nearest(name, SURROGATES)}")
+    return SURROGATES[name]
+
+
+def _check_above(value: Parameter, bound: float, name: str) -> None:
+    lowest = float(value.min()) if isinstance(value, Tensor) else value
+    if not lowest > bound:
+        raise InputError(f"LIF: {name} must be above {bound}, found {lowest:g}")
 
 
 class _CutSteps(torch.autograd.Function):
@@ -151,7 +256,7 @@ class _CutSteps(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
         """dL/dx = dL/du."""
         (u,) = ctx.saved_tensors
-        threshold = ctx.layer.recipe.v_threshold
+        threshold = ctx.layer.v_threshold
         derivative = ctx.layer.surrogate(u - threshold, threshold)
         return derivative.mul_(grad_outputs[0]).to(grad_outputs[0].dtype), None
 
@@ -169,7 +274,7 @@ class Firing(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, u: Tensor, v_threshold: float, comparison: Comparison, surrogate: Surrogate
+        ctx: Any, u: Tensor, v_threshold: Parameter, comparison: Comparison, surrogate: Surrogate
     ) -> Tensor:
         """Spikes of ``u``, 0 or 1 in the dtype of ``u``."""
         if ctx.needs_input_grad[0]:

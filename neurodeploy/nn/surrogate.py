@@ -14,23 +14,28 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-Surrogate = Callable[[Tensor, float], Tensor]
-"""(u - Vth, gamma) -> ds/du; the first argument is the function's to overwrite."""
+Surrogate = Callable[[Tensor, "float | Tensor"], Tensor]
+"""(u - Vth, gamma) -> ds/du; the first argument is the function's to overwrite.
+
+gamma is one number, or a tensor that broadcasts to the membranes where thresholds differ.
+"""
 
 
-def triangle(distance: Tensor, gamma: float) -> Tensor:
+def triangle(distance: Tensor, gamma: float | Tensor) -> Tensor:
     """ds/du = max(0, gamma - |u - Vth|) / gamma^2 (Meng et al. 2023, eq. 6)."""
+    if isinstance(gamma, Tensor):
+        return torch.sub(1 / gamma, distance.abs_().div_(gamma**2)).clamp_min_(0.0)
     # 1/gamma - |distance| / gamma^2 in one pass over memory, which is what this costs.
     height = distance.new_tensor(1 / gamma)
     return torch.add(height, distance.abs_(), alpha=-1 / gamma**2, out=distance).clamp_min_(0.0)
 
 
-def rectangle(distance: Tensor, gamma: float) -> Tensor:
+def rectangle(distance: Tensor, gamma: float | Tensor) -> Tensor:
     """ds/du = 1 / gamma where |u - Vth| < gamma / 2, else 0 (Meng et al. 2023, eq. 5)."""
     return distance.abs_().lt_(gamma / 2).div_(gamma)
 
 
-def sigmoid(distance: Tensor, gamma: float) -> Tensor:
+def sigmoid(distance: Tensor, gamma: float | Tensor) -> Tensor:
     """ds/du = alpha p (1 - p), p = 1 / (1 + exp(-alpha (u - Vth))), alpha = 4.
 
     The derivative of a logistic function, as Xiao et al. 2022 (OTTT; their a1 = 1/alpha = 0.25)
@@ -41,7 +46,7 @@ def sigmoid(distance: Tensor, gamma: float) -> Tensor:
     return (1 - p).mul_(p).mul_(4.0)
 
 
-def atan(distance: Tensor, gamma: float) -> Tensor:
+def atan(distance: Tensor, gamma: float | Tensor) -> Tensor:
     """ds/du = 1 / (1 + (pi (u - Vth))^2), the derivative of arctan(pi (u - Vth)) / pi.
 
     Fang et al. 2021 ("Incorporating learnable membrane time constant", PLIF). gamma plays no part.

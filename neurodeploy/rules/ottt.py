@@ -72,10 +72,13 @@ def membrane_decay(model: SpikingNetwork) -> float:
     Raises:
         UnsupportedError: they do not share one: a trace belongs to the neurons it leads to.
     """
-    taus = {layer.recipe.tau for layer in model.modules() if isinstance(layer, LIF)}
-    if len(taus) != 1:
-        raise UnsupportedError(f"rule ottt needs one tau for all neurons, found {sorted(taus)}")
-    return 1 - 1 / taus.pop()
+    layers = [layer for layer in model.modules() if isinstance(layer, LIF)]
+    found = [torch.as_tensor(layer.keep, dtype=torch.float64).flatten() for layer in layers]
+    kept = {keep for values in found for keep in values.tolist()}
+    if len(kept) != 1:
+        taus = sorted(1 / (1 - keep) if keep < 1 else float("inf") for keep in kept)
+        raise UnsupportedError(f"rule ottt needs one tau for all neurons, found {taus}")
+    return kept.pop()
 
 
 class PresynapticTraces(TorchFunctionMode):

@@ -124,17 +124,17 @@ class RecordedLIF:
 
     def record(self, x: Tensor) -> Tensor:
         """Spikes of some steps; rho[t] is du[t]/dc, with the reset detached."""
-        neuron = self.layer.recipe
+        threshold = self.layer.v_threshold
         membranes = torch.empty_like(x, dtype=membrane_dtype(x))
         spikes = self.layer.integrate(x, membranes.unbind())
         if self._steps == 0:
             self._rate, self._eligibility = (torch.zeros_like(membranes[0]) for _ in range(2))
         for u, s in zip(membranes, spikes, strict=True):
-            derivative = self.layer.surrogate(u - neuron.v_threshold, neuron.v_threshold)
+            derivative = self.layer.surrogate(u - threshold, threshold)
             self._rate += s
             self._eligibility += self._rho * derivative
-            kept = self._rho if neuron.reset == "subtract" else self._rho * (1 - s)
-            self._rho = 1 + (1 - 1 / neuron.tau) * kept
+            kept = self._rho if self.layer.reset == "subtract" else self._rho * (1 - s)
+            self._rho = 1 + self.layer.keep * kept
         self._steps += len(x)
         return spikes
 

@@ -19,7 +19,6 @@ from neurodeploy.ir.operators import Convolution, Dense, SparseMatrix
 from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.nn.neuron import LIF
-from neurodeploy.recipe import NeuronRecipe
 from neurodeploy.rules import Batch
 from neurodeploy.rules.each_step import UpdateTime
 from neurodeploy.rules.rule import Update
@@ -50,8 +49,7 @@ class FloatLearner:
             weighted = _Weighted(projection, population.neuron, population.shape)
             self.synapses[projection.name] = layers[f"synapses{len(layers)}"] = weighted
             if projection.target != network.output:
-                recipe = _lif(population.neuron, population.name)
-                layers[f"neurons{len(layers)}"] = LIF(recipe)
+                layers[f"neurons{len(layers)}"] = _lif(population.neuron, population.name)
         self.sample_shape = network.projections[0].operator.input_shape
         self.model = SpikingNetwork(layers, self.sample_shape).double()
         self.rule = SLTT(update)
@@ -133,7 +131,7 @@ def _apply(
     raise UnsupportedError(f"no gradient for operators of kind {type(operator).__name__}")
 
 
-def _lif(neuron: Neuron, where: str) -> NeuronRecipe:
+def _lif(neuron: Neuron, where: str) -> LIF:
     """The training's neuron with the same step."""
     values = [np.unique(np.asarray(v)) for v in (neuron.u_keep, neuron.v_keep, neuron.v_threshold)]
     if any(len(found) != 1 for found in values) or values[0][0] != 0:
@@ -142,5 +140,4 @@ def _lif(neuron: Neuron, where: str) -> NeuronRecipe:
             "that differ between neurons; training has no such neuron"
         )
     keep, threshold = float(values[1][0]), float(values[2][0])
-    tau = 1 / (1 - keep) if keep < 1 else float("inf")
-    return NeuronRecipe(tau, threshold, neuron.reset, neuron.comparison, "triangle")
+    return LIF.keeping(keep, threshold, neuron.reset, neuron.comparison)

@@ -22,6 +22,7 @@ from neurodeploy.nn.layers import GridLinear
 from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.nn.network import INPUT, SpikingNetwork
 from neurodeploy.nn.neuron import LIF
+from neurodeploy.nn.surrogate import triangle
 from neurodeploy.rules.rule import Batch, BatchResult, Update
 
 
@@ -146,13 +147,12 @@ def _linear(layer: Any) -> nn.Module:
 
 
 def _lif(layer: Any) -> nn.Module:
-    neuron = layer.recipe
-    if (neuron.surrogate, neuron.reset, neuron.comparison) != ("triangle", "subtract", ">="):
+    if (layer.surrogate, layer.reset, layer.comparison) != (triangle, "subtract", ">="):
         raise UnsupportedError(
             "yardstick: written for surrogate 'triangle', reset 'subtract' and comparison '>=', "
-            f"found {neuron}"
+            f"found {layer}"
         )
-    return PlainLIF(neuron.tau, neuron.v_threshold)
+    return PlainLIF(layer.tau, layer.v_threshold)
 
 
 def _pool(layer: Any) -> nn.Module:

@@ -68,7 +68,7 @@ class Conv:
             )
             if self.batch_norm:
                 layers[f"bn{i}"] = nn.BatchNorm2d(width)
-            layers[f"lif{i}"] = LIF(neuron)
+            layers[f"lif{i}"] = LIF.of(neuron)
             size = strided(size, stride)
             if pool > 1:
                 if pool > min(size):

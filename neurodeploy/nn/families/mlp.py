@@ -40,7 +40,7 @@ class Mlp:
             layers[f"fc{i}"] = nn.Linear(width, size, bias=not self.batch_norm)
             if self.batch_norm:
                 layers[f"bn{i}"] = nn.BatchNorm1d(size)
-            layers[f"lif{i}"] = LIF(neuron)
+            layers[f"lif{i}"] = LIF.of(neuron)
             width = size
         layers["fc"] = nn.Linear(width, classes)
         return SpikingNetwork(layers, sample_shape)

@@ -80,7 +80,7 @@ class NFResNet:
                 changes = (stride, channels) != (1, width * expansion)
                 layers[f"{block}_beta"] = Scale(1 / math.sqrt(variance))
                 sources[f"{block}_beta"] = (stream,)
-                layers[f"{block}_lif1"] = LIF(neuron)
+                layers[f"{block}_lif1"] = LIF.of(neuron)
                 layers[f"{block}_scale1"] = Scale(ACTIVATION_GAIN)
                 if changes:
                     layers[f"{block}_shortcut"] = WSConv2d(channels, width * expansion, 1, stride)
@@ -88,7 +88,7 @@ class NFResNet:
                 convolutions = self._convolutions(channels, width, stride)
                 for i, convolution in enumerate(convolutions, start=1):
                     if i > 1:
-                        layers[f"{block}_lif{i}"] = LIF(neuron)
+                        layers[f"{block}_lif{i}"] = LIF.of(neuron)
                         layers[f"{block}_scale{i}"] = Scale(ACTIVATION_GAIN)
                     layers[f"{block}_conv{i}"] = convolution
                 sources[f"{block}_conv1"] = (f"{block}_scale1",)

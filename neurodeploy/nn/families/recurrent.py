@@ -41,7 +41,7 @@ class Recurrent:
             layers[f"fc{i}"] = nn.Linear(width, size)
             # The layer has one bias already, that of fc_i.
             layers[f"rec{i}"] = nn.Linear(size, size, bias=False)
-            layers[f"lif{i}"] = LIF(neuron)
+            layers[f"lif{i}"] = LIF.of(neuron)
             sources[f"rec{i}"] = (f"lif{i}",)
             sources[f"lif{i}"] = (f"fc{i}", f"rec{i}")
             width = size

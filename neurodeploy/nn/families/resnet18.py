@@ -62,7 +62,7 @@ class ResNet18:
                 block = f"block{stage}_{number}"
                 layers[f"{block}_bn1"] = nn.BatchNorm2d(channels)
                 sources[f"{block}_bn1"] = arriving
-                layers[f"{block}_lif1"] = LIF(neuron)
+                layers[f"{block}_lif1"] = LIF.of(neuron)
                 shortcut = f"{block}_lif1"
                 if (stride, channels) != (1, width):
                     shortcut = f"{block}_shortcut"
@@ -70,7 +70,7 @@ class ResNet18:
                 layers[f"{block}_conv1"] = nn.Conv2d(channels, width, 3, stride, padding=1)
                 sources[f"{block}_conv1"] = (f"{block}_lif1",)
                 layers[f"{block}_bn2"] = nn.BatchNorm2d(width)
-                layers[f"{block}_lif2"] = LIF(neuron)
+                layers[f"{block}_lif2"] = LIF.of(neuron)
                 if self.dropout:
                     layers[f"{block}_drop"] = Dropout(self.dropout)
                 layers[f"{block}_conv2"] = nn.Conv2d(width, width, 3, padding=1)
@@ -78,7 +78,7 @@ class ResNet18:
                 channels, size = width, strided(size, stride)
         layers["bn"] = nn.BatchNorm2d(channels)
         sources["bn"] = arriving
-        layers["lif"] = LIF(neuron)
+        layers["lif"] = LIF.of(neuron)
         readout = grid_readout(channels, size, 1, classes)
         classifier = readout.pop("fc")
         layers.update(readout)

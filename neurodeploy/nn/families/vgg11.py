@@ -60,7 +60,7 @@ class Vgg11:
                 i += 1
                 layers[f"conv{i}"] = nn.Conv2d(channels, width, 3, padding=1)
                 layers[f"bn{i}"] = nn.BatchNorm2d(width)
-                layers[f"lif{i}"] = LIF(neuron)
+                layers[f"lif{i}"] = LIF.of(neuron)
                 if self.dropout:
                     layers[f"drop{i}"] = Dropout(self.dropout)
                 channels = width

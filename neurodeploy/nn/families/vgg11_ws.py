@@ -66,7 +66,7 @@ class Vgg11WS:
                 if i > 1:
                     layers[f"scale{i}"] = Scale(ACTIVATION_GAIN)
                 layers[f"conv{i}"] = WSConv2d(channels, width, 3, padding=1)
-                layers[f"lif{i}"] = LIF(neuron)
+                layers[f"lif{i}"] = LIF.of(neuron)
                 if self.dropout:
                     layers[f"drop{i}"] = Dropout(self.dropout)
                 channels = width

@@ -121,15 +121,15 @@ class IntegerNetwork(SpikingNetwork):
         values = np.zeros(1) if bias is None else bias.double().cpu().numpy().reshape(-1)
         if isinstance(layer, QuantizedReadout):
             return Neuron("I", np.zeros(1), np.ones(1), values, None, "zero", ">")
-        recipe = layer.lif.recipe
+        lif = layer.lif
         return Neuron(
             kind="LIF",
             u_keep=np.zeros(1),
-            v_keep=np.array([1 - 1 / recipe.tau]),
+            v_keep=np.array([lif.keep]),
             bias=values,
-            v_threshold=np.array([recipe.v_threshold]),
-            reset=recipe.reset,
-            comparison=recipe.comparison,
+            v_threshold=np.array([lif.v_threshold]),
+            reset=lif.reset,
+            comparison=lif.comparison,
         )
 
 
@@ -196,7 +196,7 @@ def _converted(
     floats, sources = dict(layers), dict(model.sources)
     for receiver in receivers:
         entry = floats[receiver.entry]
-        grid = Grid(target, _threshold(entry), _integers(receiver, floats, bits))
+        grid = Grid(target, _threshold(receiver.entry, entry), _integers(receiver, floats, bits))
         for path in receiver.paths:
             after = [floats[name] for name in path.after]
             layer = floats[path.at] if path.weighted else nn.Identity()
@@ -231,8 +231,20 @@ def _before(
     return found
 
 
-def _threshold(entry: nn.Module) -> float | None:
-    return entry.recipe.v_threshold if isinstance(entry, LIF) else None
+def _threshold(name: str, entry: nn.Module) -> float | None:
+    """Vth of a layer of neurons, None of the read-out.
+
+    Raises:
+        UnsupportedError: neurons of one layer differ.
+    """
+    if not isinstance(entry, LIF):
+        return None
+    if isinstance(entry.v_threshold, torch.Tensor) or isinstance(entry.keep, torch.Tensor):
+        raise UnsupportedError(
+            f"layer {name!r}: thresholds or time constants differ between its neurons; training "
+            "on integers needs one of each per layer"
+        )
+    return entry.v_threshold
 
 
 def _integers(receiver: Receiver, layers: dict[str, nn.Module], bits: int) -> float:

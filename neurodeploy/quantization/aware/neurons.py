@@ -42,7 +42,7 @@ class QuantizedLIF(nn.Module):
         super().__init__()
         self.lif = lif
         self.grid = grid
-        decay = int(nearest_decay(1 - 1 / lif.recipe.tau))
+        decay = int(nearest_decay(float(lif.keep)))
         self.kept = (DECAY_ONE - min(decay, 2**target.neuron.decay_bits.value - 1)) / DECAY_ONE
         self.float_bias = bias
         self._cut = True
@@ -87,8 +87,8 @@ class QuantizedLIF(nn.Module):
             drive: input and bias in state units, (c, N, ...).
             membranes: of the same shape, takes u of each step.
         """
-        recipe, threshold = self.lif.recipe, self.grid.integer_threshold()
-        compare = torch.ge if recipe.comparison == ">=" else torch.gt
+        lif, threshold = self.lif, self.grid.integer_threshold()
+        compare = torch.ge if lif.comparison == ">=" else torch.gt
         spikes = torch.empty_like(drive)
         for t, (z, s) in enumerate(zip(drive, spikes, strict=True)):
             u = torch.empty_like(z) if membranes is None else membranes[t]
@@ -98,7 +98,7 @@ class QuantizedLIF(nn.Module):
                 torch.add(kept_share(self._v, self.kept), z, out=u)
             u.clamp_(1 - STATE_LIMIT, STATE_LIMIT - 1)
             compare(u, threshold, out=s)
-            soft = recipe.reset == "subtract"
+            soft = lif.reset == "subtract"
             self._v = torch.sub(u, s, alpha=threshold) if soft else u * (1 - s)
         return spikes
 
@@ -109,17 +109,17 @@ class QuantizedLIF(nn.Module):
             z: input and bias in state units.
             x: the same in units of the network, where gradients flow.
         """
-        recipe, threshold, unit = self.lif.recipe, self.grid.integer_threshold(), self.grid.unit()
+        lif, threshold, unit = self.lif, self.grid.integer_threshold(), self.grid.unit()
         if self._v_graph is not None:
             x = x + self.kept * self._v_graph
         u = torch.empty_like(z)
         spikes = self.integrate(z.detach().unsqueeze(0), u.unsqueeze(0)).squeeze(0)
         with torch.no_grad():
-            derivative = self.lif.surrogate((u - threshold) / unit, recipe.v_threshold)
+            derivative = self.lif.surrogate((u - threshold) / unit, lif.v_threshold)
         s = _Fire.apply(x, spikes, derivative)
         # Values of the integers, gradients of the equations in floats.
         v = x + (u / unit - x).detach()
-        self._v_graph = v - recipe.v_threshold * s if recipe.reset == "subtract" else v * (1 - s)
+        self._v_graph = v - lif.v_threshold * s if lif.reset == "subtract" else v * (1 - s)
         return s
 
 
@@ -216,7 +216,7 @@ class _CutSteps(torch.autograd.Function):
         drive, unit, u = ctx.saved_tensors
         lif = ctx.layer.lif
         distance = (u - ctx.threshold).div_(unit)
-        error = lif.surrogate(distance, lif.recipe.v_threshold).mul_(grad_outputs[0]).div_(unit)
+        error = lif.surrogate(distance, lif.v_threshold).mul_(grad_outputs[0]).div_(unit)
         by_unit = -torch.dot(error.flatten(), drive.flatten()) / unit
         return error, by_unit, None
 
