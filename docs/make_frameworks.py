@@ -28,13 +28,13 @@ from neurodeploy.interchange.nir.file import read_nir
 from neurodeploy.interchange.nir.network_in import contract_of, to_network
 from neurodeploy.interchange.nir.readout import without_readout
 from neurodeploy.ir.contract import Contract, InputCode, Reset
-from neurodeploy.nn.export import module_to_nir
 from neurodeploy.norse.engine import NorseEngine
 from neurodeploy.recipe import load_recipe
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.reference import ReferenceEngine
 from neurodeploy.simulation.trace import SampleBatch, Samples, SpikeTrace
 from neurodeploy.support.versions import version_of
+from neurodeploy.training.assembly import graph_of
 from neurodeploy.training.run import train
 from neurodeploy.workflow.engines import Engine
 from neurodeploy.workflow.export import export
@@ -134,7 +134,7 @@ def spikes_table() -> str:
         for family, network in FAMILIES.items():
             for reset in RESETS:
                 recipe = replace(make_recipe("mlp", 2.0, reset, ">="), network=network)
-                graph = module_to_nir(make_model(recipe), recipe, make_dataset())
+                graph = graph_of(make_model(recipe), recipe, make_dataset())
                 nir.write(path, ending_at(graph, last_spiking(graph)))
                 expected = float_engine(path, frames)
 

@@ -20,12 +20,12 @@ from neurodeploy.errors import UnsupportedError
 from neurodeploy.interchange.nir.network_in import contract_of, to_network
 from neurodeploy.interchange.nir.readout import without_readout
 from neurodeploy.ir.contract import EXPORT_DT, Comparison, InputCode, Reset
-from neurodeploy.nn.export import module_to_nir
 from neurodeploy.quantization.post_training import quantize
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.reference import ReferenceEngine
 from neurodeploy.simulation.trace import SampleBatch
 from neurodeploy.target import load_target
+from neurodeploy.training.assembly import graph_of
 from neurodeploy.workflow.quantized_nir import quantized_graph
 
 STEPS, SAMPLES = 16, 6
@@ -40,7 +40,7 @@ MODULES = {"snntorch": "snntorch", "spikingjelly": "spikingjelly", "sinabs": "si
 def exported(network: str, reset: Reset = "zero", comparison: Comparison = ">=") -> nir.NIRGraph:
     """What ``train`` writes for a network with batch norm folded, as random as it begins."""
     recipe = replace(make_recipe("mlp", 2.0, reset, comparison), network=FAMILIES[network])
-    return module_to_nir(make_model(recipe), recipe, make_dataset())
+    return graph_of(make_model(recipe), recipe, make_dataset())
 
 
 def make_spikes() -> np.ndarray:

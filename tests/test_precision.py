@@ -17,13 +17,13 @@ from test_training_run import assert_same_run, make_recipe
 
 from neurodeploy.data import load_dataset
 from neurodeploy.errors import SimulationError
-from neurodeploy.nn.export import input_code
-from neurodeploy.nn.families import SpikingNetwork, build_network
+from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.precision import parameter_dtype
 from neurodeploy.recipe import Precision, Recipe
-from neurodeploy.rules import RULES, build_rule
+from neurodeploy.rules import RULES
 from neurodeploy.support.processes import Processes
 from neurodeploy.training import resume_run, train
+from neurodeploy.training.assembly import input_code, network_of, rule_of
 from neurodeploy.training.checkpoint import TrainingState
 from neurodeploy.training.epoch import Job, train_epoch
 from neurodeploy.training.metrics import PartialEpoch
@@ -47,10 +47,10 @@ def first_update(precision: Precision, rule: str) -> dict[str, np.ndarray]:
     )
     dataset = load_dataset("digits")
     torch.manual_seed(0)
-    model = build_network(recipe, dataset).to(CPU, parameter_dtype(precision))
+    model = network_of(recipe, dataset).to(CPU, parameter_dtype(precision))
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     split, code = split_training(recipe, dataset), input_code(recipe, dataset)
-    job = Job(recipe, model, build_rule(recipe), split, code, Processes())
+    job = Job(recipe, model, rule_of(recipe), split, code, Processes())
     next(train_epoch(job, Updater(model, recipe.training, Processes()), 1, PartialEpoch()))
     return {n: (p.detach() - before[n]).double().numpy() for n, p in model.named_parameters()}
 
@@ -112,7 +112,7 @@ class TestScaleOfTheLoss:
 
     def updater(self) -> tuple[SpikingNetwork, Updater]:
         recipe = recipe_in("fp16")
-        model = build_network(recipe, load_dataset("digits"))
+        model = network_of(recipe, load_dataset("digits"))
         return model, Updater(model, recipe.training, Processes())
 
     def fill(self, model: SpikingNetwork, value: float) -> None:

@@ -16,9 +16,8 @@ from conftest import run_cli, run_json
 
 from neurodeploy.data import DATASETS, Dataset, check_encoder
 from neurodeploy.errors import InputError
-from neurodeploy.nn.families import build_network
 from neurodeploy.recipe import Recipe, builtin_recipes, load_recipe
-from neurodeploy.rules import build_rule
+from neurodeploy.training.assembly import network_of, rule_of
 from neurodeploy.training.start import find_start
 
 RECIPES = builtin_recipes()
@@ -93,10 +92,10 @@ def test_every_recipe_builds_its_network_and_rule(name: str) -> None:
     assert recipe.data.name in DATASETS
     assert recipe.data.levels in (0, dataset.levels)
     check_encoder(dataset, recipe.encoder.name)
-    build_rule(recipe)
+    rule_of(recipe)
     with torch.device("meta"):
         # Sizes without values: NF-ResNet-101 has 45 million of them.
-        model = build_network(recipe, dataset).eval()
+        model = network_of(recipe, dataset).eval()
         assert model(torch.zeros((2, *dataset.sample_shape))).shape == (2, dataset.classes)
 
 

@@ -19,13 +19,13 @@ from neurodeploy.interchange.nir.file import read_nir
 from neurodeploy.interchange.nir.network_in import contract_of, to_network
 from neurodeploy.interchange.nir.network_out import network_to_nir as write_network
 from neurodeploy.ir.contract import EXPORT_DT, METADATA_KEY, Comparison, Contract, Reset
-from neurodeploy.nn.export import module_to_nir
-from neurodeploy.nn.families import FAMILIES, SpikingNetwork, build_network
+from neurodeploy.nn.families import FAMILIES, SpikingNetwork
 from neurodeploy.nn.layers import Scale, SkipInit, WSConv2d
 from neurodeploy.nn.neuron import LIF
 from neurodeploy.recipe import DataRecipe, EncoderRecipe, NeuronRecipe, Recipe, TrainingRecipe
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.trace import SampleBatch
+from neurodeploy.training.assembly import graph_of, network_of
 
 STEPS, SAMPLES, SHAPE, CLASSES = 6, 4, (2, 8, 8), 5
 
@@ -91,7 +91,7 @@ def make_recipe(
 def make_model(recipe: Recipe, seed: int = 0, shape: tuple[int, ...] = SHAPE) -> SpikingNetwork:
     """A float64 network in evaluation mode that spikes a lot, with statistics in its norms."""
     torch.manual_seed(seed)
-    model = build_network(recipe, make_dataset(shape)).double().eval()
+    model = network_of(recipe, make_dataset(shape)).double().eval()
     with torch.no_grad():
         for layer in model.layers.values():
             if isinstance(layer, WSConv2d):
@@ -198,7 +198,7 @@ def nir_trace(path: Path, frames: np.ndarray) -> dict[str, np.ndarray]:
 
 def write(recipe: Recipe, model: SpikingNetwork, folder: Path) -> Path:
     path = folder / "network.nir"
-    nir.write(path, module_to_nir(model, recipe, make_dataset()))
+    nir.write(path, graph_of(model, recipe, make_dataset()))
     return path
 
 
@@ -267,7 +267,7 @@ def check_round_trip(shape: tuple[int, ...], network: dict, folder: Path) -> Non
     expected = hooked_trace(model, np.swapaxes(integers, 0, 1) / 16)
     path = folder / "network.nir"
     # Uncompressed, because compressing random numbers takes longer than the rest of the test.
-    nir.write(path, module_to_nir(model, recipe, make_dataset(shape)), compression=None)  # type: ignore[arg-type]
+    nir.write(path, graph_of(model, recipe, make_dataset(shape)), compression=None)  # type: ignore[arg-type]
     nir.read(path, type_check=True)
     graph = read_nir(path)
     contract = contract_of(graph, "file")
@@ -299,7 +299,7 @@ def test_every_family_survives_the_file_and_the_import(family: str, tmp_path: Pa
 def test_it_is_written_again_array_by_array_after_the_import(network: str, tau: float) -> None:
     """NIR -> ``Network`` -> NIR by ``network_out``: not a bit of what ``train`` wrote changes."""
     recipe = make_recipe(network, tau=tau)
-    graph = module_to_nir(make_model(recipe), recipe, make_dataset())
+    graph = graph_of(make_model(recipe), recipe, make_dataset())
     contract = contract_of(graph, "graph")
     assert contract is not None
     again = write_network(to_network(graph, contract, "net"))
@@ -371,20 +371,20 @@ def test_norse_neurons_run_the_file_as_torch_does(
 
 def test_nodes_and_edges_have_stable_names() -> None:
     recipe = make_recipe("conv_bn_pool")
-    graph = module_to_nir(make_model(recipe), recipe, make_dataset())
+    graph = graph_of(make_model(recipe), recipe, make_dataset())
     names = list(graph.nodes)
     expected = "input conv1 lif1 pool1 conv2 lif2 pool2 flatten fc readout output"
     assert " ".join(names) == expected
     assert graph.edges == list(itertools.pairwise(names))
     recipe = make_recipe("mlp")
-    graph = module_to_nir(make_model(recipe), recipe, make_dataset())
+    graph = graph_of(make_model(recipe), recipe, make_dataset())
     assert " ".join(graph.nodes) == "input flatten fc1 lif1 fc2 lif2 fc readout output"
 
 
 def exported(family: str) -> nir.NIRGraph:
     shape, network = FAMILY_NETWORKS[family]
     recipe = replace(make_recipe(), network=network)
-    return module_to_nir(make_model(recipe, shape=shape), recipe, make_dataset(shape))
+    return graph_of(make_model(recipe, shape=shape), recipe, make_dataset(shape))
 
 
 def into(graph: nir.NIRGraph, name: str) -> set[str]:
@@ -422,12 +422,12 @@ def test_recurrence_is_a_cycle() -> None:
     assert not np.any(graph.nodes["rec1"].bias)
 
 
-def graph_of(
+def graph_of_layers(
     layers: dict[str, nn.Module], sources: dict[str, tuple[str, ...]] | None = None
 ) -> nir.NIRGraph:
     """Export of layers made for the occasion, in evaluation mode."""
     model = SpikingNetwork(layers, (2,), sources).double().eval()
-    return module_to_nir(model, make_recipe("mlp"), make_dataset((2,)))
+    return graph_of(model, make_recipe("mlp"), make_dataset((2,)))
 
 
 def test_factors_are_folded_only_where_nothing_else_sees_them() -> None:
@@ -436,17 +436,17 @@ def test_factors_are_folded_only_where_nothing_else_sees_them() -> None:
     layers = {"a": linear["a"], "times": Scale(3.0), "b": linear["b"], "c": linear["c"]}
     sources = {"c": ("a", "b"), "b": ("times",)}
     readout = {"fc": nn.Linear(2, CLASSES)}
-    graph = graph_of({**layers, **readout}, sources)
+    graph = graph_of_layers({**layers, **readout}, sources)
     for name, factor in {"a": 1, "b": 3, "c": 1}.items():
         weight = linear[name].weight.detach().numpy()
         np.testing.assert_allclose(graph.nodes[name].weight, factor * weight)
     assert "times" not in graph.nodes
-    graph = graph_of({**layers, **readout}, {"c": ("times", "b"), "b": ("times",)})
+    graph = graph_of_layers({**layers, **readout}, {"c": ("times", "b"), "b": ("times",)})
     np.testing.assert_allclose(graph.nodes["a"].weight, 3 * linear["a"].weight.detach().numpy())
     np.testing.assert_allclose(graph.nodes["a"].bias, 3 * linear["a"].bias.detach().numpy())
     assert "times" not in graph.nodes
     neuron = LIF.of(NeuronRecipe(2.0))
-    graph = graph_of({**layers, "lif": neuron, **readout}, {"lif": ("times", "a")})
+    graph = graph_of_layers({**layers, "lif": neuron, **readout}, {"lif": ("times", "a")})
     assert into(graph, "lif") == {"times", "a"}
     np.testing.assert_allclose(graph.nodes["times"].scale, [3, 3])
 
@@ -455,17 +455,17 @@ def test_a_batch_norm_with_no_weights_before_it_is_refused() -> None:
     norm = nn.BatchNorm1d(2)
     nn.init.ones_(norm.bias)
     with pytest.raises(UnsupportedError, match="layer 'bn': a batch norm can only be exported be"):
-        graph_of({"lif": LIF.of(NeuronRecipe(2.0)), "bn": norm, "fc": nn.Linear(2, CLASSES)})
+        graph_of_layers({"lif": LIF.of(NeuronRecipe(2.0)), "bn": norm, "fc": nn.Linear(2, CLASSES)})
     norm = nn.BatchNorm1d(2, track_running_stats=False)
     with pytest.raises(UnsupportedError, match="layer 'bn': batch norm without running statist"):
-        graph_of({"a": nn.Linear(2, 2), "bn": norm, "fc": nn.Linear(2, CLASSES)})
+        graph_of_layers({"a": nn.Linear(2, 2), "bn": norm, "fc": nn.Linear(2, CLASSES)})
 
 
 def test_weights_are_standardised_in_float64() -> None:
     shape, network = FAMILY_NETWORKS["vgg11_ws"]
     recipe = replace(make_recipe(), network=network)
     model = make_model(recipe, shape=shape).float()
-    weight = module_to_nir(model, recipe, make_dataset(shape)).nodes["conv1"].weight
+    weight = graph_of(model, recipe, make_dataset(shape)).nodes["conv1"].weight
     conv = model.layers["conv1"]
     assert isinstance(conv, WSConv2d)
     expected = conv.double().effective_weight().detach().numpy()
@@ -475,7 +475,7 @@ def test_weights_are_standardised_in_float64() -> None:
 
 def test_parameters_are_full_float64_arrays_with_explicit_biases() -> None:
     recipe = make_recipe("conv_bn_pool", tau=1.1)
-    graph = module_to_nir(make_model(recipe), recipe, make_dataset())
+    graph = graph_of(make_model(recipe), recipe, make_dataset())
     conv, lif, readout = (graph.nodes[name] for name in ("conv2", "lif1", "readout"))
     assert conv.weight.shape == (6, 4, 3, 3)
     assert conv.bias.shape == (6,)
@@ -501,7 +501,7 @@ def test_a_layer_without_bias_gets_a_zero_one() -> None:
     layer = model.layers["fc1"]
     assert isinstance(layer, nn.Linear)
     layer.bias = None
-    graph = module_to_nir(model, recipe, make_dataset())
+    graph = graph_of(model, recipe, make_dataset())
     np.testing.assert_array_equal(graph.nodes["fc1"].bias, np.zeros(20))
 
 
@@ -520,7 +520,7 @@ def test_contract_survives_the_file(encoder: str, tmp_path: Path) -> None:
 def test_export_leaves_the_model_as_it_was_and_shares_nothing_with_it() -> None:
     recipe = make_recipe("conv")
     model = make_model(recipe).train()
-    graph = module_to_nir(model, recipe, make_dataset())
+    graph = graph_of(model, recipe, make_dataset())
     assert model.training
     kept = graph.nodes["fc"].weight.copy()
     with torch.no_grad():
@@ -532,7 +532,7 @@ def test_export_leaves_the_model_as_it_was_and_shares_nothing_with_it() -> None:
 def test_single_precision_weights_are_written_exactly() -> None:
     recipe = make_recipe("mlp")
     model = make_model(recipe).float()
-    graph = module_to_nir(model, recipe, make_dataset())
+    graph = graph_of(model, recipe, make_dataset())
     layer = model.layers["fc1"]
     assert isinstance(layer, nn.Linear)
     np.testing.assert_array_equal(
@@ -545,4 +545,4 @@ def test_layers_without_counterpart_are_refused_by_name() -> None:
     model = make_model(recipe)
     layers = {**dict(model.layers.items()), "squash": nn.Tanh()}
     with pytest.raises(UnsupportedError, match="layer 'squash': Tanh has no counterpart in NIR"):
-        module_to_nir(SpikingNetwork(layers, SHAPE), recipe, make_dataset())
+        graph_of(SpikingNetwork(layers, SHAPE), recipe, make_dataset())

@@ -23,17 +23,11 @@ from neurodeploy.ir.contract import Comparison, Reset
 from neurodeploy.ir.fixed_point import split_bias
 from neurodeploy.ir.plan import QuantizationPlan
 from neurodeploy.ir.quantized import QuantizedNetwork
-from neurodeploy.nn.export import input_code
-from neurodeploy.nn.families import SpikingNetwork, build_network
+from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.layers import Dropout, GridLinear, Scale, WSConv2d
 from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.nn.neuron import LIF
-from neurodeploy.quantization.aware import (
-    IntegerNetwork,
-    begin_when_due,
-    quantization_aware,
-    trained_to_nir,
-)
+from neurodeploy.quantization.aware import IntegerNetwork
 from neurodeploy.quantization.aware.grid import Grid
 from neurodeploy.quantization.aware.neurons import QuantizedLIF, kept_share
 from neurodeploy.quantization.aware.synapse import QuantizedSynapse
@@ -46,10 +40,18 @@ from neurodeploy.recipe import (
     TrainingRecipe,
     load_recipe,
 )
-from neurodeploy.rules import Batch, build_rule
+from neurodeploy.rules import Batch
 from neurodeploy.simulation.reference import ReferenceEngine
 from neurodeploy.simulation.trace import Samples, SpikeTrace
 from neurodeploy.target import load_target
+from neurodeploy.training.assembly import (
+    begin_when_due,
+    graph_of,
+    input_code,
+    network_of,
+    quantization_aware,
+    rule_of,
+)
 from neurodeploy.training.encoding import evaluation_frames
 from neurodeploy.workflow.export import ContractOptions, read_planned
 from neurodeploy.workflow.quantization import QuantizationOptions, quantized
@@ -132,7 +134,7 @@ def randomised(model: SpikingNetwork, seed: int = 0) -> SpikingNetwork:
 def on_integers(
     recipe: Recipe, model: SpikingNetwork, payload: int = LEVELS, begin: bool = True
 ) -> IntegerNetwork:
-    found = quantization_aware(model, recipe, payload, build_rule(recipe))
+    found = quantization_aware(model, recipe, payload, rule_of(recipe))
     assert isinstance(found, IntegerNetwork)
     if begin:
         found.begin()
@@ -147,7 +149,7 @@ def deployed(
     model: IntegerNetwork, recipe: Recipe, dataset: Dataset, folder: Path
 ) -> tuple[QuantizedNetwork, QuantizationPlan]:
     """The integers, by way of the file."""
-    nir.write(folder / "network.nir", trained_to_nir(model, recipe, dataset))
+    nir.write(folder / "network.nir", graph_of(model, recipe, dataset))
     network, plan = read_planned(folder / "network.nir", ContractOptions())
     assert plan is not None
     return quantized(network, model.target, QuantizationOptions(), plan), plan
@@ -212,7 +214,7 @@ def check_exact(
 @pytest.mark.parametrize("bits", [8, 4, 2, 1])
 def test_the_forward_pass_is_the_deployed_network(network: str, bits: int, tmp_path: Path) -> None:
     recipe, dataset = make_recipe(network, bits), make_dataset()
-    model = on_integers(recipe, randomised(build_network(recipe, dataset)))
+    model = on_integers(recipe, randomised(network_of(recipe, dataset)))
     integers, _ = check_exact(recipe, model, dataset, tmp_path, busy=bits > 1)
     # Every value of the grid is in use: nothing was rounded once more.
     steps = {p.weight_format.step for p in integers.projections}
@@ -228,7 +230,7 @@ def test_every_neuron_option_is_exact(
 ) -> None:
     neuron = NeuronRecipe(tau, v_threshold=0.57, reset=reset, comparison=comparison)
     recipe, dataset = make_recipe(bits=5, neuron=neuron), make_dataset()
-    model = on_integers(recipe, randomised(build_network(recipe, dataset)))
+    model = on_integers(recipe, randomised(network_of(recipe, dataset)))
     check_exact(recipe, model, dataset, tmp_path)
 
 
@@ -238,7 +240,7 @@ def test_every_encoder_is_exact(encoder: str, tmp_path: Path) -> None:
     dataset = make_dataset(over_time=encoder == "events")
     payload = input_code(recipe, dataset).payload
     assert payload == (LEVELS if encoder == "events" else 1)
-    model = on_integers(recipe, randomised(build_network(recipe, dataset)), payload)
+    model = on_integers(recipe, randomised(network_of(recipe, dataset)), payload)
     check_exact(recipe, model, dataset, tmp_path, busy=encoder != "latency")
 
 
@@ -286,7 +288,7 @@ def test_shortcuts_factors_and_standardised_weights_are_exact(bits: int, tmp_pat
 def test_overflow_is_exact_too(tmp_path: Path) -> None:
     """u wraps and v saturates where the chip's do."""
     recipe, dataset = make_recipe("mlp", 8), make_dataset()
-    model = on_integers(recipe, randomised(build_network(recipe, dataset)))
+    model = on_integers(recipe, randomised(network_of(recipe, dataset)))
     with torch.no_grad():
         for receiver in model.receivers:
             for path in receiver.paths:
@@ -310,7 +312,7 @@ def test_every_spike_of_the_mnist_test_set_is_exact(bits: int, tmp_path: Path) -
     data = ["data.path=" + json.dumps(str(MNIST)), f"quantize.bits={bits}"]
     recipe = load_recipe("mnist_conv", data)
     dataset = load_dataset(recipe.data.name, recipe.data.source, recipe.training.steps)
-    model = on_integers(recipe, randomised(build_network(recipe, dataset)), payload=255)
+    model = on_integers(recipe, randomised(network_of(recipe, dataset)), payload=255)
     integers, _ = deployed(model, recipe, dataset, tmp_path)
     engine, compared = ReferenceEngine(integers), 0
     given = dataset.x_test[:].astype(np.int32)
@@ -332,7 +334,7 @@ def test_every_spike_of_the_mnist_test_set_is_exact(bits: int, tmp_path: Path) -
 def test_in_training_mode_it_computes_the_same(tmp_path: Path) -> None:
     """Batch norm is frozen: what gradients are taken of is what will be deployed."""
     recipe, dataset = make_recipe(), make_dataset()
-    model = on_integers(recipe, randomised(build_network(recipe, dataset)))
+    model = on_integers(recipe, randomised(network_of(recipe, dataset)))
     samples = np.random.default_rng(0).integers(0, 17, (SAMPLES, *SHAPE)).astype(np.uint8)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     expected, total = outputs_of(model, recipe, dataset, samples)
@@ -346,8 +348,8 @@ def test_in_training_mode_it_computes_the_same(tmp_path: Path) -> None:
 
 def test_before_it_begins_it_is_the_network_in_floats() -> None:
     recipe, dataset = make_recipe("recurrent"), make_dataset()
-    plain = randomised(build_network(recipe, dataset)).eval()
-    twin = randomised(build_network(recipe, dataset)).eval()
+    plain = randomised(network_of(recipe, dataset)).eval()
+    twin = randomised(network_of(recipe, dataset)).eval()
     model = on_integers(recipe, twin, begin=False)
     samples = np.random.default_rng(0).integers(0, 17, (SAMPLES, *SHAPE)).astype(np.uint8)
     expected, total = outputs_of(plain, recipe, dataset, samples)
@@ -459,7 +461,7 @@ def learn(model: SpikingNetwork, recipe: Recipe, steps: int) -> None:
     frames = [torch.randint(0, 17, (8, *SHAPE), generator=rng) / 16 for _ in range(steps)]
     labels = torch.arange(8) % CLASSES
     model.zero_grad()
-    build_rule(recipe).train_batch(
+    rule_of(recipe).train_batch(
         model, Batch(frames, steps, labels), InstantaneousLoss(), lambda: None, rng
     )
 
@@ -467,8 +469,8 @@ def learn(model: SpikingNetwork, recipe: Recipe, steps: int) -> None:
 @pytest.mark.parametrize("rule", ["sltt", "bptt", "ottt"])
 def test_with_many_bits_gradients_are_nearly_those_in_floats(rule: str) -> None:
     recipe, dataset = make_recipe("mlp", 8, rule={"name": rule}), make_dataset()
-    plain = randomised(build_network(recipe, dataset)).train()
-    model = on_integers(recipe, randomised(build_network(recipe, dataset))).train()
+    plain = randomised(network_of(recipe, dataset)).train()
+    model = on_integers(recipe, randomised(network_of(recipe, dataset))).train()
     for network in (plain, model):
         learn(network, recipe, STEPS)
     expected, found = gradients(plain), gradients(model)
@@ -484,7 +486,7 @@ def test_rules_agree_where_their_equations_do() -> None:
     found = []
     for rule in ("sltt", "ottt", "bptt", "sltt-k"):
         recipe = make_recipe("conv_bn_pool", 3, rule={"name": rule}, steps=1)
-        model = on_integers(recipe, randomised(build_network(recipe, make_dataset()))).train()
+        model = on_integers(recipe, randomised(network_of(recipe, make_dataset()))).train()
         with torch.no_grad():
             for receiver in model.receivers:
                 model.grid(receiver).shift.zero_()
@@ -498,7 +500,7 @@ def test_rules_agree_where_their_equations_do() -> None:
 
 def test_scales_are_learned_with_the_weights() -> None:
     recipe = make_recipe("conv_bn_pool", 2)
-    model = on_integers(recipe, randomised(build_network(recipe, make_dataset()))).train()
+    model = on_integers(recipe, randomised(network_of(recipe, make_dataset()))).train()
     learn(model, recipe, STEPS)
     for receiver in model.receivers:
         gradient = model.grid(receiver).shift.grad
@@ -514,18 +516,18 @@ def test_scales_are_learned_with_the_weights() -> None:
 
 def refused(model: SpikingNetwork, recipe: Recipe, message: str) -> None:
     with pytest.raises(UnsupportedError, match=message):
-        quantization_aware(model, recipe, LEVELS, build_rule(recipe))
+        quantization_aware(model, recipe, LEVELS, rule_of(recipe))
 
 
 def test_what_has_no_integers_is_refused_by_name() -> None:
     recipe = make_recipe("mlp")
     refused(
-        build_network(recipe, make_dataset()),
+        network_of(recipe, make_dataset()),
         make_recipe("mlp", rule={"name": "rate"}),
         "rule rate goes backward through mean rates",
     )
     nf = Recipe(**{**vars(recipe), "network": {"family": "nf_resnet"}})
-    model = build_network(nf, make_dataset((2, 32, 32)))
+    model = network_of(nf, make_dataset((2, 32, 32)))
     refused(model, recipe, "cannot be trained on integers")
     neuron = NeuronRecipe(2.0)
 
@@ -557,7 +559,7 @@ def test_what_has_no_integers_is_refused_by_name() -> None:
 
 def test_epochs_before_the_first_one_on_integers() -> None:
     recipe = make_recipe()
-    model = on_integers(recipe, randomised(build_network(recipe, make_dataset())), begin=False)
+    model = on_integers(recipe, randomised(network_of(recipe, make_dataset())), begin=False)
     active = []
     for epoch in (1, 2, 3, 4):
         begin_when_due(model, recipe, epoch)

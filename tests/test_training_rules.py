@@ -27,13 +27,14 @@ from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.neuron import LIF
 from neurodeploy.recipe import NeuronRecipe, load_recipe
-from neurodeploy.rules import RULES, Batch, BatchResult, Rule, build_rule
+from neurodeploy.rules import RULES, Batch, BatchResult, Rule
 from neurodeploy.rules.bptt import BPTT
 from neurodeploy.rules.ottt import OTTT
 from neurodeploy.rules.rate import Rate
 from neurodeploy.rules.sltt import SLTT
 from neurodeploy.rules.sltt_k import SLTTK
 from neurodeploy.training import train
+from neurodeploy.training.assembly import rule_of
 
 LOSS = InstantaneousLoss(0.05)
 SURROGATE_NAMES = ["triangle", "rectangle", "sigmoid", "atan"]
@@ -709,7 +710,7 @@ def test_errors_may_be_narrower_than_parameters() -> None:
 def test_options_are_checked_before_training(rule: dict[str, Any], message: str) -> None:
     recipe = dataclasses.replace(load_recipe("digits_conv"), rule=rule)
     with pytest.raises(InputError, match=message):
-        build_rule(recipe)
+        rule_of(recipe)
 
 
 def test_command_replaces_the_whole_rule(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ import torch
 from neurodeploy.nn.families.mlp import Mlp
 from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.recipe import NeuronRecipe, Recipe
-from neurodeploy.rules import Batch, Rule, build_rule
+from neurodeploy.rules import Batch, Rule
 from neurodeploy.rules.sltt_k import SLTTK
+from neurodeploy.training.assembly import rule_of
 from neurodeploy.training.batches import seed_piece
 
 CANDIDATES = 64
@@ -33,7 +34,7 @@ def balanced_draws(recipe: Recipe) -> Iterator[Draw]:
     iterations can take half or twice the time of others. Each draw is the one with which the steps
     run so far come nearest to that mean.
     """
-    rule, steps = build_rule(recipe), recipe.training.steps
+    rule, steps = rule_of(recipe), recipe.training.steps
     if not (isinstance(rule, SLTTK) and rule.early_exit):
         yield from (Draw(epoch, steps) for epoch in itertools.count(1))
         return

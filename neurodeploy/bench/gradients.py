@@ -20,8 +20,7 @@ from torch import Tensor
 
 from neurodeploy.data import check_encoder, load_dataset
 from neurodeploy.errors import InputError
-from neurodeploy.nn.export import input_code
-from neurodeploy.nn.families import SpikingNetwork, build_network
+from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.nn.precision import find_device, parameter_dtype
 from neurodeploy.recipe import Recipe, load_recipe
@@ -32,6 +31,7 @@ from neurodeploy.rules.ottt import OTTT
 from neurodeploy.rules.rate import Rate
 from neurodeploy.rules.sltt import SLTT
 from neurodeploy.support.processes import Processes
+from neurodeploy.training.assembly import input_code, network_of
 from neurodeploy.training.batches import batch_count, check_batches
 from neurodeploy.training.epoch import Job
 from neurodeploy.training.loop import fit, reproducible
@@ -145,7 +145,7 @@ def _compare(recipe: Recipe, every: int, progress: bool) -> Iterator[GradientRow
         tempfile.TemporaryDirectory() as folder,
     ):
         torch.manual_seed(recipe.seed)
-        model = build_network(recipe, dataset).to(device, parameter_dtype(precision))
+        model = network_of(recipe, dataset).to(device, parameter_dtype(precision))
         split, watched = split_training(recipe, dataset), Watched(every)
         check_batches(model, recipe, len(split.y_train), Processes())
         job = Job(recipe, model, watched, split, input_code(recipe, dataset), Processes())

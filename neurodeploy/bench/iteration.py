@@ -20,13 +20,11 @@ from neurodeploy.bench.draws import Draw, balanced_draws
 from neurodeploy.bench.memory import allocate_exactly
 from neurodeploy.bench.process import answer
 from neurodeploy.bench.watermark import Watermark
-from neurodeploy.nn.export import input_code
-from neurodeploy.nn.families import build_network
 from neurodeploy.nn.layout import lay_out
 from neurodeploy.nn.precision import find_device, parameter_dtype
-from neurodeploy.rules import build_rule
 from neurodeploy.support.allocator import freed_memory_kept
 from neurodeploy.support.processes import Processes
+from neurodeploy.training.assembly import input_code, network_of, rule_of
 from neurodeploy.training.epoch import Job, train_epoch
 from neurodeploy.training.loop import reproducible
 from neurodeploy.training.metrics import PartialEpoch
@@ -52,8 +50,8 @@ class Iteration:
         precision = recipe.training.precision
         self.device = find_device(configuration.device, precision, Processes())
         torch.manual_seed(recipe.seed)
-        self.model: Any = build_network(recipe, dataset)
-        rule: Any = build_rule(recipe)
+        self.model: Any = network_of(recipe, dataset)
+        rule: Any = rule_of(recipe)
         if configuration.method == YARDSTICK:
             self.model, rule = PlainNetwork(self.model), PlainSLTT()
         self.model.to(self.device, parameter_dtype(precision))

@@ -119,15 +119,14 @@ def _resnet18() -> Network:
 
     from neurodeploy.data import Dataset
     from neurodeploy.interchange.nir.network_in import contract_of, to_network
-    from neurodeploy.nn.export import module_to_nir
-    from neurodeploy.nn.families import build_network
     from neurodeploy.recipe import load_recipe
+    from neurodeploy.training.assembly import graph_of, network_of
 
     recipe = load_recipe("cifar10_resnet18")
     images, labels = np.zeros((1, 3, 32, 32), np.uint8), np.array([9])
     dataset = Dataset("cifar10", 255, images, labels, images, labels)
     torch.manual_seed(0)
-    graph = module_to_nir(build_network(recipe, dataset).eval(), recipe, dataset)
+    graph = graph_of(network_of(recipe, dataset).eval(), recipe, dataset)
     contract = contract_of(graph, RESNET)
     if contract is None:
         raise ValueError("what we export carries its contract")

@@ -21,9 +21,9 @@ from neurodeploy.errors import InputError
 from neurodeploy.nn.precision import find_device
 from neurodeploy.recipe import Precision
 from neurodeploy.reporting.text import table_text
-from neurodeploy.rules import build_rule
 from neurodeploy.rules.sltt_k import SLTTK
 from neurodeploy.support.processes import Processes
+from neurodeploy.training.assembly import rule_of
 
 MODULE = "neurodeploy.bench.iteration"
 
@@ -133,7 +133,7 @@ def check(chosen: Sequence[Configuration]) -> None:
 
     for configuration in chosen:
         find_device(configuration.device, configuration.precision, Processes())
-        rule = build_rule(configuration.recipe)
+        rule = rule_of(configuration.recipe)
         fewest = rule.K if isinstance(rule, SLTTK) else 1
         trial = replace(configuration, T=fewest, batch=SETTLING_SAMPLES, device="cpu")
         Iteration(trial)(epoch=1)

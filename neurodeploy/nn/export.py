@@ -20,33 +20,44 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neurodeploy.data import Dataset
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.ir.contract import EXPORT_DT, METADATA_KEY, Contract, InputCode, Semantics
+from neurodeploy.ir.contract import (
+    EXPORT_DT,
+    METADATA_KEY,
+    Comparison,
+    Contract,
+    DataSource,
+    InputCode,
+    Reset,
+    Semantics,
+)
 from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.folding import fold
 from neurodeploy.nn.network import INPUT
 from neurodeploy.nn.neuron import LIF
-from neurodeploy.recipe import Recipe
 
 
-def input_code(recipe: Recipe, dataset: Dataset) -> InputCode:
-    """How samples of the data set enter this recipe's network."""
-    return InputCode(recipe.encoder.name, dataset.levels)
-
-
-def module_to_nir(model: SpikingNetwork, recipe: Recipe, dataset: Dataset) -> nir.NIRGraph:
+def module_to_nir(
+    model: SpikingNetwork,
+    input_code: InputCode,
+    steps: int,
+    dataset: str = "",
+    source: DataSource | None = None,
+) -> nir.NIRGraph:
     """Write the network as a NIR graph; node names are the layers' names.
 
-    Parameters become float64 arrays of full shape, which every reader of NIR takes.
+    Parameters become float64 arrays of full shape, which every reader of NIR takes. Reset and
+    comparison are those of the LIF layers.
 
     Args:
         model: left as it is, apart from its state, which is reset.
-        recipe: the one it was trained with.
-        dataset: the one it was trained on; the graph's input is integer/levels.
+        input_code: how samples enter; the graph's input is integer/levels.
+        steps: T, steps per sample.
+        dataset, source: what it was trained on, as in ``Contract``.
 
     Raises:
-        UnsupportedError: a layer that cannot be written.
+        UnsupportedError: a layer that cannot be written, or LIF layers that disagree on reset or
+            comparison.
     """
     folded = fold(model)
     shapes = _input_shapes(model)
@@ -59,20 +70,35 @@ def module_to_nir(model: SpikingNetwork, recipe: Recipe, dataset: Dataset) -> ni
         else:
             nodes[name] = _node(name, layer, folded.weights.get(name), shape)
         edges += [(node, name) for source in sources for node in folded.nodes_behind(source)]
-    outputs = (dataset.classes,)
+    outputs = model.shapes[list(model.layers)[-1]]
     nodes["readout"] = nir.I(r=np.full(outputs, 1 / EXPORT_DT))
     nodes["output"] = nir.Output(output_type=_shape(outputs, "output"))
     edges += [(node, "readout") for node in folded.nodes_behind(list(model.layers)[-1])]
     edges.append(("readout", "output"))
     contract = Contract(
-        Semantics(EXPORT_DT, recipe.neuron.reset, recipe.neuron.comparison, "euler"),
-        input_code(recipe, dataset),
-        recipe.training.steps,
-        "last_v",
-        dataset.name,
-        dataset.source,
+        semantics_of(model), input_code, steps, "last_v", dataset, source or DataSource()
     )
     return nir.NIRGraph(nodes=nodes, edges=edges, metadata={METADATA_KEY: contract.to_metadata()})
+
+
+def semantics_of(model: SpikingNetwork) -> Semantics:
+    """Time step, reset, comparison and integrator of a network's neurons.
+
+    Raises:
+        UnsupportedError: LIF layers that disagree on reset or comparison.
+    """
+    layers = {name: layer for name, layer in model.layers.items() if isinstance(layer, LIF)}
+    kinds: dict[tuple[Reset, Comparison], list[str]] = {}
+    for name, layer in layers.items():
+        kinds.setdefault((layer.reset, layer.comparison), []).append(name)
+    if len(kinds) > 1:
+        listed = "; ".join(
+            f"{', '.join(map(repr, names))}: reset {reset!r}, comparison {comparison!r}"
+            for (reset, comparison), names in kinds.items()
+        )
+        raise UnsupportedError(f"all LIF layers need one reset and one comparison: {listed}")
+    reset, comparison = next(iter(kinds), ("subtract", ">="))
+    return Semantics(EXPORT_DT, reset, comparison, "euler")
 
 
 def _node(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from neurodeploy.errors import InputError, nearest
-from neurodeploy.recipe import Recipe
 from neurodeploy.rules.bptt import BPTT
 from neurodeploy.rules.ottt import OTTT
 from neurodeploy.rules.rate import Rate
@@ -21,20 +23,24 @@ RULES: dict[str, type[Rule]] = {
 }
 
 
-def build_rule(recipe: Recipe) -> Rule:
-    """The recipe's rule with its options.
+def build_rule(options: Mapping[str, Any], steps: int, where: str = "[rule]") -> Rule:
+    """A rule with its options.
+
+    Args:
+        options: its ``name``, and the options of that rule.
+        steps: T, steps per sample.
+        where: names the options in messages.
 
     Raises:
-        InputError: unknown rule or option, or options that do not suit the recipe's steps.
+        InputError: unknown rule or option, or options that do not suit T.
     """
-    options = dict(recipe.rule)
-    name = options.pop("name")
+    rest = dict(options)
+    name = rest.pop("name")
     if name not in RULES:
         raise InputError(f"[rule] name {name!r} is not known{nearest(name, RULES)}")
-    where = f"recipe {recipe.name}: [rule]"
-    rule = build(RULES[name], options, where)
+    rule = build(RULES[name], rest, where)
     try:
-        rule.check_steps(recipe.training.steps)
+        rule.check_steps(steps)
     except ValueError as error:
         raise InputError(f"{where}: {error}") from None
     return rule

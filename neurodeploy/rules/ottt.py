@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ def membrane_decay(model: SpikingNetwork) -> float:
     found = [torch.as_tensor(layer.keep, dtype=torch.float64).flatten() for layer in layers]
     kept = {keep for values in found for keep in values.tolist()}
     if len(kept) != 1:
-        taus = sorted(1 / (1 - keep) if keep < 1 else float("inf") for keep in kept)
+        taus = sorted(round(1 / (1 - keep), 12) if keep < 1 else math.inf for keep in kept)
         raise UnsupportedError(f"rule ottt needs one tau for all neurons, found {taus}")
     return kept.pop()
 

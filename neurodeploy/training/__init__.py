@@ -1,12 +1,8 @@
-"""Training of spiking networks: the only home of torch autograd.
-
-A run starts from a ``Recipe`` and leaves a run folder with the trained network as NIR. The pieces
-are registries of one file each: ``surrogate.SURROGATES``, ``networks.FAMILIES``, ``rules.RULES``.
-"""
+"""The loop of a recipe, from a ``Recipe`` to a run folder with the trained network as NIR."""
 
 from __future__ import annotations
 
-from neurodeploy.quantization.aware import trained_to_nir
+from neurodeploy.training.assembly import graph_of
 from neurodeploy.training.run import RunResult, resume_run, train
 
-__all__ = ["RunResult", "resume_run", "train", "trained_to_nir"]
+__all__ = ["RunResult", "graph_of", "resume_run", "train"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from neurodeploy.nn.loss import InstantaneousLoss
-from neurodeploy.quantization.aware import begin_when_due
+from neurodeploy.training.assembly import begin_when_due
 from neurodeploy.training.batches import batch_count
 from neurodeploy.training.checkpoint import TrainingState, copy_weights
 from neurodeploy.training.epoch import Job, check_finite, train_epoch

@@ -30,18 +30,23 @@ from neurodeploy.artifacts.run_folder import (
 )
 from neurodeploy.data import Dataset, check_encoder, load_dataset
 from neurodeploy.errors import InputError, SimulationError
-from neurodeploy.nn.export import input_code
-from neurodeploy.nn.families import SpikingNetwork, build_network
+from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.layout import lay_out
 from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.nn.precision import find_device, parameter_dtype
-from neurodeploy.quantization.aware import quantization_aware, trained_to_nir
 from neurodeploy.recipe import Recipe
-from neurodeploy.rules import Rule, build_rule
+from neurodeploy.rules import Rule
 from neurodeploy.support.allocator import freed_memory_kept
 from neurodeploy.support.files import sha256, write_json, written_whole
 from neurodeploy.support.processes import ContactLostError, connect
 from neurodeploy.support.versions import versions
+from neurodeploy.training.assembly import (
+    graph_of,
+    input_code,
+    network_of,
+    quantization_aware,
+    rule_of,
+)
 from neurodeploy.training.batches import check_batches
 from neurodeploy.training.checkpoint import TrainingState, copy_weights, load_state
 from neurodeploy.training.epoch import Job
@@ -114,9 +119,9 @@ def train(
         _check_data(dataset, recipe)
     with reproducible(where, training.threads), freed_memory_kept():
         torch.manual_seed(recipe.seed)
-        model = build_network(recipe, dataset).to(where, parameter_dtype(training.precision))
+        model = network_of(recipe, dataset).to(where, parameter_dtype(training.precision))
         model = lay_out(model, training.batch_size, training.precision)
-        rule = build_rule(recipe)
+        rule = rule_of(recipe)
         split = split_training(recipe, dataset)
         _check_rule(rule, recipe)
         check_batches(model, recipe, len(split.y_train), processes)
@@ -272,7 +277,7 @@ def _write_result(
         seconds=sum(metrics.seconds for metrics in state.history),
     )
     with written_whole(run / NETWORK) as temporary:
-        nir.write(temporary, trained_to_nir(job.model, recipe, dataset))
+        nir.write(temporary, graph_of(job.model, recipe, dataset))
     curve = learning_curve(recipe.name, state.history, state.best_epoch, tested.accuracy)
     with written_whole(run / CURVE) as temporary:
         temporary.write_bytes(curve)

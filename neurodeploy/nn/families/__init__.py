@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from neurodeploy.data import Dataset
+from collections.abc import Mapping
+from typing import Any
+
 from neurodeploy.errors import InputError, nearest
 from neurodeploy.nn.families.conv import Conv
 from neurodeploy.nn.families.mlp import Mlp
@@ -12,7 +14,7 @@ from neurodeploy.nn.families.resnet18 import ResNet18
 from neurodeploy.nn.families.vgg11 import Vgg11
 from neurodeploy.nn.families.vgg11_ws import Vgg11WS
 from neurodeploy.nn.network import Family, SpikingNetwork
-from neurodeploy.recipe import Recipe
+from neurodeploy.recipe import NeuronRecipe
 from neurodeploy.support.schema import build
 
 FAMILIES: dict[str, type[Family]] = {
@@ -26,18 +28,29 @@ FAMILIES: dict[str, type[Family]] = {
 }
 
 
-def build_network(recipe: Recipe, dataset: Dataset) -> SpikingNetwork:
-    """Build the recipe's network for the data set, with weights from torch's global generator.
+def build_network(
+    options: Mapping[str, Any],
+    sample_shape: tuple[int, ...],
+    classes: int,
+    neuron: NeuronRecipe,
+    where: str = "[network]",
+) -> SpikingNetwork:
+    """Build a network of a family, with weights from torch's global generator.
+
+    Args:
+        options: the ``family`` by name, and its options.
+        sample_shape: shape of one sample, without batch.
+        neuron: constants of all hidden neurons.
+        where: names the options in messages.
 
     Raises:
         InputError: unknown family or option, or options that do not suit the samples.
     """
-    options = dict(recipe.network)
-    name = options.pop("family")
+    rest = dict(options)
+    name = rest.pop("family")
     if name not in FAMILIES:
         raise InputError(f"[network] family {name!r} is not known{nearest(name, FAMILIES)}")
-    family = build(FAMILIES[name], options, f"recipe {recipe.name}: [network]")
-    return family.build(dataset.sample_shape, dataset.classes, recipe.neuron)
+    return build(FAMILIES[name], rest, where).build(sample_shape, classes, neuron)
 
 
 __all__ = ["FAMILIES", "Family", "SpikingNetwork", "build_network"]

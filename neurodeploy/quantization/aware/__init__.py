@@ -8,18 +8,14 @@ from __future__ import annotations
 
 from neurodeploy.quantization.aware.convert import (
     IntegerNetwork,
-    begin_when_due,
-    quantization_aware,
     without_grids,
 )
 from neurodeploy.quantization.aware.export import in_floats, learned_plan, trained_to_nir
 
 __all__ = [
     "IntegerNetwork",
-    "begin_when_due",
     "in_floats",
     "learned_plan",
-    "quantization_aware",
     "trained_to_nir",
     "without_grids",
 ]

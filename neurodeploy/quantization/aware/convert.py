@@ -14,7 +14,6 @@ from neurodeploy.ir.fixed_point import WeightFormat
 from neurodeploy.ir.network import Neuron
 from neurodeploy.nn.network import INPUT, SpikingNetwork
 from neurodeploy.nn.neuron import LIF
-from neurodeploy.nn.precision import LOW
 from neurodeploy.quantization.aware.grid import Grid
 from neurodeploy.quantization.aware.neurons import (
     QuantizedLIF,
@@ -31,9 +30,7 @@ from neurodeploy.quantization.aware.paths import (
 from neurodeploy.quantization.aware.synapse import QuantizedSynapse, steps_of
 from neurodeploy.quantization.scales import laid_out, mse_ratios
 from neurodeploy.quantization.weights import Weights
-from neurodeploy.recipe import Recipe
-from neurodeploy.rules import Rate, Rule
-from neurodeploy.target import Target, load_target
+from neurodeploy.target import Target
 
 ROOM = 0.5
 """Of what v can hold, or the highest threshold of fixed neurons, what the worst input to a read-out
@@ -131,47 +128,6 @@ class IntegerNetwork(SpikingNetwork):
             reset=lif.reset,
             comparison=lif.comparison,
         )
-
-
-def quantization_aware(
-    model: SpikingNetwork, recipe: Recipe, payload: int, rule: Rule
-) -> SpikingNetwork:
-    """The network as the recipe's ``[quantize]`` asks for: itself, or on a target's integers.
-
-    Args:
-        payload: largest integer that the input carries.
-
-    Raises:
-        UnsupportedError: the network or the rule cannot be trained on integers.
-    """
-    if not recipe.quantize.bits:
-        return model
-    if isinstance(rule, Rate):
-        raise UnsupportedError(
-            "rule rate goes backward through mean rates, which are not the integers that each "
-            "step computes with; with [quantize], use sltt, sltt-k, bptt or ottt"
-        )
-    if recipe.training.precision in LOW:
-        raise UnsupportedError(
-            f"[training] precision = {recipe.training.precision}: too few digits for the integers "
-            "that [quantize] trains on; use fp32 or fp64"
-        )
-    target = load_target(recipe.quantize.target)
-    device = next(model.parameters()).device
-    bits, steps = recipe.quantize.bits, recipe.training.steps
-    return IntegerNetwork(model, target, bits, payload, steps).to(device)
-
-
-def begin_when_due(model: SpikingNetwork, recipe: Recipe, epoch: int) -> None:
-    """Begin to quantise in the recipe's epoch, unless that has happened.
-
-    Args:
-        epoch: the one about to be trained, counted from 1.
-    """
-    if not isinstance(model, IntegerNetwork) or model.is_active:
-        return
-    if epoch >= recipe.quantize.first_epoch_of(recipe.training):
-        model.begin()
 
 
 def without_grids(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -12,9 +12,9 @@ import nir
 import torch
 from torch import Tensor, nn
 
-from neurodeploy.data import Dataset
+from neurodeploy.ir.contract import DataSource, InputCode
 from neurodeploy.ir.plan import METADATA_KEY, PopulationPlan, ProjectionPlan, QuantizationPlan
-from neurodeploy.nn import export
+from neurodeploy.nn.export import module_to_nir
 from neurodeploy.nn.layers import Scale
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.quantization.aware.convert import IntegerNetwork
@@ -22,21 +22,26 @@ from neurodeploy.quantization.aware.grid import STATE
 from neurodeploy.quantization.aware.neurons import QuantizedLIF, QuantizedNorm, QuantizedReadout
 from neurodeploy.quantization.aware.paths import Receiver
 from neurodeploy.quantization.aware.synapse import QuantizedSynapse
-from neurodeploy.recipe import Recipe
 
 
-def trained_to_nir(model: SpikingNetwork, recipe: Recipe, dataset: Dataset) -> nir.NIRGraph:
+def trained_to_nir(
+    model: SpikingNetwork,
+    input_code: InputCode,
+    steps: int,
+    dataset: str = "",
+    source: DataSource | None = None,
+) -> nir.NIRGraph:
     """Write a trained network as a NIR graph, whether it was trained in floats or on integers.
 
     As ``nn.export.module_to_nir`` writes it. Of a network trained on integers the parameters are
     those integers in units of the network, and its plan goes with it.
 
     Raises:
-        UnsupportedError: a layer that cannot be written.
+        UnsupportedError: as ``module_to_nir``.
     """
     if not (isinstance(model, IntegerNetwork) and model.is_active):
-        return export.module_to_nir(model, recipe, dataset)
-    graph = export.module_to_nir(in_floats(model), recipe, dataset)
+        return module_to_nir(model, input_code, steps, dataset, source)
+    graph = module_to_nir(in_floats(model), input_code, steps, dataset, source)
     graph.metadata[METADATA_KEY] = learned_plan(model).to_metadata()
     return graph
 

@@ -1,0 +1,91 @@
+"""What a recipe describes, built: network, rule, integers, and the NIR graph that comes of them."""
+
+from __future__ import annotations
+
+import nir
+
+from neurodeploy.data import Dataset
+from neurodeploy.errors import UnsupportedError
+from neurodeploy.ir.contract import InputCode
+from neurodeploy.nn.families import SpikingNetwork, build_network
+from neurodeploy.nn.precision import LOW
+from neurodeploy.quantization.aware import IntegerNetwork, trained_to_nir
+from neurodeploy.recipe import Recipe
+from neurodeploy.rules import Rate, Rule, build_rule
+from neurodeploy.target import load_target
+
+
+def network_of(recipe: Recipe, dataset: Dataset) -> SpikingNetwork:
+    """The recipe's network for the data set, with weights from torch's global generator.
+
+    Raises:
+        InputError: unknown family or option, or options that do not suit the samples.
+    """
+    where = f"recipe {recipe.name}: [network]"
+    shape, classes = dataset.sample_shape, dataset.classes
+    return build_network(recipe.network, shape, classes, recipe.neuron, where)
+
+
+def rule_of(recipe: Recipe) -> Rule:
+    """The recipe's rule with its options.
+
+    Raises:
+        InputError: unknown rule or option, or options that do not suit the recipe's steps.
+    """
+    return build_rule(recipe.rule, recipe.training.steps, f"recipe {recipe.name}: [rule]")
+
+
+def input_code(recipe: Recipe, dataset: Dataset) -> InputCode:
+    """How samples of the data set enter this recipe's network."""
+    return InputCode(recipe.encoder.name, dataset.levels)
+
+
+def quantization_aware(
+    model: SpikingNetwork, recipe: Recipe, payload: int, rule: Rule
+) -> SpikingNetwork:
+    """The network as the recipe's ``[quantize]`` asks for: itself, or on a target's integers.
+
+    Args:
+        payload: largest integer that the input carries.
+
+    Raises:
+        UnsupportedError: the network or the rule cannot be trained on integers.
+    """
+    if not recipe.quantize.bits:
+        return model
+    if isinstance(rule, Rate):
+        raise UnsupportedError(
+            "rule rate goes backward through mean rates, which are not the integers that each "
+            "step computes with; with [quantize], use sltt, sltt-k, bptt or ottt"
+        )
+    if recipe.training.precision in LOW:
+        raise UnsupportedError(
+            f"[training] precision = {recipe.training.precision}: too few digits for the integers "
+            "that [quantize] trains on; use fp32 or fp64"
+        )
+    target = load_target(recipe.quantize.target)
+    device = next(model.parameters()).device
+    bits, steps = recipe.quantize.bits, recipe.training.steps
+    return IntegerNetwork(model, target, bits, payload, steps).to(device)
+
+
+def begin_when_due(model: SpikingNetwork, recipe: Recipe, epoch: int) -> None:
+    """Begin to quantise in the recipe's epoch, unless that has happened.
+
+    Args:
+        epoch: the one about to be trained, counted from 1.
+    """
+    if not isinstance(model, IntegerNetwork) or model.is_active:
+        return
+    if epoch >= recipe.quantize.first_epoch_of(recipe.training):
+        model.begin()
+
+
+def graph_of(model: SpikingNetwork, recipe: Recipe, dataset: Dataset) -> nir.NIRGraph:
+    """The trained network as NIR, with the recipe's steps and input and the place of the data.
+
+    Raises:
+        UnsupportedError: a layer that cannot be written.
+    """
+    code = input_code(recipe, dataset)
+    return trained_to_nir(model, code, recipe.training.steps, dataset.name, dataset.source)
