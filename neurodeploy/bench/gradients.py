@@ -21,14 +21,15 @@ from torch import Tensor
 from neurodeploy.data import check_encoder, load_dataset
 from neurodeploy.errors import InputError
 from neurodeploy.nn.families import SpikingNetwork
-from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.nn.precision import find_device, parameter_dtype
 from neurodeploy.recipe import Recipe, load_recipe
 from neurodeploy.reporting.text import table_text
 from neurodeploy.rules import Batch, BatchResult, Rule, Update
+from neurodeploy.rules.any_module import Model
 from neurodeploy.rules.bptt import BPTT
 from neurodeploy.rules.ottt import OTTT
 from neurodeploy.rules.rate import Rate
+from neurodeploy.rules.rule import Loss
 from neurodeploy.rules.sltt import SLTT
 from neurodeploy.support.processes import Processes
 from neurodeploy.training.assembly import input_code, network_of
@@ -170,15 +171,15 @@ class Watched(Rule):
 
     def train_batch(
         self,
-        model: SpikingNetwork,
+        model: Model,
         batch: Batch,
-        loss: InstantaneousLoss,
+        loss: Loss,
         update: Update,
         generator: torch.Generator,
     ) -> BatchResult:
         """Train by SLTT; the comparison leaves no trace in the model."""
         looked_at = None
-        if len(self.found) % self.every == 0:
+        if len(self.found) % self.every == 0 and isinstance(model, SpikingNetwork):
             batch = batch._replace(frames=list(batch.frames))
             looked_at = agreement(model, batch, loss)
         self.found.append(looked_at)
@@ -194,7 +195,7 @@ class Watched(Rule):
         return epochs
 
 
-def agreement(model: SpikingNetwork, batch: Batch, loss: InstantaneousLoss) -> Agreement:
+def agreement(model: SpikingNetwork, batch: Batch, loss: Loss) -> Agreement:
     """Compare the rules' gradients with BPTT's on one batch.
 
     Args:
@@ -217,9 +218,7 @@ def agreement(model: SpikingNetwork, batch: Batch, loss: InstantaneousLoss) -> A
     return found
 
 
-def gradients(
-    model: SpikingNetwork, rule: Rule, batch: Batch, loss: InstantaneousLoss
-) -> Mapping[str, Tensor]:
+def gradients(model: SpikingNetwork, rule: Rule, batch: Batch, loss: Loss) -> Mapping[str, Tensor]:
     """Gradient of each layer's weights by a rule, and of all, as vectors in float64."""
     model.zero_grad()
     rule.train_batch(model, batch, loss, lambda: None, torch.Generator().manual_seed(0))

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from neurodeploy.nn.loss import InstantaneousLoss
-from neurodeploy.nn.network import SpikingNetwork
-from neurodeploy.rules.rule import Batch, BatchResult, Rule, Update
+from neurodeploy.rules.any_module import Model
+from neurodeploy.rules.rule import Batch, BatchResult, Loss, Rule, Update
 
 
 @dataclass(frozen=True)
@@ -24,9 +23,9 @@ class BPTT(Rule):
 
     def train_batch(
         self,
-        model: SpikingNetwork,
+        model: Model,
         batch: Batch,
-        loss: InstantaneousLoss,
+        loss: Loss,
         update: Update,
         generator: torch.Generator,
     ) -> BatchResult:

@@ -8,8 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from neurodeploy.nn.loss import InstantaneousLoss
-from neurodeploy.rules.rule import Batch, BatchResult, Update
+from neurodeploy.rules.rule import Batch, BatchResult, Loss, Update
 from neurodeploy.rules.time_chunk import parts
 
 UpdateTime = Literal["steps", "step"]
@@ -19,7 +18,7 @@ UpdateTime = Literal["steps", "step"]
 def learn_each_step(
     show: Callable[[int], Tensor],
     batch: Batch,
-    loss: InstantaneousLoss,
+    loss: Loss,
     at_once: int = 1,
     after: Update | None = None,
 ) -> BatchResult:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from neurodeploy.nn.network import INPUT, SpikingNetwork
+from neurodeploy.rules.any_module import Model
 from neurodeploy.rules.prefix import ConstantPrefix
 from neurodeploy.rules.spikes_again import spikes_computed_again
 
@@ -21,7 +22,7 @@ class Feed:
 
     def __init__(
         self,
-        model: SpikingNetwork,
+        model: Model,
         frames: Iterable[Tensor],
         steps: int,
         constant: bool = False,
@@ -37,7 +38,9 @@ class Feed:
         """
         self._model = model
         self._frames = iter(frames)
-        self._prefix = ConstantPrefix(model, next(self._frames), steps) if constant else None
+        self._prefix: ConstantPrefix | None = None
+        if constant and isinstance(model, SpikingNetwork):
+            self._prefix = ConstantPrefix(model, next(self._frames), steps)
         self._lean = lean
 
     def show(self, steps: int) -> Tensor:
@@ -48,12 +51,14 @@ class Feed:
         return self._show(steps)
 
     def _show(self, steps: int) -> Tensor:
-        if self._prefix is not None:
+        if self._prefix is not None and isinstance(self._model, SpikingNetwork):
             return self._model.over_steps(self._prefix.over_steps(steps), self._prefix.layers)
         if steps == 1:
             return self._model(next(self._frames)).unsqueeze(0)
-        frames = torch.stack([*itertools.islice(self._frames, steps)])
-        return self._model.over_steps({INPUT: frames})
+        frames = [*itertools.islice(self._frames, steps)]
+        if isinstance(self._model, SpikingNetwork):
+            return self._model.over_steps({INPUT: torch.stack(frames)})
+        return torch.stack([self._model(frame) for frame in frames])
 
     def backward(self) -> None:
         """Add the gradients of the layers that saw the constant frame, if there are any.

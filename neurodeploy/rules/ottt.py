@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.neuron import LIF
+from neurodeploy.rules.any_module import Model
 from neurodeploy.rules.each_step import UpdateTime, learn_each_step
-from neurodeploy.rules.rule import Batch, BatchResult, Rule, Update
+from neurodeploy.rules.rule import Batch, BatchResult, Loss, Rule, Update
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class OTTT(Rule):
 
     def train_batch(
         self,
-        model: SpikingNetwork,
+        model: Model,
         batch: Batch,
-        loss: InstantaneousLoss,
+        loss: Loss,
         update: Update,
         generator: torch.Generator,
     ) -> BatchResult:
@@ -54,12 +54,13 @@ class OTTT(Rule):
         frames = iter(batch.frames)
 
         def show(_: int) -> Tensor:
+            traces.begin_step()
             with traces:
                 return model(next(frames)).unsqueeze(0)
 
         online = self.update == "step"
         with ExitStack() as hooks:
-            for layer in model.layers.values():
+            for layer in _weighted(model):
                 hooks.enter_context(layer.register_forward_pre_hook(traces.enter_layer))
             result = learn_each_step(show, batch, loss, after=update if online else None)
         if not online:
@@ -67,7 +68,17 @@ class OTTT(Rule):
         return result
 
 
-def membrane_decay(model: SpikingNetwork) -> float:
+def _weighted(model: Model) -> Iterator[nn.Module]:
+    """The layers that may have a synapse, each of which is to have one trace."""
+    if isinstance(model, SpikingNetwork):
+        yield from model.layers.values()
+        return
+    for layer in model.modules():
+        if any(True for _ in layer.parameters(recurse=False)):
+            yield layer
+
+
+def membrane_decay(model: Model) -> float:
     """1 - 1/tau of the network's neurons.
 
     Raises:
@@ -96,6 +107,11 @@ class PresynapticTraces(TorchFunctionMode):
         self._decay = decay
         self._traces: dict[nn.Module, Tensor] = {}
         self._layer: nn.Module | None = None
+        self._used: set[nn.Module] = set()
+
+    def begin_step(self) -> None:
+        """Every layer is used once in what follows, until the next step."""
+        self._used.clear()
 
     def enter_layer(self, layer: nn.Module, _: Any) -> None:
         """Hook of each layer of a network: the next call is its own."""
@@ -143,6 +159,11 @@ class PresynapticTraces(TorchFunctionMode):
         layer, self._layer = self._layer, None
         if layer is None:
             raise UnsupportedError("rule ottt needs layers with one weight each")
+        if layer in self._used:
+            raise UnsupportedError(
+                f"rule ottt: a {type(layer).__name__} is used twice in a step, and has one trace"
+            )
+        self._used.add(layer)
         before, spikes = self._traces.get(layer), spikes.detach()
         self._traces[layer] = spikes if before is None else self._decay * before + spikes
         return self._traces[layer]

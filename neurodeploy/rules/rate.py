@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.nn.loss import InstantaneousLoss
-from neurodeploy.nn.network import INPUT, SpikingNetwork
+from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.neuron import LIF, membrane_dtype
-from neurodeploy.nn.steps import over_steps
-from neurodeploy.rules.rule import Batch, BatchResult, Rule, Update
+from neurodeploy.nn.state import remembers_by_itself
+from neurodeploy.nn.steps import Stateful, StepsAtOnce
+from neurodeploy.rules.any_module import Model
+from neurodeploy.rules.rule import Batch, BatchResult, Loss, Rule, Update
 from neurodeploy.rules.time_chunk import parts
+
+Call = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -48,44 +53,32 @@ class Rate(Rule):
 
     def train_batch(
         self,
-        model: SpikingNetwork,
+        model: Model,
         batch: Batch,
-        loss: InstantaneousLoss,
+        loss: Loss,
         update: Update,
         generator: torch.Generator,
     ) -> BatchResult:
         """Add dl(mean_t o[t], y)/dW; the loss that is reported is the mean of l(o[t], y)."""
-        if model.fed_back:
-            raise UnsupportedError(
-                f"rule rate: layers {', '.join(model.fed_back)} act on the next step, which mean "
-                "rates do not see; use bptt, ottt or sltt"
-            )
-        stand_ins = _stand_ins(model)
+        _check_memoryless(model)
         model.reset_state(cut=True)
-        with torch.no_grad():
-            outputs, rate = self._record(model, batch, stand_ins)
+        with _recording(model, batch.size) as stand_ins, torch.no_grad():
+            outputs, rate = self._record(model, batch)
             reported = loss.over_steps(outputs, batch.labels) / batch.steps
-
-        def replay(layer: nn.Module, x: Tensor) -> Tensor:
-            return stand_ins[layer].replay(x) if layer in stand_ins else layer(x)
-
-        loss(model.compute({INPUT: rate}, replay), batch.labels).backward()
+        with _replaced({layer: stand_in.replay for layer, stand_in in stand_ins.items()}):
+            loss(model(rate), batch.labels).backward()
         model.reset_state()
         update()
         return BatchResult(reported, outputs.sum(0))
 
-    def _record(
-        self, model: SpikingNetwork, batch: Batch, stand_ins: Mapping[nn.Module, StandIn]
-    ) -> tuple[Tensor, Tensor]:
+    def _record(self, model: Model, batch: Batch) -> tuple[Tensor, Tensor]:
         """Outputs (T, N, classes) of the spiking pass and the mean frame (N, *sample)."""
-
-        def record(layer: nn.Module, x: Tensor) -> Tensor:
-            return stand_ins[layer].record(x) if layer in stand_ins else over_steps(layer, x)
-
         feed, outputs, summed = iter(batch.frames), [], torch.zeros((), device=batch.labels.device)
         for count in parts(batch.steps, batch.steps if self.variant == "m" else 1):
             frames = torch.stack([*itertools.islice(feed, count)])
-            outputs.append(model.compute({INPUT: frames}, record))
+            # A layer takes the samples of several steps for one large batch.
+            given = model(frames.flatten(0, 1))
+            outputs.append(given.unflatten(0, (count, -1)))
             summed = summed + frames.sum(0)
         return torch.cat(outputs), summed / batch.steps
 
@@ -102,15 +95,60 @@ class StandIn(Protocol):
         ...
 
 
-def _stand_ins(model: SpikingNetwork) -> dict[nn.Module, StandIn]:
-    """For each layer whose rate does not follow from the rates that it reads."""
+def _check_memoryless(model: Model) -> None:
+    """Refuse networks whose layers act on the next step, which mean rates do not see."""
+    if isinstance(model, SpikingNetwork):
+        fed_back = f"layers {', '.join(model.fed_back)}" if model.fed_back else ""
+    else:
+        own = (part for part in model.modules() if remembers_by_itself(part))
+        fed_back = ", ".join(sorted({type(part).__name__ for part in own}))
+    if fed_back:
+        raise UnsupportedError(
+            f"rule rate: {fed_back} act on the next step, which mean rates do not see; use bptt, "
+            "ottt or sltt"
+        )
+
+
+@contextmanager
+def _recording(model: Model, samples: int) -> Iterator[dict[nn.Module, StandIn]]:
+    """Let layers take c N samples as c steps of N, and yield the stand-ins that take notes."""
     found: dict[nn.Module, StandIn] = {}
-    for layer in model.layers.values():
+    calls: dict[nn.Module, Call] = {}
+    for layer in model.modules():
         if isinstance(layer, LIF):
             found[layer] = RecordedLIF(layer)
         elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.training:
             found[layer] = RecordedNorm(layer)
-    return found
+        elif not isinstance(layer, Stateful) or isinstance(layer, SpikingNetwork):
+            continue
+        several = found[layer].record if layer in found else partial(_each, layer)
+        calls[layer] = partial(_on_steps, several, samples)
+    with _replaced(calls):
+        yield found
+
+
+def _each(layer: nn.Module, x: Tensor) -> Tensor:
+    """What a layer itself, whatever stands in its place, makes of each of c steps, (c, N, ...)."""
+    if isinstance(layer, StepsAtOnce):
+        return layer.over_steps(x)
+    return torch.stack([type(layer).forward(layer, step) for step in x])
+
+
+def _on_steps(call: Call, samples: int, x: Tensor) -> Tensor:
+    """What a call on (c, N, ...) makes of (c N, ...)."""
+    return call(x.unflatten(0, (-1, samples))).flatten(0, 1)
+
+
+@contextmanager
+def _replaced(calls: Mapping[nn.Module, Call]) -> Iterator[None]:
+    """Let layers compute something else for a while."""
+    for layer, call in calls.items():
+        vars(layer)["forward"] = call
+    try:
+        yield
+    finally:
+        for layer in calls:
+            del vars(layer)["forward"]
 
 
 class RecordedLIF:
@@ -159,7 +197,9 @@ class RecordedNorm:
         self._mean = self._mean.to(x) + mean
         self._precision = self._precision.to(x) + 1 / (variance + self.layer.eps)
         self._calls += 1
-        return self.layer(samples).unflatten(0, x.shape[:2])
+        # The layer itself: its call leads here.
+        normal = type(self.layer).forward(self.layer, samples)  # pyright: ignore[reportArgumentType]
+        return normal.unflatten(0, x.shape[:2])
 
     def replay(self, x: Tensor) -> Tensor:
         """Batch norm of rates: statistics of the spiking pass, gradient also through them."""

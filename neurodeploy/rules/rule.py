@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from neurodeploy.nn.loss import InstantaneousLoss
-from neurodeploy.nn.network import SpikingNetwork
+from neurodeploy.errors import InputError
+from neurodeploy.rules.any_module import LossOfStep, Model, StepLoss, as_model, frames_of
 from neurodeploy.rules.time_chunk import steps_at_once
 
 Update = Callable[[], None]
@@ -22,11 +23,12 @@ class Batch(NamedTuple):
     Attributes:
         frames: one input (N, *sample) per step, made when asked for.
         steps: T, how many there are.
-        labels: (N,) int64.
+        labels: (N,) int64; or what else the loss compares outputs with.
         constant: every frame is the same, as with direct encoding: what depends on nothing else
             need not be computed again.
         time_chunk: steps that run at once where the rule allows it; 0 lets the rule choose.
             1 is for the least memory.
+        samples: N, where it is not the length of ``labels``.
     """
 
     frames: Iterable[Tensor]
@@ -34,10 +36,16 @@ class Batch(NamedTuple):
     labels: Tensor
     constant: bool = False
     time_chunk: int = 0
+    samples: int = 0
 
-    def at_once(self, model: SpikingNetwork) -> int:
+    @property
+    def size(self) -> int:
+        """N."""
+        return self.samples or len(self.labels)
+
+    def at_once(self, model: Model) -> int:
         """How many steps a rule that may run several at once runs at once."""
-        return steps_at_once(model, len(self.labels), self.steps, self.time_chunk)
+        return steps_at_once(model, self.size, self.steps, self.time_chunk)
 
     @property
     def lean(self) -> bool:
@@ -58,18 +66,89 @@ class BatchResult(NamedTuple):
     outputs: Tensor
 
 
-class Rule(Protocol):
+class Loss(Protocol):
+    """l(o[t], y), the loss of one step."""
+
+    def __call__(self, outputs: Tensor, labels: Tensor, /) -> Tensor:
+        """Loss of outputs (N, ...), a scalar."""
+        ...
+
+    def over_steps(self, outputs: Tensor, labels: Tensor, /) -> Tensor:
+        """Sum of the losses of outputs (c, N, ...), a scalar."""
+        ...
+
+
+class Rule(ABC):
     """A training rule: a frozen dataclass of options."""
 
     def check_steps(self, steps: int) -> None:
         """Raise ValueError when the options do not suit T = ``steps``; most suit any."""
         _ = steps
 
+    def backward(
+        self,
+        module: nn.Module,
+        frames: Tensor | Iterable[Tensor],
+        target: Tensor,
+        loss: StepLoss,
+        *,
+        each_step: bool = False,
+        update: Update | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Run a module over the T steps of a batch and add gradients to its parameters' ``grad``.
+
+        For a loop of your own: any module whose call is one step, any loss, any optimiser. The
+        state of its layers is reset first. What is minimised is (1/T) sum_t loss(o[t], target).
+
+        Args:
+            module: from frames (N, ...) to outputs o[t] (N, ...). A module of yours that keeps
+                tensors between steps needs a method ``reset_state(self)``; see ``nn.reset``.
+            frames: (T, N, ...), or T tensors (N, ...).
+            target: what ``loss`` takes beside the outputs, for example labels (N,) int64.
+            loss: of one step, a scalar: ``loss(outputs, target)``.
+            each_step: the target has a value for every step, (T, N, ...).
+            update: called when it is time to change the parameters, for rules that do so after
+                every step: an optimiser's step, then zero_grad.
+            generator: of a rule's random draws, on the CPU; torch's own when None.
+
+        Returns:
+            The loss, a scalar without a graph: the mean over the steps that were run.
+
+        Raises:
+            InputError: frames, target, loss or module are not as described, or the rule's options
+                do not suit T.
+            UnsupportedError: the rule does not apply to a network such as this.
+        """
+        shown, constant = frames_of(frames)
+        steps = len(shown)
+        try:
+            self.check_steps(steps)
+        except ValueError as error:
+            raise InputError(str(error)) from None
+        if getattr(self, "update", "steps") == "step" and update is None:
+            raise InputError(
+                f"{type(self).__name__}(update='step') changes parameters after every step: give "
+                "`update`, which calls your optimiser's step and zero_grad"
+            )
+        if each_step and len(target) != steps:
+            raise InputError(f"a target for each of {steps} steps, found {len(target)}")
+        batch = Batch(shown, steps, target, constant, samples=len(shown[0]))
+        result = self.train_batch(
+            as_model(module),
+            batch,
+            LossOfStep(loss, steps if each_step else 0),
+            update or (lambda: None),
+            generator or torch.default_generator,
+        )
+        return result.loss
+
+    @abstractmethod
     def train_batch(
         self,
-        model: SpikingNetwork,
+        model: Model,
         batch: Batch,
-        loss: InstantaneousLoss,
+        loss: Loss,
         update: Update,
         generator: torch.Generator,
     ) -> BatchResult:
@@ -85,4 +164,3 @@ class Rule(Protocol):
             update: applies the gradients.
             generator: of a rule's own random draws, on the CPU.
         """
-        ...

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
-from neurodeploy.nn.loss import InstantaneousLoss
-from neurodeploy.nn.network import SpikingNetwork
+from neurodeploy.rules.any_module import Model
 from neurodeploy.rules.each_step import UpdateTime, learn_each_step
 from neurodeploy.rules.feed import Feed
-from neurodeploy.rules.rule import Batch, BatchResult, Rule, Update
+from neurodeploy.rules.rule import Batch, BatchResult, Loss, Rule, Update
 
 
 @dataclass(frozen=True)
@@ -33,9 +32,9 @@ class SLTT(Rule):
 
     def train_batch(
         self,
-        model: SpikingNetwork,
+        model: Model,
         batch: Batch,
-        loss: InstantaneousLoss,
+        loss: Loss,
         update: Update,
         generator: torch.Generator,
     ) -> BatchResult:

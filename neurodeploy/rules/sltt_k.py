@@ -8,10 +8,9 @@ from typing import Literal
 
 import torch
 
-from neurodeploy.nn.loss import InstantaneousLoss
-from neurodeploy.nn.network import SpikingNetwork
+from neurodeploy.rules.any_module import Model
 from neurodeploy.rules.feed import Feed
-from neurodeploy.rules.rule import Batch, BatchResult, Rule, Update
+from neurodeploy.rules.rule import Batch, BatchResult, Loss, Rule, Update
 from neurodeploy.rules.time_chunk import parts
 
 
@@ -47,9 +46,9 @@ class SLTTK(Rule):
 
     def train_batch(
         self,
-        model: SpikingNetwork,
+        model: Model,
         batch: Batch,
-        loss: InstantaneousLoss,
+        loss: Loss,
         update: Update,
         generator: torch.Generator,
     ) -> BatchResult:

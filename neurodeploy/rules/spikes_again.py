@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.neuron import LIF
+from neurodeploy.rules.any_module import Model
 
 
 class _Fired(NamedTuple):
@@ -28,7 +28,7 @@ class _Fired(NamedTuple):
 
 
 @contextmanager
-def spikes_computed_again(model: SpikingNetwork) -> Iterator[None]:
+def spikes_computed_again(model: Model) -> Iterator[None]:
     """Let one step computed in this context keep no outputs of ``LIF`` layers for backward.
 
     The gradients stay the same to the last bit.

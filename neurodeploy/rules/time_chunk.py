@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from neurodeploy.nn.network import SpikingNetwork
+from neurodeploy.rules.any_module import Model
 
 BUDGET = 16 << 20
 """Bytes of one chunk's activations below which an automatic choice stays, if it can."""
@@ -16,14 +17,14 @@ def parts(steps: int, at_once: int) -> Iterator[int]:
         yield min(at_once, steps - first)
 
 
-def steps_at_once(model: SpikingNetwork, samples: int, steps: int, wanted: int = 0) -> int:
+def steps_at_once(model: Model, samples: int, steps: int, wanted: int = 0) -> int:
     """How many of ``steps`` steps to run at once.
 
     Args:
         samples: N, samples in a batch.
         wanted: ``training.time_chunk``: this many, or as suits the budget when 0.
     """
-    if model.fed_back:
+    if not isinstance(model, SpikingNetwork) or model.fed_back:
         return 1
     if wanted:
         return min(wanted, steps)
