@@ -1,4 +1,4 @@
-"""Neuron models: one file per NIR primitive, from its equation in continuous time to steps.
+"""Neuron models: a function per NIR primitive, from its equation in continuous time to steps.
 
 ``NEURONS`` maps the NIR primitive's name to a function that takes the node, the semantics and the
 place to name in messages, and returns the discrete ``Neuron`` and the gain of its input (a factor
@@ -15,13 +15,15 @@ import numpy as np
 
 from neurodeploy.ir.contract import Semantics
 from neurodeploy.ir.network import Neuron
-from neurodeploy.neurons.cuba_li import discretize_cuba_li
-from neurodeploy.neurons.cuba_lif import discretize_cuba_lif
-from neurodeploy.neurons.integrate import discretize_i
-from neurodeploy.neurons.integrate_fire import discretize_if
-from neurodeploy.neurons.li import discretize_li
-from neurodeploy.neurons.lif import discretize_lif
-from neurodeploy.neurons.threshold import discretize_threshold
+from neurodeploy.neurons.kinds import (
+    discretize_cuba_li,
+    discretize_cuba_lif,
+    discretize_i,
+    discretize_if,
+    discretize_li,
+    discretize_lif,
+    discretize_threshold,
+)
 
 Discretize = Callable[[nir.NIRNode, Semantics, str], tuple[Neuron, np.ndarray]]
 

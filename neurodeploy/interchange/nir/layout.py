@@ -20,7 +20,7 @@ from neurodeploy.interchange.nir.linear_nodes import (
 )
 from neurodeploy.ir.operators import Operator, Shape
 from neurodeploy.neurons import NEURONS
-from neurodeploy.neurons.threshold import WITHOUT_RESET
+from neurodeploy.neurons.kinds import WITHOUT_RESET
 
 
 class BrokenBefore(UnsupportedError):

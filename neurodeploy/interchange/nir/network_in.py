@@ -35,8 +35,8 @@ from neurodeploy.ir.network import Network, Neuron, Population, Projection
 from neurodeploy.ir.operators import Shape, diagonal, identity
 from neurodeploy.ir.schedule import components
 from neurodeploy.neurons import NEURONS
+from neurodeploy.neurons.kinds import without_reset
 from neurodeploy.neurons.leak import exactly_one
-from neurodeploy.neurons.threshold import without_reset
 
 MOST_DELAYS = 64
 """Different delays within one Delay node; each takes a projection of its own."""

@@ -1,0 +1,123 @@
+"""Neuron models: NIR's primitives, each from its equation in continuous time to its step.
+
+Every function takes the node, the semantics and the place to name in messages, and returns the
+discrete ``Neuron`` and the gain of its input, a factor per neuron. ``keep`` and ``feed`` are those
+of ``leak.keep_and_feed``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.ir.contract import Semantics
+from neurodeploy.ir.network import Neuron
+from neurodeploy.neurons.leak import from_reset, keep_and_feed
+
+WITHOUT_RESET = ("LI", "I", "CubaLI")
+"""Primitives that send their potential on, not spikes."""
+
+BEHIND = "+Threshold"
+"""Ends the kind of a population made of one of ``WITHOUT_RESET`` and a Threshold behind it."""
+
+
+def discretize_lif(node: Any, semantics: Semantics, where: str) -> tuple[Neuron, np.ndarray]:
+    """LIF: tau dv/dt = (v_leak - v) + r I, a spike when v exceeds v_threshold.
+
+    Its step is v[t] = keep v[t-1] + feed (v_leak + r I[t]).
+    """
+    threshold, v_reset = from_reset(node, semantics, where)
+    keep, feed = keep_and_feed(node.tau, semantics, where)
+    bias = feed * (node.v_leak - v_reset)
+    return _neuron("LIF", semantics, np.zeros(1), keep, bias, threshold), feed * node.r
+
+
+def discretize_li(node: Any, semantics: Semantics, where: str) -> tuple[Neuron, np.ndarray]:
+    """LI: tau dv/dt = (v_leak - v) + r I, never a spike: a readout that forgets.
+
+    Its step is that of LIF.
+    """
+    keep, feed = keep_and_feed(node.tau, semantics, where)
+    return _neuron("LI", semantics, np.zeros(1), keep, feed * node.v_leak, None), feed * node.r
+
+
+def discretize_cuba_lif(node: Any, semantics: Semantics, where: str) -> tuple[Neuron, np.ndarray]:
+    """CubaLIF: tau_syn dI/dt = -I + w_in S; tau_mem dv/dt = (v_leak - v) + r I; with spikes.
+
+    I is updated first and v sees the new I, as Loihi does; u is I times its gain into v.
+    """
+    threshold, v_reset = from_reset(node, semantics, where)
+    syn_keep, syn_feed = keep_and_feed(node.tau_syn, semantics, f"{where} tau_syn")
+    keep, feed = keep_and_feed(node.tau_mem, semantics, f"{where} tau_mem")
+    bias = feed * (node.v_leak - v_reset)
+    neuron = _neuron("CubaLIF", semantics, syn_keep, keep, bias, threshold)
+    return neuron, syn_feed * node.w_in * feed * node.r
+
+
+def discretize_cuba_li(node: Any, semantics: Semantics, where: str) -> tuple[Neuron, np.ndarray]:
+    """CubaLI: the equations and the step of CubaLIF, but never a spike."""
+    syn_keep, syn_feed = keep_and_feed(node.tau_syn, semantics, f"{where} tau_syn")
+    keep, feed = keep_and_feed(node.tau_mem, semantics, f"{where} tau_mem")
+    neuron = _neuron("CubaLI", semantics, syn_keep, keep, feed * node.v_leak, None)
+    return neuron, syn_feed * node.w_in * feed * node.r
+
+
+def discretize_if(node: Any, semantics: Semantics, where: str) -> tuple[Neuron, np.ndarray]:
+    """IF: dv/dt = r I, a spike when v exceeds v_threshold.
+
+    Its step is v[t] = v[t-1] + r dt I[t]; both integrators agree, since nothing leaks.
+    """
+    threshold, _ = from_reset(node, semantics, where)
+    neuron = _neuron("IF", semantics, np.zeros(1), np.ones(1), np.zeros(1), threshold)
+    return neuron, np.asarray(node.r, np.float64) * semantics.dt
+
+
+def discretize_i(node: Any, semantics: Semantics, where: str) -> tuple[Neuron, np.ndarray]:
+    """I: dv/dt = r I, never a spike: a readout that adds up its input.
+
+    Its step is that of IF.
+    """
+    neuron = _neuron("I", semantics, np.zeros(1), np.ones(1), np.zeros(1), None)
+    return neuron, np.asarray(node.r, np.float64) * semantics.dt
+
+
+def discretize_threshold(node: Any, semantics: Semantics, where: str) -> tuple[Neuron, np.ndarray]:
+    """Threshold: v[t] = I[t], nothing kept: whether it is reset makes no difference."""
+    threshold = np.asarray(node.threshold, np.float64)
+    neuron = _neuron("Threshold", semantics, np.zeros(1), np.zeros(1), np.zeros(1), threshold)
+    return neuron, np.ones(1)
+
+
+def without_reset(neuron: Neuron) -> tuple[Neuron, list[tuple[int, np.ndarray]]]:
+    """An integrator that fires above its threshold and keeps its potential.
+
+    Every neuron of the chip resets. This one subtracts the threshold and gets back what would have
+    been kept of it, v_keep v_threshold, through synapses onto itself: one step later, and where it
+    enters through a current, another step later less what the current keeps.
+
+    Args:
+        neuron: parameters of full shape, with the threshold.
+
+    Returns:
+        The neuron, and weight per neuron of each synapse onto itself, by its delay in steps.
+    """
+    assert neuron.v_threshold is not None
+    back = neuron.v_keep * neuron.v_threshold
+    kept = [(1, back)] if back.any() else []
+    if kept and neuron.u_keep.any():
+        kept.append((2, -neuron.u_keep * back))
+    return replace(neuron, kind=neuron.kind + BEHIND, reset="subtract"), kept
+
+
+def _neuron(
+    kind: str,
+    semantics: Semantics,
+    u_keep: np.ndarray,
+    v_keep: np.ndarray,
+    bias: np.ndarray,
+    v_threshold: np.ndarray | None,
+) -> Neuron:
+    """A neuron that is reset and compares as the semantics say."""
+    return Neuron(kind, u_keep, v_keep, bias, v_threshold, semantics.reset, semantics.comparison)
