@@ -147,7 +147,7 @@ def test_dvs_gesture_as_published(tmp_path: Path) -> None:
 
 
 def test_dvs_cifar10(tmp_path: Path) -> None:
-    from neurodeploy.data.dvs_cifar10 import CLASSES
+    from neurodeploy.data.recordings import CLASSES
 
     header = b"#!AER-DAT2.0\r\n# a comment\r\n"
     for name in CLASSES:
@@ -172,7 +172,7 @@ def test_dvs_cifar10(tmp_path: Path) -> None:
 def test_aedat4_needs_a_package_only_when_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from neurodeploy.data.dvs_cifar10 import CLASSES, read_aedat4
+    from neurodeploy.data.recordings import CLASSES, read_aedat4
 
     monkeypatch.setitem(sys.modules, "aedat", None)
     for name in CLASSES:

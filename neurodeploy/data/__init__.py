@@ -1,6 +1,6 @@
 """Data sets as integers, and how samples become input over time.
 
-``DATASETS`` maps a name to the function that loads it; a new set is one file and one line here.
+``DATASETS`` maps a name to the function that loads it; a new set is one function and one line here.
 Samples are integers 0..levels, so that the float network (integer/levels) and the deployed
 integers start from exactly the same values. Nothing else is done to them: a per-channel mean and
 standard deviation are left to the network's first normalised layer, which takes them in, because
@@ -11,15 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from neurodeploy.data.cifar import load_cifar10, load_cifar100
 from neurodeploy.data.dataset import Dataset, Request, SampleArray, choose
-from neurodeploy.data.digits import load_digits
-from neurodeploy.data.dvs_cifar10 import load_dvs_cifar10
-from neurodeploy.data.dvs_gesture import load_dvs_gesture
-from neurodeploy.data.image_folder import load_image_folder
-from neurodeploy.data.nmnist import load_nmnist
+from neurodeploy.data.images import load_cifar10, load_cifar100, load_digits, load_image_folder
 from neurodeploy.data.npz import load_npz
-from neurodeploy.data.shd import load_shd
+from neurodeploy.data.recordings import load_dvs_cifar10, load_dvs_gesture, load_nmnist, load_shd
 from neurodeploy.errors import InputError, nearest
 from neurodeploy.ir.contract import DataSource, Encoder
 
