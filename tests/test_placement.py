@@ -22,8 +22,15 @@ from neurodeploy.ir.quantized import (
 )
 from neurodeploy.mapping import CoreMapping, map_network
 from neurodeploy.mapping.estimate import MAC_PJ, Range, estimate
-from neurodeploy.mapping.placement import CROSSING, STRATEGIES, by_traffic
-from neurodeploy.mapping.traffic import coordinates, core_messages, flows, traffic
+from neurodeploy.mapping.placement import (
+    CROSSING,
+    STRATEGIES,
+    by_traffic,
+    coordinates,
+    core_messages,
+    flows,
+    traffic,
+)
 from neurodeploy.target import Limit, Target, load_target
 
 LOIHI1, LOIHI2 = load_target("loihi1"), load_target("loihi2")

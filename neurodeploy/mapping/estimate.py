@@ -26,7 +26,7 @@ from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.ir.schedule import depths, guard_steps
 from neurodeploy.mapping.mapping import CoreMapping, Traffic
 from neurodeploy.mapping.memory import incoming
-from neurodeploy.mapping.traffic import Activity, messages, traffic
+from neurodeploy.mapping.placement import Activity, messages, traffic
 from neurodeploy.target import Duration, Energy, Target
 
 MAC_PJ = 4.6

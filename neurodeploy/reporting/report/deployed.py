@@ -10,7 +10,7 @@ from neurodeploy.ir.contract import Contract
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import CoreMapping
 from neurodeploy.mapping.mapping import RESOURCES
-from neurodeploy.mapping.traffic import Flow
+from neurodeploy.mapping.placement import Flow
 from neurodeploy.quantization.error import ProjectionError
 from neurodeploy.quantization.incoming import halves
 from neurodeploy.reporting.report.table import Table, facts

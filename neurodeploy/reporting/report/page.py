@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from neurodeploy.artifacts.deployment import LEARNING, REPORT, Deployment
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import CoreMapping
-from neurodeploy.mapping.traffic import core_messages, flows
+from neurodeploy.mapping.placement import core_messages, flows
 from neurodeploy.onchip.learning_curve import CurvePoint, learning_figure
 from neurodeploy.reporting.core_map import core_map
 from neurodeploy.reporting.graph import network_graph
