@@ -20,7 +20,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from neurodeploy.bench.memory import high_water_mb
+from neurodeploy.bench.process import high_water_mb
 from neurodeploy.errors import NeurodeployError
 from neurodeploy.mapping import map_network
 from neurodeploy.target import load_target

@@ -19,7 +19,7 @@ import nir
 import numpy as np
 from random_nir import DT, RandomGraph, chain, contract, joined, neuron
 
-from neurodeploy.bench.memory import high_water_mb
+from neurodeploy.bench.process import high_water_mb
 from neurodeploy.errors import NeurodeployError
 from neurodeploy.interchange.nir.file import write_nir
 from neurodeploy.interchange.nir.importing import import_nir

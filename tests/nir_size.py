@@ -16,7 +16,7 @@ from pathlib import Path
 import nir
 import numpy as np
 
-from neurodeploy.bench.memory import high_water_mb
+from neurodeploy.bench.process import high_water_mb
 
 CHANNELS = ((64, 64), (128, 128), (256, 256), (512, 512))
 

@@ -17,10 +17,8 @@ import torch
 from conftest import run_cli, run_json
 from torch import Tensor, nn
 
-from neurodeploy.bench.backward_clock import BackwardClock
 from neurodeploy.bench.configuration import Configuration, network_shape
-from neurodeploy.bench.draws import balanced_draws, steps_run
-from neurodeploy.bench.iteration import Iteration, measure
+from neurodeploy.bench.iteration import BackwardClock, Iteration, balanced_draws, measure, steps_run
 from neurodeploy.bench.process import median, run_alone
 from neurodeploy.bench.train import TrainRow, alone, configurations, table
 from neurodeploy.errors import InputError, SimulationError, UnsupportedError
@@ -176,8 +174,8 @@ def test_the_backward_clock_times_backward_passes_only() -> None:
 
 MEMORY = """
 import torch
-from neurodeploy.bench.memory import allocate_exactly
-from neurodeploy.bench.watermark import Watermark
+from neurodeploy.bench.process import allocate_exactly
+from neurodeploy.bench.iteration import Watermark
 allocate_exactly()
 torch.ones(1000) + 1
 for _ in range(2):

@@ -174,7 +174,7 @@ def test_a_string_is_not_believed_to_be_as_long_as_it_says(tmp_path: Path) -> No
     path.write_bytes(content)
     code = (
         "import sys; from pathlib import Path;"
-        "from neurodeploy.bench.memory import high_water_mb;"
+        "from neurodeploy.bench.process import high_water_mb;"
         "from neurodeploy.errors import InputError;"
         "from neurodeploy.interchange.hdf5.safe import read_tree\n"
         "try: read_tree(Path(sys.argv[1]), 'test')\n"

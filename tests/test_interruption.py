@@ -116,7 +116,7 @@ def test_the_time_limit_ends_everything(workspace: Path, tmp_path: Path) -> None
 def test_memory_follows_the_batch_not_the_samples(workspace: Path, engine: str) -> None:
     code = (
         "import resource, sys; from neurodeploy.cli import main;"
-        "from neurodeploy.bench.memory import high_water_mb;"
+        "from neurodeploy.bench.process import high_water_mb;"
         "main(sys.argv[1:], standalone_mode=False);"
         "children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024;"
         "print(high_water_mb() + children)"

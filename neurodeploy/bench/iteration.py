@@ -1,30 +1,46 @@
-"""One configuration of ``neurodeploy bench train``, measured in a process of its own."""
+"""One configuration of ``neurodeploy bench train``, measured in a process of its own.
+
+Beside the iterations themselves: fair random draws for them, a clock of their backward passes and a
+mark of the memory that they take.
+"""
 
 from __future__ import annotations
 
+import importlib
+import itertools
 import json
 import platform
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import torch
 
-from neurodeploy.bench.backward_clock import BackwardClock
 from neurodeploy.bench.configuration import YARDSTICK, Configuration
-from neurodeploy.bench.draws import Draw, balanced_draws
-from neurodeploy.bench.memory import allocate_exactly
-from neurodeploy.bench.process import answer
-from neurodeploy.bench.watermark import Watermark
+from neurodeploy.bench.process import (
+    allocate_exactly,
+    answer,
+    forget_high_water,
+    high_water_mb,
+    resident_mb,
+)
+from neurodeploy.nn.families.mlp import Mlp
 from neurodeploy.nn.layout import lay_out
+from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.nn.precision import find_device, parameter_dtype
+from neurodeploy.recipe import NeuronRecipe, Recipe
+from neurodeploy.rules import Batch, Rule
+from neurodeploy.rules.sltt_k import SLTTK
 from neurodeploy.support.allocator import freed_memory_kept
 from neurodeploy.support.processes import Processes
 from neurodeploy.training.assembly import input_code, network_of, rule_of
+from neurodeploy.training.batches import seed_piece
 from neurodeploy.training.epoch import Job, train_epoch
 from neurodeploy.training.loop import reproducible
 from neurodeploy.training.metrics import PartialEpoch
@@ -32,9 +48,143 @@ from neurodeploy.training.optimization import Updater
 from neurodeploy.training.split import Split
 from neurodeploy.training.yardstick import PlainNetwork, PlainSLTT
 
+CANDIDATES = 64
+"""Epochs among whose random draws ``balanced_draws`` chooses."""
+
+ENTRIES = ("backward", "grad")
+"""Functions of torch's differentiation, one of which every backward pass goes through."""
+
+MB = 1 << 20
 SETTLING_SAMPLES = 2
 EXACT_ITERATIONS = 2
 """How many are run for peak memory: the second one meets what the first left behind."""
+
+
+class Draw(NamedTuple):
+    """An epoch, whose random draws are its own, and how many steps are run with them."""
+
+    epoch: int
+    steps: int
+
+
+def balanced_draws(recipe: Recipe) -> Iterator[Draw]:
+    """Epochs for iteration 1, 2 and so on, each of one batch.
+
+    SLTT-K stops after the last step drawn, K (T + 1) / (K + 1) in the mean, so that a few
+    iterations can take half or twice the time of others. Each draw is the one with which the steps
+    run so far come nearest to that mean.
+    """
+    rule, steps = rule_of(recipe), recipe.training.steps
+    if not (isinstance(rule, SLTTK) and rule.early_exit):
+        yield from (Draw(epoch, steps) for epoch in itertools.count(1))
+        return
+    mean = rule.K * (steps + 1) / (rule.K + 1)
+    seeds = partial(seed_piece, recipe, batch=0, piece=0, device=torch.device("cpu"))
+    draws = [
+        Draw(epoch, steps_run(rule, steps, seeds(epoch=epoch)))
+        for epoch in range(1, CANDIDATES + 1)
+    ]
+    missing = mean
+    while True:
+        draw = min(draws, key=lambda draw: abs(draw.steps - missing))
+        missing += mean - draw.steps
+        yield draw
+
+
+def steps_run(rule: Rule, steps: int, generator: torch.Generator) -> int:
+    """How many of T steps a rule asks for with draws of this generator; tried on one neuron."""
+    network = Mlp((1,)).build((1,), 2, NeuronRecipe(tau=2.0))
+    frames = iter([torch.zeros(1, 1)] * steps)
+    batch = Batch(frames, steps, torch.zeros(1, dtype=torch.int64))
+    rule.train_batch(network, batch, InstantaneousLoss(), lambda: None, generator)
+    left = sum(1 for _ in frames)
+    return steps - left
+
+
+class BackwardClock:
+    """While entered, adds up the time of backward passes; a device is never waited for.
+
+    What runs inside of another backward pass counts once. On a GPU the time is that between two
+    marks in its own queue, which leaves the order of work as it is.
+
+    Attributes:
+        passes: how many there were.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.passes = 0
+        self._marks: list[tuple[Any, Any]] = []
+        self._on_gpu = device.type == "cuda"
+        self._inside = False
+        self._patches = ExitStack()
+
+    def __enter__(self) -> BackwardClock:
+        # Replaced by name: nothing is differentiated here, only timed.
+        functions = importlib.import_module("torch.autograd")
+        for name in ENTRIES:
+            timed = self._timed(vars(functions)[name])
+            self._patches.enter_context(patch.object(functions, name, timed))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._patches.close()
+
+    def seconds(self) -> float:
+        """Time of all passes so far; waits for those that a GPU still works on."""
+        if not self._on_gpu:
+            return sum(end - start for start, end in self._marks)
+        torch.cuda.synchronize()
+        return sum(start.elapsed_time(end) for start, end in self._marks) / 1000
+
+    def _timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any, **options: Any) -> Any:
+            if self._inside:
+                return function(*arguments, **options)
+            self._inside = True
+            start = self._mark()
+            try:
+                return function(*arguments, **options)
+            finally:
+                self._marks.append((start, self._mark()))
+                self._inside = False
+                self.passes += 1
+
+        return run
+
+    def _mark(self) -> Any:
+        if not self._on_gpu:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+
+class Watermark:
+    """The highest memory that tensors take from when this is made on, on the CPU or a GPU.
+
+    On the CPU this is resident memory, and what it holds depends on ``allocate_exactly``. On a GPU
+    it is what torch's allocator has given to tensors (``exact``), or has taken from the device.
+    """
+
+    def __init__(self, device: torch.device, exact: bool) -> None:
+        self._gpu = device if device.type == "cuda" else None
+        self._exact = exact
+        if self._gpu is None:
+            self._base = resident_mb()
+            forget_high_water()
+            return
+        torch.cuda.synchronize(self._gpu)
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(self._gpu)
+        self._base = self._peak_mb()
+
+    def above_mb(self) -> float:
+        """The peak since then, in MiB above what was in use then."""
+        return (high_water_mb() if self._gpu is None else self._peak_mb()) - self._base
+
+    def _peak_mb(self) -> float:
+        peak = torch.cuda.max_memory_allocated if self._exact else torch.cuda.max_memory_reserved
+        return peak(self._gpu) / MB
 
 
 class Iteration:

@@ -18,8 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from neurodeploy.artifacts.deployment import read_deployment
-from neurodeploy.bench.memory import peak_memory_mb
-from neurodeploy.bench.process import answer, in_turns, median, run_alone
+from neurodeploy.bench.process import answer, in_turns, median, peak_memory_mb, run_alone
 from neurodeploy.errors import InputError
 from neurodeploy.onchip.options import LearningOptions
 from neurodeploy.onchip.tasks import make_task

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from neurodeploy.artifacts.deployment import MANIFEST, read_deployment
-from neurodeploy.bench.memory import high_water_mb
 from neurodeploy.bench.networks import bench_network
+from neurodeploy.bench.process import high_water_mb
 from neurodeploy.errors import SimulationError
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork

@@ -14,9 +14,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 
-from neurodeploy.bench.memory import peak_memory_mb
 from neurodeploy.bench.networks import bench_network
-from neurodeploy.bench.process import answer, in_turns, median, run_alone
+from neurodeploy.bench.process import answer, in_turns, median, peak_memory_mb, run_alone
 from neurodeploy.errors import InputError
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.quantization.post_training import quantize
