@@ -18,9 +18,9 @@ from neurodeploy.ir.contract import Contract, InputCode, Semantics
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
 from neurodeploy.ir.operators import Convolution, Dense, Operator, pool
 from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.onchip.arithmetic import random_bits
 from neurodeploy.onchip.options import LearningOptions
 from neurodeploy.onchip.plan import LearningPlan
-from neurodeploy.onchip.rounding import random_bits
 from neurodeploy.onchip.trajectory import StreamChunk
 from neurodeploy.quantization.post_training import quantize
 from neurodeploy.target import load_target

@@ -12,16 +12,19 @@ from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.ir.fixed_point import WeightFormat
 from neurodeploy.ir.operators import Convolution, Dense, SparseMatrix
 from neurodeploy.nn.surrogate import triangle as real_triangle
+from neurodeploy.onchip.arithmetic import (
+    ReadoutError,
+    integer_triangle,
+    random_bits,
+    shifted_stochastically,
+    surrogate_shift,
+)
 from neurodeploy.onchip.chain import chain
 from neurodeploy.onchip.options import LearningOptions
 from neurodeploy.onchip.plan import make_plan
 from neurodeploy.onchip.rates import parse_rate, suitable_rate
-from neurodeploy.onchip.readout import ReadoutError
-from neurodeploy.onchip.real import real_network
-from neurodeploy.onchip.reference import ReferenceLearner
-from neurodeploy.onchip.remainders import remainders
-from neurodeploy.onchip.rounding import random_bits, shifted_stochastically
-from neurodeploy.onchip.surrogate import integer_triangle, surrogate_shift
+from neurodeploy.onchip.real import real_network, remainders
+from neurodeploy.onchip.references import ReferenceLearner
 from neurodeploy.onchip.synapses import plastic
 from neurodeploy.simulation.trace import SampleBatch
 from neurodeploy.training.continued import FloatLearner

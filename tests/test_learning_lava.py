@@ -11,13 +11,11 @@ from learning_networks import float_chain, random_tags, small_chain, small_chunk
 
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.lava.compat import lava_available
-from neurodeploy.lava.onchip.delta_timetable import DeltaTimetable
-from neurodeploy.lava.onchip.timetable import LearningTimetable
-from neurodeploy.onchip.delta import DeltaReference
+from neurodeploy.lava.onchip.timetable import DeltaTimetable, LearningTimetable
 from neurodeploy.onchip.loihi_rule import make_delta_plan
 from neurodeploy.onchip.options import LearningOptions
 from neurodeploy.onchip.plan import make_plan
-from neurodeploy.onchip.reference import ReferenceLearner
+from neurodeploy.onchip.references import DeltaReference, ReferenceLearner
 from neurodeploy.onchip.trajectory import Learner, StreamChunk
 from neurodeploy.training.continued import FloatLearner
 

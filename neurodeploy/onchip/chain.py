@@ -9,7 +9,7 @@ import numpy as np
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, DECAY_ONE
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
-from neurodeploy.onchip.surrogate import SURROGATE_BITS
+from neurodeploy.onchip.arithmetic import SURROGATE_BITS
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,9 +28,9 @@ from neurodeploy.ir.quantized import (
 )
 from neurodeploy.mapping import CoreMapping, map_network
 from neurodeploy.mapping.estimate import Range
+from neurodeploy.onchip.arithmetic import SURROGATE_BITS
 from neurodeploy.onchip.loihi_rule import DeltaPlan
 from neurodeploy.onchip.plan import ERROR_BITS, TAG_BITS, LearningPlan
-from neurodeploy.onchip.surrogate import SURROGATE_BITS
 from neurodeploy.onchip.trajectory import LayerCounts
 from neurodeploy.target import Target
 

@@ -25,9 +25,9 @@ from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, WEIGHT_BITS, WeightFormat
 from neurodeploy.ir.operators import Dense
 from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.onchip.arithmetic import ReadoutError
 from neurodeploy.onchip.chain import Link, chain
 from neurodeploy.onchip.options import LearningOptions, rate_text
-from neurodeploy.onchip.readout import ReadoutError
 
 EPOCH = 2
 """Lava steps in a learning epoch."""

@@ -29,12 +29,9 @@ import numpy as np
 from neurodeploy.errors import InputError
 from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
+from neurodeploy.onchip.arithmetic import MOST_BITS, ReadoutError, random_feedback, surrogate_shift
 from neurodeploy.onchip.chain import Link, chain
-from neurodeploy.onchip.feedback import random_feedback
 from neurodeploy.onchip.options import LearningOptions, rate_text
-from neurodeploy.onchip.readout import ReadoutError
-from neurodeploy.onchip.rounding import MOST_BITS
-from neurodeploy.onchip.surrogate import surrogate_shift
 
 TAG_BITS = 8
 """Bits of a synapse below its weight; Loihi's synapses have a tag of 8 bits."""
@@ -106,7 +103,7 @@ class NeuronPlan:
 
     Attributes:
         threshold: in state units.
-        surrogate_shift: see ``surrogate.triangle``.
+        surrogate_shift: see ``arithmetic.integer_triangle``.
         error_shift: the right shift, to the nearest integer.
         per_unit: kappa.
     """

@@ -9,7 +9,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from neurodeploy.artifacts.deployment import LEARNING, NIR_FILE, TAGS, Deployment
-from neurodeploy.onchip.remainders import remainders
+from neurodeploy.onchip.real import remainders
 from neurodeploy.workflow.measures import float_network
 
 

@@ -229,7 +229,7 @@ class FloatStockLearner(LavaLearner):
         return LearningFiles(folder, drive, sizes, 1, classes, self.capacity, np.float64)
 
     def _build(self, files: LearningFiles) -> Any:
-        from neurodeploy.lava.onchip.float_layer import float_layers
+        from neurodeploy.lava.onchip.layer import float_layers
 
         return connect(float_layers(self.network), files, self.timetable)
 

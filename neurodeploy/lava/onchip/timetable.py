@@ -1,26 +1,26 @@
-"""When spikes, errors and updates meet in a pipeline of learning layers.
-
-With L layers, model step t of a sample that starts at Lava step b:
-
-    b + t + l          population l integrates and spikes            l = 0 is the input
-    b + t + L          the read-out makes its error
-    b + t + 2L - l     the error of population l arrives at the synapses in front of it
-
-Every synaptic process spends a step on what passes through it, forwards and backwards. So synapses
-l, which met the spikes of step t at b + t + l - 1, have to remember them for 2L - 2l + 1 steps, and
-neurons l their surrogate derivative for 2L - 2l.
-"""
+"""Timetables of learning in Lava: when spikes, errors and updates meet."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from neurodeploy.onchip.loihi_rule import EPOCH, DeltaPlan
 from neurodeploy.onchip.options import UpdateTime
 
 
 @dataclass(frozen=True)
 class LearningTimetable:
-    """Lava steps, which start at 1, of samples that learn.
+    """Lava steps, which start at 1, of samples that learn in a pipeline of layers.
+
+    With L layers, model step t of a sample that starts at Lava step b:
+
+        b + t + l          population l integrates and spikes            l = 0 is the input
+        b + t + L          the read-out makes its error
+        b + t + 2L - l     the error of population l arrives at the synapses in front of it
+
+    Every synaptic process spends a step on what passes through it, forwards and backwards. So
+    synapses l, which met the spikes of step t at b + t + l - 1, have to remember them for
+    2L - 2l + 1 steps, and neurons l their surrogate derivative for 2L - 2l.
 
     Attributes:
         steps: T.
@@ -71,3 +71,57 @@ class LearningTimetable:
             return (sample, 0) if position == self.interval - 1 else None
         step, place = divmod(position, self.stride)
         return (sample, step) if place == self.stride - 1 else None
+
+
+@dataclass(frozen=True)
+class DeltaTimetable:
+    """Lava steps, which start at 1, of rule ``delta`` in Lava's own learning process.
+
+    ``LearningDense`` sends the activation of a spike one step after it, so an error answers the
+    spikes of the step before. With epochs of two steps both fall into the same epoch:
+
+        step 2n + 1    the spikes of a model step arrive at LearningDense
+        step 2n + 2    their activation reaches the read-out, which sends y1 at once; learning
+
+    Attributes:
+        steps: T.
+        epochs: from one sample's start to the next.
+        by_sample: whether weights change in the last of these epochs only.
+    """
+
+    steps: int
+    epochs: int
+    by_sample: bool
+
+    @staticmethod
+    def of(plan: DeltaPlan) -> DeltaTimetable:
+        """The times of a plan."""
+        return DeltaTimetable(plan.steps, plan.epochs, plan.decimation is not None)
+
+    @property
+    def interval(self) -> int:
+        """Lava steps from one sample's start to the next."""
+        return EPOCH * self.epochs
+
+    def spikes_at(self, time_step: int) -> tuple[int, int] | None:
+        """The sample and model step whose spikes are sent, or None."""
+        return self._at(time_step, 1)
+
+    def error_at(self, time_step: int) -> tuple[int, int] | None:
+        """The sample and model step whose error is made, or None."""
+        return self._at(time_step, 2)
+
+    def update_after(self, time_step: int) -> tuple[int, int] | None:
+        """The sample and the number within it of the update that ends a time step, or None."""
+        sample, position = divmod(time_step - 1, self.interval)
+        epoch, place = divmod(position, EPOCH)
+        if place != EPOCH - 1:
+            return None
+        if self.by_sample:
+            return (sample, 0) if epoch == self.epochs - 1 else None
+        return sample, epoch
+
+    def _at(self, time_step: int, place: int) -> tuple[int, int] | None:
+        sample, position = divmod(time_step - 1, self.interval)
+        step, found = divmod(position, EPOCH)
+        return (sample, step) if found == place - 1 and step < self.steps else None
