@@ -26,7 +26,7 @@ from neurodeploy.data import load_dataset
 from neurodeploy.data.encoding import encode
 from neurodeploy.interchange.nir.file import read_nir
 from neurodeploy.interchange.nir.network_in import contract_of, to_network
-from neurodeploy.interchange.nir.readout import without_readout
+from neurodeploy.interchange.nir.network_out import without_readout
 from neurodeploy.ir.contract import Contract, InputCode, Reset
 from neurodeploy.norse.engine import NorseEngine
 from neurodeploy.recipe import load_recipe

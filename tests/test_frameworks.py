@@ -18,7 +18,7 @@ from test_training_export import NETWORKS, SHAPE, make_dataset, make_model, make
 
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.interchange.nir.network_in import contract_of, to_network
-from neurodeploy.interchange.nir.readout import without_readout
+from neurodeploy.interchange.nir.network_out import without_readout
 from neurodeploy.ir.contract import EXPORT_DT, Comparison, InputCode, Reset
 from neurodeploy.quantization.post_training import quantize
 from neurodeploy.simulation.float_engine import FloatEngine

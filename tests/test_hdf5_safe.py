@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from neurodeploy.errors import InputError
-from neurodeploy.interchange.hdf5 import safe
-from neurodeploy.interchange.hdf5.safe import MOST_DEPTH, check_hdf5, read_tree
+from neurodeploy.interchange import hdf5
+from neurodeploy.interchange.hdf5 import MOST_DEPTH, check_hdf5, read_tree
 
 
 def test_a_tree_reads_back_as_it_was_written(tmp_path: Path) -> None:
@@ -136,13 +136,13 @@ def test_text_is_counted_as_it_is_read(tmp_path: Path, monkeypatch: pytest.Monke
     with h5py.File(path, "w") as file:
         file["names"] = np.array([["a", "b" * 700], ["", "c"]] * 50, h5py.string_dtype())
         file["none"] = np.zeros((0, 2), h5py.string_dtype())
-    monkeypatch.setattr(safe, "TEXT_BYTES", 1)  # one row at a time
+    monkeypatch.setattr(hdf5, "TEXT_BYTES", 1)  # one row at a time
     found = read_tree(path, "test")
     assert found["names"].shape == (100, 2)
     assert found["names"][1].tolist() == [b"", b"c"]
     assert found["none"].shape == (0, 2)
-    monkeypatch.setattr(safe, "SMALL_BYTES", 10000)
-    monkeypatch.setattr(safe, "MOST_EXPANSION", 0)
+    monkeypatch.setattr(hdf5, "SMALL_BYTES", 10000)
+    monkeypatch.setattr(hdf5, "MOST_EXPANSION", 0)
     with pytest.raises(InputError, match="/names: more text than the file can hold"):
         read_tree(path, "test")
 
@@ -176,7 +176,7 @@ def test_a_string_is_not_believed_to_be_as_long_as_it_says(tmp_path: Path) -> No
         "import sys; from pathlib import Path;"
         "from neurodeploy.bench.process import high_water_mb;"
         "from neurodeploy.errors import InputError;"
-        "from neurodeploy.interchange.hdf5.safe import read_tree\n"
+        "from neurodeploy.interchange.hdf5 import read_tree\n"
         "try: read_tree(Path(sys.argv[1]), 'test')\n"
         "except InputError as error: print(error)\n"
         "else: sys.exit('it was read')\n"

@@ -14,11 +14,16 @@ from net_networks import CASES, plain_net, random_net, slayer_files
 from random_networks import random_input
 
 from neurodeploy.errors import NeurodeployError, UnsupportedError
-from neurodeploy.interchange.netx.layers import NEVER_SPIKES, SILENT, FlattenLayer, NetLayer
+from neurodeploy.interchange.netx.layers import (
+    NEVER_SPIKES,
+    SILENT,
+    FlattenLayer,
+    NetLayer,
+    layer_lines,
+)
 from neurodeploy.interchange.netx.network_in import input_shape, to_quantized
 from neurodeploy.interchange.netx.network_out import to_layers
 from neurodeploy.interchange.netx.read import read_net
-from neurodeploy.interchange.netx.text import layer_lines
 from neurodeploy.interchange.netx.write import write_net
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
 from neurodeploy.ir.operators import Convolution, Dense, SparseMatrix, pool

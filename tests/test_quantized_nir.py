@@ -22,10 +22,8 @@ from neurodeploy.interchange.nir.network_in import contract_of, to_network
 from neurodeploy.ir.contract import Comparison, Reset
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.operators import SparseMatrix
-from neurodeploy.ir.plan import METADATA_KEY, QuantizationPlan
-from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedNeuron
-from neurodeploy.quantization.grid import on_grid
-from neurodeploy.quantization.planned import quantize_as_planned
+from neurodeploy.ir.quantized import PLAN_KEY, QuantizationPlan, QuantizedNetwork, QuantizedNeuron
+from neurodeploy.quantization.planned import on_grid, quantize_as_planned
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.reference import ReferenceEngine
 from neurodeploy.simulation.trace import SpikeTrace
@@ -63,7 +61,7 @@ def through_a_file(network: QuantizedNetwork, path: Path) -> tuple[Network, Quan
     contract = contract_of(graph, "file")
     assert contract is not None
     floats = to_network(graph, contract, network.name)
-    plan = QuantizationPlan.from_metadata(graph.metadata[METADATA_KEY], "file")
+    plan = QuantizationPlan.from_metadata(graph.metadata[PLAN_KEY], "file")
     return floats, quantize_as_planned(floats, TARGET, plan)
 
 

@@ -16,9 +16,8 @@ import pytest
 from conftest import run_cli, run_json
 
 from neurodeploy.recipe import load_recipe
-from neurodeploy.reporting.raster import ROWS, raster
-from neurodeploy.reporting.report.costs import in_nano
-from neurodeploy.reporting.report.deployed import simulated
+from neurodeploy.reporting.activity_pictures import ROWS, raster
+from neurodeploy.reporting.report.deployed import in_nano, simulated
 from neurodeploy.reporting.report.trained import trained
 from neurodeploy.simulation.trace import PopulationTrace, SpikeTrace
 

@@ -21,13 +21,13 @@ from neurodeploy.ir.contract import METADATA_KEY as CONTRACT_KEY
 from neurodeploy.ir.contract import Contract, DataSource, InputCode, Semantics
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
 from neurodeploy.ir.operators import Convolution, Dense
-from neurodeploy.ir.plan import (
-    METADATA_KEY,
+from neurodeploy.ir.quantized import (
+    PLAN_KEY,
     PopulationPlan,
     ProjectionPlan,
     QuantizationPlan,
+    QuantizedNetwork,
 )
-from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.quantization.error import projection_errors
 from neurodeploy.quantization.planned import quantize_as_planned
 from neurodeploy.quantization.post_training import quantize
@@ -399,10 +399,10 @@ def test_a_plan_survives_the_file(tmp_path: Path) -> None:
             "output": nir.Output({"output": np.array([1])}),
         },
         [("input", "output")],
-        metadata={METADATA_KEY: plan.to_metadata()},
+        metadata={PLAN_KEY: plan.to_metadata()},
     )
     nir.write(tmp_path / "n.nir", graph)
-    metadata = read_nir(tmp_path / "n.nir").metadata[METADATA_KEY]
+    metadata = read_nir(tmp_path / "n.nir").metadata[PLAN_KEY]
     assert QuantizationPlan.from_metadata(metadata, "n.nir") == plan
     assert {p.sign for q in plan.populations.values() for p in q.incoming.values()} == {"split"}
     for wrong, message in (

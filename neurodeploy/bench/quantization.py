@@ -17,7 +17,7 @@ from typing import Literal
 from neurodeploy.artifacts.locate import RUN_FILE, read_run
 from neurodeploy.errors import InputError, SimulationError
 from neurodeploy.ir.network import Network
-from neurodeploy.ir.plan import QuantizationPlan
+from neurodeploy.ir.quantized import QuantizationPlan
 from neurodeploy.quantization.scales import ScaleMethod
 from neurodeploy.recipe import QuantizeRecipe, Recipe, load_recipe, recipe_from_dict
 from neurodeploy.simulation.float_engine import FloatEngine

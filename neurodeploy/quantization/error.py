@@ -10,7 +10,7 @@ import numpy as np
 from neurodeploy.ir.network import Network, Projection
 from neurodeploy.ir.operators import Operator
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedProjection
-from neurodeploy.quantization.incoming import halves
+from neurodeploy.quantization.weights import halves
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class ProjectionError:
 def projection_errors(network: Network, quantized: QuantizedNetwork) -> tuple[ProjectionError, ...]:
     """The error of every projection, from the float network and its integers alone.
 
-    One-bit halves of one projection (``incoming``) count as the one that they are together. A
-    projection that has no integers of its name is left out.
+    One-bit halves of one projection (``Incoming.of_sign``) count as the one that they are together.
+    A projection that has no integers of its name is left out.
     """
     found = ((p, _parts(p, quantized)) for p in network.projections)
     return tuple(_error(p, parts, quantized) for p, parts in found if parts)

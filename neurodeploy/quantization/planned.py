@@ -1,4 +1,4 @@
-"""The integers of a network that was trained for them: scales and exponents as its plan says.
+"""Integers that a network's plan fixes, and the plan and the floats of given integers.
 
 Weights, biases and thresholds must already lie on the plan's grid. Whatever does not means that the
 network is not the one that the plan was made for, and is refused.
@@ -6,15 +6,26 @@ network is not the one that the plan was made for, and is refused.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT
-from neurodeploy.ir.network import Network, Population, Projection
-from neurodeploy.ir.plan import PopulationPlan, QuantizationPlan
-from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
-from neurodeploy.quantization.incoming import Incoming, payload_of
+from neurodeploy.ir.contract import EXPORT_DT, Contract
+from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, DECAY_ONE
+from neurodeploy.ir.network import Network, Neuron, Population, Projection
+from neurodeploy.ir.quantized import (
+    PopulationPlan,
+    ProjectionPlan,
+    QuantizationPlan,
+    QuantizedNetwork,
+    QuantizedNeuron,
+    QuantizedPopulation,
+    QuantizedProjection,
+)
 from neurodeploy.quantization.post_training import quantized_neuron
+from neurodeploy.quantization.weights import Incoming, payload_of
 from neurodeploy.target import Target
 
 OFF_GRID = 1e-3
@@ -113,3 +124,72 @@ def _integers(
             )
         found.append(quantized)
     return found
+
+
+SCALE = 1.0
+"""Activation units per unit of a network on the grid."""
+
+
+def on_grid(network: QuantizedNetwork) -> Network:
+    """The float network whose numbers are the deployed integers.
+
+    Everything counts in units of the activation's last bit, so that the scale of every population
+    is 1:
+
+        weight     W 2^exponent, and behind graded input, whose floats are integer/levels, times
+                   levels
+        threshold  as it is
+        bias       (mantissa << exponent) / 64, since states are 64 times finer than activations
+        u_keep     (4096 - u_decay) / 4096, likewise v_keep
+
+    These are exact in float64. The float network on them computes what the integers do wherever
+    these neither wrap, saturate nor round: a leak that keeps a fraction of a state unit, and a
+    right shift.
+    """
+    populations = tuple(
+        Population(p.name, p.shape, None if p.neuron is None else _neuron_on_grid(p.neuron))
+        for p in network.populations
+    )
+    projections = tuple(_projection_on_grid(p) for p in network.projections)
+    contract = _exact_contract(network.contract)
+    return Network(network.name, populations, projections, network.output, contract)
+
+
+def plan_of(network: QuantizedNetwork, target: str) -> QuantizationPlan:
+    """The formats by which ``quantize_as_planned`` finds the same integers again."""
+    incoming: dict[str, dict[str, ProjectionPlan]] = {
+        p.name: {} for p in network.populations if p.neuron is not None
+    }
+    for p in network.projections:
+        sign: Any = p.weight_format.sign
+        incoming[p.target][p.name] = ProjectionPlan(p.weight_format.bits, sign, p.exponent)
+    return QuantizationPlan(
+        target, {name: PopulationPlan(SCALE, plans) for name, plans in incoming.items()}
+    )
+
+
+def _exact_contract(contract: Contract) -> Contract:
+    """Leaks are exact as Euler steps of a dt that other tools assume."""
+    semantics = replace(contract.semantics, dt=EXPORT_DT, integrator="euler")
+    return replace(contract, semantics=semantics)
+
+
+def _neuron_on_grid(neuron: QuantizedNeuron) -> Neuron:
+    bias = neuron.bias_mantissa << neuron.bias_exponent
+    return Neuron(
+        kind=neuron.kind,
+        u_keep=1 - neuron.u_decay / DECAY_ONE,
+        v_keep=1 - neuron.v_decay / DECAY_ONE,
+        bias=bias / 2.0**ACTIVATION_SHIFT,
+        v_threshold=None if neuron.threshold is None else neuron.threshold.astype(np.float64),
+        reset=neuron.reset,
+        comparison=neuron.comparison,
+    )
+
+
+def _projection_on_grid(projection: QuantizedProjection) -> Projection:
+    weights = projection.operator.weights * (2.0**projection.exponent * projection.payload)
+    operator = projection.operator.with_weights(weights)
+    return Projection(
+        projection.name, projection.source, projection.target, operator, projection.delay
+    )

@@ -22,9 +22,11 @@ from neurodeploy.ir.quantized import (
     QuantizedPopulation,
     QuantizedProjection,
 )
-from neurodeploy.quantization.biases import quantized_biases
-from neurodeploy.quantization.decays import quantized_decays
-from neurodeploy.quantization.incoming import Incoming, payload_of
+from neurodeploy.quantization.parameters import (
+    quantized_biases,
+    quantized_decays,
+    quantized_thresholds,
+)
 from neurodeploy.quantization.scales import (
     ScaleMethod,
     candidates,
@@ -33,7 +35,7 @@ from neurodeploy.quantization.scales import (
     mse_ratios,
     percentile_ratios,
 )
-from neurodeploy.quantization.thresholds import quantized_thresholds
+from neurodeploy.quantization.weights import Incoming, payload_of
 from neurodeploy.target import Target
 
 

@@ -17,8 +17,7 @@ import numpy as np
 
 from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, STATE_LIMIT
 from neurodeploy.ir.network import Neuron
-from neurodeploy.quantization.biases import bias_limit
-from neurodeploy.quantization.thresholds import threshold_limit
+from neurodeploy.quantization.parameters import bias_limit, threshold_limit
 from neurodeploy.quantization.weights import Weights
 from neurodeploy.target import Target
 

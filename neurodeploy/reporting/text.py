@@ -1,8 +1,9 @@
-"""Results as text for a terminal."""
+"""Results as text: for a terminal, and as the tables that the report draws."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from neurodeploy.mapping.estimate import Estimate
@@ -80,3 +81,16 @@ def table_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 def _cell(value: Any) -> str:
     return f"{value:,.1f}" if isinstance(value, float) else str(value)
+
+
+@dataclass(frozen=True)
+class Table:
+    """What the report draws as a table: headings and rows of text."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def facts(pairs: Sequence[tuple[str, str]]) -> Table:
+    """Two columns without headings; pairs without a value are left out."""
+    return Table((), [pair for pair in pairs if pair[1]])

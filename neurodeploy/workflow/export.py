@@ -25,8 +25,7 @@ from neurodeploy.interchange.netx.layers import BIAS_EXPONENT
 from neurodeploy.ir.contract import ContractOptions
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.operators import Shape
-from neurodeploy.ir.plan import QuantizationPlan
-from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.ir.quantized import QuantizationPlan, QuantizedNetwork
 from neurodeploy.mapping import CoreMapping, map_network
 from neurodeploy.support.files import check_new_folder, next_free, sha256
 from neurodeploy.target import Target, load_target

@@ -54,8 +54,8 @@ def _nir(path: Path) -> str:
 
 
 def _net(path: Path) -> str:
+    from neurodeploy.interchange.netx.layers import layer_lines
     from neurodeploy.interchange.netx.read import read_net
-    from neurodeploy.interchange.netx.text import layer_lines
 
     layers = read_net(path)
     return "\n".join(

@@ -10,8 +10,7 @@ from neurodeploy.data import NEED_NO_FILE
 from neurodeploy.errors import InputError, NeurodeployError
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.operators import Convolution
-from neurodeploy.ir.plan import QuantizationPlan
-from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.ir.quantized import QuantizationPlan, QuantizedNetwork
 from neurodeploy.quantization.planned import quantize_as_planned
 from neurodeploy.quantization.post_training import quantize
 from neurodeploy.quantization.scales import ScaleMethod

@@ -10,9 +10,8 @@ from neurodeploy.errors import UnsupportedError
 from neurodeploy.interchange.nir.network_in import to_network
 from neurodeploy.interchange.nir.network_out import network_to_nir
 from neurodeploy.ir.network import Network
-from neurodeploy.ir.plan import METADATA_KEY
-from neurodeploy.ir.quantized import QuantizedNetwork
-from neurodeploy.quantization.grid import on_grid, plan_of
+from neurodeploy.ir.quantized import PLAN_KEY, QuantizedNetwork
+from neurodeploy.quantization.planned import on_grid, plan_of
 
 
 def quantized_graph(network: QuantizedNetwork, target: str) -> nir.NIRGraph:
@@ -29,7 +28,7 @@ def quantized_graph(network: QuantizedNetwork, target: str) -> nir.NIRGraph:
     floats = on_grid(network)
     graph = network_to_nir(floats)
     _check_names(floats, to_network(graph, floats.contract, floats.name))
-    graph.metadata[METADATA_KEY] = plan_of(network, target).to_metadata()
+    graph.metadata[PLAN_KEY] = plan_of(network, target).to_metadata()
     return graph
 
 

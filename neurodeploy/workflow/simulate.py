@@ -219,8 +219,8 @@ class _Tally:
         return result
 
     def _draw(self, path: Path, engine: str) -> None:
+        from neurodeploy.reporting.activity_pictures import raster
         from neurodeploy.reporting.picture import write_picture
-        from neurodeploy.reporting.raster import raster
 
         if self.first is None:
             return

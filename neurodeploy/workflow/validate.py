@@ -46,7 +46,7 @@ def validate(
     """
     from tqdm import tqdm
 
-    from neurodeploy.reporting.parity_map import parity_map
+    from neurodeploy.reporting.activity_pictures import parity_map
     from neurodeploy.reporting.picture import write_picture
     from neurodeploy.reporting.report import write_report
 

@@ -1,4 +1,4 @@
-"""The layers of lava-dl's network exchange format (netx, ``.net``), as plain values.
+"""Layers of lava-dl's network exchange format (netx, ``.net``), as plain values and in words.
 
 A ``.net`` is a chain: each layer reads the one before it. Arrays are in torch's order, (channels,
 height, width), as lava-dl's slayer writes them. Source: lava-dl 0.6.0, ``netx/hdf5.py``.
@@ -7,6 +7,7 @@ height, width), as lava-dl's slayer writes them. Source: lava-dl 0.6.0, ``netx/h
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -121,3 +122,50 @@ def image_shape(shape: Shape) -> Shape:
     if len(shape) == 2:
         return shape[0], 1, shape[1]
     return shape if len(shape) in (1, 3) else (math.prod(shape),)
+
+
+def layer_lines(layers: list[NetLayer]) -> Iterator[str]:
+    """One line for each layer: kind, shape, weights, neurons."""
+    for index, layer in enumerate(layers):
+        yield f"  {index:<3} " + ", ".join(_facts(layer))
+
+
+def _facts(layer: NetLayer) -> Iterator[str]:
+    if isinstance(layer, FlattenLayer):
+        yield "flatten"
+        return
+    if isinstance(layer, InputLayer):
+        yield f"input    {layer.shape}"
+        if layer.neuron is not None:
+            yield f"driven by biases of value * {layer.weight} + {layer.bias}"
+    elif isinstance(layer, DenseLayer):
+        yield f"dense    {layer.shape}"
+        yield _weights(layer.weight)
+        if layer.recurrent is not None:
+            yield f"recurrent {_weights(layer.recurrent)}"
+        if layer.delay is not None:
+            yield f"delays {_range(layer.delay)}"
+    elif isinstance(layer, ConvLayer):
+        yield f"conv     {layer.shape}"
+        yield _weights(layer.weight)
+        yield f"stride {layer.stride}, padding {layer.padding}, dilation {layer.dilation}"
+        if layer.groups > 1:
+            yield f"{layer.groups} groups"
+    if isinstance(layer, DenseLayer | ConvLayer) and layer.bias is not None:
+        yield f"biases {_range(layer.bias)}"
+    if layer.neuron is not None:
+        yield _neuron(layer.neuron)
+
+
+def _neuron(neuron: NetNeuron) -> str:
+    fires = f"threshold {neuron.threshold:,}" if neuron.spikes else "never spikes"
+    return f"CUBA iDecay {_range(neuron.i_decay)}, vDecay {_range(neuron.v_decay)}, {fires}"
+
+
+def _weights(weights: np.ndarray) -> str:
+    return f"{weights.size:,} weights {_range(weights)}"
+
+
+def _range(values: np.ndarray) -> str:
+    low, high = int(values.min()), int(values.max())
+    return f"{low}" if low == high else f"{low} to {high}"

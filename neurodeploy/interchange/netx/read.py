@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.errors import InputError, UnsupportedError
-from neurodeploy.interchange.hdf5.safe import Tree, read_tree
+from neurodeploy.interchange.hdf5 import Tree, read_tree
 from neurodeploy.interchange.netx.layers import (
     LAVA_INT8,
     ConvLayer,

@@ -1,4 +1,4 @@
-"""From a ``Network`` to a NIR graph: the inverse of ``network_in``.
+"""NIR graphs written from a ``Network``: the inverse of ``network_in``.
 
 Populations become neuron nodes whose gain is 1, projections the linear nodes between them with
 their weights as they are, and the contract goes into the metadata, so that reading the graph gives
@@ -7,7 +7,7 @@ explicit bias, every parameter a float64 array of full shape.
 
 What NIR has no node for is written in a longer form that computes the same: a connectivity that is
 known as a matrix only becomes an Affine, and where that has to reach neurons in more than one axis,
-those are written in one.
+those are written in one. A readout can be left out for tools that have no neuron for it.
 """
 
 from __future__ import annotations
@@ -258,3 +258,36 @@ def _labels(projection: Projection, chain: list[Operator]) -> list[str]:
 def _legal(name: str) -> str:
     """HDF5 takes a slash for a folder."""
     return name.replace("/", ".") or "unnamed"
+
+
+def without_readout(graph: nir.NIRGraph) -> nir.NIRGraph:
+    """The graph whose output is what went into its integrator.
+
+    The networks we train end in NIR's I, which integrates the last weighted sum, so that a chip can
+    do it. snnTorch and SpikingJelly have no such neuron and refuse the file. Without it the output
+    is that sum at every step; adding it up is left to whoever runs the graph.
+
+    Its outputs, added up over a sample and times r dt of the integrator (1 in files of ours), are
+    the integrator's last v.
+
+    Raises:
+        UnsupportedError: the output does not read one integrator (NIR's I).
+    """
+    outputs = [name for name, node in graph.nodes.items() if isinstance(node, nir.Output)]
+    read = [source for source, target in graph.edges if target in outputs]
+    if len(outputs) != 1 or len(read) != 1 or not isinstance(graph.nodes[read[0]], nir.I):
+        kinds = ", ".join(f"{name!r} ({type(graph.nodes[name]).__name__})" for name in read)
+        raise UnsupportedError(
+            f"the output reads {kinds or 'nothing'}; there is a readout to take away where it "
+            "reads one integrator (I)"
+        )
+    (readout,), (output,) = read, outputs
+    if any(source == readout and target != output for source, target in graph.edges):
+        raise UnsupportedError(f"integrator {readout!r} feeds more than the output")
+    nodes = {name: node for name, node in graph.nodes.items() if name != readout}
+    edges = [
+        (source, output if target == readout else target)
+        for source, target in graph.edges
+        if source != readout
+    ]
+    return nir.NIRGraph(nodes, edges, dict(graph.metadata), type_check=False)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.ir.contract import DataSource, InputCode
-from neurodeploy.ir.plan import METADATA_KEY, PopulationPlan, ProjectionPlan, QuantizationPlan
+from neurodeploy.ir.quantized import PLAN_KEY, PopulationPlan, ProjectionPlan, QuantizationPlan
 from neurodeploy.nn.export import module_to_nir
 from neurodeploy.nn.layers import Scale
 from neurodeploy.nn.network import SpikingNetwork
@@ -42,7 +42,7 @@ def trained_to_nir(
     if not (isinstance(model, IntegerNetwork) and model.is_active):
         return module_to_nir(model, input_code, steps, dataset, source)
     graph = module_to_nir(in_floats(model), input_code, steps, dataset, source)
-    graph.metadata[METADATA_KEY] = learned_plan(model).to_metadata()
+    graph.metadata[PLAN_KEY] = learned_plan(model).to_metadata()
     return graph
 
 

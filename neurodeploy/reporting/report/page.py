@@ -15,15 +15,12 @@ from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import CoreMapping
 from neurodeploy.mapping.placement import core_messages, flows
 from neurodeploy.onchip.learning_curve import CurvePoint, learning_figure
-from neurodeploy.reporting.core_map import core_map
-from neurodeploy.reporting.graph import network_graph
+from neurodeploy.reporting.activity_pictures import firing_rates
+from neurodeploy.reporting.network_pictures import core_map, network_graph
 from neurodeploy.reporting.parity import Divergence
 from neurodeploy.reporting.picture import svg
-from neurodeploy.reporting.rates import firing_rates
 from neurodeploy.reporting.report import deployed, trained
-from neurodeploy.reporting.report.costs import costs
-from neurodeploy.reporting.report.table import facts
-from neurodeploy.reporting.rounding import rounding_errors
+from neurodeploy.reporting.text import facts
 from neurodeploy.support.files import read_json, written_whole
 from neurodeploy.support.schema import build
 from neurodeploy.target import Target
@@ -64,7 +61,7 @@ def _context(deployment: Deployment) -> dict[str, Any]:
     checks.sort(key=lambda check: not check["mood"])
     activity, counted = _activity(deployment, runs)
     sent = core_messages(network, target, mapping, activity)
-    errors = rounding_errors(deployment)
+    errors = deployed.rounding_errors(deployment)
     return {
         "name": _name(deployment),
         "target": target,
@@ -255,7 +252,7 @@ def _costs(runs: list[dict[str, Any]]) -> dict[str, Any] | None:
             estimate = run["estimate"]
             return {
                 "engine": f"{run['engine']} ({run['samples']:,} samples)",
-                "facts": costs(estimate),
+                "facts": deployed.costs(estimate),
                 "sources": estimate["sources"],
             }
     return None

@@ -8,7 +8,7 @@ from typing import Any
 
 from neurodeploy.onchip.options import rate_text
 from neurodeploy.recipe import QuantizeRecipe, TrainingRecipe
-from neurodeploy.reporting.report.table import Table, facts
+from neurodeploy.reporting.text import Table, facts
 from neurodeploy.support.schema import build
 
 

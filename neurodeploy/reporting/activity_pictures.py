@@ -1,19 +1,22 @@
-"""Spike raster of one sample: every population, neuron by step."""
+"""Pictures of activity: one sample's spikes, rates of populations, and where two engines agree."""
 
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import LinearSegmentedColormap, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, StrMethodFormatter
 
+from neurodeploy.reporting.parity import ParityReport
 from neurodeploy.simulation.trace import PopulationTrace, SpikeTrace
 
 SPIKE, INPUT, READOUT = "#0b5fa5", "Greys", "viridis"
+AGREE, DIFFER, INK = "#2e7d4f", "#c1440e", "#22303f"
 SPIKES = ListedColormap(["#f2f5f8", SPIKE])
 SHADED_STEPS = 64
 """Up to so many steps spikes are drawn as cells, beyond as ticks."""
@@ -24,7 +27,9 @@ ROWS = 512
 
 
 def raster(trace: SpikeTrace, title: str) -> Figure:
-    """The batch's first sample: spikes as ticks, graded input and read-out v in shades.
+    """Spike raster of the batch's first sample: every population, neuron by step.
+
+    Spikes are ticks, graded input and the read-out's v are shades.
 
     Args:
         trace: at least one sample.
@@ -91,3 +96,74 @@ def _shade(figure: Figure, axes: Axes, values: np.ndarray, colours: Any, label: 
         bar = figure.colorbar(image, ax=axes, label=label, pad=0.01, format=EngFormatter(sep=""))
         bar.locator = MaxNLocator(nbins=3)
         bar.ax.tick_params(labelsize=8)
+
+
+def firing_rates(activity: Mapping[str, np.ndarray], steps: int) -> Figure:
+    """Spikes per neuron and step of each population: the mean as a bar, quartiles as a line.
+
+    Args:
+        activity: mean spikes per sample of every neuron, by population.
+        steps: T, of a sample.
+    """
+    names = list(activity)
+    figure = Figure(figsize=(7.2, 0.9 + 0.32 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    for row, name in enumerate(names):
+        rates = activity[name].ravel() / steps
+        low, high = np.quantile(rates, (0.25, 0.75))
+        axes.barh(row, rates.mean(), color=SPIKE, height=0.62, alpha=0.75)
+        axes.plot([low, high], [row, row], color=INK, lw=1.4)
+        silent = float((rates == 0).mean())
+        label = f" {rates.mean():.3f}" + (f", {silent:.0%} silent" if silent else "")
+        axes.text(max(rates.mean(), high), row, label, va="center", fontsize=7.5, color=INK)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.invert_yaxis()
+    axes.margins(x=0.18)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("spikes per neuron and step: mean, and the middle half of the neurons")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def parity_map(report: ParityReport) -> Figure:
+    """Where two engines agree: the share of equal values, population by step.
+
+    Each cell also tells how many differ.
+    """
+    names = [p.name for p in report.populations]
+    counts = np.array([p.mismatches_by_step for p in report.populations])
+    steps = counts.shape[1]
+    values = np.array([max(p.compared, 1) / steps for p in report.populations])
+    share = counts / values[:, None]
+    figure = Figure(
+        figsize=(2.6 + min(9.0, 0.55 * steps + 2.4), 1.6 + 0.42 * len(names)),
+        layout="constrained",
+        dpi=110,
+    )
+    axes = figure.subplots()
+    colours = LinearSegmentedColormap.from_list("parity", [AGREE, "#e8d9a0", DIFFER])
+    worst = max(float(share.max()), 1e-12)
+    image = axes.imshow(
+        share, aspect="auto", cmap=colours, vmin=0, vmax=worst if share.any() else 1
+    )
+    if steps <= 40:
+        for (row, column), count in np.ndenumerate(counts):
+            pale = 0.25 < share[row, column] / worst < 0.75
+            axes.text(
+                *(column, row, f"{count:,}"), ha="center", va="center", fontsize=7,
+                color=INK if pale else "white",
+            )  # fmt: skip
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xticks(range(0, steps, max(1, steps // 16)))
+    axes.set_xlabel("model step t")
+    if share.any():
+        figure.colorbar(image, ax=axes, label="share of values that differ", pad=0.02)
+    what = "u, v and spikes" if report.exact else "spikes"
+    verdict = "all equal" if report.mismatches == 0 else f"{report.mismatches:,} differ"
+    axes.set_title(
+        f"{report.engines[0]} against {report.engines[1]}: {report.compared:,} values of {what} "
+        f"over {report.samples} samples, {verdict}",
+        fontsize=9,
+        loc="left",
+    )
+    return figure

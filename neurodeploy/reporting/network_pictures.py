@@ -1,4 +1,4 @@
-"""Picture of a mapping: chips as meshes of tiles, cores by how full they are, messages as lines."""
+"""Pictures of a deployed network: populations and what joins them, and the cores they lie on."""
 
 from __future__ import annotations
 
@@ -12,25 +12,108 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.patheffects import withStroke
 from scipy import sparse
 
+from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
+from neurodeploy.ir.schedule import depths
 from neurodeploy.mapping import CoreMapping
 from neurodeploy.target import Chip
 
-FREE, EDGE, MESSAGE, INK = "#f4f6f8", "#c5ced8", "#c1440e", "#22303f"
-BUSY = "#0b4a8a"
-COLOURS = "Blues"
+INK, INPUT, HIDDEN, READOUT = "#22303f", "#e9edf2", "#dbe9f6", "#e3f1e4"
+FREE, EDGE, MESSAGE, BUSY = "#f4f6f8", "#c5ced8", "#c1440e", "#0b4a8a"
+LOADS = "Blues"
+WIDTH, HEIGHT = 0.86, 0.5
+"""Of a box, where columns are 1 and rows 1 apart."""
 SHOWN_CHIPS = 16
 LINES = 250
 """So many of the strongest connections are drawn."""
-GAP = 0.35
+TILE_GAP = 0.35
 """Between tiles, where a core is 1 wide."""
 
 
+def network_graph(network: QuantizedNetwork) -> Figure:
+    """Populations from top to bottom by pipeline depth, projections as arrows."""
+    depth = depths(network)
+    rows: dict[int, list[QuantizedPopulation]] = {}
+    for population in network.populations:
+        rows.setdefault(depth[population.name], []).append(population)
+    levels = sorted(rows)
+    place = {
+        population.name: (index - (len(rows[level]) - 1) / 2, -float(row))
+        for row, level in enumerate(levels)
+        for index, population in enumerate(rows[level])
+    }
+    wide = max(len(found) for found in rows.values())
+    figure = Figure(figsize=(max(5.6, 3.4 * wide), 0.4 + 0.95 * len(levels)), layout="constrained")
+    axes = figure.subplots()
+    for projection in network.projections:
+        _arrow(axes, projection, place)
+    for population in network.populations:
+        _box(axes, population, place[population.name], population.name == network.output)
+    margin = 0.65 + (0.75 if _has_bow(network, place) else 0.0)
+    axes.set_xlim(-(wide - 1) / 2 - 0.75, (wide - 1) / 2 + margin)
+    axes.set_ylim(-len(levels) + 0.6, 0.4)
+    axes.axis("off")
+    return figure
+
+
+def _box(
+    axes: Axes, population: QuantizedPopulation, at: tuple[float, float], output: bool
+) -> None:
+    neuron = population.neuron
+    colour = INPUT if neuron is None else READOUT if output else HIDDEN
+    x, y = at
+    corner = (x - WIDTH / 2, y - HEIGHT / 2)
+    axes.add_patch(
+        FancyBboxPatch(
+            corner, WIDTH, HEIGHT, "round,pad=0,rounding_size=0.07", fc=colour, ec=INK, lw=0.9
+        )
+    )
+    kind = "input" if neuron is None else neuron.kind
+    shape = " x ".join(map(str, population.shape))
+    size = math.prod(population.shape)
+    neurons = f"{shape} = {size:,}" if len(population.shape) > 1 else f"{size:,}"
+    axes.text(x, y + 0.09, population.name, ha="center", va="center", fontsize=9.5, weight="bold")
+    axes.text(x, y - 0.12, f"{kind}, {neurons}", ha="center", va="center", fontsize=8)
+
+
+def _arrow(
+    axes: Axes, projection: QuantizedProjection, place: dict[str, tuple[float, float]]
+) -> None:
+    (x0, y0), (x1, y1) = place[projection.source], place[projection.target]
+    passes = y0 - y1
+    label = f"{projection.operator.kind}, {projection.operator.weights.size:,} weights"
+    label += f" of {projection.weight_format.bits} bits"
+    if projection.delay:
+        label += f", delay {projection.delay}"
+    if passes == 1:
+        start, stop, bend = (x0, y0 - HEIGHT / 2), (x1, y1 + HEIGHT / 2), 0.0
+        text, align = ((x0 + x1) / 2 - 0.04, (y0 + y1) / 2), "right"
+    else:
+        # Around whatever lies between, or back to itself.
+        side = WIDTH / 2
+        start, stop = (x0 + side, y0 - 0.08), (x1 + side, y1 + 0.08)
+        bend = -0.9 if passes == 0 else -0.45 if passes > 0 else 0.45
+        text, align = (max(x0, x1) + side + 0.22, (y0 + y1) / 2), "left"
+        label = label.replace(", ", ",\n", 1)
+    style = f"arc3,rad={bend}"
+    arrow = FancyArrowPatch(
+        start, stop, arrowstyle="-|>", connectionstyle=style, mutation_scale=9, color=INK, lw=0.9
+    )
+    axes.add_patch(arrow)
+    axes.text(*text, label, ha=align, va="center", fontsize=7, color="#4a5a6b")
+
+
+def _has_bow(network: QuantizedNetwork, place: dict[str, tuple[float, float]]) -> bool:
+    return any(place[p.source][1] - place[p.target][1] != 1 for p in network.projections)
+
+
 def core_map(mapping: CoreMapping, chip: Chip, sent: sparse.csr_matrix) -> Figure:
-    """Cores coloured by the share in use of whatever each has least left of.
+    """Chips as meshes of tiles, messages as lines; cores by how full they are.
+
+    That is the share in use of whatever each has least left of.
 
     Only chips with a part of the network are drawn, at most ``SHOWN_CHIPS``.
 
@@ -40,7 +123,7 @@ def core_map(mapping: CoreMapping, chip: Chip, sent: sparse.csr_matrix) -> Figur
     used = sorted({p.chip for p in mapping.placements})[:SHOWN_CHIPS]
     columns = min(len(used), 2 if len(used) <= 4 else 4)
     rows = math.ceil(len(used) / columns)
-    width, height = _size(chip)
+    width, height = _mesh_size(chip)
     scale = 6.4 / (columns * (width + 1.2))
     figure = Figure(figsize=(7.2, 0.9 + rows * (height + 2.0) * scale + 0.4), layout="constrained")
     axes = figure.subplots()
@@ -48,7 +131,7 @@ def core_map(mapping: CoreMapping, chip: Chip, sent: sparse.csr_matrix) -> Figur
         number: ((i % columns) * (width + 1.2), -(i // columns) * (height + 2.0))
         for i, number in enumerate(used)
     }
-    palette = matplotlib.colormaps[COLOURS]
+    palette = matplotlib.colormaps[LOADS]
     for number in used:
         _draw_chip(axes, chip, corner[number], f"chip {number}")
     centres = []
@@ -56,7 +139,7 @@ def core_map(mapping: CoreMapping, chip: Chip, sent: sparse.csr_matrix) -> Figur
         if placement.chip not in corner:
             centres.append((math.nan, math.nan))
             continue
-        x, y = _place(placement.core, chip, corner[placement.chip])
+        x, y = _core_place(placement.core, chip, corner[placement.chip])
         _, share = mapping.fullest([use])
         axes.add_patch(Rectangle((x, y), 0.92, 0.92, fc=palette(0.12 + 0.8 * min(share, 1)), lw=0))
         centres.append((x + 0.46, y + 0.46))
@@ -77,13 +160,13 @@ def core_map(mapping: CoreMapping, chip: Chip, sent: sparse.csr_matrix) -> Figur
     return figure
 
 
-def _size(chip: Chip) -> tuple[float, float]:
+def _mesh_size(chip: Chip) -> tuple[float, float]:
     """Width and height of a chip in cores."""
     across, down = _tile(chip)
     tiles = math.ceil(chip.cores.value / chip.tile_cores.value)
     columns = chip.tile_columns.value
     rows = math.ceil(tiles / columns)
-    return columns * (across + GAP), rows * (down + GAP)
+    return columns * (across + TILE_GAP), rows * (down + TILE_GAP)
 
 
 def _tile(chip: Chip) -> tuple[int, int]:
@@ -92,18 +175,18 @@ def _tile(chip: Chip) -> tuple[int, int]:
     return across, math.ceil(chip.tile_cores.value / across)
 
 
-def _place(core: int, chip: Chip, corner: tuple[float, float]) -> tuple[float, float]:
+def _core_place(core: int, chip: Chip, corner: tuple[float, float]) -> tuple[float, float]:
     """Lower left corner of a core."""
     across, down = _tile(chip)
     tile, inside = divmod(core, chip.tile_cores.value)
     row, column = divmod(tile, chip.tile_columns.value)
-    x = corner[0] + column * (across + GAP) + inside % across
-    y = corner[1] - row * (down + GAP) - inside // across - 1
+    x = corner[0] + column * (across + TILE_GAP) + inside % across
+    y = corner[1] - row * (down + TILE_GAP) - inside // across - 1
     return x, y
 
 
 def _draw_chip(axes: Axes, chip: Chip, corner: tuple[float, float], name: str) -> None:
-    width, height = _size(chip)
+    width, height = _mesh_size(chip)
     x, y = corner
     outline = Rectangle(
         (x - 0.4, y - height), width + 0.45, height + 0.4, fill=False, ec="#7a8da6", lw=0.8
@@ -111,7 +194,7 @@ def _draw_chip(axes: Axes, chip: Chip, corner: tuple[float, float], name: str) -
     axes.add_patch(outline)
     axes.text(x - 0.4, y + 0.55, name, fontsize=8, va="bottom")
     for core in range(chip.cores.value):
-        at = _place(core, chip, corner)
+        at = _core_place(core, chip, corner)
         axes.add_patch(Rectangle(at, 0.92, 0.92, fc=FREE, ec=EDGE, lw=0.3))
 
 

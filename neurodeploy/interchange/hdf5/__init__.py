@@ -1,1 +1,0 @@
-"""HDF5 files from anywhere, read without trusting them."""
