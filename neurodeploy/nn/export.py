@@ -60,6 +60,7 @@ def module_to_nir(
             comparison.
     """
     folded = fold(model)
+    _check_first_step(model, {name: bias for name, (_, bias) in folded.weights.items()})
     shapes = _input_shapes(model)
     nodes: dict[str, Any] = {INPUT: nir.Input(input_type=_shape(model.sample_shape))}
     edges: list[tuple[str, str]] = []
@@ -79,6 +80,27 @@ def module_to_nir(
         semantics_of(model), input_code, steps, "last_v", dataset, source or DataSource()
     )
     return nir.NIRGraph(nodes=nodes, edges=edges, metadata={METADATA_KEY: contract.to_metadata()})
+
+
+def _check_first_step(model: SpikingNetwork, biases: dict[str, np.ndarray]) -> None:
+    """Refuse biases that the network adds from the second step on, and NIR from the first.
+
+    Before the first step nothing was fed back, so that a layer which reads nothing else gives
+    nothing then, not even its bias.
+    """
+    place = {name: index for index, name in enumerate(model.layers)}
+    silent: set[str] = set()
+    for name in model.layers:
+        late = {s for s in model.sources[name] if s in place and place[s] >= place[name]}
+        if {*model.sources[name]} <= late | silent:
+            silent.add(name)
+        for layer in late | ({name} & silent):
+            if np.any(biases.get(layer, 0)):
+                raise UnsupportedError(
+                    f"layer {layer!r} acts on the next step and has a bias, which is not added at "
+                    "the first one; NIR has no word for that. Use bias=False there, and give the "
+                    "bias to a layer that acts within the step"
+                )
 
 
 def semantics_of(model: SpikingNetwork) -> Semantics:

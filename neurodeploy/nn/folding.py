@@ -19,6 +19,8 @@ from neurodeploy.nn.layers import Dropout, GridLinear, Scale, SkipInit, WSConv2d
 from neurodeploy.nn.network import INPUT
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+PASSING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, Dropout)
+"""Layers that pass on what they are given once training is over."""
 
 
 @dataclass
@@ -63,7 +65,7 @@ def fold(model: SpikingNetwork) -> Folded:
             weights[name] = weight_and_bias(layer)
     for name, layer in model.layers.items():
         sources, readers = model.sources[name], model.readers[name]
-        if isinstance(layer, nn.Identity | Dropout):
+        if isinstance(layer, PASSING):
             result.carriers[name] = sources
             continue
         result.carriers[name], result.inputs[name] = (name,), sources
@@ -122,8 +124,10 @@ def _affine(name: str, layer: nn.Module) -> tuple[np.ndarray, np.ndarray] | None
         raise UnsupportedError(
             f"layer {name!r}: batch norm without running statistics cannot be exported"
         )
-    factor = _array(layer.weight) / np.sqrt(_array(variance) + layer.eps)
-    return factor, _array(layer.bias) - _array(mean) * factor
+    deviation = np.sqrt(_array(variance) + layer.eps)
+    factor = (_array(layer.weight) if layer.affine else 1) / deviation
+    offset = _array(layer.bias) if layer.affine else 0
+    return factor, offset - _array(mean) * factor
 
 
 def _array(values: Tensor) -> np.ndarray:

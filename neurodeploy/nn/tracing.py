@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import traceback
+import warnings
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch.fx.proxy import TraceError
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from neurodeploy.errors import NeurodeployError, UnsupportedError
+from neurodeploy.nn.folding import PASSING
 from neurodeploy.nn.functions import (
     FUNCTIONS,
     METHODS,
@@ -36,9 +38,6 @@ STEPS = 3
 
 LAYERS = (nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d)
 """Layers of torch that a network takes as they are."""
-
-PASSING_IN_EVALUATION = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d)
-"""Layers that pass on what they are given once training is over."""
 
 
 def spiking_network(module: nn.Module, sample_shape: tuple[int, ...]) -> SpikingNetwork:
@@ -63,7 +62,8 @@ def spiking_network(module: nn.Module, sample_shape: tuple[int, ...]) -> Spiking
     reset(module)
     tracer = _Tracer()
     try:
-        graph = tracer.trace(_Steps(module, tracer))
+        steps = _Steps(module, tracer)
+        graph = tracer.trace(steps)
     except TraceError as error:
         raise UnsupportedError(
             f"{_place(traceback.extract_tb(error.__traceback__))}the code decides by values that "
@@ -80,7 +80,8 @@ def spiking_network(module: nn.Module, sample_shape: tuple[int, ...]) -> Spiking
         tracer.restore()
     first = next(module.parameters(), torch.zeros(()))
     sample = torch.zeros((2, *sample_shape), dtype=first.dtype, device=first.device)
-    shapes = _shapes(module, graph, sample)
+    constants = {n: v for n, v in vars(steps).items() if n.startswith("_tensor_constant")}
+    shapes = _shapes(module, graph, constants, sample)
     network = _Reader(module, graph, shapes).network(sample_shape)
     _check_same(module, network, sample)
     return network.train(module.training)
@@ -195,7 +196,9 @@ def place_of(node: fx.Node) -> str:
     return _place(traceback.StackSummary.from_list(frames))
 
 
-def _shapes(module: nn.Module, graph: fx.Graph, sample: Tensor) -> dict[fx.Node, Any]:
+def _shapes(
+    module: nn.Module, graph: fx.Graph, constants: dict[str, Any], sample: Tensor
+) -> dict[fx.Node, Any]:
     """What each node computes, by running all steps on zeros; the module is left as it was."""
     trial = copy.deepcopy(module).eval()
     values: dict[fx.Node, Any] = {}
@@ -215,7 +218,9 @@ def _shapes(module: nn.Module, graph: fx.Graph, sample: Tensor) -> dict[fx.Node,
     reset(trial)
     root = nn.Module()
     root.net = trial
-    with torch.no_grad():
+    vars(root).update(constants)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what matters of them is refused by name
         Noting(fx.GraphModule(root, graph)).run([sample] * STEPS)
     return values
 
@@ -359,7 +364,7 @@ def _known_layer(layer: nn.Module, call: _Call) -> nn.Module:
         return layer
     if isinstance(layer, nn.Conv2d):
         return _with_numbers(layer, call)
-    if isinstance(layer, (*PASSING_IN_EVALUATION, *LAYERS)):
+    if isinstance(layer, (*PASSING, *LAYERS)):
         return layer
     if type(layer).__module__.startswith("neurodeploy.nn."):
         return layer

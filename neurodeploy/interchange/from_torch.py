@@ -1,0 +1,57 @@
+"""A torch module as a ``Network``: the way of a network that was trained in anybody's own loop."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from neurodeploy.errors import InputError
+from neurodeploy.interchange.nir.network_in import contract_of, to_network
+from neurodeploy.ir.contract import Encoder, InputCode
+from neurodeploy.ir.network import Network
+from neurodeploy.nn.export import module_to_nir
+from neurodeploy.nn.tracing import spiking_network
+
+
+def from_torch(
+    module: nn.Module,
+    sample_shape: tuple[int, ...],
+    steps: int,
+    *,
+    levels: int = 1,
+    encoder: Encoder = "direct",
+    name: str = "",
+) -> Network:
+    """The network that a module computes in evaluation, in discrete time and float64.
+
+    The module is followed once (``nn.tracing``): nested modules, sums, constant factors, average
+    pooling, flattening, batch norm, weight standardisation, and recurrence through attributes.
+    Layers of ``nn`` are its neurons. A population has the name of its layer, with ``.`` written as
+    ``_``; a linear read-out is the population ``readout``. Nothing of the module changes but its
+    state, which is reset.
+
+    Args:
+        module: its call is one step, from (N, *sample_shape) to o[t], (N, ...). It ends in a linear
+            layer, whose outputs are added up, or in neurons, whose spikes are counted.
+        sample_shape: shape of one sample, without batch.
+        steps: T, steps per sample.
+        levels: the deployed network takes integers 0 to ``levels``, the module integer/levels.
+        encoder: how a sample becomes input; ``direct`` shows its integers at every step, the others
+            are as in ``ir.contract.InputCode``.
+        name: of the network; the module's class when empty.
+
+    Raises:
+        InputError: ``steps`` or ``levels`` below 1.
+        UnsupportedError: a layer or an operation that cannot be expressed, named with its place in
+            the module's code.
+    """
+    try:
+        code = InputCode(encoder, levels)
+        if steps < 1:
+            raise ValueError(f"steps must be at least 1, found {steps}")
+    except ValueError as error:
+        raise InputError(f"from_torch: {error}") from None
+    name = name or type(module).__name__
+    graph = module_to_nir(spiking_network(module, tuple(sample_shape)), code, steps)
+    contract = contract_of(graph, name)
+    assert contract is not None  # it was just written
+    return to_network(graph, contract, name)
