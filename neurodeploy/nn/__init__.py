@@ -1,1 +1,23 @@
-"""Layers, neurons and networks for torch."""
+"""What spiking networks are made of in torch, usable in any module.
+
+A layer's call is one step: spikes or values of (N, ...) in and out. ``reset`` starts a new batch.
+"""
+
+from __future__ import annotations
+
+from neurodeploy.nn.layers import Dropout, Scale, SkipInit, WSConv2d
+from neurodeploy.nn.network import SpikingNetwork
+from neurodeploy.nn.neuron import LIF
+from neurodeploy.nn.state import reset
+from neurodeploy.nn.surrogate import SURROGATES
+
+__all__ = [
+    "LIF",
+    "SURROGATES",
+    "Dropout",
+    "Scale",
+    "SkipInit",
+    "SpikingNetwork",
+    "WSConv2d",
+    "reset",
+]

@@ -31,9 +31,8 @@ from neurodeploy.ir.contract import (
     Reset,
     Semantics,
 )
-from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.folding import fold
-from neurodeploy.nn.network import INPUT
+from neurodeploy.nn.network import INPUT, SpikingNetwork
 from neurodeploy.nn.neuron import LIF
 
 

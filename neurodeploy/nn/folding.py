@@ -14,9 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.layers import Dropout, GridLinear, Scale, SkipInit, WSConv2d
-from neurodeploy.nn.network import INPUT
+from neurodeploy.nn.network import INPUT, SpikingNetwork
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 PASSING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, Dropout)

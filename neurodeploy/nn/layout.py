@@ -7,8 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from neurodeploy.nn.families import SpikingNetwork
-from neurodeploy.nn.network import INPUT
+from neurodeploy.nn.network import INPUT, SpikingNetwork
 from neurodeploy.recipe import Precision
 
 HEAVY = 4

@@ -46,4 +46,16 @@ def build_rule(options: Mapping[str, Any], steps: int, where: str = "[rule]") ->
     return rule
 
 
-__all__ = ["RULES", "Batch", "BatchResult", "Rule", "Update", "build_rule"]
+__all__ = [
+    "BPTT",
+    "OTTT",
+    "RULES",
+    "SLTT",
+    "SLTTK",
+    "Batch",
+    "BatchResult",
+    "Rate",
+    "Rule",
+    "Update",
+    "build_rule",
+]

@@ -31,6 +31,7 @@ from neurodeploy.artifacts.run_folder import (
 from neurodeploy.data import Dataset, check_encoder, load_dataset
 from neurodeploy.errors import InputError, SimulationError
 from neurodeploy.nn.families import SpikingNetwork
+from neurodeploy.nn.families.user import absolute
 from neurodeploy.nn.layout import lay_out
 from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.nn.precision import find_device, parameter_dtype
@@ -183,7 +184,8 @@ def _as_found(recipe: Recipe, dataset: Dataset) -> Recipe:
     training, quantize = replace(recipe.training, start_from=start), recipe.quantize
     if quantize.target.endswith(".toml"):
         quantize = replace(quantize, target=str(Path(quantize.target).absolute()))
-    return replace(recipe, data=data, training=training, quantize=quantize)
+    network = {**recipe.network, "family": absolute(recipe.network["family"])}
+    return replace(recipe, data=data, training=training, quantize=quantize, network=network)
 
 
 def _first_weights(model: SpikingNetwork, recipe: Recipe) -> dict[str, Tensor]:

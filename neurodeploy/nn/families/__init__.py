@@ -11,6 +11,7 @@ from neurodeploy.nn.families.mlp import Mlp
 from neurodeploy.nn.families.nf_resnet import NFResNet
 from neurodeploy.nn.families.recurrent import Recurrent
 from neurodeploy.nn.families.resnet18 import ResNet18
+from neurodeploy.nn.families.user import build_users, is_users
 from neurodeploy.nn.families.vgg11 import Vgg11
 from neurodeploy.nn.families.vgg11_ws import Vgg11WS
 from neurodeploy.nn.network import Family, SpikingNetwork
@@ -38,16 +39,20 @@ def build_network(
     """Build a network of a family, with weights from torch's global generator.
 
     Args:
-        options: the ``family`` by name, and its options.
+        options: the ``family`` by name, and its options; or ``file.py:function`` or
+            ``package.module:function``, and what that function takes.
         sample_shape: shape of one sample, without batch.
         neuron: constants of all hidden neurons.
         where: names the options in messages.
 
     Raises:
         InputError: unknown family or option, or options that do not suit the samples.
+        UnsupportedError: a user's own module that no network can express.
     """
     rest = dict(options)
     name = rest.pop("family")
+    if is_users(name):
+        return build_users(name, rest, sample_shape, classes, neuron, where)
     if name not in FAMILIES:
         raise InputError(f"[network] family {name!r} is not known{nearest(name, FAMILIES)}")
     return build(FAMILIES[name], rest, where).build(sample_shape, classes, neuron)
