@@ -1,7 +1,7 @@
 """Recipes: everything that defines a training run, read from TOML.
 
 A recipe is found by name among the built-in ones (``models/*.toml``) or by path. Keys can be
-overridden one by one (``--set training.epochs=5``). Nothing is guessed: an unknown key is refused.
+overridden one by one (``training.epochs=5``). Nothing is guessed: an unknown key is refused.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.contract import Comparison, DataSource, Encoder, Reset, TimeBins
 from neurodeploy.support.schema import build, builtin_names, find_toml, read_toml, tomllib
 
@@ -32,7 +32,7 @@ class DataRecipe:
         path, sha256, side, bins: as in ``neurodeploy.ir.contract.DataSource``.
         levels: event counts are clipped to this; 1 makes event frames binary. 0 takes the data
             set's own.
-        exclude: classes left out of training and validation, for `neurodeploy learn` to bring in
+        exclude: classes left out of training and validation, for on-chip learning to bring in
             later; the test samples keep them, and the network its output for them.
     """
 
@@ -295,9 +295,10 @@ def recipe_from_dict(table: dict[str, Any], where: str) -> Recipe:
 
 def _apply_override(table: dict[str, Any], override: str) -> None:
     """Set ``a.b=value`` in nested tables; the value is read as TOML, else taken as a string."""
+    given = Setting("overrides", repr(override))
     dotted, equals, text = override.partition("=")
     if not equals or not dotted:
-        raise InputError(f"--set {override!r}: expected KEY=VALUE, for example training.epochs=5")
+        raise InputError(Text(given, ": expected KEY=VALUE, for example training.epochs=5"))
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -306,5 +307,5 @@ def _apply_override(table: dict[str, Any], override: str) -> None:
     for parent in parents:
         table = table.setdefault(parent, {})
         if not isinstance(table, dict):
-            raise InputError(f"--set {override!r}: {parent!r} is a value, not a table")
+            raise InputError(Text(given, f": {parent!r} is a value, not a table"))
     table[last] = value

@@ -29,7 +29,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from neurodeploy.errors import InputError, UnsupportedError
+from neurodeploy.errors import InputError, Step, Text, UnsupportedError
 from neurodeploy.ir.contract import Contract
 from neurodeploy.ir.fixed_point import WeightFormat
 from neurodeploy.ir.operators import Convolution, Dense, Operator, SparseMatrix
@@ -165,7 +165,7 @@ def read_deployment(path: Path) -> Deployment:
     """
     if not (path / MANIFEST).is_file():
         raise InputError(
-            f"{path}: not a deployment (no {MANIFEST}); make one with neurodeploy export"
+            f"{path}: not a deployment (no {MANIFEST})", fix=Text("make one with ", Step("export"))
         )
     manifest = read_json(path / MANIFEST)
     if manifest.get("kind") != "deployment" or manifest.get("format") != FORMAT:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from neurodeploy.artifacts.deployment import MANIFEST
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, Step, Text
 from neurodeploy.support.files import read_json
 
 RUNS = Path("runs")
@@ -23,7 +23,9 @@ def newest_run(folder: Path = RUNS) -> Path:
     """
     found = _newest(folder, RUN_FILE)
     if found is None:
-        raise InputError(f"no finished training run in {folder}/; make one with neurodeploy train")
+        raise InputError(
+            f"no finished training run in {folder}/", fix=Text("make one with ", Step("train"))
+        )
     return found
 
 
@@ -35,7 +37,7 @@ def newest_deployment(folder: Path = DEPLOYMENTS) -> Path:
     """
     found = _newest(folder, MANIFEST)
     if found is None:
-        raise InputError(f"no deployment in {folder}/; make one with neurodeploy export")
+        raise InputError(f"no deployment in {folder}/", fix=Text("make one with ", Step("export")))
     return found
 
 
@@ -50,7 +52,8 @@ def read_run(path: Path) -> dict[str, Any]:
     if not (path / RUN_FILE).is_file():
         if (path / "recipe.json").is_file():
             raise InputError(
-                f"{path}: training did not finish; go on with neurodeploy train --resume {path}"
+                f"{path}: training did not finish",
+                fix=Text("go on with ", Step("resume_run", str(path))),
             )
         raise InputError(f"{path}: not a training run (no {RUN_FILE})")
     return read_json(path / RUN_FILE)

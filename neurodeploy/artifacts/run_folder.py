@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, Step, Text
 from neurodeploy.recipe import Recipe, recipe_from_dict
 from neurodeploy.support.files import check_new_folder, next_free, read_json, write_json
 
@@ -28,8 +28,10 @@ def open_run(recipe: Recipe, out: Path | None) -> Path:
         run = out
         if (run / RECIPE).is_file() and not (run / COMPLETE).exists():
             raise InputError(
-                f"{run}: holds an unfinished run; choose another folder, or continue it with: "
-                f"neurodeploy train --resume {run}"
+                f"{run}: holds an unfinished run",
+                fix=Text(
+                    "choose another folder, or continue it with: ", Step("resume_run", str(run))
+                ),
             )
         check_new_folder(run)
         try:

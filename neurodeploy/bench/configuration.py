@@ -1,4 +1,4 @@
-"""What ``neurodeploy bench train`` measures: a method on a network, as the recipe of a training."""
+"""What the bench of training measures: a method on a network, as the recipe of a training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from neurodeploy.bench.networks import FORMS, layers_of
 from neurodeploy.data import Dataset
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.contract import Encoder
 from neurodeploy.recipe import (
     DataRecipe,
@@ -72,7 +72,9 @@ class Configuration:
         """
         shape = network_shape(self.network)
         if self.batch < 2:
-            raise InputError(f"--batch {self.batch}: batch norm needs at least 2 samples")
+            raise InputError(
+                Text(Setting("batch", str(self.batch)), ": batch norm needs at least 2 samples")
+            )
         try:
             training = TrainingRecipe(
                 steps=self.T,
@@ -153,7 +155,9 @@ def network_shape(name: str) -> NetworkShape:
     try:
         kind, (first, *hidden, classes) = layers_of(name)
     except InputError:
-        raise InputError(f"--network {name}: expected resnet18, vgg11, {FORMS}") from None
+        raise InputError(
+            Text(Setting("network", name), f": expected resnet18, vgg11, {FORMS}")
+        ) from None
     if kind == "mlp":
         return NetworkShape({"family": "mlp", "hidden": hidden}, (first,), classes, 255, "direct")
     options = {
@@ -176,5 +180,8 @@ def rule_options(method: str) -> dict[str, Any]:
     if drawn := re.fullmatch(r"sltt-([1-9]\d*)", method):
         return {"name": "sltt-k", "K": int(drawn[1])}
     raise InputError(
-        f"--methods: {method!r} is not one of {', '.join(METHODS)}, nor sltt-K as in sltt-1"
+        Text(
+            Setting("methods"),
+            f": {method!r} is not one of {', '.join(METHODS)}, nor sltt-K as in sltt-1",
+        )
     )

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from neurodeploy.data import check_encoder, load_dataset
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.precision import find_device, parameter_dtype
 from neurodeploy.recipe import Recipe, load_recipe
@@ -119,7 +119,7 @@ def bench_gradients(
         SimulationError: the training diverged.
     """
     if every < 1:
-        raise InputError(f"--every {every}: must be at least 1")
+        raise InputError(Text(Setting("every", str(every)), ": must be at least 1"))
     chosen = [_variant(recipe, tau, T) for tau, T in itertools.product(taus, steps)]
     return [row for variant in chosen for row in _compare(variant, every, progress)]
 
@@ -135,7 +135,7 @@ def _variant(recipe: Recipe, tau: float, T: int) -> Recipe:
 
 
 def _compare(recipe: Recipe, every: int, progress: bool) -> Iterator[GradientRow]:
-    """Train one variant as ``neurodeploy train`` does."""
+    """Train one variant as a training run does."""
     data, T = recipe.data, recipe.training.steps
     dataset = load_dataset(data.name, data.source, T, data.levels)
     check_encoder(dataset, recipe.encoder.name)

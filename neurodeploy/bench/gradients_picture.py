@@ -1,4 +1,4 @@
-"""Picture of ``neurodeploy bench gradients``: agreement with BPTT over epochs."""
+"""Picture of the bench of gradients: agreement with BPTT over epochs."""
 
 from __future__ import annotations
 

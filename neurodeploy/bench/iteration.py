@@ -1,4 +1,4 @@
-"""One configuration of ``neurodeploy bench train``, measured in a process of its own.
+"""One configuration of the bench of training, measured in a process of its own.
 
 Beside the iterations themselves: fair random draws for them, a clock of their backward passes and a
 mark of the memory that they take.
@@ -188,7 +188,7 @@ class Watermark:
 
 
 class Iteration:
-    """A network, its optimiser and one batch; a call trains on it as ``neurodeploy train`` does.
+    """A network, its optimiser and one batch; a call trains on it as a training run does.
 
     Attributes:
         model: the network, or a plain copy of it for the yardstick.

@@ -1,7 +1,7 @@
 """How many samples a second a deployment learns from, on each engine.
 
 Every row is measured in a process of its own: training samples of the deployment's data set are
-learnt from chunk by chunk, as ``neurodeploy learn`` does it between two measurements of accuracy.
+learnt from chunk by chunk, as on-chip learning does it between two measurements of accuracy.
 The first chunk, which builds the network and starts Lava, is not counted; the others are timed
 until enough seconds have passed. Engines take turns over several rounds and the median round
 counts, because machines are noisy.
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.bench.process import answer, in_turns, median, peak_memory_mb, run_alone
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.onchip.options import LearningOptions
 from neurodeploy.onchip.tasks import make_task
 from neurodeploy.onchip.trajectory import StreamChunk
@@ -72,7 +72,7 @@ def bench_learn(
 
     Args:
         deployment: whose network learns.
-        rule, update: as ``neurodeploy learn`` has them.
+        rule, update: as ``LearningOptions`` has them.
         engines: some of ``workflow.learners.ENGINES``; all that know the rule when empty.
         seconds: how long each engine is timed in a round, at least.
         data: where the deployment's data set lies now.
@@ -85,7 +85,7 @@ def bench_learn(
     """
     options = make_options(rule, 1.0, update, "transposed", 0)
     if seconds <= 0 or rounds < 1:
-        raise InputError("--seconds and --rounds must be positive")
+        raise InputError(Text(Setting("seconds"), " and ", Setting("rounds"), " must be positive"))
     chosen = list(engines) or [e for e in ENGINES if rule == "sltt" or e != "lava-fused"]
     for engine in chosen:
         check_learning_engine(engine, options)

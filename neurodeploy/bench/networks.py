@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
 from neurodeploy.ir.operators import Convolution, Dense, Operator, Shape
@@ -53,11 +53,11 @@ def layers_of(name: str) -> tuple[str, list[int]]:
         InputError: the name has neither form.
     """
     if not re.fullmatch(r"(mlp|conv-\d+)(-\d+){2,}", name):
-        raise InputError(f"--network {name}: expected {FORMS}")
+        raise InputError(Text(Setting("network", name), f": expected {FORMS}"))
     kind, *numbers = name.split("-")
     sizes = [int(number) for number in numbers]
     if min(sizes) < 1 or (kind == "conv" and sizes[0] < 2):
-        raise InputError(f"--network {name}: expected {FORMS}")
+        raise InputError(Text(Setting("network", name), f": expected {FORMS}"))
     return kind, sizes
 
 

@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import Literal
 
 from neurodeploy.artifacts.locate import RUN_FILE, read_run
-from neurodeploy.errors import InputError, SimulationError
+from neurodeploy.errors import InputError, Setting, SimulationError, Text
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizationPlan
+from neurodeploy.ir.stated import Stated
 from neurodeploy.quantization.scales import ScaleMethod
 from neurodeploy.recipe import QuantizeRecipe, Recipe, load_recipe, recipe_from_dict
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.reference import ReferenceEngine
 from neurodeploy.target import load_target
-from neurodeploy.workflow.export import ContractOptions, read_planned
+from neurodeploy.workflow.export import read_planned
 from neurodeploy.workflow.quantization import QuantizationOptions, quantized
 from neurodeploy.workflow.samples import dataset_samples
 
@@ -90,9 +91,13 @@ def bench_quantization(
     most = chip.synapse.weight_bits.value
     for width in bits:
         if not 1 <= width <= most:
-            raise InputError(f"--bits: {width} is not from 1 to {most}, as {chip.name} has")
+            raise InputError(
+                Text(Setting("bits"), f": {width} is not from 1 to {most}, as {chip.name} has")
+            )
     if epochs < 0:
-        raise InputError(f"--epochs {epochs}: needs a number from 1, or 0 for a share")
+        raise InputError(
+            Text(Setting("epochs", str(epochs)), ": needs a number from 1, or 0 for a share")
+        )
     recipe = source if isinstance(source, Recipe) else _recipe_of(source)
     if data is not None:
         # What the user names is taken as it is, whatever was trained on.
@@ -124,7 +129,15 @@ def source_named(recipe: str | None, run: Path | None) -> Recipe | Path:
         InputError: both are given, or there is no such recipe.
     """
     if recipe is not None and run is not None:
-        raise InputError("give either --recipe or --run, not both: a run has its recipe with it")
+        raise InputError(
+            Text(
+                "give either ",
+                Setting("recipe"),
+                " or ",
+                Setting("run"),
+                ", not both: a run has its recipe with it",
+            )
+        )
     return run or load_recipe(recipe or "digits_conv")
 
 
@@ -137,7 +150,9 @@ def widths_named(text: str) -> list[int]:
     try:
         return [*dict.fromkeys(int(width) for width in text.split(","))]
     except ValueError:
-        raise InputError(f"--bits {text}: expected whole numbers, as in 8,4,2") from None
+        raise InputError(
+            Text(Setting("bits", text), ": expected whole numbers, as in 8,4,2")
+        ) from None
 
 
 def modes_named(text: str) -> list[Mode]:
@@ -149,7 +164,7 @@ def modes_named(text: str) -> list[Mode]:
     names = text.split(",")
     for name in names:
         if name not in MODES:
-            raise InputError(f"--modes: {name!r} is not one of {', '.join(MODES)}")
+            raise InputError(Text(Setting("modes"), f": {name!r} is not one of {', '.join(MODES)}"))
     return [mode for mode in MODES if mode in names]
 
 
@@ -170,7 +185,12 @@ def _folder(keep: Path | None) -> Iterator[Path]:
         except SimulationError as error:
             if isinstance(error.__context__, KeyboardInterrupt):
                 raise SimulationError(
-                    "interrupted; with --keep FOLDER the runs stay, and the same command goes on"
+                    "interrupted",
+                    fix=Text(
+                        "with ",
+                        Setting("keep", "FOLDER"),
+                        " the runs stay, and the same command goes on",
+                    ),
                 ) from None
             raise
 
@@ -183,15 +203,15 @@ def _trained(recipe: Recipe, run: Path, progress: bool) -> Path:
         return train(recipe, run, resume=(run / RECIPE).is_file(), progress=progress).path
     if not is_run_of(recipe, run):
         raise InputError(
-            f"{run}: a run of another recipe, of other data or with other options; name another "
-            "folder with --keep"
+            f"{run}: a run of another recipe, of other data or with other options",
+            fix=Text("name another folder with ", Setting("keep")),
         )
     return run
 
 
 def _network_of(run: Path, recipe: Recipe) -> tuple[Network, QuantizationPlan | None]:
     """What a run left, on the data that the recipe names."""
-    network, plan = read_planned(run / NETWORK, ContractOptions())
+    network, plan = read_planned(run / NETWORK, Stated())
     contract = replace(network.contract, source=recipe.data.source)
     return replace(network, contract=contract), plan
 

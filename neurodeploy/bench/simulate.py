@@ -1,8 +1,8 @@
 """How fast each engine simulates, and how much memory it takes.
 
 Every row is measured in a process of its own: batches of random spikes go through the engine as
-``neurodeploy simulate`` sends them, the first is not counted, and the others are timed until
-enough seconds have passed. Engines take turns over several rounds and the median round counts,
+a simulation sends them, the first is not counted, and the others are timed until enough seconds
+have passed. Engines take turns over several rounds and the median round counts,
 because machines are noisy. ``yardstick`` is the same network written by hand for Lava.
 """
 
@@ -16,7 +16,7 @@ from functools import partial
 
 from neurodeploy.bench.networks import bench_network
 from neurodeploy.bench.process import answer, in_turns, median, peak_memory_mb, run_alone
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.quantization.post_training import quantize
 from neurodeploy.simulation.trace import SampleBatch, SpikeTrace
@@ -68,9 +68,20 @@ def bench_simulate(
     engines = list(engines)
     for engine in engines:
         if engine not in ENGINES:
-            raise InputError(f"--engines: {engine!r} is not one of {', '.join(ENGINES)}")
+            raise InputError(
+                Text(Setting("engines"), f": {engine!r} is not one of {', '.join(ENGINES)}")
+            )
     if steps < 1 or seconds <= 0 or rounds < 1:
-        raise InputError("--T, --seconds and --rounds must be positive")
+        raise InputError(
+            Text(
+                Setting("steps"),
+                ", ",
+                Setting("seconds"),
+                " and ",
+                Setting("rounds"),
+                " must be positive",
+            )
+        )
     bench_network(network, steps)
     tasks = [partial(_in_own_process, engine, network, steps, seconds) for engine in engines]
     found = in_turns(tasks, rounds, "engines", progress)

@@ -17,7 +17,7 @@ from typing import Any
 
 from neurodeploy.bench.configuration import PRECISIONS, YARDSTICK, Configuration
 from neurodeploy.bench.process import in_turns, median, run_alone
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.nn.precision import find_device
 from neurodeploy.recipe import Precision
 from neurodeploy.reporting.text import table_text
@@ -77,7 +77,9 @@ def configurations(
     """
     for precision in precisions:
         if precision not in PRECISIONS:
-            raise InputError(f"--precision: {precision!r} is not one of {', '.join(PRECISIONS)}")
+            raise InputError(
+                Text(Setting("precision"), f": {precision!r} is not one of {', '.join(PRECISIONS)}")
+            )
     asked: list[Precision] = [precision for precision in PRECISIONS if precision in precisions]
     every = itertools.product(steps, asked, methods)
     return [
@@ -100,7 +102,7 @@ def bench_train(
         SimulationError: a measurement failed.
     """
     if seconds <= 0 or rounds < 1:
-        raise InputError("--seconds and --rounds must be positive")
+        raise InputError(Text(Setting("seconds"), " and ", Setting("rounds"), " must be positive"))
     check(chosen)
     exact = [partial(alone, configuration, seconds, True) for configuration in chosen]
     timed = [partial(alone, configuration, seconds, False) for configuration in chosen]

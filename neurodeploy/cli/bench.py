@@ -15,9 +15,10 @@ from neurodeploy.cli.options import (
     say,
     show_progress,
 )
+from neurodeploy.cli.wording import Commands
 
 
-@click.group()
+@click.group(cls=Commands)
 def bench() -> None:
     """Measure on this machine; compare figures of one run, machines are noisy."""
 

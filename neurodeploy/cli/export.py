@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from neurodeploy.cli.options import PATH, json_option, print_json, shape_option
+from neurodeploy.cli.options import COMPARISONS, PATH, json_option, print_json, shape_option
+from neurodeploy.cli.wording import worded_here
 
 
 @click.command()
@@ -50,14 +51,20 @@ from neurodeploy.cli.options import PATH, json_option, print_json, shape_option
 )
 @click.option(
     "--from",
-    "origin",
+    "framework",
     metavar="FRAMEWORK",
     help="What wrote the .nir file, which says how it is stepped: norse, snntorch, sinabs, "
     "spikingjelly, rockpool, spyx, nengo or lava. The options below override it.",
 )
 @click.option("--dt", type=float, help="Seconds per step.")
 @click.option("--reset", type=click.Choice(["zero", "subtract"]), help="What a spike does to v.")
-@click.option("--compare", type=click.Choice(["gt", "ge"]), help="Fire at v > or >= threshold.")
+@click.option(
+    "--compare",
+    "comparison",
+    type=click.Choice(list(COMPARISONS)),
+    callback=lambda context, parameter, word: COMPARISONS.get(word),
+    help="Fire at v > or >= threshold.",
+)
 @click.option("--integrator", type=click.Choice(["euler", "exponential"]), help="How leaks step.")
 @click.option(
     "--gain",
@@ -86,7 +93,7 @@ def export(
     netx: bool,
     input_shape: tuple[int, ...] | None,
     as_json: bool,
-    **options: Any,
+    **stated: Any,
 ) -> None:
     """Quantise a network, map it to a target and write a deployment.
 
@@ -94,7 +101,7 @@ def export(
     state what a .nir file from elsewhere leaves open, or override what ours says. A .net of lava-dl
     is deployed with its integers as they are; state --steps and --encoder.
     """
-    from neurodeploy.ir.contract import ContractOptions
+    from neurodeploy.ir.stated import Stated
     from neurodeploy.workflow.export import export as export_network
     from neurodeploy.workflow.quantization import QuantizationOptions
 
@@ -106,7 +113,7 @@ def export(
         activity=activity,
         netx=netx,
         input_shape=input_shape,
-        options=ContractOptions(**options),
+        stated=Stated(**stated),
         quantization=quantization,
     )
     if as_json:
@@ -125,7 +132,7 @@ def export(
     click.echo(f"Exported {result.source} to {target}")
     click.echo(result.mapping.summary())
     for where, note in result.network.notes.items():
-        click.echo(f"Note: {where}: {note}")
+        click.echo(f"Note: {where}: {worded_here(note)}")
     if result.netx.missing:
         click.echo("No network.net, which lava-dl reads; its format cannot hold")
         for reason in result.netx.missing:

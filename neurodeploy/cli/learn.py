@@ -17,6 +17,7 @@ from neurodeploy.cli.options import (
     show_progress,
     timeout_option,
 )
+from neurodeploy.cli.wording import worded_here
 
 
 @click.command()
@@ -99,6 +100,6 @@ def learn(
     if as_json:
         print_json(result.as_dict())
     else:
-        click.echo(result.text())
+        click.echo(worded_here(result.text()))
     if result.mismatches:
         sys.exit(1)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from neurodeploy.cli.options import PATH, json_option, print_json
+from neurodeploy.cli.wording import worded_here
 
 
 @click.command()
@@ -49,7 +50,7 @@ def inspect(file: Path) -> None:
     """Say what is in a .nir or .net file, a training run or a deployment."""
     from neurodeploy.workflow.inspection import describe
 
-    click.echo(describe(file))
+    click.echo(worded_here(describe(file)))
 
 
 @click.command()
@@ -68,6 +69,6 @@ def doctor(as_json: bool) -> None:
             state = "ok" if finding.works else ("MISSING" if finding.needed else "absent")
             click.echo(f"{finding.name:<14} {finding.detail:<16} {state}")
             if not finding.works:
-                click.echo(f"{'':<14} {finding.advice}")
+                click.echo(f"{'':<14} {worded_here(finding.advice)}")
     if any(finding.needed and not finding.works for finding in findings):
         sys.exit(1)

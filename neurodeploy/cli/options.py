@@ -12,6 +12,19 @@ import click
 from neurodeploy.support.processes import is_main
 
 PATH = click.Path(path_type=Path)
+
+COMPARISONS = {"gt": ">", "ge": ">="}
+"""When a neuron fires, in words that no shell takes for a redirection."""
+
+KEYS = {
+    "seed": "seed",
+    "data.path": "data",
+    "training.start_from": "init",
+    "training.precision": "precision",
+    "quantize.target": "target",
+}
+"""Keys of a recipe that have options of their own."""
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 ENGINE_NAMES = "reference, lava, lava-fused, netx, float or norse."
 seed_option = click.option("--seed", type=int, default=0, help="Seed of random draws.")
@@ -78,11 +91,6 @@ def load_with_samples(
     loaded = read_deployment(chosen)
     say(as_json, f"Deployment {chosen}")
     return loaded, choose_samples(loaded.network, default_count=default_count, **choice)
-
-
-def data_override(data: Path | None) -> tuple[str, ...]:
-    """The recipe override that names where its data set lies, if that is given."""
-    return () if data is None else (f"data.path={json.dumps(str(data.absolute()))}",)
 
 
 def say(as_json: bool, text: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from neurodeploy.cli.options import PATH, data_override, json_option, print_json, say
+from neurodeploy.cli.options import KEYS, PATH, json_option, print_json, say
 from neurodeploy.errors import InputError
 from neurodeploy.support.processes import connect, disconnect
 
@@ -83,15 +83,18 @@ def train(
 
     processes = connect()
     if resume is None:
-        if seed is not None:
-            overrides = (*overrides, f"seed={seed}")
-        overrides = (*overrides, *data_override(data))
-        if init is not None:
-            overrides = (*overrides, f"training.start_from={json.dumps(init)}")
-        if target is not None:
-            overrides = (*overrides, f"quantize.target={json.dumps(target)}")
-        if precision is not None:
-            overrides = (*overrides, f"training.precision={json.dumps(precision)}")
+        given = {
+            "seed": seed,
+            "data": None if data is None else str(data.absolute()),
+            "init": init,
+            "precision": precision,
+            "target": target,
+        }
+        stated = {key: given[name] for key, name in KEYS.items() if given[name] is not None}
+        overrides = (
+            *overrides,
+            *(f"{key}={json.dumps(value)}" for key, value in stated.items()),
+        )
         if rule is not None:
             # The whole table, and first: options of the recipe's rule are not this one's.
             overrides = (f"rule={{name = {json.dumps(rule)}}}", *overrides)

@@ -10,7 +10,7 @@ import numpy as np
 
 from neurodeploy.data.dataset import Dataset, Request
 from neurodeploy.data.locate import downloader, find_folder, labels
-from neurodeploy.errors import InputError, MissingDependencyError
+from neurodeploy.errors import InputError, MissingDependencyError, Setting, Text
 from neurodeploy.ir.contract import DataSource
 
 DIGITS_LEVELS = 16
@@ -31,8 +31,8 @@ def load_digits(request: Request) -> Dataset:
     """
     if request.source.path:
         raise InputError(
-            "data set 'digits' ships with scikit-learn and takes no --data; for a file of yours "
-            "also give --set data.name=npz"
+            Text("data set 'digits' ships with scikit-learn and takes no ", Setting("data")),
+            fix=Text("for a file of yours also give ", Setting("data.name", "npz")),
         )
     from sklearn.datasets import load_digits as sklearn_digits
     from sklearn.model_selection import train_test_split

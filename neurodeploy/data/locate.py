@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.errors import InputError, MissingDependencyError
+from neurodeploy.errors import InputError, MissingDependencyError, Setting, Text
 from neurodeploy.ir.contract import DataSource
 from neurodeploy.support.files import sha256
 
@@ -24,12 +24,14 @@ def find_file(name: str, source: DataSource) -> DataSource:
         InputError: no file is named, it is not there, or it is not the one that was named.
     """
     if not source.path:
-        raise InputError(f"data set {name!r} needs a file; name it with --data FILE")
+        raise InputError(
+            f"data set {name!r} needs a file", fix=Text("name it with ", Setting("data", "FILE"))
+        )
     path = Path(source.path).absolute()
     if not path.is_file():
         raise InputError(
-            f"{path}: the file of data set {name!r} is not there (any more); say where it is with "
-            "--data FILE"
+            f"{path}: the file of data set {name!r} is not there (any more)",
+            fix=Text("say where it is with ", Setting("data", "FILE")),
         )
     try:
         found = sha256(path)
@@ -38,8 +40,10 @@ def find_file(name: str, source: DataSource) -> DataSource:
     if source.sha256 and found != source.sha256:
         raise InputError(
             f"{path}: changed since it was used (SHA-256 {found[:12]}..., expected "
-            f"{source.sha256[:12]}...); put the old file back, or take this one as it is with "
-            "--data FILE"
+            f"{source.sha256[:12]}...)",
+            fix=Text(
+                "put the old file back, or take this one as it is with ", Setting("data", "FILE")
+            ),
         )
     return DataSource(str(path), found)
 
@@ -61,7 +65,10 @@ def find_folder(
     """
     patterns = list(holds)
     if not source.path and fetch is None:
-        raise InputError(f"data set {name!r} needs a folder; name it with --data FOLDER")
+        raise InputError(
+            f"data set {name!r} needs a folder",
+            fix=Text("name it with ", Setting("data", "FOLDER")),
+        )
     root = Path(source.path or DOWNLOADS).absolute()
     found = _matching(root, patterns)
     if found is None and not source.path and fetch is not None:
@@ -70,8 +77,8 @@ def find_folder(
     if found is None:
         state = "holds none of" if root.is_dir() else "is not a folder; expected one with"
         raise InputError(
-            f"{root}: {state} {', '.join(patterns)}, the files of data set {name!r}; name their "
-            "folder with --data FOLDER"
+            f"{root}: {state} {', '.join(patterns)}, the files of data set {name!r}",
+            fix=Text("name their folder with ", Setting("data", "FOLDER")),
         )
     return found
 
@@ -104,8 +111,11 @@ def downloader(name: str, package: str, call: Callable[[Any, str], object]) -> C
         except (ImportError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise MissingDependencyError(
-                f"data set {name!r}: name its folder with --data FOLDER, or pip install {top} to "
-                f"download it ({reason})"
+                Text(
+                    f"data set {name!r}: name its folder with ",
+                    Setting("data", "FOLDER"),
+                    f", or pip install {top} to download it ({reason})",
+                )
             ) from None
         folder.mkdir(parents=True, exist_ok=True)
         call(module, str(folder))

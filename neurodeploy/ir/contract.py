@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from neurodeploy.errors import InputError, UnsupportedError
+from neurodeploy.errors import InputError
 from neurodeploy.support.schema import build
 
 METADATA_KEY = "neurodeploy"
@@ -152,109 +152,6 @@ class Contract:
         if found != FORMAT:
             raise InputError(f"{where}: format {found!r}; this version reads format {FORMAT}")
         return build(Contract, table, where)
-
-
-@dataclass(frozen=True)
-class ContractOptions:
-    """What the user states of a file that does not say it; None where nothing is stated.
-
-    Attributes:
-        origin: the framework whose discretisation the file has; the other options override it.
-        compare: ``gt`` or ``ge``.
-        gain: ``one`` takes the input of every neuron as it is, whatever r and tau make of it.
-        steps to decode: as in ``Contract``.
-    """
-
-    origin: Origin | None = None
-    dt: float | None = None
-    reset: Reset | None = None
-    compare: Literal["gt", "ge"] | None = None
-    integrator: Integrator | None = None
-    gain: Gain | None = None
-    steps: int | None = None
-    encoder: Encoder | None = None
-    levels: int | None = None
-    decode: Decode | None = None
-
-    def applied_to(
-        self,
-        contract: Contract | None,
-        where: str,
-        spiking_output: bool,
-        defaults: Semantics | None = None,
-        likely: str | None = None,
-    ) -> Contract:
-        """The contract in force: what the file carries, overridden by what the user states.
-
-        Args:
-            spiking_output: whether the output fires; without a contract its spikes are counted
-                then, and its potential summed otherwise.
-            defaults: the semantics of ``origin``.
-            likely: a framework that the file looks like, for the advice in the message.
-
-        Raises:
-            UnsupportedError: neither says everything; the message lists what is missing.
-        """
-        if contract is None:
-            missing = self.missing(defaults)
-            if missing:
-                raise UnsupportedError(
-                    f"{where}: NIR does not say how it is stepped and the file carries no "
-                    f"neurodeploy metadata; state\n{listed(missing, likely)}"
-                )
-            contract = Contract(
-                defaults or Semantics(self.dt or 0.0, "zero", ">", "euler"),
-                InputCode("events"),
-                self.steps or 0,
-                "spike_count" if spiking_output else "sum_v",
-            )
-        elif self.origin is not None:
-            raise UnsupportedError(
-                f"{where}: carries its contract as neurodeploy metadata, which says more than "
-                f"--from {self.origin}; leave --from out"
-            )
-        try:
-            return self._overriding(contract)
-        except ValueError as error:
-            raise UnsupportedError(f"{where}: {error}") from None
-
-    def missing(self, defaults: Semantics | None) -> list[str]:
-        """The options that a file without metadata needs and the user has not given."""
-        wanted = ["steps"] if defaults else list(HINTS)
-        return [name for name in wanted if getattr(self, name) is None]
-
-    def _overriding(self, contract: Contract) -> Contract:
-        given = {name: value for name, value in asdict(self).items() if value is not None}
-        comparison = {"gt": ">", "ge": ">="}.get(self.compare or "", contract.semantics.comparison)
-        semantics: Any = {"comparison": comparison}
-        semantics |= {name: given[name] for name in ("dt", "reset", "integrator") if name in given}
-        code = {name: given[name] for name in ("encoder", "levels") if name in given}
-        rest = {name: given[name] for name in ("steps", "decode") if name in given}
-        return replace(
-            contract,
-            semantics=replace(contract.semantics, **semantics),
-            input_code=replace(contract.input_code, **code),
-            **rest,
-        )
-
-
-HINTS = {
-    "dt": "seconds per step, often 1e-4 or 1e-3",
-    "reset": "zero or subtract; NIR's v_reset means zero",
-    "compare": "gt or ge; NIR's equations say gt",
-    "integrator": "euler or exponential; most exporters mean euler",
-    "steps": "time steps per sample",
-}
-"""What a file without metadata needs to be run."""
-
-
-def listed(missing: list[str], likely: str | None) -> str:
-    """The missing options, a line each, and which ``--from`` would say most of them."""
-    lines = [f"  --{name}: {HINTS[name]}" for name in missing]
-    if missing != ["steps"]:
-        meant = f"; this one looks like --from {likely}" if likely else ""
-        lines.append(f"or, in place of all but --steps, the framework that wrote it{meant}")
-    return "\n".join(lines)
 
 
 def plain(value: Any) -> Any:

@@ -27,11 +27,13 @@ from contextlib import contextmanager
 from importlib import metadata
 from typing import Any
 
-from neurodeploy.errors import MissingDependencyError, SimulationError
+from neurodeploy.errors import MissingDependencyError, Setting, SimulationError, Text
 
 INSTALL_COMMAND = "pip install --no-deps --ignore-requires-python lava-nc==0.10.0 lava-dl==0.6.0"
 
-_WITHOUT_LAVA = "the reference engine (`--engine reference`) works without it"
+_WITHOUT_LAVA = Text(
+    "the reference engine (`", Setting("engine", "reference"), "`) works without it"
+)
 
 # With Python 3.13 and the numpy it needs, Lava's processes hang.
 _FIRST_UNUSABLE_PYTHON = (3, 13)
@@ -83,7 +85,7 @@ def require_installed() -> None:
     """
     if not lava_available():
         raise MissingDependencyError(
-            f"Lava is not installed; install it with `{INSTALL_COMMAND}`; {_WITHOUT_LAVA}"
+            f"Lava is not installed; install it with `{INSTALL_COMMAND}`", fix=_WITHOUT_LAVA
         )
 
 
@@ -99,8 +101,8 @@ def require_lava() -> None:
     """
     if sys.version_info >= _FIRST_UNUSABLE_PYTHON:
         raise MissingDependencyError(
-            f"Lava runs on Python 3.10 to 3.12, and this is {sys.version.split()[0]}; "
-            f"use one of those for the Lava engines, or {_WITHOUT_LAVA}"
+            f"Lava runs on Python 3.10 to 3.12, and this is {sys.version.split()[0]}",
+            fix=Text("use one of those for the Lava engines, or ", _WITHOUT_LAVA),
         )
     start_method = _checked_start_method()
     if _VAR_MODEL in sys.modules and all(name in sys.modules for name in _AFTER_VAR_MODEL):
@@ -119,7 +121,8 @@ def require_lava() -> None:
         raise MissingDependencyError(
             f"Lava {lava_version()} is installed but cannot be imported ({error}); it needs "
             "numpy<2, scipy, networkx<=2.8.7, asteval<0.10 and scikit-learn beside "
-            f"`{INSTALL_COMMAND}`; {_WITHOUT_LAVA}"
+            f"`{INSTALL_COMMAND}`",
+            fix=_WITHOUT_LAVA,
         ) from error
 
 

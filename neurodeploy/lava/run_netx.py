@@ -6,7 +6,7 @@ Needs lava-nc 0.10.0 and lava-dl 0.6.0, and for the chip Intel's lava-loihi; not
 wrote this folder. manifest.json says how the network is to be run.
 
 SAMPLES.npz holds x, spikes or graded integers of every step (N, T, *input), or the integers of a
-direct encoder (N, *input), and classes y if known. A trace of `neurodeploy simulate --trace` will
+direct encoder (N, *input), and classes y if known. A trace that neurodeploy's simulation wrote will
 do as well: the output spikes in it are then compared with those found here.
 
 A network with recurrent connections, delays or an input layer driven through its biases is built

@@ -1,7 +1,7 @@
 """A multi-layer perceptron written by hand with Lava's own processes, to measure against.
 
 Nothing of this project runs inside: RingBuffer source, Dense, LIFReset and RingBuffer sink, as
-Lava's tutorials connect them. It serves only ``neurodeploy bench simulate``.
+Lava's tutorials connect them. It serves only the bench of simulation.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.operators import Dense as DenseOperator
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.compat import require_lava
@@ -32,7 +32,10 @@ def run_by_hand(network: QuantizedNetwork, batches: Iterable[SampleBatch]) -> It
     from lava.proc.lif.process import LIFReset
 
     if not all(isinstance(p.operator, DenseOperator) for p in network.projections):
-        raise InputError("the yardstick is written for dense networks: use --network mlp-...")
+        raise InputError(
+            "the yardstick is written for dense networks",
+            fix=Text("use ", Setting("network", "mlp-...")),
+        )
     batches = iter(batches)
     first = next(batches)
     steps = network.contract.steps

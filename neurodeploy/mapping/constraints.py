@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from neurodeploy.errors import Setting, Text
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.ir.schedule import depths, pipeline_delay
 from neurodeploy.mapping.mapping import RESOURCES, CoreMapping, Violation
@@ -108,7 +109,7 @@ def spike_payload(
             f"population {name!r}",
             f"graded spikes up to {payload:,}",
             f"{target.name} allows {allowed}",
-            "train with --set encoder.name=rate",
+            Text("train with ", Setting("encoder.name", "rate")),
         )
         for name, payload in payloads.items()
         if payload > most

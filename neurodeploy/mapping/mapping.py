@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from neurodeploy.errors import Text
 from neurodeploy.ir.operators import Shape
 from neurodeploy.support.schema import build
 
@@ -117,8 +118,13 @@ class Violation:
     limit: str
     advice: str
 
+    @property
+    def text(self) -> Text:
+        """All of it, for people to read."""
+        return Text(f"{self.where}: {self.used}, {self.limit}; ", self.advice)
+
     def __str__(self) -> str:
-        return f"{self.where}: {self.used}, {self.limit}; {self.advice}"
+        return str(self.text)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from neurodeploy.errors import Setting, Text
 from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, DECAY_ONE, STATE_LIMIT
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedNeuron
 from neurodeploy.ir.schedule import guard_steps
@@ -25,7 +26,7 @@ def soft_reset(
             f"population {name!r}",
             "reset by subtraction",
             f"{target.name} allows reset to zero only",
-            "train with --set neuron.reset=zero",
+            Text("train with ", Setting("neuron.reset", "zero")),
         )
         for name, neuron in _spiking(network)
         if neuron.reset == "subtract"
@@ -44,7 +45,7 @@ def comparison(
             f"population {name!r}",
             "fires at v >= threshold",
             f"{target.name} allows v > threshold only",
-            "train with --set 'neuron.comparison=\">\"'",
+            Text("train with ", Setting("neuron.comparison", '">"')),
         )
         for name, neuron in _spiking(network)
         if neuron.comparison == ">="
@@ -77,7 +78,7 @@ def never_spiking(
                 f"population {population.name!r}",
                 f"never spikes but {reach}",
                 f"{target.name} allows thresholds up to {highest:,}",
-                "use fewer steps (--set training.steps=...) or fewer inputs",
+                Text("use fewer steps (", Setting("training.steps", "..."), ") or fewer inputs"),
             )
         )
     return found

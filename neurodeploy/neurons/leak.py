@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.errors import UnsupportedError
+from neurodeploy.errors import Setting, Text, UnsupportedError
 from neurodeploy.ir.contract import Semantics
 
 ENDLESS = 2.0**60
@@ -46,7 +46,8 @@ def keep_and_feed(tau: Any, semantics: Semantics, where: str) -> tuple[np.ndarra
     if (feed > 1 + 1e-9).any():
         raise UnsupportedError(
             f"{where}: time constant {tau.min():g} s is below dt = {semantics.dt:g} s, which Euler "
-            "cannot step; use a smaller --dt or --integrator exponential"
+            "cannot step",
+            fix=Text("use a smaller ", Setting("dt"), " or ", Setting("integrator", "exponential")),
         )
     feed = np.minimum(feed, 1.0)
     return 1.0 - feed, feed
@@ -118,8 +119,8 @@ def from_reset(node: Any, semantics: Semantics, where: str) -> tuple[np.ndarray,
     v_reset = np.zeros(1) if node.v_reset is None else np.asarray(node.v_reset, np.float64)
     if semantics.reset != "zero" and np.any(v_reset != 0):
         raise UnsupportedError(
-            f"{where}: v_reset is not 0, but a reset by subtraction has no v_reset; set it to 0, "
-            "or state --reset zero for a reset to v_reset"
+            f"{where}: v_reset is not 0, but a reset by subtraction has no v_reset",
+            fix=Text("set it to 0, or state ", Setting("reset", "zero"), " for a reset to v_reset"),
         )
     return threshold - v_reset, v_reset
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.recipe import Precision
 from neurodeploy.support.processes import Processes
 
@@ -41,8 +41,8 @@ def find_device(name: str | None, precision: Precision, processes: Processes) ->
     """
     if name and processes.device:
         raise InputError(
-            f"device {name!r}: the launcher has given this process {processes.device}; leave "
-            "--device out"
+            f"device {name!r}: the launcher has given this process {processes.device}",
+            fix=Text("leave ", Setting("device"), " out"),
         )
     name = name or processes.device or "cpu"
     try:

@@ -10,12 +10,12 @@ import importlib
 import importlib.util
 import warnings
 
-from neurodeploy.errors import MissingDependencyError
+from neurodeploy.errors import MissingDependencyError, Setting, Text
 from neurodeploy.support.versions import version_of
 
 INSTALL_COMMAND = "pip install --no-deps norse==1.1.0 nirtorch==2.6"
 
-_WITHOUT_NORSE = "the float engine (`--engine float`) works without it"
+_WITHOUT_NORSE = Text("the float engine (`", Setting("engine", "float"), "`) works without it")
 
 
 def norse_available() -> bool:
@@ -31,7 +31,7 @@ def require_installed() -> None:
     """
     if not norse_available():
         raise MissingDependencyError(
-            f"Norse is not installed; install it with `{INSTALL_COMMAND}`; {_WITHOUT_NORSE}"
+            f"Norse is not installed; install it with `{INSTALL_COMMAND}`", fix=_WITHOUT_NORSE
         )
 
 
@@ -51,5 +51,6 @@ def require_norse() -> None:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise MissingDependencyError(
             f"Norse {version_of('norse')} is installed but cannot be imported ({reason}); try "
-            f"`{INSTALL_COMMAND}`; {_WITHOUT_NORSE}"
+            f"`{INSTALL_COMMAND}`",
+            fix=_WITHOUT_NORSE,
         ) from error

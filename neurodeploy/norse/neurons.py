@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurodeploy.errors import UnsupportedError
+from neurodeploy.errors import Setting, Text, UnsupportedError
 from neurodeploy.ir.contract import Semantics
 from neurodeploy.ir.operators import Shape
 from neurodeploy.norse.compat import require_norse
@@ -89,7 +89,8 @@ def norse_neuron(node: Any, shape: Shape, semantics: Semantics, where: str) -> N
     make = NORSE_NEURONS.get(type(node).__name__)
     if make is None:
         raise UnsupportedError(
-            f"{where}: Norse has no counterpart of it; --engine float runs what we deploy"
+            f"{where}: Norse has no counterpart of it",
+            fix=Text(Setting("engine", "float"), " runs what we deploy"),
         )
     parameters = _Parameters(node, shape, semantics, where)
     step, current_gain = make(parameters)
@@ -135,7 +136,8 @@ class _Parameters:
             return self._fitted(-np.expm1(-ratio))
         raise UnsupportedError(
             f"{self.where}: integrator {self.semantics.integrator!r} cannot be put into Norse's "
-            "Euler steps; use --engine float"
+            "Euler steps",
+            fix=Text("use ", Setting("engine", "float")),
         )
 
     def threshold(self) -> Tensor:
@@ -210,7 +212,10 @@ def _if(p: _Parameters) -> Made:
     if p.semantics.reset != "zero":
         raise UnsupportedError(
             f"{p.where}: Norse's integrate-and-fire neuron resets to a value and cannot subtract "
-            "its threshold; use --engine float, or export with --reset zero"
+            "its threshold",
+            fix=Text(
+                "use ", Setting("engine", "float"), ", or export with ", Setting("reset", "zero")
+            ),
         )
     return _integrate(p, p.v_th(), p["v_reset"]), None
 

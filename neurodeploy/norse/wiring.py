@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from neurodeploy.errors import UnsupportedError
+from neurodeploy.errors import Setting, Text, UnsupportedError
 from neurodeploy.ir.schedule import components
 from neurodeploy.norse.neurons import NORSE_NEURONS, SENDS_POTENTIAL
 
@@ -172,7 +172,8 @@ def linear_function(node: Any, where: str) -> LinearFunction:
         if isinstance(node, kinds):
             return make(node)
     raise UnsupportedError(
-        f"{where}: the Norse engine has no counterpart of it; --engine float runs what we deploy"
+        f"{where}: the Norse engine has no counterpart of it",
+        fix=Text(Setting("engine", "float"), " runs what we deploy"),
     )
 
 

@@ -84,5 +84,5 @@ def _check_readout(network: QuantizedNetwork) -> None:
         kind = "input" if neuron is None else neuron.kind
         raise UnsupportedError(
             f"read-out {readout.name!r} is a {kind} decoded by {decode}: learning needs NIR's "
-            "integrator I decoded by last_v, as `neurodeploy train` exports it"
+            "integrator I decoded by last_v, as networks trained here have it"
         )

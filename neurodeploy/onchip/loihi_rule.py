@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurodeploy.errors import InputError, UnsupportedError
+from neurodeploy.errors import InputError, Setting, Text, UnsupportedError
 from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, WEIGHT_BITS, WeightFormat
 from neurodeploy.ir.operators import Dense
 from neurodeploy.ir.quantized import QuantizedNetwork
@@ -122,8 +122,12 @@ def make_delta_plan(network: QuantizedNetwork, options: LearningOptions) -> Delt
         decimation = steps.bit_length()
         if decimation > 9:
             raise UnsupportedError(
-                f"{steps} steps with --update sample: Loihi's rule adds up over at most 512 "
-                "epochs; use --update step"
+                Text(
+                    f"{steps} steps with ",
+                    Setting("update", "sample"),
+                    ": Loihi's rule adds up over at most 512 epochs",
+                ),
+                fix=Text("use ", Setting("update", "step")),
             )
     error = ReadoutError.of_scale(link.population.scale * 2**ACTIVATION_SHIFT, TRACE_BITS)
     return DeltaPlan(

@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.onchip.chain import chain
 from neurodeploy.onchip.options import RATE_EXPONENTS
@@ -29,7 +29,7 @@ def parse_rate(text: str) -> float:
         return 1 / int(part[1]) if part else float(text)
     except (ValueError, OverflowError, ZeroDivisionError):
         raise InputError(
-            f"--rate {text}: expected a power of two such as 2^-6, 1/64 or 0.015625"
+            Text(Setting("rate", text), ": expected a power of two such as 2^-6, 1/64 or 0.015625")
         ) from None
 
 

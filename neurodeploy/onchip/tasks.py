@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurodeploy.data import Dataset, SampleArray
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, Setting, Text
 
 ROTATION = 25.0
 """Degrees by which task ``drift`` turns every image, counter-clockwise, unless told otherwise."""
@@ -109,7 +109,8 @@ def drift(dataset: Dataset, samples: int | None, rng: np.random.Generator, news:
     if len(dataset.sample_shape) != 3:
         raise InputError(
             f"task drift rotates images, and a sample of {dataset.name!r} has shape "
-            f"{dataset.sample_shape}; use --task continue"
+            f"{dataset.sample_shape}",
+            fix=Text("use ", Setting("task", "continue")),
         )
     count = len(dataset.y_train)
     numbers = shuffled(np.arange(count), _length("drift", samples, count), rng)
@@ -188,11 +189,12 @@ def make_task(
             nothing.
     """
     if samples is not None and samples < 1:
-        raise InputError(f"--samples {samples}: needs at least 1")
+        raise InputError(Text(Setting("samples", str(samples)), ": needs at least 1"))
+    angle = Setting("degrees", None if degrees is None else f"{degrees:g}")
     if degrees is not None and name != "drift":
-        raise InputError(f"--degrees {degrees:g} is for --task drift, not for {name}")
+        raise InputError(Text(angle, " is for ", Setting("task", "drift"), f", not for {name}"))
     if degrees is not None and not 0 < abs(degrees) <= 180:
-        raise InputError(f"--degrees {degrees:g}: expected an angle from -180 to 180, but not 0")
+        raise InputError(Text(angle, ": expected an angle from -180 to 180, but not 0"))
     rng = np.random.default_rng((seed, len(name)))
     news = News(tuple(unseen) or (dataset.classes - 1,), degrees or ROTATION)
     return TASKS[name](dataset, samples, rng, news)

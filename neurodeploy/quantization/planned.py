@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.errors import UnsupportedError
+from neurodeploy.errors import Setting, Text, UnsupportedError
 from neurodeploy.ir.contract import EXPORT_DT, Contract
 from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, DECAY_ONE
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
@@ -31,7 +31,7 @@ from neurodeploy.target import Target
 OFF_GRID = 1e-3
 """Share of a step by which a weight or bias may miss its integer: float noise is far below."""
 
-REMEDY = "export it with --scale METHOD to quantise it anew"
+REMEDY = Text("export it with ", Setting("scale", "METHOD"), " to quantise it anew")
 
 
 def quantize_as_planned(
@@ -54,7 +54,8 @@ def quantize_as_planned(
             if any("clipped" in note for note in found):
                 raise UnsupportedError(
                     f"population {population.name!r}: {', '.join(found)}: {target.name} cannot "
-                    f"hold the integers that the network was trained for; {REMEDY}"
+                    "hold the integers that the network was trained for",
+                    fix=REMEDY,
                 )
             if found:
                 notes[population.name] = ", ".join(found)
@@ -77,7 +78,8 @@ def _planned(plan: QuantizationPlan, population: Population) -> PopulationPlan:
     if population.name not in plan.populations:
         raise UnsupportedError(
             f"population {population.name!r}: the quantisation in the file's metadata does not "
-            f"name it; {REMEDY}"
+            "name it",
+            fix=REMEDY,
         )
     return plan.populations[population.name]
 
@@ -91,7 +93,8 @@ def _check_biases(population: Population, found: np.ndarray, scale: float) -> No
     if off > OFF_GRID:
         raise UnsupportedError(
             f"population {population.name!r}: a bias is {off:.3g} state units off the integers "
-            f"that the file's metadata names, so the network changed since; {REMEDY}"
+            "that the file's metadata names, so the network changed since",
+            fix=REMEDY,
         )
 
 
@@ -106,7 +109,8 @@ def _integers(
     if len(named) != 1:
         raise UnsupportedError(
             f"projection {projection.name!r}: the quantisation in the file's metadata does not "
-            f"name its weights; {REMEDY}"
+            "name its weights",
+            fix=REMEDY,
         )
     planned = population.incoming[named[0]]
     parts = Incoming.of_sign(projection, network, planned.bits, planned.sign)
@@ -120,7 +124,8 @@ def _integers(
             raise UnsupportedError(
                 f"projection {projection.name!r}: weights are not on the grid that the file's "
                 f"metadata names ({off:.3g} of a step off, {quantized.clipped} beyond its end), so "
-                f"the network changed since it was trained; {REMEDY}"
+                "the network changed since it was trained",
+                fix=REMEDY,
             )
         found.append(quantized)
     return found

@@ -109,7 +109,7 @@ class ParityReport:
         return min(found, key=lambda d: (d.sample, d.step), default=None)
 
     def as_dict(self) -> dict[str, Any]:
-        """As ``--json`` prints it."""
+        """Plain values, as JSON holds them."""
         first = self.first_divergence
         return {
             "engines": list(self.engines),

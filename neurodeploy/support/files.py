@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, Setting, Text
 
 
 @contextlib.contextmanager
@@ -67,7 +67,9 @@ def check_new_folder(path: Path) -> None:
     """
     try:
         if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-            raise InputError(f"{path}: already exists; name another folder with --out")
+            raise InputError(
+                f"{path}: already exists", fix=Text("name another folder with ", Setting("out"))
+            )
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
 

@@ -15,7 +15,7 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from neurodeploy.errors import InputError, NeurodeployError, SimulationError, UnsupportedError
+from neurodeploy.errors import InputError, NeurodeployError, SimulationError, Text, UnsupportedError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -141,7 +141,7 @@ class Processes:
         with _contact():
             found: list[NeurodeployError | None] = gather_object([failure])
         index, error = next((i, error) for i, error in enumerate(found) if error is not None)
-        raise error if index == 0 else type(error)(f"process {index}: {error}")
+        raise error if index == 0 else type(error)(Text(f"process {index}: ", error.text))
 
     def total(self, *values: float) -> list[float]:
         """Each number summed over all processes, in float64."""

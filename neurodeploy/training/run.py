@@ -29,7 +29,7 @@ from neurodeploy.artifacts.run_folder import (
     reopen_run,
 )
 from neurodeploy.data import Dataset, check_encoder, load_dataset
-from neurodeploy.errors import InputError, SimulationError
+from neurodeploy.errors import InputError, Setting, SimulationError, Step, Text
 from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.families.user import absolute
 from neurodeploy.nn.layout import lay_out
@@ -140,8 +140,8 @@ def train(
         except (KeyboardInterrupt, ContactLostError) as error:
             reason = str(error) or "interrupted"
             raise SimulationError(
-                f"{run}: {reason}; every finished epoch is on disk. Continue with: "
-                f"neurodeploy train --resume {run}"
+                f"{run}: {reason}; every finished epoch is on disk",
+                fix=Text("continue with: ", Step("resume_run", str(run))),
             ) from None
 
 
@@ -241,8 +241,12 @@ def _check_launcher_precision(recipe: Recipe) -> None:
     if asked not in ("no", precision):
         raise InputError(
             f"accelerate launch asks for mixed precision {asked}, recipe {recipe.name} for "
-            f"{precision}; the recipe decides: train with --precision {asked}, or launch with "
-            "--mixed_precision no"
+            f"{precision}, and the recipe decides",
+            fix=Text(
+                "train with ",
+                Setting("training.precision", asked),
+                ", or launch with --mixed_precision no",
+            ),
         )
 
 

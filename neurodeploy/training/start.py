@@ -8,7 +8,7 @@ import safetensors
 import safetensors.torch
 
 from neurodeploy.artifacts.run_folder import COMPLETE
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.quantization.aware import without_grids
 from neurodeploy.training.checkpoint import BEST
@@ -29,7 +29,10 @@ def find_start(name: str, runs: Path) -> Path:
     if not found:
         raise InputError(
             f"[training] start_from = {name!r}: neither a run folder with {BEST} nor a recipe with "
-            f"a complete run in {runs}/; train that first, or name a run with --init RUN"
+            f"a complete run in {runs}/",
+            fix=Text(
+                "train that first, or name a run with ", Setting("training.start_from", "RUN")
+            ),
         )
     return found[-1].absolute()
 

@@ -3,7 +3,7 @@
 Algorithm 1 of Meng et al. 2023 in stock modules of torch: every step runs the whole network in
 torch's default memory layout, a LIF step is a handful of elementwise calls, and each step goes
 backward at once. Nothing that makes the training of this project cheaper runs inside. It serves
-only ``neurodeploy bench train``.
+only the bench of training.
 """
 
 from __future__ import annotations

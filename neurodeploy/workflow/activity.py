@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from neurodeploy.artifacts.deployment import read_deployment
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, Setting, Step, Text
 from neurodeploy.ir.operators import Shape
 from neurodeploy.simulation.trace import SpikeTrace
 from neurodeploy.support.files import written_whole
@@ -55,8 +55,8 @@ def read_activity(deployment: Path, shapes: dict[str, Shape]) -> dict[str, np.nd
     files = sorted(results.glob(f"*/{FILE}"), key=lambda file: file.stat().st_mtime)
     if not files:
         raise InputError(
-            f"{deployment}: no simulation has counted spikes here; run "
-            f"neurodeploy simulate {deployment}"
+            f"{deployment}: no simulation has counted spikes here",
+            fix=Text("run ", Step("simulate", str(deployment))),
         )
     try:
         activity = load_file(files[-1])
@@ -67,7 +67,7 @@ def read_activity(deployment: Path, shapes: dict[str, Shape]) -> dict[str, np.nd
         if found is None or found.shape != shape:
             raise InputError(
                 f"{deployment}: its population {name!r} has shape "
-                f"{None if found is None else found.shape}, but the network to map has {shape}; "
-                "--activity needs a deployment of the same network"
+                f"{None if found is None else found.shape}, but the network to map has {shape}",
+                fix=Text(Setting("activity"), " needs a deployment of the same network"),
             )
     return activity

@@ -51,14 +51,20 @@ def examine() -> list[Finding]:
 
 
 def _lava() -> Finding:
-    from neurodeploy.errors import NeurodeployError
+    from neurodeploy.errors import NeurodeployError, Text
     from neurodeploy.lava.compat import INSTALL_COMMAND, lava_version, require_lava
 
     try:
         require_lava()
     except NeurodeployError as error:
         version = lava_version()
-        return Finding("lava-nc", False, version or "missing", True, f"{INSTALL_COMMAND} ({error})")
+        return Finding(
+            "lava-nc",
+            False,
+            version or "missing",
+            True,
+            Text(INSTALL_COMMAND, " (", error.text, ")"),
+        )
     return Finding("lava-nc", True, lava_version() or "", True)
 
 
@@ -77,5 +83,5 @@ def _norse() -> Finding:
     try:
         require_norse()
     except MissingDependencyError as error:
-        return Finding("norse", False, version, False, str(error))
+        return Finding("norse", False, version, False, error.text)
     return Finding("norse", True, version, False)

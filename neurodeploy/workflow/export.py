@@ -20,12 +20,12 @@ from neurodeploy.artifacts.deployment import (
     write_deployment,
 )
 from neurodeploy.artifacts.locate import DEPLOYMENTS, newest_run, read_run, read_training
-from neurodeploy.errors import CheckFailedError, UnsupportedError
+from neurodeploy.errors import CheckFailedError, Setting, Text, UnsupportedError, in_lines
 from neurodeploy.interchange.netx.layers import BIAS_EXPONENT
-from neurodeploy.ir.contract import ContractOptions
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.quantized import QuantizationPlan, QuantizedNetwork
+from neurodeploy.ir.stated import Stated
 from neurodeploy.mapping import CoreMapping, map_network
 from neurodeploy.support.files import check_new_folder, next_free, sha256
 from neurodeploy.target import Target, load_target
@@ -35,8 +35,6 @@ from neurodeploy.workflow.netx import NetxPart, netx_part, netx_target, read_net
 if TYPE_CHECKING:
     from neurodeploy.interchange.nir.importing import Imported
     from neurodeploy.workflow.quantization import QuantizationOptions
-
-__all__ = ["ContractOptions", "ExportResult", "export", "read_network", "read_planned"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +61,7 @@ def export(
     activity: Path | None = None,
     netx: bool = False,
     input_shape: Shape | None = None,
-    options: ContractOptions | None = None,
+    stated: Stated | None = None,
     quantization: QuantizationOptions | None = None,
 ) -> ExportResult:
     """Quantise a NIR file for a target, or take the integers of a .net; map and write a deployment.
@@ -75,7 +73,7 @@ def export(
         activity: a simulated deployment of the same network, by whose spikes neurons are placed.
         netx: round to integers that lava-dl's .net holds, and insist on writing one.
         input_shape: shape of a sample, for a ``.net`` that does not say.
-        options: semantics for a file that carries none, or instead of those it carries.
+        stated: semantics for a file that carries none, or instead of those it carries.
         quantization: width of weights and how scales are chosen.
 
     Raises:
@@ -83,7 +81,7 @@ def export(
             that does not is listed.
         InputError, UnsupportedError: something cannot be read or expressed.
     """
-    from neurodeploy.interchange.nir.importing import import_nir
+    from neurodeploy.interchange.nir.importing import import_stated
     from neurodeploy.reporting.report import write_report
     from neurodeploy.workflow.quantization import QuantizationOptions
 
@@ -94,12 +92,12 @@ def export(
     if out is None:
         out = next_free(DEPLOYMENTS, f"{name}-{target.name}")
     check_new_folder(out)
-    options, quantization = options or ContractOptions(), quantization or QuantizationOptions()
+    stated, quantization = stated or Stated(), quantization or QuantizationOptions()
     imported = None
     if from_net:
-        quantized, part = _from_net(file, options, quantization, input_shape)
+        quantized, part = _from_net(file, stated, quantization, input_shape)
     else:
-        imported = import_nir(file, options)
+        imported = import_stated(file, stated)
         imported = replace(imported, network=_with_data(imported.network, source))
         quantized = _quantized(imported, file, target, quantization, netx)
         quantized = replace(quantized, notes=_numbered(imported.notes) | quantized.notes)
@@ -109,8 +107,10 @@ def export(
     mapping = map_network(quantized, target, spikes)
     if mapping.violations:
         raise CheckFailedError(
-            f"{file} does not fit {target.name}:\n"
-            + "\n".join(f"  {violation}" for violation in mapping.violations)
+            Text(
+                f"{file} does not fit {target.name}:\n",
+                in_lines(Text("  ", violation.text) for violation in mapping.violations),
+            )
         )
     if netx and part.missing:
         raise CheckFailedError(
@@ -153,17 +153,17 @@ def _quantized(
 
 def _from_net(
     file: Path,
-    options: ContractOptions,
+    stated: Stated,
     quantization: QuantizationOptions,
     input_shape: Shape | None,
 ) -> tuple[QuantizedNetwork, NetxPart]:
     for name, value in asdict(quantization).items():
         if value is not None:
             raise UnsupportedError(
-                f"{file}: --{name.replace('_', '-')} quantises, but a .net holds integers already; "
-                "leave it out"
+                Text(f"{file}: ", Setting(name), " quantises, but a .net holds integers already"),
+                fix="leave it out",
             )
-    return read_net_network(file, options, input_shape)
+    return read_net_network(file, stated, input_shape)
 
 
 def _in_nir(
@@ -175,22 +175,21 @@ def _in_nir(
     try:
         graph = quantized_graph(network, target)
     except UnsupportedError as error:
-        return replace(network, notes={**network.notes, QUANTIZED_NIR: f"not written: {error}"}), {}
+        note = Text("not written: ", error.text)
+        return replace(network, notes={**network.notes, QUANTIZED_NIR: note}), {}
     return network, {QUANTIZED_NIR: partial(write_quantized, graph)}
 
 
-def read_network(nir_file: Path, options: ContractOptions) -> Network:
-    """The discretised float network that a NIR file and the stated options describe."""
-    return read_planned(nir_file, options)[0]
+def read_network(nir_file: Path, stated: Stated) -> Network:
+    """The discretised float network that a NIR file and what is stated describe."""
+    return read_planned(nir_file, stated)[0]
 
 
-def read_planned(
-    nir_file: Path, options: ContractOptions
-) -> tuple[Network, QuantizationPlan | None]:
+def read_planned(nir_file: Path, stated: Stated) -> tuple[Network, QuantizationPlan | None]:
     """The network of a NIR file, and the integers that it was trained for, if any."""
-    from neurodeploy.interchange.nir.importing import import_nir
+    from neurodeploy.interchange.nir.importing import import_stated
 
-    imported = import_nir(nir_file, options)
+    imported = import_stated(nir_file, stated)
     plan = QuantizationPlan.within(imported.graph.metadata, f"{nir_file} metadata")
     return imported.network, plan
 

@@ -7,20 +7,21 @@ from typing import Any
 
 from neurodeploy.artifacts.deployment import MANIFEST
 from neurodeploy.artifacts.locate import RUN_FILE, read_run
-from neurodeploy.errors import InputError
-from neurodeploy.ir.contract import Contract, ContractOptions, listed
+from neurodeploy.errors import InputError, Setting, Text, in_lines
+from neurodeploy.ir.contract import Contract
+from neurodeploy.ir.stated import Stated, listed
 
 
-def describe(path: Path) -> str:
+def describe(path: Path) -> Text:
     """A text for people about a .nir or .net file, a run or a deployment.
 
     Raises:
         InputError: it is none of them, or damaged.
     """
     if path.is_dir() and (path / MANIFEST).is_file():
-        return _deployment(path)
+        return Text(_deployment(path))
     if path.is_dir():
-        return _run(path)
+        return Text(_run(path))
     if path.suffix == ".nir":
         return _nir(path)
     if path.suffix == ".net":
@@ -30,41 +31,51 @@ def describe(path: Path) -> str:
     raise InputError(f"{path}: neither a .nir file, nor a .net file, a run or a deployment")
 
 
-def _nir(path: Path) -> str:
+def _nir(path: Path) -> Text:
     from neurodeploy.interchange.nir.importing import open_nir
+    from neurodeploy.interchange.nir.layout import Layout
 
     file = open_nir(path)
     graph = file.graph
+    found = Layout(graph, path.name).shapes
     lines = [f"{path}: NIR graph, {len(graph.nodes)} nodes, {len(graph.edges)} edges"]
     before = {target: source for source, target in graph.edges}
     after: dict[str, list[str]] = {name: [] for name in graph.nodes}
     for source, target in graph.edges:
         after.setdefault(source, []).append(target)
     for name, node in graph.nodes.items():
-        shapes = [file.shapes.get(at, "?") for at in (before.get(name, ""), name)]
+        shapes = [found.get(at, "?") for at in (before.get(name, ""), name)]
         shown = f"{shapes[0]} -> {shapes[1]}" if before.get(name) else f"{shapes[1]}"
         kind = type(node).__name__
         lines.append(f"  {name:<16} {kind:<10} {shown:<28} to {', '.join(after[name])}")
     lines += [f"Repaired: {note}" for note in file.notes]
     if file.contract:
-        return "\n".join([*lines, *_contract(file.contract)])
-    missing = ContractOptions().missing(None)
+        return in_lines([*lines, *_contract(file.contract)])
+    missing = Stated().missing(None)
     lines.append("No neurodeploy contract in the metadata; export needs")
-    return "\n".join([*lines, listed(missing, file.likely)])
+    return in_lines([*lines, listed(missing, file.likely)])
 
 
-def _net(path: Path) -> str:
+def _net(path: Path) -> Text:
     from neurodeploy.interchange.netx.layers import layer_lines
     from neurodeploy.interchange.netx.read import read_net
 
     layers = read_net(path)
-    return "\n".join(
+    return in_lines(
         [
             f"{path}: lava-dl network (.net), {len(layers)} layers",
             *layer_lines(layers),
-            "Integers of Loihi; neurons fire at v > threshold and go to 0. T, the encoder and how "
-            "the class is read are not in the file: state --steps, --encoder and --decode.",
-        ]
+            Text(
+                "Integers of Loihi; neurons fire at v > threshold and go to 0. T, the encoder and "
+                "how the class is read are not in the file: state ",
+                Setting("steps"),
+                ", ",
+                Setting("encoder"),
+                " and ",
+                Setting("decode"),
+                ".",
+            ),
+        ],
     )
 
 

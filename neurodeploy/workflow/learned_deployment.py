@@ -16,7 +16,7 @@ from neurodeploy.artifacts.deployment import (
     read_deployment,
     write_deployment,
 )
-from neurodeploy.errors import CheckFailedError
+from neurodeploy.errors import CheckFailedError, Text, in_lines
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import CoreMapping, map_network
 from neurodeploy.onchip.learning_curve import CurvePoint, draw_learning_curve
@@ -46,8 +46,10 @@ def mapped(network: QuantizedNetwork, deployment: Deployment) -> CoreMapping:
     mapping = map_network(network, target)
     if mapping.violations:
         raise CheckFailedError(
-            f"the learnt network would not fit {target.name}:\n"
-            + "\n".join(f"  {violation}" for violation in mapping.violations)
+            Text(
+                f"the learnt network would not fit {target.name}:\n",
+                in_lines(Text("  ", violation.text) for violation in mapping.violations),
+            )
         )
     return mapping
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.errors import InputError, nearest
+from neurodeploy.errors import InputError, Setting, Text, nearest
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.onchip.loihi_rule import make_delta_plan, rate_exponents
 from neurodeploy.onchip.options import LearningOptions
@@ -73,7 +73,8 @@ def check_learning_engine(engine: str, options: LearningOptions) -> None:
         raise InputError(f"engine {engine!r} cannot learn{nearest(engine, ENGINES)}")
     if engine == "lava-fused" and options.rule == "delta":
         raise InputError(
-            "rule delta is Lava's own learning process, which has no fused form; use --engine lava"
+            "rule delta is Lava's own learning process, which has no fused form",
+            fix=Text("use ", Setting("engine", "lava")),
         )
     if engine != "reference":
         from neurodeploy.lava.compat import require_installed

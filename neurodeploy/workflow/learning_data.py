@@ -9,7 +9,7 @@ import numpy as np
 
 from neurodeploy.artifacts.deployment import Deployment
 from neurodeploy.data import Dataset, load_dataset
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, Setting, Step, Text
 from neurodeploy.ir.contract import DataSource
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.onchip.tasks import HeldOut, Task
@@ -27,8 +27,8 @@ def learning_data(network: QuantizedNetwork, data: Path | None) -> Dataset:
     contract, (source,) = network.contract, network.inputs
     if not contract.dataset:
         raise InputError(
-            "this deployment names no data set to learn from; export a network that "
-            "`neurodeploy train` made"
+            "this deployment names no data set to learn from",
+            fix=Text("export a network that `", Step("train"), "` made"),
         )
     where = contract.source
     if data is not None:
@@ -56,7 +56,7 @@ def thinned(task: Task, most: int) -> Task:
         InputError: ``most`` is below 1.
     """
     if most < 1:
-        raise InputError(f"--held-out {most}: needs at least 1")
+        raise InputError(Text(Setting("held_out", str(most)), ": needs at least 1"))
     sets = {}
     for name, found in task.held_out.items():
         count = len(found.y)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from neurodeploy.errors import Setting, Step, Text, in_lines
 from neurodeploy.onchip.cost import LearningCost
 from neurodeploy.onchip.options import LearningOptions, rate_text
 from neurodeploy.onchip.trajectory import LayerCounts
@@ -79,7 +80,7 @@ class LearningResult:
         return self.samples / self.seconds
 
     def as_dict(self) -> dict[str, Any]:
-        """As ``--json`` prints it and the new deployment keeps it."""
+        """Plain values, as JSON holds them and the new deployment keeps them."""
         table = asdict(self)
         table |= table.pop("options")
         return {
@@ -91,11 +92,11 @@ class LearningResult:
             "samples_per_second": self.samples_per_second,
         }
 
-    def text(self) -> str:
+    def text(self) -> Text:
         """For people to read."""
         before, after, options = self.accuracies_before, self.accuracies_after, self.options
         feedback = f", {options.feedback} feedback" if options.rule == "sltt" else ""
-        lines = [
+        lines: list[str] = [
             f"Engine {self.engine}: {options.rule} learnt from {self.description}",
             f"Rate {rate_text(options.rate)}, an update per {options.update}{feedback}, "
             f"{self.samples_per_second:,.1f} samples/s",
@@ -117,14 +118,16 @@ class LearningResult:
             lines.append(f"Recovered {self.recovered:.0%} of what was lost")
         if before.get("new", 0) > KNOWN:
             lines.append(
-                "The new class was known before: leave it out of training with "
-                "--set data.exclude=[CLASS]"
+                Text(
+                    "The new class was known before: leave it out of training with ",
+                    Setting("data.exclude", "[CLASS]"),
+                )
             )
         lines += [*self._events(), *cost_text(self.cost), self._verdict()]
         if self.deployment is not None:
             lines.append(f"Wrote {self.deployment}/ (learning.json, learning_curve.png)")
-            lines.append("Next: neurodeploy simulate")
-        return "\n".join(lines)
+            lines.append(Text("Next: ", Step("simulate")))
+        return in_lines(lines)
 
     def _kept(self) -> str:
         """Which weights the judge chose."""

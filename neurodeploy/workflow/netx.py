@@ -7,49 +7,27 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from neurodeploy.artifacts.deployment import NET_FILE
-from neurodeploy.errors import UnsupportedError
+from neurodeploy.interchange.netx.importing import import_stated
 from neurodeploy.interchange.netx.layers import (
     BIAS_EXPONENT,
     NEVER_SPIKES,
-    FlattenLayer,
     InputLayer,
     NetLayer,
     image_shape,
 )
-from neurodeploy.interchange.netx.network_in import input_shape, to_quantized
 from neurodeploy.interchange.netx.network_out import to_layers
-from neurodeploy.interchange.netx.read import read_net
 from neurodeploy.interchange.netx.write import write_net
-from neurodeploy.ir.contract import EXPORT_DT, Contract, Decode, InputCode, Semantics
 from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT
 from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.ir.stated import Stated
 from neurodeploy.mapping.neuron_rules import worst_potential
 from neurodeploy.target import Target
 
 SCRIPT = "run_netx.py"
-
-
-class Stated(Protocol):
-    """What of ``export``'s options a ``.net`` leaves open, None where the user does not say."""
-
-    @property
-    def dt(self) -> float | None: ...
-    @property
-    def reset(self) -> str | None: ...
-    @property
-    def compare(self) -> str | None: ...
-    @property
-    def steps(self) -> int | None: ...
-    @property
-    def encoder(self) -> str | None: ...
-    @property
-    def levels(self) -> int | None: ...
-    @property
-    def decode(self) -> Decode | None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,9 +99,9 @@ def given_netx_part(path: Path, network: QuantizedNetwork, layers: list[NetLayer
 
 
 def read_net_network(
-    path: Path, options: Stated, shape: Shape | None
+    path: Path, stated: Stated, shape: Shape | None
 ) -> tuple[QuantizedNetwork, NetxPart]:
-    """The integers of a ``.net`` under what the user states about it.
+    """The integers of a ``.net`` under what is stated about it, and the file as it is.
 
     Args:
         shape: of a sample, where the file does not say.
@@ -131,40 +109,8 @@ def read_net_network(
     Raises:
         InputError, UnsupportedError: the file, a layer, or what is stated about it.
     """
-    layers = read_net(path)
-    name = path.name
-    contract = _contract(layers, options, name)
-    network = to_quantized(layers, input_shape(layers, shape, name), contract, name)
-    return network, given_netx_part(path, network, layers)
-
-
-def _contract(layers: list[NetLayer], options: Stated, where: str) -> Contract:
-    """What a ``.net`` leaves open is stated by the user; the rest is lava-dl's own."""
-    fixed = {"reset": ("zero", "v = 0"), "compare": ("gt", "v > threshold")}
-    for name, (value, meaning) in fixed.items():
-        if getattr(options, name) not in (None, value):
-            raise UnsupportedError(
-                f"{where}: --{name} {getattr(options, name)}, but lava-dl's neurons have {meaning}"
-            )
-    encoders = "events for spikes over time, direct, rate or latency for static samples"
-    hints = {"steps": "time steps per sample", "encoder": encoders}
-    if options.encoder not in (None, "events"):
-        hints["levels"] = "the largest integer of a sample, 255 for images of 8 bits"
-    missing = [f"  --{name}: {hint}" for name, hint in hints.items() if not getattr(options, name)]
-    if missing:
-        raise UnsupportedError(
-            f"{where}: a .net does not say how samples enter; state\n" + "\n".join(missing)
-        )
-    last = [layer for layer in layers if not isinstance(layer, FlattenLayer)][-1:]
-    spikes = all(layer.neuron is None or layer.neuron.spikes for layer in last)
-    decode = options.decode or ("spike_count" if spikes else "sum_v")
-    try:
-        semantics = Semantics(EXPORT_DT if options.dt is None else options.dt, "zero", ">")
-        encoder: Any = options.encoder
-        code = InputCode(encoder, options.levels or 1)
-        return Contract(semantics, code, options.steps or 0, decode)
-    except ValueError as error:
-        raise UnsupportedError(f"{where}: {error}") from None
+    imported = import_stated(path, stated, shape)
+    return imported.network, given_netx_part(path, imported.network, imported.layers)
 
 
 def _silent(network: QuantizedNetwork) -> set[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from neurodeploy.data import NEED_NO_FILE
-from neurodeploy.errors import InputError, NeurodeployError
+from neurodeploy.errors import InputError, NeurodeployError, Setting, Text
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.operators import Convolution
 from neurodeploy.ir.quantized import QuantizationPlan, QuantizedNetwork
@@ -40,7 +40,7 @@ class QuantizationOptions:
         weight_bits: width of all weights; the target's, or what the network was trained for.
         scale: how scales are chosen; what the network was trained for, else ``calibrate`` where
             the training data is there, else ``mse``.
-        calibrate: number of training samples, or an ``.npz`` as ``simulate --data`` takes it.
+        calibrate: number of training samples, or an ``.npz`` as ``file_samples`` takes it.
     """
 
     weight_bits: int | None = None
@@ -49,7 +49,14 @@ class QuantizationOptions:
 
     def __post_init__(self) -> None:
         if self.calibrate is not None and self.scale not in (None, "calibrate"):
-            raise InputError(f"--calibrate gives data for --scale calibrate, not {self.scale}")
+            raise InputError(
+                Text(
+                    Setting("calibrate"),
+                    " gives data for ",
+                    Setting("scale", "calibrate"),
+                    f", not {self.scale}",
+                )
+            )
 
 
 def quantized(
@@ -72,7 +79,7 @@ def quantized(
     if plan is not None and options == QuantizationOptions():
         found = quantize_as_planned(network, target, plan)
         return _noted(found, f"as trained for {plan.target}")
-    method, why_not = options.scale, ""
+    method, why_not = options.scale, Text()
     samples = None
     if method == "calibrate" or options.calibrate is not None:
         method, samples = "calibrate", _samples(network, options.calibrate)
@@ -80,11 +87,13 @@ def quantized(
         try:
             samples = _samples(network, None) if _has_data(network) else None
         except NeurodeployError as error:
-            why_not = f" (no calibration: {error})"
+            why_not = Text(" (no calibration: ", error.text, ")")
         if samples is None and not why_not and network.contract.dataset:
-            why_not = (
+            why_not = Text(
                 f" (no calibration: data set {network.contract.dataset!r} is not where it was; "
-                "samples can be given with --calibrate FILE.npz)"
+                "samples can be given with ",
+                Setting("calibrate", "FILE.npz"),
+                ")",
             )
         method = "mse" if samples is None else "calibrate"
     judge = None if samples is None else SpikeJudge(network, samples)
@@ -97,7 +106,7 @@ def quantized(
         bias_exponent_min=bias_exponent_min,
     )
     on = "" if samples is None else f" on {samples.count:,} samples, {samples.origin}"
-    return _noted(found, f"by {method}{on}{why_not}")
+    return _noted(found, Text(f"by {method}{on}", why_not))
 
 
 def _noted(network: QuantizedNetwork, how: str) -> QuantizedNetwork:
@@ -122,7 +131,7 @@ def _samples(network: Network, choice: str | None) -> Samples:
     if not choice.isdecimal():
         return file_samples(Path(choice), network.contract, source.shape, None)
     if int(choice) < 1:
-        raise InputError(f"--calibrate {choice}: needs at least 1 sample")
+        raise InputError(Text(Setting("calibrate", choice), ": needs at least 1 sample"))
     return training_samples(network.contract, source.shape, int(choice))
 
 

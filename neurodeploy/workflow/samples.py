@@ -8,7 +8,7 @@ import numpy as np
 
 from neurodeploy.data import Dataset, SampleArray, choose, load_dataset
 from neurodeploy.data.npz import class_numbers, read_arrays
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.contract import Contract, DataSource
 from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.quantized import QuantizedNetwork
@@ -53,7 +53,13 @@ def _dataset(contract: Contract, folder: Path | None) -> Dataset:
     """The data set that the contract names, from where it says or from ``folder``."""
     if not contract.dataset:
         raise InputError(
-            "this deployment names no data set; give samples with --data FILE.npz or --random N"
+            "this deployment names no data set",
+            fix=Text(
+                "give samples with ",
+                Setting("data", "FILE.npz"),
+                " or ",
+                Setting("random_count", "N"),
+            ),
         )
     source = contract.source
     if folder is not None:
@@ -130,7 +136,14 @@ def random_samples(count: int, rate: float, seed: int, contract: Contract, shape
         InputError: the count or the rate is out of range.
     """
     if count < 1 or not 0 <= rate <= 1:
-        raise InputError(f"--random {count} --rate {rate}: needs N >= 1 and a rate from 0 to 1")
+        raise InputError(
+            Text(
+                Setting("random_count", str(count)),
+                " ",
+                Setting("rate", str(rate)),
+                ": needs N >= 1 and a rate from 0 to 1",
+            )
+        )
     payload = contract.input_code.payload
 
     def take(first: int, last: int) -> np.ndarray:
@@ -165,7 +178,7 @@ def _check_values(x: np.ndarray, largest: int, where: str) -> None:
 
 def _limited(available: int, limit: int | None) -> int:
     if limit is not None and limit < 1:
-        raise InputError(f"--samples {limit}: needs at least 1")
+        raise InputError(Text(Setting("samples", str(limit)), ": needs at least 1"))
     return available if limit is None else min(limit, available)
 
 
@@ -189,9 +202,11 @@ def choose_samples(
         InputError: contradicting choices, or none that works.
     """
     if data is not None and random_count is not None:
-        raise InputError("give either --data or --random, not both")
+        raise InputError(
+            Text("give either ", Setting("data"), " or ", Setting("random_count"), ", not both")
+        )
     if seed < 0:
-        raise InputError(f"--seed {seed}: needs a number from 0")
+        raise InputError(Text(Setting("seed", str(seed)), ": needs a number from 0"))
     contract, (source,) = network.contract, network.inputs
     limit = default_count if samples is None else samples
     if data is not None and data.is_dir():

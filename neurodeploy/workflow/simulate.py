@@ -12,7 +12,7 @@ import numpy as np
 
 from neurodeploy.artifacts.deployment import REPORT, Deployment
 from neurodeploy.artifacts.trace_file import TraceFile
-from neurodeploy.errors import CheckFailedError
+from neurodeploy.errors import CheckFailedError, Setting, Text
 from neurodeploy.mapping import CoreMapping
 from neurodeploy.mapping.estimate import Estimate, estimate
 from neurodeploy.simulation.trace import Overflow, SampleBatch, Samples, SpikeTrace
@@ -63,7 +63,7 @@ class SimulationResult:
         return self.samples / self.seconds
 
     def as_dict(self) -> dict[str, Any]:
-        """As ``--json`` prints it."""
+        """Plain values, as JSON holds them."""
         return {
             **asdict(self),
             "deployment": str(self.deployment),
@@ -247,4 +247,6 @@ def check_strict(wraps: dict[str, int], saturations: dict[str, int]) -> None:
         if count
     ]
     if problems:
-        raise CheckFailedError("--strict: arithmetic overflowed:\n  " + "\n  ".join(problems))
+        raise CheckFailedError(
+            Text(Setting("strict"), ": arithmetic overflowed:\n  ", "\n  ".join(problems))
+        )

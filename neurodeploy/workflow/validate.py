@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neurodeploy.artifacts.deployment import Deployment
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.reporting.parity import ParityComparison, ParityReport
 from neurodeploy.simulation.trace import Samples
 from neurodeploy.support.files import write_json
@@ -51,7 +51,9 @@ def validate(
     from neurodeploy.reporting.report import write_report
 
     if len(engines) != 2 or engines[0] == engines[1]:
-        raise InputError(f"--engines {','.join(engines)}: give two different engines")
+        raise InputError(
+            Text(Setting("engines", ",".join(engines)), ": give two different engines")
+        )
     for name in engines:
         check_engine(name)
     exact = not any(name in FLOAT_ENGINES for name in engines)

@@ -1,4 +1,4 @@
-"""The frameworks that ``--from`` knows: one file each, from the source of the version named there.
+"""The frameworks whose files are known: one file each, from the source of the version named there.
 
 A file is read as the network that wrote it computes; for frameworks that only read NIR, as they
 read it. The nodes are translated into ones whose own equations, stepped under the contract, are

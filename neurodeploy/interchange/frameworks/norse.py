@@ -8,6 +8,7 @@ from typing import Any
 import nir
 import numpy as np
 
+from neurodeploy.errors import Setting, Text
 from neurodeploy.interchange.frameworks.framework import (
     Framework,
     membrane_time,
@@ -110,9 +111,12 @@ NORSE = Framework(
     semantics=Semantics(1e-3, "zero", ">", "euler"),
     neurons={"LIF": _box, "LI": _box, "CubaLIF": _cell, "IF": _counting},
     notes=(
-        "Norse does not write reset_method and v_reset: taken as reset_value and 0; for "
-        "reset_subtract add --reset subtract",
-        "Norse does not write dt: taken as its default; for another add --dt",
+        Text(
+            "Norse does not write reset_method and v_reset: taken as reset_value and 0; for "
+            "reset_subtract add ",
+            Setting("reset", "subtract"),
+        ),
+        Text("Norse does not write dt: taken as its default; for another add ", Setting("dt")),
     ),
     looks_so=_looks_so,
     prepared=_with_time_constants,

@@ -8,6 +8,7 @@ from typing import Any
 import nir
 import numpy as np
 
+from neurodeploy.errors import Setting, Text
 from neurodeploy.interchange.frameworks.framework import (
     Framework,
     neurons_of,
@@ -62,8 +63,11 @@ SINABS = Framework(
     notes=(
         "sinabs does not write spike_fn: taken as SingleSpike; what its default MultiSpike fires "
         "beyond one spike per step is lost, as no neuron here can",
-        "sinabs does not write norm_input: taken as True for LIF and False for ExpLeak, its "
-        "defaults; for False throughout add --gain one",
+        Text(
+            "sinabs does not write norm_input: taken as True for LIF and False for ExpLeak, its "
+            "defaults; for False throughout add ",
+            Setting("gain", "one"),
+        ),
         "sinabs does not write reset_fn, tau_syn and min_v_mem: taken as subtraction and none",
     ),
     looks_so=_looks_so,

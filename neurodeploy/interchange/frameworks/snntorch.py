@@ -7,6 +7,7 @@ from typing import Any
 import nir
 import numpy as np
 
+from neurodeploy.errors import Setting, Text
 from neurodeploy.interchange.frameworks.framework import (
     Framework,
     held_in_single,
@@ -75,9 +76,13 @@ SNNTORCH = Framework(
     semantics=Semantics(1e-4, "subtract", ">", "euler"),
     neurons={"LIF": _leaky, "CubaLIF": _synaptic},
     notes=(
-        "snnTorch does not write reset_mechanism and reset_delay: taken as its defaults, "
-        "'subtract' one step late; for reset_delay=False add --reset subtract, for 'zero' add "
-        "--reset zero",
+        Text(
+            "snnTorch does not write reset_mechanism and reset_delay: taken as its defaults, "
+            "'subtract' one step late; for reset_delay=False add ",
+            Setting("reset", "subtract"),
+            ", for 'zero' add ",
+            Setting("reset", "zero"),
+        ),
         "snnTorch does not write inhibition, state_quant and graded_spikes_factor: taken as unused",
     ),
     looks_so=_looks_so,

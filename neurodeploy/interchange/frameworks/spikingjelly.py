@@ -5,6 +5,7 @@ from __future__ import annotations
 import nir
 import numpy as np
 
+from neurodeploy.errors import Setting, Text
 from neurodeploy.interchange.frameworks.framework import (
     Framework,
     as_it_says,
@@ -41,6 +42,10 @@ SPIKINGJELLY = Framework(
     ),
     semantics=Semantics(1e-4, "zero", ">=", "euler"),
     neurons={"LIF": as_it_says, "IF": as_it_says, "CubaLIF": as_it_says},
-    notes=("SpikingJelly does not write dt: taken as its default; for another add --dt",),
+    notes=(
+        Text(
+            "SpikingJelly does not write dt: taken as its default; for another add ", Setting("dt")
+        ),
+    ),
     looks_so=_looks_so,
 )

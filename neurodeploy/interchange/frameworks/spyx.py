@@ -7,6 +7,7 @@ from typing import Any
 import nir
 import numpy as np
 
+from neurodeploy.errors import Setting, Text
 from neurodeploy.interchange.frameworks.framework import (
     Framework,
     held_in_single,
@@ -109,7 +110,7 @@ SPYX = Framework(
     semantics=Semantics(1.0, "subtract", ">", "euler"),
     neurons={"LIF": _lif, "CubaLIF": _cuba_lif, "IF": _if, "LI": _li},
     notes=(
-        "Spyx does not write dt: taken as its default, 1; for another add --dt",
+        Text("Spyx does not write dt: taken as its default, 1; for another add ", Setting("dt")),
         "Spyx hands spikes on one step late: a delay of one step stands behind every spiking "
         "layer; the spikes of the last layer come out one step earlier than in Spyx",
     ),

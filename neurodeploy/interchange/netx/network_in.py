@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from neurodeploy.errors import UnsupportedError
+from neurodeploy.errors import Setting, Text, UnsupportedError
 from neurodeploy.interchange.netx.layers import (
     BIAS_EXPONENT,
     CONV_LIMIT,
@@ -48,7 +48,11 @@ def input_shape(layers: list[NetLayer], stated: Shape | None, where: str) -> Sha
     if isinstance(first, InputLayer):
         if stated not in (None, first.shape):
             raise UnsupportedError(
-                f"{where}: --input-shape {stated}, but the file's input layer says {first.shape}"
+                Text(
+                    f"{where}: ",
+                    Setting("input_shape", str(stated)),
+                    f", but the file's input layer says {first.shape}",
+                )
             )
         return first.shape
     if stated is not None:
@@ -57,8 +61,8 @@ def input_shape(layers: list[NetLayer], stated: Shape | None, where: str) -> Sha
     if isinstance(reading, DenseLayer):
         return (reading.weight.shape[1],)
     raise UnsupportedError(
-        f"{where}: the file has no input layer, so the size of an image is unknown; state "
-        "--input-shape CHANNELS,HEIGHT,WIDTH"
+        f"{where}: the file has no input layer, so the size of an image is unknown",
+        fix=Text("state ", Setting("input_shape", "CHANNELS,HEIGHT,WIDTH")),
     )
 
 
@@ -116,7 +120,8 @@ class _Chain:
         if reach > BIAS_LIMIT:
             raise UnsupportedError(
                 f"{where}: input up to {self.contract.input_code.levels} times {layer.weight} plus "
-                f"{layer.bias} makes biases up to {reach:,}; {BIAS_LIMIT:,} fit; lower --levels"
+                f"{layer.bias} makes biases up to {reach:,}; {BIAS_LIMIT:,} fit",
+                fix=Text("lower ", Setting("levels")),
             )
         # The drive stands for u: none of the block's own current is left to decay.
         ones = identity(layer.shape)

@@ -9,17 +9,29 @@ from typing import Any
 import nir
 import numpy as np
 
-from neurodeploy.errors import InputError, nearest
+from neurodeploy.errors import InputError, Setting, Text, nearest
 from neurodeploy.interchange.frameworks import FRAMEWORKS, Framework
 from neurodeploy.interchange.nir.file import read_nir
 from neurodeploy.interchange.nir.layout import Layout
-from neurodeploy.interchange.nir.network_in import contract_of, output_spikes, to_network
+from neurodeploy.interchange.nir.network_in import contract_of, network_of, output_spikes
 from neurodeploy.interchange.nir.repairs import repaired
 from neurodeploy.interchange.nir.subgraphs import unnested
 from neurodeploy.interchange.nir.translation import likely_framework, translated, with_gain_one
-from neurodeploy.ir.contract import METADATA_KEY, Contract, ContractOptions, Semantics
+from neurodeploy.ir.contract import (
+    METADATA_KEY,
+    Comparison,
+    Contract,
+    Decode,
+    Encoder,
+    Gain,
+    Integrator,
+    Origin,
+    Reset,
+    Semantics,
+)
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.operators import Shape
+from neurodeploy.ir.stated import Stated
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +41,6 @@ class NirFile:
     Attributes:
         graph: without subgraphs, and repaired.
         notes: the repairs, a line each.
-        shapes: of what each node sends on, as far as they can be told.
         contract: what the file carries, if any.
         likely: name of the framework that it looks like; only for advice.
     """
@@ -37,7 +48,6 @@ class NirFile:
     path: Path
     graph: nir.NIRGraph
     notes: list[str]
-    shapes: dict[str, Shape]
     contract: Contract | None
     likely: str | None
 
@@ -69,62 +79,110 @@ def open_nir(path: Path) -> NirFile:
     graph, notes = repaired(unnested(read_nir(path), str(path)))
     found = contract_of(graph, str(path))
     likely = None if found else likely_framework(graph)
-    return NirFile(path, graph, notes, Layout(graph, path.name).shapes, found, likely)
+    return NirFile(path, graph, notes, found, likely)
 
 
-def import_nir(path: Path, options: ContractOptions) -> Imported:
-    """Import a file under what it says and what the user states.
+def import_nir(
+    path: Path | str,
+    *,
+    framework: Origin | None = None,
+    dt: float | None = None,
+    reset: Reset | None = None,
+    comparison: Comparison | None = None,
+    integrator: Integrator | None = None,
+    gain: Gain | None = None,
+    steps: int | None = None,
+    encoder: Encoder | None = None,
+    levels: int | None = None,
+    decode: Decode | None = None,
+) -> Imported:
+    """Import a file under what it says and what is stated here.
+
+    A file of ours says everything. Any other needs ``steps`` and either ``framework`` or all of
+    ``dt``, ``reset``, ``comparison`` and ``integrator``. What is given overrides what the file or
+    the framework says.
+
+    Args:
+        path: of a ``.nir`` file.
+        framework: the one that wrote the file, which says how it is stepped.
+        dt: seconds per step.
+        reset: after a spike, v becomes ``zero`` or loses (``subtract``) the threshold.
+        comparison: a neuron fires when v ``>`` or ``>=`` its threshold.
+        integrator: how leaks step, ``euler`` or ``exponential``.
+        gain: ``one`` takes the input of every neuron as it is, whatever r and tau make of it.
+        steps: T, time steps per sample.
+        encoder: how samples become input; ``events`` where nothing says it.
+        levels: the largest integer of the input.
+        decode: how the class is read; the number of spikes of an output that fires, else the sum
+            of its potential, where nothing says it.
 
     Raises:
-        InputError: the file or an option cannot be read.
+        InputError: the file or what is stated cannot be read.
         UnsupportedError: the semantics are not stated in full, or the network asks for what cannot
             be expressed; everything is named at once.
     """
+    stated = Stated(
+        framework, dt, reset, comparison, integrator, gain, steps, encoder, levels, decode
+    )
+    return import_stated(Path(path), stated)
+
+
+def import_stated(path: Path, stated: Stated) -> Imported:
+    """``import_nir`` with all that is stated in one value.
+
+    Raises:
+        InputError, UnsupportedError: as ``import_nir``.
+    """
     file = open_nir(path)
-    framework = _framework(options)
+    framework = _framework(stated)
     graph, notes = file.graph, list(file.notes)
-    defaults, more = _defaults(framework, options, graph)
-    contract = options.applied_to(
+    defaults, more = _defaults(framework, stated, graph)
+    contract = stated.applied_to(
         file.contract, str(path), output_spikes(graph), defaults, file.likely
     )
     if framework is not None:
-        late = options.reset is None
+        late = stated.reset is None
         done = translated(graph, framework, contract.semantics, path.name, late=late)
         graph, notes = done.graph, [*notes, *more, *done.notes]
-    if options.gain == "one":
+    if stated.gain == "one":
         graph = with_gain_one(graph, contract.semantics, path.name)
-    network = to_network(graph, contract, path.name)
-    unchanged = contract == file.contract and not notes and options.gain != "one"
-    return Imported(network, _self_contained(graph, contract), notes, unchanged)
+    layout = Layout(graph, path.name)
+    network = network_of(layout, contract)
+    unchanged = contract == file.contract and not notes and stated.gain != "one"
+    return Imported(network, _self_contained(graph, contract, layout.shapes), notes, unchanged)
 
 
-def _framework(options: ContractOptions) -> Framework | None:
-    if options.origin is None:
+def _framework(stated: Stated) -> Framework | None:
+    if stated.framework is None:
         return None
-    if options.origin not in FRAMEWORKS:
+    if stated.framework not in FRAMEWORKS:
         raise InputError(
-            f"--from {options.origin}: not a framework whose time steps are known"
-            f"{nearest(options.origin, FRAMEWORKS)}"
+            Text(
+                Setting("framework", stated.framework),
+                ": not a framework whose time steps are known",
+                nearest(stated.framework, FRAMEWORKS),
+            )
         )
-    return FRAMEWORKS[options.origin]
+    return FRAMEWORKS[stated.framework]
 
 
 def _defaults(
-    framework: Framework | None, options: ContractOptions, graph: nir.NIRGraph
+    framework: Framework | None, stated: Stated, graph: nir.NIRGraph
 ) -> tuple[Semantics | None, list[str]]:
     """The framework's semantics, with the dt that its file tells."""
     if framework is None:
         return None, []
     told = framework.time_step(graph)
-    if told is None or options.dt is not None:
+    if told is None or stated.dt is not None:
         return framework.semantics, []
     note = f"dt = {told:g} s, from r and the time constants"
     return replace(framework.semantics, dt=told), [note]
 
 
-def _self_contained(graph: nir.NIRGraph, contract: Contract) -> nir.NIRGraph:
+def _self_contained(
+    graph: nir.NIRGraph, contract: Contract, shapes: dict[str, Shape]
+) -> nir.NIRGraph:
     """The graph with its contract, and with the shapes that NIR's convolutions want to say."""
-    shapes = Layout(graph, "graph").shapes
     before = {target: source for source, target in graph.edges}
     nodes: dict[str, Any] = {}
     for name, node in graph.nodes.items():

@@ -63,7 +63,7 @@ class Layout:
         except BrokenBefore:
             pass
         except UnsupportedError as error:
-            self.problems.append(str(error))
+            self.problems.append(error.text)
         except ValueError as error:
             self.problems.append(f"{self.where(name)}: {error}")
         if spreads:

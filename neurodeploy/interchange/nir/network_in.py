@@ -16,7 +16,7 @@ from typing import Any
 import nir
 import numpy as np
 
-from neurodeploy.errors import InputError, UnsupportedError
+from neurodeploy.errors import InputError, UnsupportedError, in_lines
 from neurodeploy.interchange.nir.layout import BrokenBefore, Layout
 from neurodeploy.interchange.nir.linear_nodes import flattened
 from neurodeploy.interchange.nir.paths import (
@@ -66,16 +66,25 @@ def to_network(graph: nir.NIRGraph, contract: Contract, name: str) -> Network:
         UnsupportedError: nodes or connections that cannot be expressed, each named with the reason
             and what would help.
     """
-    return _Importer(unnested(graph, name), contract, name).network()
+    return network_of(Layout(unnested(graph, name), name), contract)
+
+
+def network_of(layout: Layout, contract: Contract) -> Network:
+    """Discretise a graph whose layout is known; it is named as the layout is.
+
+    Raises:
+        UnsupportedError: as ``to_network``.
+    """
+    return _Importer(layout, contract).network()
 
 
 class _Importer:
     """One import: what every node sends on, and what each population makes of it."""
 
-    def __init__(self, graph: nir.NIRGraph, contract: Contract, name: str) -> None:
+    def __init__(self, layout: Layout, contract: Contract) -> None:
         self.contract = contract
-        self.name = name
-        self.layout = Layout(graph, name)
+        self.name = layout.name
+        self.layout = layout
         self.nodes = self.layout.nodes
         self.sent: dict[str, Arrival] = {}
 
@@ -95,7 +104,7 @@ class _Importer:
                 populations.append(population)
                 projections.extend(incoming)
         if layout.problems:
-            raise UnsupportedError("\n".join(dict.fromkeys(layout.problems)))
+            raise UnsupportedError(in_lines(dict.fromkeys(layout.problems)))
         assert output is not None, "without an output there is a problem"
         parts = tuple(populations), tuple(projections)
         return _in_order(Network(self.name, *parts, output, self.contract))

@@ -8,7 +8,7 @@ from typing import Any
 import nir
 import numpy as np
 
-from neurodeploy.errors import UnsupportedError
+from neurodeploy.errors import Setting, Text, UnsupportedError, in_lines
 from neurodeploy.interchange.frameworks import FRAMEWORKS, Framework
 from neurodeploy.interchange.frameworks.framework import numbers
 from neurodeploy.ir.contract import Semantics
@@ -39,7 +39,7 @@ def translated(
 
     Args:
         semantics: in force, with reset by subtraction where the framework's comes late.
-        late: whether the framework's late reset applies, which the user's --reset replaces.
+        late: whether the framework's late reset applies, which a stated reset replaces.
 
     Raises:
         UnsupportedError: neurons that the framework does not know, or parameters that it does not
@@ -47,7 +47,7 @@ def translated(
     """
     graph, notes = framework.prepared(graph, semantics)
     nodes, edges = dict(graph.nodes), list(graph.edges)
-    problems = []
+    problems: list[str] = []
     for name, node in graph.nodes.items():
         kind = type(node).__name__
         if kind not in NEURONS or kind == "Threshold":  # which knows no time
@@ -55,12 +55,12 @@ def translated(
         try:
             nodes[name] = _translated(kind, node, framework, semantics)
         except UnsupportedError as error:
-            problems.append(f"{where}: node {name!r} ({kind}): {error}")
+            problems.append(Text(f"{where}: node {name!r} ({kind}): ", error.text))
             continue
         if late and kind in framework.late_reset:
             _add_late_reset(name, nodes, edges, semantics)
     if problems:
-        raise UnsupportedError("\n".join(problems))
+        raise UnsupportedError(in_lines(problems))
     done = nir.NIRGraph(nodes, edges, graph.metadata, type_check=False)
     return Translation(done, [*notes, *framework.notes])
 
@@ -80,7 +80,19 @@ def _translated(kind: str, node: Any, framework: Framework, semantics: Semantics
         known = ", ".join(framework.neurons)
         raise UnsupportedError(
             f"{framework.title} {framework.version} neither writes nor reads this neuron, only "
-            f"{known}; state --dt, --reset, --compare and --integrator in place of --from"
+            f"{known}",
+            fix=Text(
+                "state ",
+                Setting("dt"),
+                ", ",
+                Setting("reset"),
+                ", ",
+                Setting("comparison"),
+                " and ",
+                Setting("integrator"),
+                " in place of ",
+                Setting("framework"),
+            ),
         )
     return translate(node, semantics)
 
