@@ -14,7 +14,6 @@ from torch import nn
 
 from neurodeploy.interchange.nir.file import write_nir
 from neurodeploy.interchange.nir.importing import Imported, import_nir
-from neurodeploy.ir.contract import ContractOptions
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.trace import PopulationTrace, SampleBatch
 
@@ -63,11 +62,11 @@ def here(imported: Imported, x: np.ndarray) -> dict[str, PopulationTrace]:
     return dict(trace.populations)
 
 
-def imported(graph: nir.NIRGraph, folder: Path, origin: str, **options: Any) -> Imported:
+def imported(graph: nir.NIRGraph, folder: Path, framework: Any, **stated: Any) -> Imported:
     """Through a file, as a user would."""
     path = folder / "theirs.nir"
     write_nir(path, graph)
-    return import_nir(path, ContractOptions(origin=origin, steps=STEPS, **options))  # type: ignore[arg-type]
+    return import_nir(path, framework=framework, steps=STEPS, **stated)
 
 
 def assert_same_spikes(

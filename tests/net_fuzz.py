@@ -22,13 +22,13 @@ import numpy as np
 
 from neurodeploy.bench.process import high_water_mb
 from neurodeploy.errors import NeurodeployError
+from neurodeploy.ir.stated import Stated
 from neurodeploy.mapping import map_network
 from neurodeploy.target import load_target
-from neurodeploy.workflow.export import ContractOptions
 from neurodeploy.workflow.inspection import describe
 from neurodeploy.workflow.netx import read_net_network
 
-OPTIONS = ContractOptions(steps=10, encoder="direct", levels=16)
+OPTIONS = Stated(steps=10, encoder="direct", levels=16)
 
 
 def mutate(source: Path, path: Path, rng: random.Random) -> str:

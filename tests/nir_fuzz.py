@@ -23,7 +23,7 @@ from neurodeploy.bench.process import high_water_mb
 from neurodeploy.errors import NeurodeployError
 from neurodeploy.interchange.nir.file import write_nir
 from neurodeploy.interchange.nir.importing import import_nir
-from neurodeploy.ir.contract import METADATA_KEY, ContractOptions
+from neurodeploy.ir.contract import METADATA_KEY
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.workflow.inspection import describe
 
@@ -332,10 +332,10 @@ def _late(signum: int, frame: Any) -> None:
 
 def attempt(path: Path, origin: str | None) -> str:
     """Inspect and import one file; the message of the refusal, or an empty string."""
-    how: dict[str, Any] = {"dt": DT, "reset": "zero", "compare": "gt", "integrator": "euler"}
-    options = ContractOptions(steps=3, **(how if origin is None else {"origin": origin}))
+    how: dict[str, Any] = {"dt": DT, "reset": "zero", "comparison": ">", "integrator": "euler"}
+    stated = how if origin is None else {"framework": origin}
     refusals = []
-    for act in (lambda: describe(path), lambda: import_nir(path, options)):
+    for act in (lambda: describe(path), lambda: import_nir(path, steps=3, **stated)):
         try:
             done = act()
         except NeurodeployError as error:

@@ -59,10 +59,9 @@ def weights(graph: nir.NIRGraph) -> int:
 
 def main(path: Path) -> dict[str, float]:
     from neurodeploy.interchange.nir.importing import import_nir
-    from neurodeploy.ir.contract import ContractOptions
 
     before, start = high_water_mb(), time.perf_counter()
-    imported = import_nir(path, ContractOptions(origin="spikingjelly", steps=4))
+    imported = import_nir(path, framework="spikingjelly", steps=4)
     seconds = time.perf_counter() - start
     neurons = sum(int(np.prod(p.shape)) for p in imported.network.populations if p.neuron)
     return {"seconds": seconds, "before": before, "megabytes": high_water_mb(), "neurons": neurons}

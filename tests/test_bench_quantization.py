@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import run_cli, run_json
+from support.wording import refused
 
 from neurodeploy.bench.quantization import (
     QuantizationRow,
@@ -81,9 +82,9 @@ def test_an_interruption_says_how_to_go_on(
 
     monkeypatch.setattr(recorder, "save_state", interrupted)
     run = workspace / "runs/digits_conv-001"
-    with pytest.raises(SimulationError, match="with --keep FOLDER the runs stay"):
+    with refused(SimulationError, "with --keep FOLDER the runs stay", by="bench quantization"):
         [*bench_quantization(run, [3], ["aware"], epochs=1)]
-    with pytest.raises(SimulationError, match=r"--resume .*kept/aware-3"):
+    with refused(SimulationError, r"--resume .*kept/aware-3", by="bench quantization"):
         [*bench_quantization(run, [3], ["aware"], epochs=1, keep=tmp_path / "kept")]
 
 

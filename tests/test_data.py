@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.wording import refused
 
 from neurodeploy.data import Dataset, choose, load_dataset
 from neurodeploy.errors import InputError, MissingDependencyError
@@ -99,15 +100,15 @@ def test_npz_that_moved_changed_or_is_none(tmp_path: Path) -> None:
     path = write_npz(tmp_path / "a.npz")
     source = load("npz", path).source
     write_npz(path)
-    with pytest.raises(InputError, match=r"changed since it was used.*--data FILE"):
+    with refused(InputError, r"changed since it was used.*--data FILE", by="simulate"):
         load_dataset("npz", source)
     path.unlink()
-    with pytest.raises(InputError, match=r"not there \(any more\).*--data FILE"):
+    with refused(InputError, r"not there \(any more\).*--data FILE", by="simulate"):
         load_dataset("npz", source)
     path.write_bytes(b"PK\x03\x04 not an archive")
     with pytest.raises(InputError, match=r"not a readable \.npz"):
         load("npz", path)
-    with pytest.raises(InputError, match="needs a file; name it with --data FILE"):
+    with refused(InputError, "needs a file; name it with --data FILE", by="train"):
         load_dataset("npz")
 
 
@@ -123,7 +124,7 @@ def test_mnist() -> None:
 
 
 def test_options_that_a_data_set_does_not_take_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="ships with scikit-learn and takes no --data"):
+    with refused(InputError, "ships with scikit-learn and takes no --data", by="train"):
         load("digits", tmp_path)
     with pytest.raises(InputError, match="side = 4"):
         load_dataset("digits", DataSource(side=4))
@@ -149,7 +150,7 @@ def test_without_a_folder_a_package_fetches_it_or_is_named(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, f"{package}.datasets", None)
-    with pytest.raises(MissingDependencyError, match=rf"--data FOLDER, or pip install {package} "):
+    with refused(MissingDependencyError, rf"--data FOLDER, or pip install {package} ", by="train"):
         load_dataset(name)
     calls: list[str] = []
 

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_networks import GRAPHS, NEURONS, OPERATORS, SPIKING, random_input, random_network
 from safetensors.numpy import load_file, save_file
+from support.wording import refused
 
 from neurodeploy.artifacts import deployment as deployment_module
 from neurodeploy.artifacts.deployment import read_deployment, write_deployment
@@ -194,7 +195,7 @@ def test_a_lost_array_is_refused_even_when_the_hash_was_renewed(tmp_path: Path) 
 def test_what_is_no_deployment_says_how_to_make_one(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"not a deployment .*neurodeploy export"):
+    with refused(InputError, r"not a deployment .*neurodeploy export", by="simulate"):
         read_deployment(tmp_path / name)
 
 

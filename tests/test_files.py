@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.wording import refused
 
 from neurodeploy.artifacts.locate import newest_deployment, newest_run, read_run
 from neurodeploy.errors import InputError
@@ -245,7 +246,7 @@ def test_the_newest_is_the_one_finished_last(tmp_path: Path, find: Any, marker: 
 def test_nothing_finished_says_what_to_do(tmp_path: Path, find: Any, message: str) -> None:
     (tmp_path / "unfinished").mkdir()
     for folder in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(InputError, match=message):
+        with refused(InputError, message, by="export"):
             find(folder)
 
 
@@ -259,5 +260,5 @@ def test_a_run_is_read_only_when_it_finished(tmp_path: Path) -> None:
         ("other", "not a training run"),
         ("absent", "no such run"),
     ):
-        with pytest.raises(InputError, match=message):
+        with refused(InputError, message, by="export"):
             read_run(tmp_path / name)

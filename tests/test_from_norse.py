@@ -28,8 +28,8 @@ from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.interchange.nir.file import write_nir
 from neurodeploy.interchange.nir.importing import import_nir, open_nir
 from neurodeploy.interchange.nir.network_in import to_network
-from neurodeploy.ir.contract import ContractOptions
 from neurodeploy.ir.operators import Convolution
+from neurodeploy.ir.stated import Stated
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -191,7 +191,7 @@ def test_a_leak_leaves_open_where_v_starts(tmp_path: Path) -> None:
     network = norse.SequentialState(nn.Linear(4, 3), box(4, v_leak=torch.tensor(0.25)))
     write_nir(tmp_path / "a.nir", exported(network, 4))
     with pytest.raises(UnsupportedError, match=r"node '1' \(LIF\): Norse starts a sample with v"):
-        import_nir(tmp_path / "a.nir", ContractOptions(origin="norse", steps=STEPS))
+        import_nir(tmp_path / "a.nir", framework="norse", steps=STEPS)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_layers_that_it_turns_into_nothing_are_named(
     assert graph.nodes["1"] is None
     with pytest.raises(InputError, match="'1' is None: the exporter could not translate"):
         write_nir(tmp_path / "a.nir", graph)
-    how = ContractOptions(dt=DT, reset="zero", compare="gt", integrator="euler", steps=4)
+    how = Stated(dt=DT, reset="zero", comparison=">", integrator="euler", steps=4)
     contract = how.applied_to(None, "graph", True)
     with pytest.raises(UnsupportedError, match="'1' is nothing, which is none of NIR's"):
         to_network(graph, contract, "graph")

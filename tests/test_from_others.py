@@ -15,13 +15,14 @@ import nir
 import numpy as np
 import pytest
 from framework_runs import STEPS, assert_same_spikes, here, imported, spike_trains
+from support.wording import refused
 
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.interchange.frameworks import FRAMEWORKS
 from neurodeploy.interchange.nir.file import write_nir
 from neurodeploy.interchange.nir.importing import import_nir, open_nir
 from neurodeploy.interchange.nir.translation import translated
-from neurodeploy.ir.contract import ContractOptions, Origin, Semantics
+from neurodeploy.ir.contract import Origin, Semantics
 
 RNG = np.random.default_rng(7)
 W1, W2 = RNG.normal(0.6, 0.8, size=(5, 4)), RNG.normal(1.2, 0.8, size=(3, 5))
@@ -274,9 +275,9 @@ def test_the_table_is_what_the_command_line_offers() -> None:
 
 def test_an_unknown_framework_is_refused(tmp_path: Path) -> None:
     write_nir(tmp_path / "a.nir", chain((5,), ("n", spyx_lif(BETA, 1.0))))
-    options = ContractOptions(origin="snntorhc", steps=4)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"--from snntorhc.*did you mean 'snntorch'"):
-        import_nir(tmp_path / "a.nir", options)
+    misspelt: Any = "snntorhc"
+    with refused(InputError, r"--from snntorhc.*did you mean 'snntorch'", by="export"):
+        import_nir(tmp_path / "a.nir", framework=misspelt, steps=4)
 
 
 @pytest.mark.parametrize("name", FRAMEWORKS)

@@ -151,7 +151,7 @@ def test_equality_with_the_threshold_is_not_written(tmp_path: Path) -> None:
     assert run(network, x, "1")["_1"].ravel().tolist() == [1, 1, 1]
     graph = exported(network, 1)
     assert here(imported(graph, tmp_path, "spikingjelly"), x)["_1"].s.ravel().tolist() == [1, 1, 1]
-    above = imported(graph, tmp_path, "spikingjelly", compare="gt")
+    above = imported(graph, tmp_path, "spikingjelly", comparison=">")
     assert here(above, x)["_1"].s.ravel().tolist() == [0, 1, 0]
 
 

@@ -69,7 +69,10 @@ from neurodeploy.lava.compat import require_lava
 try:
     require_lava()
 except SimulationError as error:
-    say(error=str(error), loaded=loaded(), method=multiprocessing.get_start_method())
+    from neurodeploy.cli import main
+    from neurodeploy.cli.wording import worded
+    say(error=worded(error.text, main, main.commands["simulate"]), loaded=loaded(),
+        method=multiprocessing.get_start_method())
 """
     )
     assert outcome.code == 0, outcome.stderr
@@ -98,8 +101,10 @@ from neurodeploy.lava.compat import lava_available, require_lava
 try:
     require_lava()
 except MissingDependencyError as error:
-    say(error=str(error), available=lava_available(), code=error.exit_code,
-        restored=dataclasses.dataclass is original)
+    from neurodeploy.cli import main
+    from neurodeploy.cli.wording import worded
+    say(error=worded(error.text, main, main.commands["simulate"]), available=lava_available(),
+        code=error.exit_code, restored=dataclasses.dataclass is original)
 """
     )
     assert outcome.code == 0, outcome.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import neurodeploy
+from neurodeploy.cli import main
 
 ROOT = Path(neurodeploy.__file__).parent
 
@@ -130,6 +132,48 @@ def test_an_optional_package_is_imported_in_its_room_only(package: str) -> None:
 
 
 AUTOGRAD = {"autograd", "requires_grad", "requires_grad_", "backward", "enable_grad"}
+
+
+FOREIGN = {
+    *("--no-deps", "--ignore-requires-python"),  # of pip
+    *("--cpu", "--num_processes", "--mixed_precision"),  # of accelerate launch
+    "--nproc_per_node",  # of torchrun
+}
+"""Options of other programs, which the library may have to name."""
+
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z_-]*")
+COMMAND = re.compile(rf"(?<!-m )\bneurodeploy ({'|'.join(main.commands)})\b")
+
+
+def own_options(path: Path) -> set[str]:
+    """Options that a file defines itself: the script in a deployment is a program of its own."""
+    return {
+        argument.value
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "add_argument"
+        for argument in node.args
+        if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+    }
+
+
+def command_line_words(path: Path) -> list[str]:
+    """Options and commands in a file's strings, docstrings among them."""
+    allowed = FOREIGN | own_options(path)
+    return [
+        f"{place(path, node.lineno)}: {word}"
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        for word in (*OPTION.findall(node.value), *COMMAND.findall(node.value))
+        if word not in allowed
+    ]
+
+
+def test_the_command_line_alone_names_its_options() -> None:
+    library = outside("cli", "__main__")
+    assert [words for path in library for words in command_line_words(path)] == []
+    assert any(command_line_words(path) for path in files())
 
 
 def uses_autograd(path: Path) -> list[str]:

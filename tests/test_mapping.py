@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
+from support.wording import said_by
 
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
@@ -529,7 +530,8 @@ CASES = [
 
 @pytest.mark.parametrize(("network", "message"), CASES)
 def test_a_broken_rule_says_what_helps(network: QuantizedNetwork, message: str) -> None:
-    assert [str(violation) for violation in map_network(network, LOIHI1).violations] == [message]
+    violations = map_network(network, LOIHI1).violations
+    assert [said_by("export", violation.text) for violation in violations] == [message]
 
 
 def test_weights_too_wide_for_the_target() -> None:

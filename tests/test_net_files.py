@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from net_networks import CASES, plain_net, random_net, slayer_files
 from random_networks import random_input
+from support.wording import refused
 
 from neurodeploy.errors import NeurodeployError, UnsupportedError
 from neurodeploy.interchange.netx.layers import (
@@ -176,7 +177,7 @@ def test_slayers_input_block_takes_its_bias_for_input(slayers: dict[str, Path]) 
     assert set(block.bias_mantissa.ravel()) == {16}
     assert set(block.u_decay.ravel()) == {4096}
     assert drive.payload == 16
-    with pytest.raises(UnsupportedError, match=r"biases up to 16,336; 4,095 fit; lower --levels"):
+    with refused(UnsupportedError, r"biases up to 16,336; 4,095 fit; lower --levels", by="export"):
         to_quantized(layers, (2, 8, 8), replace(EVENTS, input_code=InputCode("direct", 255)), "x")
 
 
@@ -324,13 +325,13 @@ def test_recurrent_layers_take_no_delays(tmp_path: Path) -> None:
 
 def test_the_size_of_images_has_to_be_known() -> None:
     _, conv, flatten, dense = to_layers(IMAGES).layers
-    with pytest.raises(UnsupportedError, match="state --input-shape CHANNELS,HEIGHT,WIDTH"):
+    with refused(UnsupportedError, "state --input-shape CHANNELS,HEIGHT,WIDTH", by="export"):
         input_shape([conv, flatten, dense], None, "a.net")
     assert input_shape([conv, flatten, dense], (2, 5, 5), "a.net") == (2, 5, 5)
     assert input_shape([flatten, dense], None, "a.net") == (50,)
     layers = to_layers(IMAGES).layers
-    with pytest.raises(
-        UnsupportedError, match=r"--input-shape \(50,\), but the file's input layer"
+    with refused(
+        UnsupportedError, r"--input-shape \(50,\), but the file's input layer", by="export"
     ):
         input_shape(layers, (50,), "a.net")
 

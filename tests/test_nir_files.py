@@ -12,15 +12,17 @@ import numpy as np
 import pytest
 from conftest import run_cli, run_json
 from random_nir import DT, RandomGraph, chain, contract, joined, neuron
+from support.wording import refused, said_by
 
 from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.interchange.nir.file import read_nir, write_nir
 from neurodeploy.interchange.nir.importing import import_nir
+from neurodeploy.interchange.nir.layout import Layout
 from neurodeploy.interchange.nir.network_in import contract_of, to_network
 from neurodeploy.interchange.nir.repairs import repaired
 from neurodeploy.interchange.nir.subgraphs import unnested
-from neurodeploy.ir.contract import METADATA_KEY, ContractOptions
+from neurodeploy.ir.contract import METADATA_KEY
 from neurodeploy.ir.network import Network
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.trace import SampleBatch
@@ -32,9 +34,9 @@ def lif(shape: tuple[int, ...] = (2,), **changes: Any) -> Any:
     return neuron("LIF", shape, **changes)
 
 
-def stated(**changes: Any) -> ContractOptions:
-    how = {"dt": DT, "reset": "zero", "compare": "gt", "integrator": "euler", "steps": 5}
-    return ContractOptions(**how | changes)
+def stated(**changes: Any) -> dict[str, Any]:
+    how = {"dt": DT, "reset": "zero", "comparison": ">", "integrator": "euler", "steps": 5}
+    return how | changes
 
 
 def file_of(graph: nir.NIRGraph, folder: Path, name: str = "a.nir") -> Path:
@@ -236,10 +238,10 @@ def test_a_file_that_says_everything_is_deployed_as_it_is(tmp_path: Path) -> Non
     graph = chain(
         (2,), ("w", nir.Linear(W)), ("n", lif()), **{METADATA_KEY: contract().to_metadata()}
     )
-    found = import_nir(file_of(graph, tmp_path), ContractOptions())
+    found = import_nir(file_of(graph, tmp_path))
     assert found.unchanged
     assert found.notes == []
-    assert not import_nir(tmp_path / "a.nir", ContractOptions(steps=9)).unchanged
+    assert not import_nir(tmp_path / "a.nir", steps=9).unchanged
 
 
 def test_a_file_that_does_not_is_deployed_with_what_was_said(tmp_path: Path) -> None:
@@ -247,12 +249,12 @@ def test_a_file_that_does_not_is_deployed_with_what_was_said(tmp_path: Path) -> 
     conv = nir.Conv2d(None, np.ones((2, 1, 2, 2)), 1, 0, 1, 1, np.ones(2))
     nodes = (("c", conv), ("f", nir.Flatten(None, 0)), ("n", lif((18,), tau=2e-4)))  # type: ignore[arg-type]
     path = file_of(chain((5, 1, 4, 4), *nodes), tmp_path)
-    first = import_nir(path, ContractOptions(origin="snntorch", steps=3))
+    first = import_nir(path, framework="snntorch", steps=3)
     assert not first.unchanged
     assert len(first.notes) == 3
     write_nir(tmp_path / "b.nir", first.graph)
     nir.read(tmp_path / "b.nir")
-    second = import_nir(tmp_path / "b.nir", ContractOptions())
+    second = import_nir(tmp_path / "b.nir")
     assert second.unchanged
     assert second.network.contract == first.network.contract
     assert [p.name for p in first.network.projections] == [
@@ -262,20 +264,39 @@ def test_a_file_that_does_not_is_deployed_with_what_was_said(tmp_path: Path) -> 
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("how", [{"framework": "snntorch", "dt": 1e-4}, stated(gain="one")])
+def test_the_layout_is_found_once(
+    how: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every linear node is read into an operator as the layout is, which costs most."""
+    nodes = (("w", nir.Linear(W)), ("n", lif(tau=2e-3)))
+    path = file_of(chain((2,), *nodes), tmp_path)
+    built: list[str] = []
+    start = Layout.__init__
+
+    def counted(self: Layout, graph: nir.NIRGraph, name: str) -> None:
+        built.append(name)
+        start(self, graph, name)
+
+    monkeypatch.setattr(Layout, "__init__", counted)
+    import_nir(path, **{**how, "steps": 5})
+    assert built == ["a.nir"]
+
+
 def test_the_framework_does_not_override_a_contract(tmp_path: Path) -> None:
     graph = chain((2,), ("n", lif()), **{METADATA_KEY: contract().to_metadata()})
-    with pytest.raises(UnsupportedError, match="leave --from out"):
-        import_nir(file_of(graph, tmp_path), ContractOptions(origin="norse"))
+    with refused(UnsupportedError, "leave --from out", by="export"):
+        import_nir(file_of(graph, tmp_path), framework="norse")
 
 
 def test_options_override_the_framework(tmp_path: Path) -> None:
     path = file_of(chain((2,), ("w", nir.Linear(W)), ("n", lif())), tmp_path)
-    how = {"dt": DT, "reset": "subtract", "compare": "ge", "integrator": "exponential"}
-    found = import_nir(path, ContractOptions(origin="norse", steps=3, **how))  # type: ignore[arg-type]
+    how: Any = {"dt": DT, "reset": "subtract", "comparison": ">=", "integrator": "exponential"}
+    found = import_nir(path, framework="norse", steps=3, **how)
     semantics = found.network.contract.semantics
     assert (semantics.dt, semantics.reset) == (DT, "subtract")
     assert (semantics.comparison, semantics.integrator) == (">=", "exponential")
-    one = import_nir(path, stated(gain="one"))
+    one = import_nir(path, **stated(gain="one"))
     np.testing.assert_array_equal(weights(one.network)[0], W)
 
 
@@ -284,7 +305,7 @@ def test_options_override_the_framework(tmp_path: Path) -> None:
     [
         ({}, ["dt", "reset", "compare", "integrator", "steps"]),
         ({"dt": 1e-3, "steps": 4}, ["reset", "compare", "integrator"]),
-        ({"origin": "norse"}, ["steps"]),
+        ({"framework": "norse"}, ["steps"]),
     ],
 )
 def test_what_is_missing_is_listed(
@@ -292,10 +313,11 @@ def test_what_is_missing_is_listed(
 ) -> None:
     path = file_of(chain((2,), ("n", lif(tau=2e-4, r=2.0))), tmp_path)
     with pytest.raises(UnsupportedError) as caught:
-        import_nir(path, ContractOptions(**options))
-    named = [line.split(":")[0].strip() for line in str(caught.value).splitlines()[1:]]
+        import_nir(path, **options)
+    said = said_by("export", caught.value.text)
+    named = [line.split(":")[0].strip() for line in said.splitlines()[1:]]
     assert [name for name in named if name.startswith("--")] == [f"--{name}" for name in missing]
-    advice = "--from snntorch" in str(caught.value)
+    advice = "--from snntorch" in said
     assert advice == (missing != ["steps"])
 
 

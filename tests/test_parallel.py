@@ -18,10 +18,11 @@ import torch
 from click.testing import CliRunner
 from conftest import run_cli
 from launched import launch
+from support.wording import refused
 
 from neurodeploy import cli
 from neurodeploy.data import load_dataset
-from neurodeploy.errors import InputError, UnsupportedError
+from neurodeploy.errors import InputError, SimulationError, UnsupportedError
 from neurodeploy.recipe import DataRecipe, EncoderRecipe, NeuronRecipe, Recipe, TrainingRecipe
 from neurodeploy.support import processes as launching
 from neurodeploy.support.processes import Processes, connect
@@ -131,7 +132,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Together:
     folder = tmp_path_factory.mktemp("together")
     with pytest.MonkeyPatch.context() as patch:
         interrupt_after(patch, 1)
-        with pytest.raises(Exception, match="--resume"):
+        with refused(SimulationError, "--resume", by="train"):
             train(make_recipe(), folder / RESUMED, progress=False)
     program = str(Path(__file__).parent / "launched_cases.py")
     ended = launch(program, folder=folder)
@@ -313,7 +314,7 @@ def test_the_recipe_and_not_the_launcher_decides_on_the_precision(
 ) -> None:
     launched.setattr("neurodeploy.training.run.connect", Processes)
     launched.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
-    with pytest.raises(InputError, match="--precision bf16"):
+    with refused(InputError, "--precision bf16", by="train"):
         train(make_recipe(), tmp_path / "run", progress=False)
 
 
@@ -321,7 +322,7 @@ def test_a_device_beside_the_launchers_is_refused(
     launched: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     launched.setattr("neurodeploy.training.run.connect", lambda: Processes(device="cpu"))
-    with pytest.raises(InputError, match="leave --device out"):
+    with refused(InputError, "leave --device out", by="train"):
         train(make_recipe(), tmp_path / "run", device="cpu", progress=False)
 
 

@@ -13,6 +13,7 @@ import pytest
 import safetensors.numpy
 import torch
 from conftest import run_json
+from support.wording import refused
 from test_training_run import assert_same_run, make_recipe
 
 from neurodeploy.data import load_dataset
@@ -98,7 +99,7 @@ def test_fp16_with_its_scale_of_the_loss_resumes_exactly(
         end_epoch(recorder, state)
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(SimulationError, match="--resume"):
+    with monkeypatch.context() as patch, refused(SimulationError, "--resume", by="train"):
         patch.setattr(Recorder, "end_epoch", interrupt)
         train(recipe_in("fp16", epochs=2), tmp_path / "run", progress=False)
     last = safetensors.numpy.load_file(tmp_path / "run" / "last.safetensors")

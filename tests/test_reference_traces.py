@@ -16,7 +16,7 @@ import pytest
 from neurodeploy.interchange.nir.file import read_nir
 from neurodeploy.interchange.nir.importing import import_nir
 from neurodeploy.interchange.nir.network_in import to_network
-from neurodeploy.ir.contract import Contract, ContractOptions, InputCode, Semantics
+from neurodeploy.ir.contract import Contract, InputCode, Semantics
 from neurodeploy.ir.fixed_point import WeightFormat
 from neurodeploy.ir.operators import Dense
 from neurodeploy.ir.quantized import (
@@ -113,8 +113,7 @@ def test_the_imported_file_runs_as_norse_and_lava_ran_it(name: str, late: int) -
 def test_the_framework_alone_says_as_much(name: str, late: int, origin: Any) -> None:
     """All but dt for Norse, whose networks have their own; Lava's script has the same for all."""
     dt = 1e-4 if origin == "norse" else None
-    options = ContractOptions(origin=origin, dt=dt, steps=STEPS)
-    found = import_nir(FOLDER / "lif_norse.nir", options)
+    found = import_nir(FOLDER / "lif_norse.nir", framework=origin, dt=dt, steps=STEPS)
     assert found.network.contract.semantics == contract().semantics
     expected = recording(name, late)
     assert fired(run(FloatEngine(found.network), expected.inputs)) == expected.fired

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from conftest import run_json
+from support.wording import refused
 from test_training_run import make_recipe, metrics_of
 
 from neurodeploy.errors import SimulationError
@@ -104,7 +105,7 @@ def test_interrupted_after_any_batch_and_resumed(
             raise KeyboardInterrupt
         return train_batch(*arguments)
 
-    with monkeypatch.context() as patch, pytest.raises(SimulationError, match="--resume"):
+    with monkeypatch.context() as patch, refused(SimulationError, "--resume", by="train"):
         patch.setattr(epoch, "_train_batch", interrupt)
         train(recipe, run, progress=False)
     state = load_state(run)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.wording import refused
 
 from neurodeploy.data import load_dataset
 from neurodeploy.data.encoding import encode
@@ -82,8 +83,8 @@ def test_an_unknown_data_set_names_the_nearest() -> None:
 
 
 def test_no_data_set_says_what_to_give() -> None:
-    with pytest.raises(
-        InputError, match=r"names no data set; give samples with --data .* or --ran"
+    with refused(
+        InputError, r"names no data set; give samples with --data .* or --ran", by="simulate"
     ):
         choose_samples(network())
 
@@ -116,7 +117,7 @@ def test_at_most_so_many(samples: int | None, default: int | None, count: int) -
 
 
 def test_a_limit_below_one_is_refused() -> None:
-    with pytest.raises(InputError, match="--samples 0: needs at least 1"):
+    with refused(InputError, "--samples 0: needs at least 1", by="simulate"):
         choose_samples(network(dataset="digits"), samples=0)
 
 
@@ -258,7 +259,7 @@ def test_rates_at_both_ends(rate: float) -> None:
     ],
 )
 def test_random_options_out_of_range_are_refused(options: Any, message: str) -> None:
-    with pytest.raises(InputError, match=message):
+    with refused(InputError, message, by="simulate"):
         choose_samples(network("events", 1, (4,)), **options)
 
 

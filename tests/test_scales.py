@@ -13,6 +13,7 @@ import pytest
 from conftest import run_cli, run_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.wording import refused, said_by
 
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.interchange.nir.file import read_nir
@@ -28,6 +29,7 @@ from neurodeploy.ir.quantized import (
     QuantizationPlan,
     QuantizedNetwork,
 )
+from neurodeploy.ir.stated import Stated
 from neurodeploy.quantization.error import projection_errors
 from neurodeploy.quantization.planned import quantize_as_planned
 from neurodeploy.quantization.post_training import quantize
@@ -36,7 +38,7 @@ from neurodeploy.simulation.reference import ReferenceEngine
 from neurodeploy.simulation.trace import Samples
 from neurodeploy.target import load_target
 from neurodeploy.workflow.calibration import SpikeJudge
-from neurodeploy.workflow.export import ContractOptions, read_planned
+from neurodeploy.workflow.export import read_planned
 from neurodeploy.workflow.quantization import (
     QuantizationOptions,
     calibration_count,
@@ -376,7 +378,7 @@ def test_a_network_that_is_not_the_planned_one_is_refused(what: str) -> None:
         del plan.populations["b"]
     else:
         del plan.populations["b"].incoming["skip"]
-    with pytest.raises(UnsupportedError, match=f"{what}.*export it with --scale METHOD"):
+    with refused(UnsupportedError, f"{what}.*export it with --scale METHOD", by="export"):
         quantize_as_planned(planned, LOIHI2, plan)
 
 
@@ -439,7 +441,7 @@ def test_average_pooling_costs_no_bits(workspace: Path) -> None:
 
 def test_export_says_how_scales_were_chosen(workspace: Path, tmp_path: Path) -> None:
     run = workspace / "runs/digits_conv-001"
-    network, plan = read_planned(run / "network.nir", ContractOptions())
+    network, plan = read_planned(run / "network.nir", Stated())
     assert plan is None
 
     def note(**options: Any) -> str:
@@ -483,7 +485,7 @@ def test_data_is_never_fetched_to_calibrate(path: str, monkeypatch: pytest.Monke
     contract = replace(network.contract, dataset="cifar10", source=DataSource(path))
     options = QuantizationOptions()
     found = quantized(replace(network, contract=contract), LOIHI2, options, None)
-    assert found.notes["scales"] == (
+    assert said_by("export", found.notes["scales"]) == (
         "by mse (no calibration: data set 'cifar10' is not where it was; samples can be given with "
         "--calibrate FILE.npz)"
     )

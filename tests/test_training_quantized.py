@@ -22,6 +22,7 @@ from neurodeploy.errors import UnsupportedError
 from neurodeploy.ir.contract import Comparison, Reset
 from neurodeploy.ir.fixed_point import split_bias
 from neurodeploy.ir.quantized import QuantizationPlan, QuantizedNetwork
+from neurodeploy.ir.stated import Stated
 from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.layers import Dropout, GridLinear, Scale, WSConv2d
 from neurodeploy.nn.loss import InstantaneousLoss
@@ -52,7 +53,7 @@ from neurodeploy.training.assembly import (
     rule_of,
 )
 from neurodeploy.training.encoding import evaluation_frames
-from neurodeploy.workflow.export import ContractOptions, read_planned
+from neurodeploy.workflow.export import read_planned
 from neurodeploy.workflow.quantization import QuantizationOptions, quantized
 
 LOIHI2 = load_target("loihi2")
@@ -149,7 +150,7 @@ def deployed(
 ) -> tuple[QuantizedNetwork, QuantizationPlan]:
     """The integers, by way of the file."""
     nir.write(folder / "network.nir", graph_of(model, recipe, dataset))
-    network, plan = read_planned(folder / "network.nir", ContractOptions())
+    network, plan = read_planned(folder / "network.nir", Stated())
     assert plan is not None
     return quantized(network, model.target, QuantizationOptions(), plan), plan
 

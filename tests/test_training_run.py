@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
+from support.wording import refused
 
 from neurodeploy.data import load_dataset
 from neurodeploy.data.encoding import encode
@@ -172,7 +173,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
 
     with monkeypatch.context() as patch:
         patch.setattr(Recorder, "end_epoch", interrupt)
-        with pytest.raises(SimulationError, match=f"neurodeploy train --resume {run}"):
+        with refused(SimulationError, f"neurodeploy train --resume {run}", by="train"):
             train(make_recipe(), run, progress=False)
     assert not (run / "run.json").exists()
     assert len(metrics_of(run)) == 2
@@ -229,7 +230,7 @@ def test_interrupted_before_the_first_epoch_ended(
 
     with monkeypatch.context() as patch:
         patch.setattr(epoch, "_train_batch", interrupt)
-        with pytest.raises(SimulationError, match="--resume"):
+        with refused(SimulationError, "--resume", by="train"):
             train(make_recipe(), tmp_path / "run", progress=False)
     resume_run(tmp_path / "run", progress=False)
     assert_same_run(whole, tmp_path / "run")
@@ -367,7 +368,7 @@ def test_resume_refuses_what_is_no_unfinished_run(whole: Path, tmp_path: Path) -
     (unfinished / "recipe.json").write_bytes((whole / "recipe.json").read_bytes())
     with pytest.raises(InputError, match="differs from the recipe given"):
         train(make_recipe(seed=5), unfinished, resume=True)
-    with pytest.raises(InputError, match=r"unfinished run.*--resume"):
+    with refused(InputError, r"unfinished run.*--resume", by="train"):
         train(make_recipe(), unfinished)
     (unfinished / "last.safetensors").write_bytes(b"\x00" * 16)
     with pytest.raises(InputError, match="not a readable checkpoint"):

@@ -137,7 +137,7 @@ def require_lava_dl_installed() -> None:
         metadata.version("lava-dl")
     except metadata.PackageNotFoundError:
         raise MissingDependencyError(
-            f"lava-dl is not installed; install it with `{INSTALL_COMMAND}`; {_WITHOUT_LAVA}"
+            f"lava-dl is not installed; install it with `{INSTALL_COMMAND}`", fix=_WITHOUT_LAVA
         ) from None
 
 
@@ -170,16 +170,16 @@ def _checked_start_method() -> str | None:
     """Return the program's start method, None when still open; refuse all but ``fork``."""
     if not hasattr(os, "fork"):
         raise SimulationError(
-            "Lava's simulator starts its processes with fork, which this system lacks; "
-            f"{_WITHOUT_LAVA}"
+            "Lava's simulator starts its processes with fork, which this system lacks",
+            fix=_WITHOUT_LAVA,
         )
     start_method = multiprocessing.get_start_method(allow_none=True)
     if start_method not in (None, "fork"):
         raise SimulationError(
             f"this program has set multiprocessing's start method to {start_method!r}, and "
             "Lava's simulator works with 'fork' only; call "
-            "multiprocessing.set_start_method('fork') instead, or run Lava in a program of its "
-            f"own; {_WITHOUT_LAVA}"
+            "multiprocessing.set_start_method('fork') instead, or run Lava in a program of its own",
+            fix=_WITHOUT_LAVA,
         )
     return start_method
 
