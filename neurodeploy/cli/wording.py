@@ -20,7 +20,7 @@ COMMANDS = {"resume_run": "train --resume"}
 """Functions whose command has another name."""
 
 
-def worded(text: str, root: click.Group, command: click.Command) -> str:
+def worded(text: str, root: click.Command, command: click.Command) -> str:
     """A text with options of a command in place of settings.
 
     Args:
@@ -37,9 +37,7 @@ def worded(text: str, root: click.Group, command: click.Command) -> str:
 def worded_here(text: str) -> str:
     """``worded`` for the command that runs."""
     context = click.get_current_context()
-    root = context.find_root().command
-    assert isinstance(root, click.Group), "neurodeploy itself is a group of commands"
-    return worded(text, root, context.command)
+    return worded(text, context.find_root().command, context.command)
 
 
 class Commands(click.Group):
@@ -66,20 +64,18 @@ class Commands(click.Group):
         ctx.exit(code)
 
     def _said(self, error: NeurodeployError, ctx: click.Context) -> str:
-        root = ctx.find_root().command
-        assert isinstance(root, click.Group), "neurodeploy itself is a group of commands"
         name = ctx.invoked_subcommand
         command = None if name is None else self.get_command(ctx, name)
-        return worded(error.text, root, command or self)
+        return worded(error.text, ctx.find_root().command, command or self)
 
 
-def _leaves(group: click.Group) -> Iterator[click.Command]:
-    """The commands of a group, and of the groups in it."""
-    for command in group.commands.values():
-        if isinstance(command, click.Group):
-            yield from _leaves(command)
-        else:
-            yield command
+def _leaves(command: click.Command) -> Iterator[click.Command]:
+    """The command, or the commands of a group and of the groups in it."""
+    if not isinstance(command, click.Group):
+        yield command
+        return
+    for inner in command.commands.values():
+        yield from _leaves(inner)
 
 
 def _worded(named: Named, commands: list[click.Command]) -> str:

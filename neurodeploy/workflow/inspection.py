@@ -33,18 +33,16 @@ def describe(path: Path) -> Text:
 
 def _nir(path: Path) -> Text:
     from neurodeploy.interchange.nir.importing import open_nir
-    from neurodeploy.interchange.nir.layout import Layout
 
     file = open_nir(path)
     graph = file.graph
-    found = Layout(graph, path.name).shapes
     lines = [f"{path}: NIR graph, {len(graph.nodes)} nodes, {len(graph.edges)} edges"]
     before = {target: source for source, target in graph.edges}
     after: dict[str, list[str]] = {name: [] for name in graph.nodes}
     for source, target in graph.edges:
         after.setdefault(source, []).append(target)
     for name, node in graph.nodes.items():
-        shapes = [found.get(at, "?") for at in (before.get(name, ""), name)]
+        shapes = [file.shapes.get(at, "?") for at in (before.get(name, ""), name)]
         shown = f"{shapes[0]} -> {shapes[1]}" if before.get(name) else f"{shapes[1]}"
         kind = type(node).__name__
         lines.append(f"  {name:<16} {kind:<10} {shown:<28} to {', '.join(after[name])}")

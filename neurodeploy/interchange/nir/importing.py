@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,11 @@ class NirFile:
     notes: list[str]
     contract: Contract | None
     likely: str | None
+
+    @cached_property
+    def shapes(self) -> dict[str, Shape]:
+        """Of what each node sends on, as far as they can be told."""
+        return Layout(self.graph, self.path.name).shapes
 
 
 @dataclass(frozen=True, eq=False)
