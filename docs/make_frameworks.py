@@ -18,9 +18,6 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from other_frameworks import RUNNERS, Runner, ending_at, last_spiking, tau_in_steps
-from test_training_export import NETWORKS, SHAPE, make_dataset, make_model, make_recipe
-
 from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.data import load_dataset
 from neurodeploy.data.encoding import encode
@@ -39,6 +36,8 @@ from neurodeploy.training.run import train
 from neurodeploy.workflow.engines import Engine
 from neurodeploy.workflow.export import export
 from neurodeploy.workflow.samples import choose_samples
+from support.other_frameworks import RUNNERS, Runner, ending_at, last_spiking, tau_in_steps
+from test_training_export import NETWORKS, SHAPE, make_dataset, make_model, make_recipe
 
 PAGE = Path(__file__).with_name("frameworks.md")
 STEPS, SAMPLES = 20, 40

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import run_cli, run_json
 
+from conftest import run_cli, run_json
 from neurodeploy.bench.gradients import (
     ALL,
     COMPARED,

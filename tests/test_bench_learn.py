@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import run_cli, run_json
 
+from conftest import run_cli, run_json
 from neurodeploy.bench.learn import measure
 from neurodeploy.lava.compat import lava_available
 

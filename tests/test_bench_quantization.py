@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import run_cli, run_json
-from support.wording import refused
 
+from conftest import run_cli, run_json
 from neurodeploy.bench.quantization import (
     QuantizationRow,
     bench_quantization,
@@ -18,6 +17,7 @@ from neurodeploy.bench.quantization import (
 )
 from neurodeploy.errors import InputError, SimulationError
 from neurodeploy.recipe import load_recipe
+from support.wording import refused
 
 
 def test_every_width_in_every_mode(workspace: Path, tmp_path: Path) -> None:

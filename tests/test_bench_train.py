@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import run_cli, run_json
 from torch import Tensor, nn
 
+from conftest import run_cli, run_json
 from neurodeploy.bench.configuration import Configuration, network_shape
 from neurodeploy.bench.iteration import BackwardClock, Iteration, balanced_draws, measure, steps_run
 from neurodeploy.bench.process import median, run_alone

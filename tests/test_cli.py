@@ -12,8 +12,8 @@ from pathlib import Path
 import nir
 import numpy as np
 import pytest
-from conftest import run_cli, run_json
 
+from conftest import run_cli, run_json
 from neurodeploy.lava.compat import lava_available
 
 with_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")

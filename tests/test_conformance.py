@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from random_networks import GRAPHS, NEURONS, OPERATORS, SPIKING, random_input, random_network
 
 from neurodeploy.ir.composition import compose
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
@@ -18,6 +17,14 @@ from neurodeploy.quantization.post_training import quantize
 from neurodeploy.simulation.reference import ReferenceEngine
 from neurodeploy.simulation.trace import Overflow, Samples, SpikeTrace
 from neurodeploy.target import load_target
+from support.random_networks import (
+    GRAPHS,
+    NEURONS,
+    OPERATORS,
+    SPIKING,
+    random_input,
+    random_network,
+)
 
 pytestmark = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
 

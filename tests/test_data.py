@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.wording import refused
 
 from neurodeploy.data import Dataset, choose, load_dataset
 from neurodeploy.errors import InputError, MissingDependencyError
 from neurodeploy.ir.contract import DataSource
+from support.wording import refused
 
 RNG = np.random.default_rng(0)
 MNIST = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "mnist.npz"

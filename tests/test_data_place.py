@@ -9,8 +9,8 @@ from pathlib import Path
 import nir
 import numpy as np
 import pytest
-from conftest import run_cli, run_json
 
+from conftest import run_cli, run_json
 from neurodeploy.interchange.nir.network_in import contract_of
 from neurodeploy.ir.contract import Contract, DataSource, InputCode, Semantics
 from neurodeploy.support.files import sha256

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import run_cli, run_json
 from safetensors.numpy import load_file
+
+from conftest import run_cli, run_json
 
 
 def convolution(weights: np.ndarray, table: dict) -> np.ndarray:

@@ -13,9 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_networks import GRAPHS, NEURONS, OPERATORS, SPIKING, random_input, random_network
 from safetensors.numpy import load_file, save_file
-from support.wording import refused
 
 from neurodeploy.artifacts import deployment as deployment_module
 from neurodeploy.artifacts.deployment import read_deployment, write_deployment
@@ -25,6 +23,15 @@ from neurodeploy.ir.operators import Convolution
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.simulation.reference import ReferenceEngine
 from neurodeploy.support.files import sha256
+from support.random_networks import (
+    GRAPHS,
+    NEURONS,
+    OPERATORS,
+    SPIKING,
+    random_input,
+    random_network,
+)
+from support.wording import refused
 
 NETWORK = random_network(7, ("LIF", "CubaLIF", "LI"), ("conv2d", "scale"), "self_recurrent", 16)
 FILES = ("network.nir", "integers.safetensors", "mapping.json", "manifest.json")

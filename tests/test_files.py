@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.wording import refused
 
 from neurodeploy.artifacts.locate import newest_deployment, newest_run, read_run
 from neurodeploy.errors import InputError
@@ -24,6 +23,7 @@ from neurodeploy.support.files import (
     write_json,
     written_whole,
 )
+from support.wording import refused
 
 
 def names(folder: Path) -> list[str]:

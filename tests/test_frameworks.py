@@ -13,8 +13,6 @@ from typing import Any
 import nir
 import numpy as np
 import pytest
-from other_frameworks import RUNNERS, ending_at, last_spiking, rewritten, tau_in_steps
-from test_training_export import NETWORKS, SHAPE, make_dataset, make_model, make_recipe
 
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.interchange.nir.network_in import contract_of, to_network
@@ -27,6 +25,8 @@ from neurodeploy.simulation.trace import SampleBatch
 from neurodeploy.target import load_target
 from neurodeploy.training.assembly import graph_of
 from neurodeploy.workflow.quantized_nir import quantized_graph
+from support.other_frameworks import RUNNERS, ending_at, last_spiking, rewritten, tau_in_steps
+from test_training_export import NETWORKS, SHAPE, make_dataset, make_model, make_recipe
 
 STEPS, SAMPLES = 16, 6
 FAMILIES = {

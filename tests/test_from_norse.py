@@ -12,7 +12,15 @@ import nir
 import numpy as np
 import pytest
 import torch
-from framework_runs import (
+from torch import nn
+
+from neurodeploy.errors import InputError, UnsupportedError
+from neurodeploy.interchange.nir.file import write_nir
+from neurodeploy.interchange.nir.importing import import_nir, open_nir
+from neurodeploy.interchange.nir.network_in import to_network
+from neurodeploy.ir.operators import Convolution
+from neurodeploy.ir.stated import Stated
+from support.framework_runs import (
     STEPS,
     assert_same_spikes,
     clear_of_threshold,
@@ -22,14 +30,6 @@ from framework_runs import (
     over_time,
     spike_trains,
 )
-from torch import nn
-
-from neurodeploy.errors import InputError, UnsupportedError
-from neurodeploy.interchange.nir.file import write_nir
-from neurodeploy.interchange.nir.importing import import_nir, open_nir
-from neurodeploy.interchange.nir.network_in import to_network
-from neurodeploy.ir.operators import Convolution
-from neurodeploy.ir.stated import Stated
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -14,8 +14,6 @@ from typing import Any, get_args
 import nir
 import numpy as np
 import pytest
-from framework_runs import STEPS, assert_same_spikes, here, imported, spike_trains
-from support.wording import refused
 
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.interchange.frameworks import FRAMEWORKS
@@ -23,6 +21,8 @@ from neurodeploy.interchange.nir.file import write_nir
 from neurodeploy.interchange.nir.importing import import_nir, open_nir
 from neurodeploy.interchange.nir.translation import translated
 from neurodeploy.ir.contract import Origin, Semantics
+from support.framework_runs import STEPS, assert_same_spikes, here, imported, spike_trains
+from support.wording import refused
 
 RNG = np.random.default_rng(7)
 W1, W2 = RNG.normal(0.6, 0.8, size=(5, 4)), RNG.normal(1.2, 0.8, size=(3, 5))

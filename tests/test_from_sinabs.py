@@ -11,7 +11,11 @@ import nir
 import numpy as np
 import pytest
 import torch
-from framework_runs import (
+from torch import nn
+
+from neurodeploy.interchange.nir.importing import open_nir
+from neurodeploy.ir.operators import Convolution
+from support.framework_runs import (
     assert_same_spikes,
     clear_of_threshold,
     here,
@@ -20,10 +24,6 @@ from framework_runs import (
     over_time,
     spike_trains,
 )
-from torch import nn
-
-from neurodeploy.interchange.nir.importing import open_nir
-from neurodeploy.ir.operators import Convolution
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -13,7 +13,11 @@ import nir
 import numpy as np
 import pytest
 import torch
-from framework_runs import (
+from torch import nn
+
+from neurodeploy.interchange.nir.importing import open_nir
+from neurodeploy.ir.operators import Convolution
+from support.framework_runs import (
     assert_same_spikes,
     here,
     imported,
@@ -21,10 +25,6 @@ from framework_runs import (
     over_time,
     spike_trains,
 )
-from torch import nn
-
-from neurodeploy.interchange.nir.importing import open_nir
-from neurodeploy.ir.operators import Convolution
 
 if sys.version_info < (3, 11):
     pytest.skip("SpikingJelly 2 runs on Python 3.11 and above", allow_module_level=True)

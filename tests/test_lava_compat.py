@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from lava_program import needs_lava, needs_proc, run
 
 from neurodeploy.lava.compat import INSTALL_COMMAND, lava_available
+from support.lava_program import needs_lava, needs_proc, run
 
 pytestmark = needs_proc
 

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
-from lava_program import SAY, needs_lava, needs_proc, to_group, to_program
-from lava_program import run as run_program
+
+from support.lava_program import SAY, needs_lava, needs_proc, to_group, to_program
+from support.lava_program import run as run_program
 
 pytestmark = [needs_lava, needs_proc]
+FAULTY = "support.lava_faulty.chain"
 
 PRELUDE = (
     SAY
@@ -23,7 +25,7 @@ from neurodeploy.errors import SimulationError
 from neurodeploy.lava.compat import require_lava
 from neurodeploy.lava.runtime import GuardedRuntime
 require_lava()
-from lava_faulty.chain import RUN_CONFIG, chain
+from support.lava_faulty.chain import RUN_CONFIG, chain
 warnings.simplefilter("error")
 # A shell that runs tests in the background has them ignore SIGINT.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -123,7 +125,7 @@ def test_injected_data_arrives_and_its_port_thread_ends():
 import numpy as np
 from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.proc.io.injector import Injector, PyLoihiInjectorModel
-from lava_faulty.chain import PySink, Sink
+from support.lava_faulty.chain import PySink, Sink
 injector, sink = Injector(shape=(4,)), Sink(name="last")
 injector.out_port.connect(sink.inp)
 models = {Injector: PyLoihiInjectorModel, Sink: PySink}
@@ -162,8 +164,12 @@ MODELS = {"first": "PySource", "middle": "PyRelay", "last": "PySink"}
     [
         ("raise", 4, "failed: ValueError: boom"),
         ("raise", 0, "could not be built: ValueError: boom"),
-        ("raise unpicklable", 4, "failed: lava_faulty.chain.UnpicklableError: boom in here"),
-        ("raise unpicklable", 0, "could not be built: lava_faulty.chain.UnpicklableError"),
+        (
+            "raise unpicklable",
+            4,
+            "failed: support.lava_faulty.chain.UnpicklableError: boom in here",
+        ),
+        ("raise unpicklable", 0, "could not be built: support.lava_faulty.chain.UnpicklableError"),
         ("sys.exit", 4, "failed: SystemExit: boom"),
         ("os._exit", 4, "ended before its time, without an exception (exit code 3)"),
         ("os._exit", 0, "ended before its time, without an exception (exit code 3)"),
@@ -240,7 +246,7 @@ for call in ("run", "get", "set", "exit"):
 def test_a_network_that_lava_cannot_compile_is_an_error():
     outcome = run("""
 from lava.magma.core.run_configs import Loihi2SimCfg
-from lava_faulty.chain import Sink
+from support.lava_faulty.chain import Sink
 sink = chain()
 try:
     with GuardedRuntime(sink, Loihi2SimCfg(exception_proc_model_map={Sink: int})):

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from learning_networks import float_chain, learn_slowly, random_tags, small_chain, small_chunk
 
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.ir.fixed_point import WeightFormat
@@ -28,6 +27,13 @@ from neurodeploy.onchip.references import ReferenceLearner
 from neurodeploy.onchip.synapses import plastic
 from neurodeploy.simulation.trace import SampleBatch
 from neurodeploy.training.continued import FloatLearner
+from support.learning_networks import (
+    float_chain,
+    learn_slowly,
+    random_tags,
+    small_chain,
+    small_chunk,
+)
 
 
 def test_random_bits_belong_to_their_counter_and_are_uniform() -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from learning_networks import small_chain
 
 from neurodeploy.ir.operators import Convolution
 from neurodeploy.onchip.cost import EMBEDDED, MICROCODE, STOCK, learning_cost, transposed
@@ -16,6 +15,7 @@ from neurodeploy.onchip.options import LearningOptions
 from neurodeploy.onchip.plan import make_plan
 from neurodeploy.onchip.trajectory import LayerCounts
 from neurodeploy.target import load_target
+from support.learning_networks import small_chain
 
 COUNTS = {
     "w1": LayerCounts(updates=40, error_events=30, spikes=70),

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from learning_networks import float_chain, random_tags, small_chain, small_chunk
 
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.lava.compat import lava_available
@@ -18,6 +17,7 @@ from neurodeploy.onchip.plan import make_plan
 from neurodeploy.onchip.references import DeltaReference, ReferenceLearner
 from neurodeploy.onchip.trajectory import Learner, StreamChunk
 from neurodeploy.training.continued import FloatLearner
+from support.learning_networks import float_chain, random_tags, small_chain, small_chunk
 
 needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
 

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
-from support.wording import said_by
 
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
@@ -30,6 +29,7 @@ from neurodeploy.mapping import CONSTRAINTS, CoreMapping, check, map_network
 from neurodeploy.mapping.memory import row_words, weight_width
 from neurodeploy.mapping.neuron_rules import worst_potential
 from neurodeploy.target import Ability, Limit, Target, load_target
+from support.wording import said_by
 
 LOIHI1, LOIHI2 = load_target("loihi1"), load_target("loihi2")
 

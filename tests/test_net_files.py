@@ -10,9 +10,6 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from net_networks import CASES, plain_net, random_net, slayer_files
-from random_networks import random_input
-from support.wording import refused
 
 from neurodeploy.errors import NeurodeployError, UnsupportedError
 from neurodeploy.interchange.netx.layers import (
@@ -31,6 +28,9 @@ from neurodeploy.ir.operators import Convolution, Dense, SparseMatrix, pool
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.compat import lava_available
 from neurodeploy.simulation.reference import ReferenceEngine
+from support.net_networks import CASES, plain_net, random_net, slayer_files
+from support.random_networks import random_input
+from support.wording import refused
 
 IMAGES = plain_net(
     Convolution(np.full((2, 2, 3, 3), 2), (2, 5, 5), (1, 1), ((1, 1), (1, 1)), (1, 1)),

@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from net_networks import CASES, random_net, slayer_files
 
 from neurodeploy.interchange.netx.network_out import to_layers
 from neurodeploy.interchange.netx.write import write_net
 from neurodeploy.lava.compat import lava_available
+from support.net_networks import CASES, random_net, slayer_files
 
-SCRIPT = Path(__file__).parent / "net_fuzz.py"
+TESTS = Path(__file__).parent
 
 
 def check(folder: Path, first: int, count: int) -> None:
@@ -24,7 +24,8 @@ def check(folder: Path, first: int, count: int) -> None:
         network = random_net(0, *case)
         write_net(folder / f"{name}.net", to_layers(network).layers, network.contract.steps)
     done = subprocess.run(
-        [sys.executable, SCRIPT, folder, str(first), str(count)],
+        [sys.executable, "-m", "support.net_fuzz", folder, str(first), str(count)],
+        cwd=TESTS,
         capture_output=True,
         text=True,
         timeout=600,  # a hang, not a slow machine

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from net_networks import CASES, plain_net, random_net, slayer_files
-from random_networks import random_input
 
 from neurodeploy.errors import MissingDependencyError, SimulationError
 from neurodeploy.interchange.netx.network_in import input_shape, to_quantized
@@ -22,6 +20,8 @@ from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.compat import lava_available
 from neurodeploy.simulation.reference import ReferenceEngine
 from neurodeploy.simulation.trace import Samples
+from support.net_networks import CASES, plain_net, random_net, slayer_files
+from support.random_networks import random_input
 
 pytestmark = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
 

@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-SCRIPT = Path(__file__).with_name("nir_fuzz.py")
+TESTS = Path(__file__).parent
 MEGABYTES = 1000
 
 
 def run(folder: Path, seed: int, count: int) -> dict[str, Any]:
     """In a process of its own, whose memory is this alone, and which may crash."""
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), str(folder), str(seed), str(count)],
+        [sys.executable, "-m", "support.nir_fuzz", str(folder), str(seed), str(count)],
+        cwd=TESTS,
         capture_output=True,
         text=True,
         timeout=3600,

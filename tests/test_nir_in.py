@@ -14,7 +14,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_nir import DT, RandomGraph, chain, contract, joined, neuron
 from torch.nn import functional
 
 from neurodeploy.errors import InputError, UnsupportedError
@@ -25,6 +24,7 @@ from neurodeploy.ir.network import Network, Population
 from neurodeploy.ir.operators import Convolution
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.trace import PopulationTrace, SampleBatch
+from support.random_nir import DT, RandomGraph, chain, contract, joined, neuron
 
 
 def run(network: Network, x: np.ndarray) -> dict[str, PopulationTrace]:

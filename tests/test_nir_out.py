@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from random_nir import DT, RandomGraph, chain, contract, joined, neuron
 
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.interchange.nir.file import read_nir
@@ -18,6 +17,7 @@ from neurodeploy.interchange.nir.network_in import contract_of, to_network
 from neurodeploy.interchange.nir.network_out import network_to_nir
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
 from neurodeploy.ir.operators import Convolution, Dense, SparseMatrix
+from support.random_nir import DT, RandomGraph, chain, contract, joined, neuron
 
 ARRAYS = ("u_keep", "v_keep", "bias", "v_threshold")
 

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).with_name("nir_size.py")
+TESTS = Path(__file__).parent
 
 
 def output(*arguments: str) -> dict[str, float]:
-    command = [sys.executable, str(SCRIPT), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
+    command = [sys.executable, "-m", "support.nir_size", *arguments]
+    done = subprocess.run(
+        command, cwd=TESTS, capture_output=True, text=True, check=True, timeout=600
+    )
     return json.loads(done.stdout)
 
 

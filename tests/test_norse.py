@@ -10,10 +10,20 @@ import nir
 import numpy as np
 import pytest
 import torch
-from conftest import run_cli, run_json
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from nir_graphs import (
+
+from conftest import run_cli, run_json
+from neurodeploy.errors import MissingDependencyError, UnsupportedError
+from neurodeploy.interchange.nir.network_in import to_network
+from neurodeploy.ir.contract import Comparison, Contract, Integrator, Reset, Semantics
+from neurodeploy.norse.compat import norse_available, require_norse
+from neurodeploy.norse.engine import NorseEngine
+from neurodeploy.norse.neurons import norse_neuron
+from neurodeploy.simulation.float_engine import FloatEngine
+from neurodeploy.simulation.trace import SampleBatch, SpikeTrace
+from neurodeploy.workflow.doctor import examine
+from support.nir_graphs import (
     DT,
     LINEAR,
     NEURONS,
@@ -25,16 +35,6 @@ from nir_graphs import (
     random_graph,
 )
 from support.wording import refused
-
-from neurodeploy.errors import MissingDependencyError, UnsupportedError
-from neurodeploy.interchange.nir.network_in import to_network
-from neurodeploy.ir.contract import Comparison, Contract, Integrator, Reset, Semantics
-from neurodeploy.norse.compat import norse_available, require_norse
-from neurodeploy.norse.engine import NorseEngine
-from neurodeploy.norse.neurons import norse_neuron
-from neurodeploy.simulation.float_engine import FloatEngine
-from neurodeploy.simulation.trace import SampleBatch, SpikeTrace
-from neurodeploy.workflow.doctor import examine
 
 needs_norse = pytest.mark.skipif(not norse_available(), reason="Norse is not installed")
 

@@ -16,10 +16,8 @@ import pytest
 import safetensors.numpy
 import torch
 from click.testing import CliRunner
-from conftest import run_cli
-from launched import launch
-from support.wording import refused
 
+from conftest import run_cli
 from neurodeploy import cli
 from neurodeploy.data import load_dataset
 from neurodeploy.errors import InputError, SimulationError, UnsupportedError
@@ -31,6 +29,8 @@ from neurodeploy.training.batches import own_pieces
 from neurodeploy.training.parallel import average_statistics
 from neurodeploy.training.recorder import Recorder
 from neurodeploy.training.split import split_training
+from support.launched import launch
+from support.wording import refused
 
 BATCH = 100
 CASES: dict[str, dict[str, Any]] = {
@@ -134,8 +134,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Together:
         interrupt_after(patch, 1)
         with refused(SimulationError, "--resume", by="train"):
             train(make_recipe(), folder / RESUMED, progress=False)
-    program = str(Path(__file__).parent / "launched_cases.py")
-    ended = launch(program, folder=folder)
+    ended = launch("-m", "support.launched_cases", folder=folder)
     assert [process.code for process in ended] == [0, 0], [process.err for process in ended]
     cases = len(CASES) + 4
     lines = [process.out.splitlines() for process in ended]

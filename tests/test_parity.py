@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from random_networks import random_input, random_network
 
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
 from neurodeploy.ir.fixed_point import WeightFormat
@@ -25,6 +24,7 @@ from neurodeploy.reporting.parity import Divergence, ParityComparison, ParityRep
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.reference import ReferenceEngine
 from neurodeploy.simulation.trace import PopulationTrace, SampleBatch, Samples, SpikeTrace
+from support.random_networks import random_input, random_network
 
 STEPS = 8
 NAMES = ("in", "a", "b")

@@ -10,11 +10,10 @@ from typing import Any
 
 import nir
 import numpy as np
-from conftest import run_cli, run_json
 from hypothesis import HealthCheck, Phase, assume, given, reject, settings
 from hypothesis import strategies as st
-from random_networks import GRAPHS, NEURONS, OPERATORS, SPIKING, random_input, random_network
 
+from conftest import run_cli, run_json
 from neurodeploy.artifacts.deployment import MANIFEST, read_deployment
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.interchange.nir.file import read_nir
@@ -30,6 +29,14 @@ from neurodeploy.simulation.trace import SpikeTrace
 from neurodeploy.support.files import sha256
 from neurodeploy.target import load_target
 from neurodeploy.workflow.quantized_nir import quantized_graph
+from support.random_networks import (
+    GRAPHS,
+    NEURONS,
+    OPERATORS,
+    SPIKING,
+    random_input,
+    random_network,
+)
 
 TARGET = load_target("loihi2")
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
-from conftest import run_cli, run_json
 
+from conftest import run_cli, run_json
 from neurodeploy.data import DATASETS, Dataset, check_encoder
 from neurodeploy.errors import InputError
 from neurodeploy.recipe import Recipe, builtin_recipes, load_recipe

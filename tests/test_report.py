@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import run_cli, run_json
 
+from conftest import run_cli, run_json
 from neurodeploy.recipe import load_recipe
 from neurodeploy.reporting.activity_pictures import ROWS, raster
 from neurodeploy.reporting.report.deployed import in_nano, simulated

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.wording import refused
 
 from neurodeploy.data import load_dataset
 from neurodeploy.data.encoding import encode
@@ -18,6 +17,7 @@ from neurodeploy.ir.contract import Contract, InputCode, Semantics
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation
 from neurodeploy.simulation.trace import SampleBatch, Samples
 from neurodeploy.workflow.samples import choose_samples
+from support.wording import refused
 
 STEPS = 5
 DIGIT = (1, 8, 8)

@@ -10,11 +10,10 @@ from typing import Any
 import nir
 import numpy as np
 import pytest
-from conftest import run_cli, run_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.wording import refused, said_by
 
+from conftest import run_cli, run_json
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.interchange.nir.file import read_nir
 from neurodeploy.interchange.nir.network_in import to_network
@@ -44,6 +43,7 @@ from neurodeploy.workflow.quantization import (
     calibration_count,
     quantized,
 )
+from support.wording import refused, said_by
 
 LOIHI2 = load_target("loihi2")
 STEPS = 6

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.wording import said_by
 
 from neurodeploy.errors import InputError, nearest
 from neurodeploy.interchange.nir.file import read_nir
@@ -22,6 +21,7 @@ from neurodeploy.ir.contract import METADATA_KEY, Contract, InputCode, Semantics
 from neurodeploy.recipe import builtin_recipes, load_recipe, recipe_from_dict
 from neurodeploy.support.schema import build, builtin_names, find_toml, read_toml
 from neurodeploy.target import builtin_targets
+from support.wording import said_by
 
 RECIPE = """
 description = "for tests"

@@ -12,11 +12,11 @@ import nir
 import numpy as np
 import pytest
 import torch
-from conftest import run_cli, run_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from conftest import run_cli, run_json
 from neurodeploy.data import Dataset, load_dataset
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.ir.contract import Comparison, Reset

@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import run_cli, run_json
-from test_training_sltt import CLASSES, HIDDEN, INPUTS, SAMPLES, make_batch, make_network, peak_kept
 from torch import Tensor, nn
 
+from conftest import run_cli, run_json
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.ir.contract import Reset
 from neurodeploy.nn.families.mlp import Mlp
@@ -35,6 +34,7 @@ from neurodeploy.rules.sltt import SLTT
 from neurodeploy.rules.sltt_k import SLTTK
 from neurodeploy.training import train
 from neurodeploy.training.assembly import rule_of
+from test_training_sltt import CLASSES, HIDDEN, INPUTS, SAMPLES, make_batch, make_network, peak_kept
 
 LOSS = InstantaneousLoss(0.05)
 SURROGATE_NAMES = ["triangle", "rectangle", "sigmoid", "atan"]

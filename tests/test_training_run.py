@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
-from support.wording import refused
 
 from neurodeploy.data import load_dataset
 from neurodeploy.data.encoding import encode
@@ -40,6 +39,7 @@ from neurodeploy.training.metrics import EpochMetrics
 from neurodeploy.training.optimization import learning_rate
 from neurodeploy.training.recorder import Recorder
 from neurodeploy.training.split import split_training
+from support.wording import refused
 
 EPOCHS = 4
 CPU = torch.device("cpu")

@@ -1,6 +1,6 @@
 """Damaged .net files through the whole import, in a program of its own whose memory is measured.
 
-    python net_fuzz.py FOLDER FIRST COUNT
+    python -m support.net_fuzz FOLDER FIRST COUNT
 
 FOLDER holds .net files; prints JSON: outcomes, anything that was not one clear message, and the
 largest memory of the process in MB.

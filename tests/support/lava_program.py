@@ -21,7 +21,7 @@ import pytest
 
 from neurodeploy.lava.compat import lava_available
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SHARED_MEMORY = Path("/dev/shm")
 MARK = "NEURODEPLOY_TEST_MARK"
 

@@ -1,4 +1,4 @@
-"""Import of a large NIR file in a process of its own: ``python nir_size.py FILE``.
+"""Import of a large NIR file in a process of its own: ``python -m support.nir_size FILE``.
 
 Prints one JSON object: seconds from the file to the network, and the most memory taken, both with
 and without what Python and the libraries take before. With ``--write`` it writes the file: a

@@ -1,4 +1,6 @@
-"""Damages NIR files in every way and imports them: ``python nir_fuzz.py FOLDER SEED COUNT``.
+"""Damages NIR files in every way and imports them.
+
+    python -m support.nir_fuzz FOLDER SEED COUNT
 
 Prints one JSON object: how many imports succeeded, every message of those that did not, what went
 wrong beyond that (``failures``), and the most memory that the process ever took.
@@ -17,7 +19,6 @@ from typing import Any
 import h5py
 import nir
 import numpy as np
-from random_nir import DT, RandomGraph, chain, contract, joined, neuron
 
 from neurodeploy.bench.process import high_water_mb
 from neurodeploy.errors import NeurodeployError
@@ -26,6 +27,7 @@ from neurodeploy.interchange.nir.importing import import_nir
 from neurodeploy.ir.contract import METADATA_KEY
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.workflow.inspection import describe
+from support.random_nir import DT, RandomGraph, chain, contract, joined, neuron
 
 SECONDS = 30
 """Of computing for one file; a tenth of a second is usual."""

@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 import torch.distributed
-from test_parallel import CASES, COMMAND, RESUMED, make_recipe
 
 from neurodeploy.cli import main
 from neurodeploy.errors import InputError, NeurodeployError
 from neurodeploy.recipe import Recipe
 from neurodeploy.training import epoch, train
+from test_parallel import CASES, COMMAND, RESUMED, make_recipe
 
 exchanged: list[int] = []
 all_reduce = torch.distributed.all_reduce
