@@ -36,8 +36,8 @@ from neurodeploy.training.run import train
 from neurodeploy.workflow.engines import Engine
 from neurodeploy.workflow.export import export
 from neurodeploy.workflow.samples import choose_samples
+from support.exported_networks import NETWORKS, SHAPE, make_dataset, make_model, make_recipe
 from support.other_frameworks import RUNNERS, Runner, ending_at, last_spiking, tau_in_steps
-from test_training_export import NETWORKS, SHAPE, make_dataset, make_model, make_recipe
 
 PAGE = Path(__file__).with_name("frameworks.md")
 STEPS, SAMPLES = 20, 40

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import run_cli, run_json
 from neurodeploy.bench.gradients import (
     ALL,
     COMPARED,
@@ -29,6 +28,7 @@ from neurodeploy.recipe import NeuronRecipe
 from neurodeploy.rules import Batch
 from neurodeploy.rules.bptt import BPTT
 from neurodeploy.rules.sltt import SLTT
+from support.command import run_cli, run_json
 
 LOSS = InstantaneousLoss(0.05)
 SYNAPSES = ("conv1", "conv2", "fc")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import run_cli, run_json
 from neurodeploy.bench.learn import measure
 from neurodeploy.lava.compat import lava_available
+from support.command import run_cli, run_json
 
 OLD = "deployments/digits_conv-loihi2-001"
 needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import run_cli, run_json
 from neurodeploy.bench.quantization import (
     QuantizationRow,
     bench_quantization,
@@ -17,6 +16,7 @@ from neurodeploy.bench.quantization import (
 )
 from neurodeploy.errors import InputError, SimulationError
 from neurodeploy.recipe import load_recipe
+from support.command import run_cli, run_json
 from support.wording import refused
 
 

@@ -16,7 +16,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from conftest import run_cli, run_json
 from neurodeploy.bench.configuration import Configuration, network_shape
 from neurodeploy.bench.iteration import BackwardClock, Iteration, balanced_draws, measure, steps_run
 from neurodeploy.bench.process import median, run_alone
@@ -37,6 +36,7 @@ from neurodeploy.rules.sltt import SLTT
 from neurodeploy.rules.sltt_k import SLTTK
 from neurodeploy.training.batches import seed_piece
 from neurodeploy.training.yardstick import PlainLIF, PlainNetwork, PlainSLTT
+from support.command import run_cli, run_json
 
 LOSS = InstantaneousLoss(0.05)
 NEURON = NeuronRecipe(tau=1.1)

@@ -13,8 +13,8 @@ import nir
 import numpy as np
 import pytest
 
-from conftest import run_cli, run_json
 from neurodeploy.lava.compat import lava_available
+from support.command import run_cli, run_json
 
 with_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
 

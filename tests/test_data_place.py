@@ -10,10 +10,10 @@ import nir
 import numpy as np
 import pytest
 
-from conftest import run_cli, run_json
 from neurodeploy.interchange.nir.network_in import contract_of
 from neurodeploy.ir.contract import Contract, DataSource, InputCode, Semantics
 from neurodeploy.support.files import sha256
+from support.command import run_cli, run_json
 
 
 @pytest.fixture(scope="module")

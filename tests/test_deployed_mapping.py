@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from conftest import run_cli, run_json
+from support.command import run_cli, run_json
 
 
 def convolution(weights: np.ndarray, table: dict) -> np.ndarray:

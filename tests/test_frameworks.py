@@ -25,8 +25,8 @@ from neurodeploy.simulation.trace import SampleBatch
 from neurodeploy.target import load_target
 from neurodeploy.training.assembly import graph_of
 from neurodeploy.workflow.quantized_nir import quantized_graph
+from support.exported_networks import NETWORKS, SHAPE, make_dataset, make_model, make_recipe
 from support.other_frameworks import RUNNERS, ending_at, last_spiking, rewritten, tau_in_steps
-from test_training_export import NETWORKS, SHAPE, make_dataset, make_model, make_recipe
 
 STEPS, SAMPLES = 16, 6
 FAMILIES = {

@@ -7,13 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from neurodeploy.lava.compat import lava_available
+from support.command_processes import members, running, wait_until_lava_runs
 
 pytestmark = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
 
@@ -23,52 +22,8 @@ def shared_memory() -> set[str]:
     return {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
 
 
-def members(group: int) -> list[int]:
-    """Live processes of a process group."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            state, _, pgrp = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
-        except (OSError, ValueError):
-            continue
-        if entry.name.isdigit() and int(pgrp) == group and state != "Z":
-            found.append(int(entry.name))
-    return found
-
-
-@contextmanager
-def running(workspace: Path, temporary: Path, *command: str) -> Iterator[subprocess.Popen[str]]:
-    """A command of neurodeploy in a process group of its own, which is killed at the end."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "neurodeploy", *command],
-        cwd=workspace,
-        env={**os.environ, "TMPDIR": str(temporary)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # A shell that runs tests in the background has them ignore it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-
-
 ENDLESS = ("simulate", "--random", "1000000")
 """A simulation that would go on for hours."""
-
-
-def wait_until_lava_runs(process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
-    while len(members(process.pid)) < 6:
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline, "Lava did not start"
-        time.sleep(0.05)
-    time.sleep(0.3)
 
 
 @pytest.mark.parametrize("engine", ["lava", "lava-fused"])

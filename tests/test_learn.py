@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import run_cli, run_json
 from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.data import load_dataset
 from neurodeploy.errors import InputError
@@ -25,7 +24,8 @@ from neurodeploy.training.split import split_training
 from neurodeploy.workflow.learn import recovered
 from neurodeploy.workflow.learning_data import thinned
 from neurodeploy.workflow.tags import first_tags
-from test_interruption import members, running, wait_until_lava_runs
+from support.command import run_cli, run_json
+from support.command_processes import members, running, wait_until_lava_runs
 
 needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
 OLD = "deployments/digits_conv-loihi2-001"

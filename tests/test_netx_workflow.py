@@ -12,11 +12,11 @@ import h5py
 import numpy as np
 import pytest
 
-from conftest import run_cli, run_json
 from neurodeploy.interchange.netx.network_out import to_layers
 from neurodeploy.interchange.netx.write import write_net
 from neurodeploy.ir.operators import Dense
 from neurodeploy.lava.compat import lava_available
+from support.command import run_cli, run_json
 from support.net_networks import plain_net, random_net, slayer_files
 
 with_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")

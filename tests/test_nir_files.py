@@ -11,7 +11,6 @@ import nir
 import numpy as np
 import pytest
 
-from conftest import run_cli, run_json
 from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.interchange.nir.file import read_nir, write_nir
@@ -24,6 +23,7 @@ from neurodeploy.ir.contract import METADATA_KEY
 from neurodeploy.ir.network import Network
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.trace import SampleBatch
+from support.command import run_cli, run_json
 from support.random_nir import DT, RandomGraph, chain, contract, joined, neuron
 from support.wording import refused, said_by
 

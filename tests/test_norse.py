@@ -13,7 +13,6 @@ import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from conftest import run_cli, run_json
 from neurodeploy.errors import MissingDependencyError, UnsupportedError
 from neurodeploy.interchange.nir.network_in import to_network
 from neurodeploy.ir.contract import Comparison, Contract, Integrator, Reset, Semantics
@@ -23,6 +22,7 @@ from neurodeploy.norse.neurons import norse_neuron
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.trace import SampleBatch, SpikeTrace
 from neurodeploy.workflow.doctor import examine
+from support.command import run_cli, run_json
 from support.nir_graphs import (
     DT,
     LINEAR,

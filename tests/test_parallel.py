@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import sys
@@ -17,11 +16,9 @@ import safetensors.numpy
 import torch
 from click.testing import CliRunner
 
-from conftest import run_cli
 from neurodeploy import cli
 from neurodeploy.data import load_dataset
 from neurodeploy.errors import InputError, SimulationError, UnsupportedError
-from neurodeploy.recipe import DataRecipe, EncoderRecipe, NeuronRecipe, Recipe, TrainingRecipe
 from neurodeploy.support import processes as launching
 from neurodeploy.support.processes import Processes, connect
 from neurodeploy.training import train
@@ -29,42 +26,10 @@ from neurodeploy.training.batches import own_pieces
 from neurodeploy.training.parallel import average_statistics
 from neurodeploy.training.recorder import Recorder
 from neurodeploy.training.split import split_training
+from support.command import run_cli
 from support.launched import launch
+from support.parallel_runs import BATCH, CASES, COMMAND, RESUMED, make_recipe
 from support.wording import refused
-
-BATCH = 100
-CASES: dict[str, dict[str, Any]] = {
-    "sltt": {},
-    "sltt-k": {"rule": {"name": "sltt-k", "K": 2}, "encoder": EncoderRecipe("rate")},
-    "online": {"rule": {"name": "sltt", "update": "step"}},
-    "in pieces": {"training": {"accumulate": 3}, "encoder": EncoderRecipe("rate")},
-}
-"""What two processes train, and one process in whole batches; nothing in it has batch norm."""
-
-RESUMED = "resumed"
-COMMAND = ["train", "digits_mlp", "--set", "training.epochs=2", "--json"]
-
-
-def make_recipe(**changes: Any) -> Recipe:
-    """A small MLP in float64, with batches that neither 2 nor 6 divides."""
-    training = {
-        "steps": 3,
-        "epochs": 2,
-        "batch_size": BATCH,
-        "learning_rate": 0.1,
-        "optimizer": "sgd",
-        "precision": "fp64",
-        **changes.pop("training", {}),
-    }
-    recipe = Recipe(
-        name="small",
-        description="for tests",
-        data=DataRecipe("digits"),
-        neuron=NeuronRecipe(2.0),
-        training=TrainingRecipe(**training),
-        network={"family": "mlp", "hidden": [24]},
-    )
-    return dataclasses.replace(recipe, **changes)
 
 
 def batches() -> int:

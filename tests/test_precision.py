@@ -13,7 +13,6 @@ import pytest
 import safetensors.numpy
 import torch
 
-from conftest import run_json
 from neurodeploy.data import load_dataset
 from neurodeploy.errors import SimulationError
 from neurodeploy.nn.families import SpikingNetwork
@@ -29,8 +28,9 @@ from neurodeploy.training.metrics import PartialEpoch
 from neurodeploy.training.optimization import LEAST_SCALE, Updater
 from neurodeploy.training.recorder import Recorder
 from neurodeploy.training.split import split_training
+from support.command import run_json
+from support.small_runs import assert_same_run, make_recipe
 from support.wording import refused
-from test_training_run import assert_same_run, make_recipe
 
 CPU = torch.device("cpu")
 LOW: list[Precision] = ["bf16", "fp16"]

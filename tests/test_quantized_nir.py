@@ -13,7 +13,6 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, assume, given, reject, settings
 from hypothesis import strategies as st
 
-from conftest import run_cli, run_json
 from neurodeploy.artifacts.deployment import MANIFEST, read_deployment
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.interchange.nir.file import read_nir
@@ -29,6 +28,7 @@ from neurodeploy.simulation.trace import SpikeTrace
 from neurodeploy.support.files import sha256
 from neurodeploy.target import load_target
 from neurodeploy.workflow.quantized_nir import quantized_graph
+from support.command import run_cli, run_json
 from support.random_networks import (
     GRAPHS,
     NEURONS,

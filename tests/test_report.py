@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import run_cli, run_json
 from neurodeploy.recipe import load_recipe
 from neurodeploy.reporting.activity_pictures import ROWS, raster
 from neurodeploy.reporting.report.deployed import in_nano, simulated
 from neurodeploy.reporting.report.trained import trained
 from neurodeploy.simulation.trace import PopulationTrace, SpikeTrace
+from support.command import run_cli, run_json
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 

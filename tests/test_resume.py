@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from conftest import run_json
 from neurodeploy.errors import SimulationError
 from neurodeploy.training import epoch, resume_run, train
 from neurodeploy.training.checkpoint import load_state
+from support.command import run_json
+from support.small_runs import make_recipe, metrics_of
 from support.wording import refused
-from test_training_run import make_recipe, metrics_of
 
 # 21 batches an epoch; the spikes of the input are drawn, and batch norm has running statistics.
 COMMAND = ["train", "digits_mlp", "--set", "training.epochs=3", "--set", "training.steps=4"]

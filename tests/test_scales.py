@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import run_cli, run_json
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.interchange.nir.file import read_nir
 from neurodeploy.interchange.nir.network_in import to_network
@@ -43,6 +42,7 @@ from neurodeploy.workflow.quantization import (
     calibration_count,
     quantized,
 )
+from support.command import run_cli, run_json
 from support.wording import refused, said_by
 
 LOIHI2 = load_target("loihi2")

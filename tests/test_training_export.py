@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,36 +12,28 @@ import pytest
 import torch
 from torch import nn
 
-from neurodeploy.data import Dataset
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.interchange.nir.file import read_nir
 from neurodeploy.interchange.nir.network_in import contract_of, to_network
 from neurodeploy.interchange.nir.network_out import network_to_nir as write_network
 from neurodeploy.ir.contract import EXPORT_DT, METADATA_KEY, Comparison, Contract, Reset
 from neurodeploy.nn.families import FAMILIES, SpikingNetwork
-from neurodeploy.nn.layers import Scale, SkipInit, WSConv2d
+from neurodeploy.nn.layers import Scale, WSConv2d
 from neurodeploy.nn.neuron import LIF
-from neurodeploy.recipe import DataRecipe, EncoderRecipe, NeuronRecipe, Recipe, TrainingRecipe
+from neurodeploy.recipe import EncoderRecipe, NeuronRecipe, Recipe, TrainingRecipe
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.trace import SampleBatch
-from neurodeploy.training.assembly import graph_of, network_of
-
-STEPS, SAMPLES, SHAPE, CLASSES = 6, 4, (2, 8, 8), 5
-
-NETWORKS = {
-    "conv": {"family": "conv", "channels": [4, 6], "strides": [1, 2]},
-    "conv_bn_pool": {
-        "family": "conv",
-        "channels": [4, 6],
-        "strides": [1, 1],
-        "pool": [2, 3],
-        "batch_norm": True,
-    },
-    "conv_kernel5": {"family": "conv", "channels": [3], "strides": [2], "kernel": 5},
-    "mlp": {"family": "mlp", "hidden": [20, 16]},
-    "mlp_bn": {"family": "mlp", "hidden": [20, 16], "batch_norm": True},
-}
-
+from neurodeploy.training.assembly import graph_of
+from support.exported_networks import (
+    CLASSES,
+    NETWORKS,
+    SAMPLES,
+    SHAPE,
+    STEPS,
+    make_dataset,
+    make_model,
+    make_recipe,
+)
 
 FAMILY_NETWORKS = {
     "conv": (SHAPE, NETWORKS["conv_bn_pool"]),
@@ -62,58 +53,6 @@ SLOW = {
     "nf_resnet50": ((3, 32, 32), {"family": "nf_resnet", "depth": 50}),
     "nf_resnet101": ((3, 32, 32), {"family": "nf_resnet", "depth": 101}),
 }
-
-
-def make_dataset(shape: tuple[int, ...] = SHAPE) -> Dataset:
-    """Only shapes, levels and the number of classes matter here."""
-    samples, labels = np.zeros((CLASSES, *shape), np.uint8), np.arange(CLASSES)
-    return Dataset("made_up", 16, samples, labels, samples, labels)
-
-
-def make_recipe(
-    network: str = "conv",
-    tau: float = 2.0,
-    reset: Reset = "subtract",
-    comparison: Comparison = ">=",
-    encoder: EncoderRecipe | None = None,
-) -> Recipe:
-    return Recipe(
-        name=network,
-        description="for tests",
-        data=DataRecipe("made_up"),
-        neuron=NeuronRecipe(tau, v_threshold=0.7, reset=reset, comparison=comparison),
-        training=TrainingRecipe(steps=STEPS, epochs=1, batch_size=4, learning_rate=0.1),
-        network=NETWORKS[network],
-        encoder=encoder or EncoderRecipe(),
-    )
-
-
-def make_model(recipe: Recipe, seed: int = 0, shape: tuple[int, ...] = SHAPE) -> SpikingNetwork:
-    """A float64 network in evaluation mode that spikes a lot, with statistics in its norms."""
-    torch.manual_seed(seed)
-    model = network_of(recipe, make_dataset(shape)).double().eval()
-    with torch.no_grad():
-        for layer in model.layers.values():
-            if isinstance(layer, WSConv2d):
-                assert layer.bias is not None
-                layer.gain.uniform_(0.5, 1.5)
-                layer.bias.normal_(0.3, 0.2)
-            elif isinstance(layer, SkipInit):
-                layer.gain.uniform_(0.5, 1.5)
-            elif isinstance(layer, nn.Conv2d | nn.Linear):
-                # Excitation and inhibition that make a good part of the neurons fire.
-                fan_in = layer.weight[0].numel()
-                layer.weight.normal_(1 / fan_in, 1.5 / math.sqrt(fan_in))
-                if layer.bias is not None:
-                    layer.bias.uniform_(-0.1, 0.1)
-            elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
-                for values in (layer.running_mean, layer.bias):
-                    assert values is not None
-                    values.uniform_(-0.2, 0.3)
-                for values in (layer.running_var, layer.weight):
-                    assert values is not None
-                    values.uniform_(0.5, 1.5)
-    return model
 
 
 def make_frames(seed: int = 3) -> np.ndarray:

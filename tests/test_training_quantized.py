@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from conftest import run_cli, run_json
 from neurodeploy.data import Dataset, load_dataset
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.ir.contract import Comparison, Reset
@@ -55,6 +54,7 @@ from neurodeploy.training.assembly import (
 from neurodeploy.training.encoding import evaluation_frames
 from neurodeploy.workflow.export import read_planned
 from neurodeploy.workflow.quantization import QuantizationOptions, quantized
+from support.command import run_cli, run_json
 
 LOIHI2 = load_target("loihi2")
 CPU = torch.device("cpu")

@@ -18,7 +18,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from conftest import run_cli, run_json
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.ir.contract import Reset
 from neurodeploy.nn.families.mlp import Mlp
@@ -34,7 +33,9 @@ from neurodeploy.rules.sltt import SLTT
 from neurodeploy.rules.sltt_k import SLTTK
 from neurodeploy.training import train
 from neurodeploy.training.assembly import rule_of
-from test_training_sltt import CLASSES, HIDDEN, INPUTS, SAMPLES, make_batch, make_network, peak_kept
+from support.command import run_cli, run_json
+from support.kept_for_backward import peak_kept
+from support.learned_mlp import CLASSES, HIDDEN, INPUTS, SAMPLES, make_batch, make_network
 
 LOSS = InstantaneousLoss(0.05)
 SURROGATE_NAMES = ["triangle", "rectangle", "sigmoid", "atan"]
@@ -496,7 +497,8 @@ def test_memory_of_all_rules_but_bptt_does_not_depend_on_the_number_of_steps() -
     for name, rule_type in RULES.items():
         rule = rule_type()
         few, many = (
-            peak_kept(lambda n=n, rule=rule: run(rule, network, *make_batch(n))) for n in (2, 12)
+            peak_kept(lambda n=n, rule=rule: run(rule, network, *make_batch(n))).tensors
+            for n in (2, 12)
         )
         assert few > 0
         if name == "bptt":

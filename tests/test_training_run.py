@@ -27,8 +27,6 @@ from neurodeploy.recipe import (
     DataRecipe,
     EncoderRecipe,
     NeuronRecipe,
-    Recipe,
-    TrainingRecipe,
 )
 from neurodeploy.training import epoch, resume_run, train
 from neurodeploy.training.batches import epoch_batches, seed_piece
@@ -39,58 +37,10 @@ from neurodeploy.training.metrics import EpochMetrics
 from neurodeploy.training.optimization import learning_rate
 from neurodeploy.training.recorder import Recorder
 from neurodeploy.training.split import split_training
+from support.small_runs import EPOCHS, assert_same_run, make_recipe, metrics_of
 from support.wording import refused
 
-EPOCHS = 4
 CPU = torch.device("cpu")
-
-
-def make_recipe(**changes: Any) -> Recipe:
-    """A small MLP with batch norm: it learns in a second and has buffers to restore."""
-    training = {
-        "steps": 3,
-        "epochs": EPOCHS,
-        "batch_size": 128,
-        "learning_rate": 0.01,
-        "warmup_epochs": 1,
-        **changes.pop("training", {}),
-    }
-    recipe = Recipe(
-        name="small",
-        description="for tests",
-        data=DataRecipe("digits"),
-        neuron=NeuronRecipe(2.0),
-        training=TrainingRecipe(**training),
-        network={"family": "mlp", "hidden": [24], "batch_norm": True},
-    )
-    return dataclasses.replace(recipe, **changes)
-
-
-def metrics_of(run: Path) -> list[dict[str, Any]]:
-    """Lines of metrics.jsonl without the wall time, the only entry that may differ."""
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    for row in rows:
-        assert row.pop("seconds") > 0
-    return rows
-
-
-def summary_of(run: Path) -> dict[str, Any]:
-    """run.json without what tells the time."""
-    summary = json.loads((run / "run.json").read_text())
-    del summary["created"], summary["seconds"]
-    return summary
-
-
-def assert_same_run(run: Path, other: Path) -> None:
-    """Same metrics, result, weights and network, bit for bit."""
-    assert metrics_of(run) == metrics_of(other)
-    assert summary_of(run) == summary_of(other)
-    for name in ("best.safetensors", "last.safetensors"):
-        weights = safetensors.numpy.load_file(run / name)
-        others = safetensors.numpy.load_file(other / name)
-        assert weights.keys() == others.keys()
-        for key, value in weights.items():
-            np.testing.assert_array_equal(value, others[key])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -188,7 +138,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import torch
-from test_training_run import make_recipe
+from support.small_runs import make_recipe
 from neurodeploy.training import train
 
 replace, renames = os.replace, []

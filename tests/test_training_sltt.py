@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -22,24 +21,8 @@ from neurodeploy.nn.surrogate import SURROGATES, atan, rectangle, sigmoid, trian
 from neurodeploy.recipe import NeuronRecipe
 from neurodeploy.rules import Batch
 from neurodeploy.rules.sltt import SLTT
-
-SAMPLES, INPUTS, HIDDEN, CLASSES = 5, 6, (8, 7), 4
-
-
-def make_network(neuron: NeuronRecipe, seed: int = 0) -> SpikingNetwork:
-    """Two hidden layers in float64, with weights large enough for many spikes."""
-    torch.manual_seed(seed)
-    network = Mlp(HIDDEN).build((INPUTS,), CLASSES, neuron).double()
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.mul_(3.0)
-    return network
-
-
-def make_batch(steps: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Frames (T, N, inputs) that differ from step to step, and labels (N,)."""
-    rng = np.random.default_rng(seed)
-    return rng.uniform(0, 2, (steps, SAMPLES, INPUTS)), rng.integers(0, CLASSES, SAMPLES)
+from support.kept_for_backward import peak_kept
+from support.learned_mlp import CLASSES, HIDDEN, SAMPLES, make_batch, make_network
 
 
 def accumulate(
@@ -193,42 +176,18 @@ def test_a_single_step_is_plain_backpropagation() -> None:
         np.testing.assert_allclose(through_time[name], gradient, rtol=1e-12, atol=1e-14)
 
 
-class Held:
-    """One tensor kept for backward."""
-
-    def __init__(self, tensor: torch.Tensor) -> None:
-        self.tensor = tensor
-
-
-def peak_kept(run: Callable[[], Any]) -> int:
-    """Largest number of tensors that autograd keeps for backward at any one time."""
-    counts = {"now": 0, "peak": 0}
-
-    def release() -> None:
-        counts["now"] -= 1
-
-    def pack(tensor: torch.Tensor) -> Held:
-        held = Held(tensor)
-        weakref.finalize(held, release)
-        counts["now"] += 1
-        counts["peak"] = max(counts["peak"], counts["now"])
-        return held
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda held: held.tensor):
-        run()
-    return counts["peak"]
-
-
 def test_memory_for_backward_does_not_depend_on_the_number_of_steps() -> None:
     network = make_network(NeuronRecipe(2.0))
     loss = InstantaneousLoss(0.05)
     batches = {steps: make_batch(steps) for steps in (2, 12)}
-    sltt = {n: peak_kept(lambda b=b: accumulate(network, *b, loss)) for n, b in batches.items()}
+    sltt = {
+        n: peak_kept(lambda b=b: accumulate(network, *b, loss)).tensors for n, b in batches.items()
+    }
     assert sltt[2] > 0
     assert sltt[2] == sltt[12]
     # The measure does see a graph that grows.
     bptt = {
-        n: peak_kept(lambda b=b: gradient_through_time(network, *b, cut=False))
+        n: peak_kept(lambda b=b: gradient_through_time(network, *b, cut=False)).tensors
         for n, b in batches.items()
     }
     assert bptt[12] > 4 * bptt[2] > sltt[2]

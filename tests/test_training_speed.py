@@ -7,8 +7,7 @@ with torch's own modules, and neurons that autograd differentiates.
 from __future__ import annotations
 
 import copy
-import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -47,6 +46,7 @@ from neurodeploy.rules.time_chunk import BUDGET, steps_at_once
 from neurodeploy.support.schema import build
 from neurodeploy.training.encoding import evaluation_frames
 from neurodeploy.training.evaluate import evaluate
+from support.kept_for_backward import peak_kept
 
 NEURON = NeuronRecipe(1.6, v_threshold=0.7)
 LOSS = InstantaneousLoss(0.05)
@@ -530,34 +530,6 @@ def test_counting_values_leaves_a_network_as_it_was() -> None:
     assert all(m.v is None for m in network.modules() if isinstance(m, LIF))
 
 
-class Held:
-    """One tensor kept for backward."""
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
-
-
-def peak_bytes(run: Callable[[], Any]) -> int:
-    """Most bytes that autograd keeps for backward at any one time."""
-    now = peak = 0
-
-    def release(size: int) -> None:
-        nonlocal now
-        now -= size
-
-    def pack(tensor: Tensor) -> Held:
-        nonlocal now, peak
-        held, size = Held(tensor), tensor.numel() * tensor.element_size()
-        weakref.finalize(held, release, size)
-        now += size
-        peak = max(peak, now)
-        return held
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda held: held.tensor):
-        run()
-    return peak
-
-
 @pytest.mark.parametrize("rule", [SLTT(), SLTTK(2)])
 def test_memory_grows_with_the_chunk_and_not_with_the_steps(
     rule: Rule, monkeypatch: pytest.MonkeyPatch
@@ -569,7 +541,7 @@ def test_memory_grows_with_the_chunk_and_not_with_the_steps(
         frames, labels = make_batch("conv", steps, constant=False)
         batch = Batch(frames, steps, labels, False, chunk)
         network = make("conv")
-        return peak_bytes(lambda: rule.train_batch(network, batch, LOSS, nothing, generator()))
+        return peak_kept(lambda: rule.train_batch(network, batch, LOSS, nothing, generator())).bytes
 
     assert kept(4, 1) == kept(12, 1)
     if isinstance(rule, SLTT):

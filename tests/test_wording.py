@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from conftest import run_cli
 from neurodeploy.cli.options import KEYS
 from neurodeploy.errors import InputError, Setting, Step, Text, UnsupportedError, Value, in_lines
 from neurodeploy.interchange.nir.importing import import_nir
 from neurodeploy.recipe import Recipe, load_recipe
 from neurodeploy.training.start import find_start
+from support.command import run_cli
 from support.wording import said_by
 
 WORDS = Text("use ", Setting("steps", "4"), " or ", Setting("dt"))

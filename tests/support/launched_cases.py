@@ -1,4 +1,4 @@
-"""Run as each of several processes: cases of ``test_parallel``, one after the other.
+"""Run as each of several processes: the runs of ``parallel_runs``, one after the other.
 
 Each process says what became of each case, as one JSON object in a line. The last line is what the
 command itself prints.
@@ -18,7 +18,7 @@ from neurodeploy.cli import main
 from neurodeploy.errors import InputError, NeurodeployError
 from neurodeploy.recipe import Recipe
 from neurodeploy.training import epoch, train
-from test_parallel import CASES, COMMAND, RESUMED, make_recipe
+from support.parallel_runs import CASES, COMMAND, RESUMED, make_recipe
 
 exchanged: list[int] = []
 all_reduce = torch.distributed.all_reduce
