@@ -175,7 +175,7 @@ def test_neurons_that_norse_writes_in_another_way() -> None:
     assert one_neuron("CubaLI", semantics, [1, 0, 0], **cuba) == [(1, 0), (1.25, 0), (1.1875, 0)]
     exponential = replace(semantics, integrator="exponential")
     ((v, _),) = one_neuron("LI", exponential, [1], **leaky)
-    assert v == pytest.approx(2 * (1 - np.exp(-1 / 4)), rel=1e-15)
+    assert v == pytest.approx(2 * (1 - np.exp(-1 / 4)), rel=1e-12)
 
 
 # --- what cannot be run ---
