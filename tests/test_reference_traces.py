@@ -1,7 +1,7 @@
 """Public traces of one LIF neuron: Norse, Lava in floats and integers, and Loihi hardware.
 
-From the NIR paper (Pedersen et al., Nature Communications 15:8122, 2024). The files are not part of
-the project; they are looked for beside the repository.
+From the NIR paper (Pedersen et al., Nature Communications 15:8122, 2024); ``data/README.md`` says
+where from.
 """
 
 from __future__ import annotations
@@ -30,9 +30,7 @@ from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.reference import ReferenceEngine
 from neurodeploy.simulation.trace import PopulationTrace, SampleBatch
 
-FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "lif"
-pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the public traces are not here")
-
+FOLDER = Path(__file__).parent / "data" / "lif"
 STEPS = 1000
 needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
 
