@@ -205,7 +205,7 @@ def integers_table() -> str:
             }
             graph = read_nir(deployed / "quantized.nir")
             shapes = {population.name: population.shape for population in network.populations}
-            engines = [FloatEngine(found) for found in floats.values()]
+            engines: list[Engine] = [FloatEngine(found) for found in floats.values()]
             engines.append(NorseEngine(graph, shapes, network.output, network.contract, "net"))
             spiking = [p.name for p in network.populations if p.neuron and p.name != network.output]
             column = [f"{sum(exact.populations[name].s.size for name in spiking):,}"]

@@ -82,6 +82,7 @@ def test_agreement_is_that_of_the_rules_own_gradients() -> None:
         rule.train_batch(network, batch, LOSS, lambda: None, torch.Generator())
         layers = [network.get_parameter(f"layers.{name}.weight").grad for name in SYNAPSES]
         taken.append([np.asarray(grad).ravel() for grad in layers])
+    pairs: dict[str, tuple[np.ndarray, np.ndarray]]
     pairs = dict(zip(SYNAPSES, zip(*taken, strict=True), strict=True))
     pairs[ALL] = (np.concatenate(taken[0]), np.concatenate(taken[1]))
     for layer, (mine, theirs) in pairs.items():

@@ -83,9 +83,9 @@ def test_an_interruption_says_how_to_go_on(
     monkeypatch.setattr(recorder, "save_state", interrupted)
     run = workspace / "runs/digits_conv-001"
     with refused(SimulationError, "with --keep FOLDER the runs stay", by="bench quantization"):
-        [*bench_quantization(run, [3], ["aware"], epochs=1)]
+        list(bench_quantization(run, [3], ["aware"], epochs=1))
     with refused(SimulationError, r"--resume .*kept/aware-3", by="bench quantization"):
-        [*bench_quantization(run, [3], ["aware"], epochs=1, keep=tmp_path / "kept")]
+        list(bench_quantization(run, [3], ["aware"], epochs=1, keep=tmp_path / "kept"))
 
 
 def test_data_of_a_run_that_moved_can_be_named(tmp_path: Path) -> None:

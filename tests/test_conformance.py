@@ -78,7 +78,7 @@ def check_random_networks(examples: int) -> None:
         derandomize=True,
         # A failing network is small already, and every attempt to shrink it starts Lava anew.
         phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=list(HealthCheck),  # pyright: ignore[reportArgumentType]
     )
     @given(networks, st.integers(0, 2**32 - 1), st.booleans())
     def property_holds(network: QuantizedNetwork, seed: int, over_time: bool) -> None:

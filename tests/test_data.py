@@ -256,7 +256,8 @@ def test_damaged_cifar_batches(tmp_path: Path, content: bytes) -> None:
 def test_cifar_binary_forms(tmp_path: Path) -> None:
     images, labels = cifar_batch(3)
     ten, hundred = tmp_path / "cifar-10-batches-bin", tmp_path / "cifar-100-binary"
-    ten.mkdir(), hundred.mkdir()
+    ten.mkdir()
+    hundred.mkdir()
     rows = np.concatenate([np.array(labels, np.uint8)[:, None], images], axis=1)
     for name in (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"):
         rows.tofile(ten / f"{name}.bin")

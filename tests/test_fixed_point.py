@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from neurodeploy.neurons.dynamics import FixedStepper, FloatStepper
 from neurodeploy.simulation.exact import exact_dtype
 from neurodeploy.simulation.reference import ReferenceEngine
 from neurodeploy.simulation.trace import SampleBatch
+from support.narrow import there
 
 FORMATS = [
     WeightFormat(bits, sign)
@@ -202,7 +204,7 @@ def literal(neuron: QuantizedNeuron, size: int, activations: np.ndarray) -> list
     found = []
     for sample in activations:
         for place in range(size):
-            at = {
+            at: dict[str, Any] = {
                 name: int(np.broadcast_to(getattr(neuron, name), (size,))[place])
                 for name in ("u_decay", "v_decay")
             }
@@ -505,7 +507,7 @@ def check_engine_sums(operator: Operator, form: WeightFormat, payload: int) -> N
     assert np.abs(expected).max() < 2**17
     engine = ReferenceEngine(integrator(filled, form, payload))
     (trace,) = engine.run([SampleBatch(0, batch, static=True)], state=True)
-    np.testing.assert_array_equal(trace.populations["out"].u, expected << 6)
+    np.testing.assert_array_equal(there(trace.populations["out"].u), expected << 6)
 
 
 SUMS = {

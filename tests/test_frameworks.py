@@ -51,7 +51,7 @@ def make_spikes() -> np.ndarray:
 
 def write(graph: nir.NIRGraph, folder: Path) -> Path:
     path = folder / "network.nir"
-    nir.write(path, graph, compression=None)  # type: ignore[arg-type]
+    nir.write(path, graph, compression=None)  # pyright: ignore[reportArgumentType]
     nir.read(path, type_check=True)
     return path
 
@@ -124,7 +124,8 @@ def test_they_compute_with_the_deployed_integers(tool: str, network: str, tmp_pa
     """Without bias, halving the integers for six steps leaves nothing to round."""
     steps = 6
     graph = spiking_part(network, "zero")
-    for node in graph.nodes.values():
+    nodes: list[Any] = list(graph.nodes.values())
+    for node in nodes:
         if hasattr(node, "bias"):
             node.bias = np.zeros_like(node.bias)
     contract = contract_of(graph, "graph")

@@ -30,6 +30,7 @@ from support.framework_runs import (
     over_time,
     spike_trains,
 )
+from support.narrow import node_of, there
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -96,7 +97,7 @@ def test_any_weights_and_decays(tmp_path: Path) -> None:
     trace = here(found, x)
     assert_same_spikes(trace, run(network, x, "1"))
     assert found.network.contract.semantics.dt == 1e-3
-    fired = np.where(trace["1"].s, 1.0, np.abs(trace["1"].v - 0.05))  # type: ignore[operator]
+    fired = np.where(trace["1"].s, 1.0, np.abs(there(trace["1"].v) - 0.05))
     assert (fired > 1e-6).all()
 
 
@@ -130,7 +131,7 @@ def test_synaptic_currents_and_a_readout(tmp_path: Path) -> None:
     theirs = run(network, x, "1", "3")
     trace = here(found, x)
     assert_same_spikes(trace, {"1": theirs["1"]})
-    np.testing.assert_allclose(trace["3"].v, theirs["3"], atol=1e-6)
+    np.testing.assert_allclose(there(trace["3"].v), theirs["3"], atol=1e-6)
 
 
 def test_neurons_that_count(tmp_path: Path) -> None:
@@ -149,7 +150,7 @@ def test_it_writes_time_constants_times_dt() -> None:
     """dt/tau_inv for 1/tau_inv; Norse's own reader then steps by dt/tau = 100 and not 0.1."""
     network = norse.SequentialState(nn.Linear(4, 3), norse.LIFBoxCell())
     graph = exported(network, 4, dt=1e-3)
-    np.testing.assert_allclose(np.asarray(graph.nodes["1"].tau), 1e-2 * 1e-3, rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(node_of(graph, "1").tau), 1e-2 * 1e-3, rtol=1e-6)
     assert float(network[1].p.tau_mem_inv) == pytest.approx(1 / 1e-2)
     again = norse.from_nir(graph, dt=1e-3)
     assert float(again.get_submodule("1").p.tau_mem_inv) * 1e-3 == pytest.approx(100)
@@ -159,14 +160,14 @@ def test_time_constants_of_a_right_file_stay(tmp_path: Path) -> None:
     """With dt = 1 the exporter is right by chance, as the files of the NIR paper are."""
     network = norse.SequentialState(nn.Linear(4, 3), norse.LIFBoxCell())
     found = imported(exported(network, 4, dt=1.0), tmp_path, "norse")
-    np.testing.assert_allclose(found.network.population("1").neuron.v_keep, 0.9)  # type: ignore[union-attr]
+    np.testing.assert_allclose(there(found.network.population("1").neuron).v_keep, 0.9)
     assert not any("divided by dt" in note for note in found.notes)
 
 
 def test_it_keeps_the_batch_as_an_axis_of_the_input(tmp_path: Path) -> None:
     graph = exported(norse.SequentialState(nn.Linear(4, 3), box(4)), 4, batch=8)
     assert graph.nodes["input"].input_type["input"].tolist() == [8, 4]
-    nir.write(tmp_path / "a.nir", graph, compression=None)
+    nir.write(tmp_path / "a.nir", graph, compression=None)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="type mismatch"):
         nir.read(tmp_path / "a.nir")
     file = open_nir(tmp_path / "a.nir")

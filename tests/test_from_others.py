@@ -22,6 +22,7 @@ from neurodeploy.interchange.nir.importing import import_nir, open_nir
 from neurodeploy.interchange.nir.translation import translated
 from neurodeploy.ir.contract import Origin, Semantics
 from support.framework_runs import STEPS, assert_same_spikes, here, imported, spike_trains
+from support.narrow import there
 from support.wording import refused
 
 RNG = np.random.default_rng(7)
@@ -91,7 +92,7 @@ def test_rockpools_synapse_decays_what_it_takes_in(tmp_path: Path) -> None:
         i = beta * (i + x[:, t] @ weights.T)
         expected.append(i)
     found = here(imported(graph, tmp_path, "rockpool"), x)
-    np.testing.assert_allclose(found["syn"].v, np.stack(expected, 1), atol=1e-12)
+    np.testing.assert_allclose(there(found["syn"].v), np.stack(expected, 1), atol=1e-12)
 
 
 # --- Spyx ---

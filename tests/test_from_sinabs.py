@@ -24,6 +24,7 @@ from support.framework_runs import (
     over_time,
     spike_trains,
 )
+from support.narrow import there
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -54,14 +55,16 @@ def lif(tau: float, threshold: float = 1.0, **changes: Any) -> nn.Module:
 
 def exported(network: nn.Module, *shape: int) -> nir.NIRGraph:
     graph = sinabs_nir.to_nir(network, torch.zeros(1, *shape))
-    for module in network.modules():
+    modules: list[Any] = list(network.modules())
+    for module in modules:
         if hasattr(module, "reset_states"):
             module.reset_states()
     return graph
 
 
 def run(network: nn.Module, x: np.ndarray, *names: str) -> dict[str, np.ndarray]:
-    for module in network.modules():
+    modules: list[Any] = list(network.modules())
+    for module in modules:
         if hasattr(module, "init_state_with_shape"):
             module.init_state_with_shape((len(x), *module.v_mem.shape[1:]))
     return over_time(network, x, {name: network.get_submodule(name) for name in names})
@@ -124,7 +127,7 @@ def test_a_readout_that_leaks(tmp_path: Path) -> None:
     network = nn.Sequential(nn.Linear(6, 4), readout)
     x = spike_trains(6, seed=4)
     found = imported(exported(network, 6), tmp_path, "sinabs")
-    np.testing.assert_allclose(here(found, x)["1"].v, run(network, x, "1")["1"], atol=1e-5)
+    np.testing.assert_allclose(there(here(found, x)["1"].v), run(network, x, "1")["1"], atol=1e-5)
 
 
 # --- what its exporter gets wrong or leaves out ---
@@ -151,7 +154,7 @@ def test_more_than_one_spike_per_step_is_lost(tmp_path: Path) -> None:
     """Its default. Here one spike is left of three, and v keeps the rest for the next steps."""
     network = nn.Sequential(nn.Linear(1, 1, bias=False), iaf(spike_fn=activation.MultiSpike))
     with torch.no_grad():
-        network.get_submodule("0").weight.fill_(3.5)
+        network.get_parameter("0.weight").fill_(3.5)
     found = imported(exported(network, 1), tmp_path, "sinabs")
     assert any("MultiSpike" in note for note in found.notes)
     x = np.zeros((1, 4, 1), np.uint8)

@@ -57,7 +57,8 @@ def leaky(beta: Any, shape: tuple[int, ...], threshold: float = 1.0, **changes: 
 
 
 def run(network: nn.Module, x: np.ndarray, *layers: str) -> dict[str, np.ndarray]:
-    for module in network.modules():
+    modules: list[Any] = list(network.modules())
+    for module in modules:
         if hasattr(module, "reset_mem"):
             module.reset_mem()
     return over_time(network, x, {name: network.get_submodule(name) for name in layers})
@@ -75,7 +76,7 @@ def test_dense_layers(how: str, tmp_path: Path) -> None:
     found = imported(exported(network, 6), tmp_path, "snntorch", **options)
     x = spike_trains(6)
     assert_same_spikes(here(found, x), run(network, x, "1", "3"))
-    weights = network.get_submodule("0").weight.detach().numpy()
+    weights = network.get_parameter("0.weight").detach().numpy()
     np.testing.assert_array_equal(found.network.projections[0].operator.weights, weights)
 
 
@@ -186,7 +187,7 @@ def test_subtraction_without_delay_fires_otherwise_above_twice_the_threshold(
     """
     network = nn.Sequential(nn.Linear(1, 1, bias=False), leaky(0.5, (1,), reset_delay=False))
     with torch.no_grad():
-        network.get_submodule("0").weight.fill_(3.5)
+        network.get_parameter("0.weight").fill_(3.5)
     found = imported(exported(network, 1), tmp_path, "snntorch", reset="subtract")
     x = np.zeros((1, 4, 1), np.uint8)
     x[0, 0] = 1

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.fx.proxy import TraceError
 
 from neurodeploy.interchange.nir.importing import open_nir
 from neurodeploy.ir.operators import Convolution
@@ -138,7 +139,7 @@ def test_it_refuses_what_nir_cannot_say() -> None:
 
 def test_it_cannot_trace_its_recurrent_containers() -> None:
     recurrent = layer.LinearRecurrentContainer(neuron.LIFNode(), 3, 3)
-    with pytest.raises(torch.fx.proxy.TraceError):
+    with pytest.raises(TraceError):
         exported(nn.Sequential(recurrent), 3)
 
 
@@ -146,7 +147,7 @@ def test_equality_with_the_threshold_is_not_written(tmp_path: Path) -> None:
     """NIR's equations fire above the threshold, SpikingJelly at it."""
     network = nn.Sequential(layer.Linear(1, 1, bias=False), neuron.IFNode())
     with torch.no_grad():
-        network.get_submodule("0").weight.fill_(1.0)
+        network.get_parameter("0.weight").fill_(1.0)
     x = np.ones((1, 3, 1), np.uint8)
     assert run(network, x, "1")["_1"].ravel().tolist() == [1, 1, 1]
     graph = exported(network, 1)

@@ -60,8 +60,8 @@ def test_learning_writes_a_new_deployment_and_leaves_the_old(
     for ours, theirs in zip(new.network.projections, old.network.projections, strict=True):
         assert ours.weight_format == theirs.weight_format
         assert (ours.operator.weights % ours.weight_format.step == 0).all()
-    last = (network.projections[-1].operator.weights for network in (old.network, new.network))
-    assert not np.array_equal(*last)
+    before, after = (d.network.projections[-1].operator.weights for d in (old, new))
+    assert not np.array_equal(before, after)
     assert "learnt from 30 samples by sltt" in new.network.notes["learning"]
     kept = json.loads((new.path / "learning.json").read_text())
     assert kept["accuracy_after"] == found["accuracy_after"]
@@ -250,9 +250,10 @@ def test_streams_are_what_they_say() -> None:
     whole = make_task("continue", digits, None, 0)
     aside = whole.held_out["set aside"]
     assert whole.judge == "set aside" and len(aside.y) == len(digits.y_train) // 5
-    seen = np.concatenate([whole.x, aside.x]).reshape(len(digits.y_train), -1)
+    seen = np.concatenate([whole.x[:], aside.x[:]]).reshape(len(digits.y_train), -1)
     every = digits.x_train[:].reshape(seen.shape)
-    assert np.array_equal(*(x[np.lexsort(x.T)] for x in (seen, every))), "each sample once"
+    ours, theirs = (x[np.lexsort(x.T)] for x in (seen, every))
+    assert np.array_equal(ours, theirs), "each sample once"
     part = thinned(whole, 100).held_out["test"]
     assert len(part.y) == 100
     with pytest.raises(InputError, match="needs at least 1"):

@@ -46,7 +46,7 @@ def test_random_bits_belong_to_their_counter_and_are_uniform() -> None:
     assert np.array_equal(drawn, random_bits(7, 3, 1, 20_000, 6))
     assert np.array_equal(drawn[:100], random_bits(7, 3, 1, 100, 6)), "a synapse keeps its bits"
     for other in ((8, 3, 1), (7, 4, 1), (7, 3, 2)):
-        same = (random_bits(*other, 20_000, 6) == drawn).mean()
+        same = np.mean(random_bits(*other, 20_000, 6) == drawn)
         assert same == pytest.approx(1 / 64, abs=0.005)
     assert random_bits(7, 3, 1, 5, 0) == 0
 
@@ -229,7 +229,7 @@ def test_an_update_goes_where_pytorchs_gradient_points(kind: str, payload: int) 
     for projection in network.projections:
         name = projection.name
         change, gradient = np.asarray(changes[name]), np.asarray(total[name])
-        cosine = -(change @ gradient) / np.linalg.norm(change) / np.linalg.norm(gradient)
+        cosine = -float(change @ gradient) / np.linalg.norm(change) / np.linalg.norm(gradient)
         assert cosine > 0.98, name
         # X holds 2^8 per step of the weight; a weight is W S / (2^x payload) integers.
         scale = network.population(projection.target).scale / 2.0**projection.exponent
@@ -244,7 +244,7 @@ def test_random_feedback_is_fixed_and_as_large_as_the_weights() -> None:
     plans = [make_plan(network, LearningOptions(feedback="random", seed=s)) for s in (0, 0, 1)]
     for layer in (1, 2):
         first, again, other = (plan.layers[layer].synapses.feedback for plan in plans)
-        assert first is not None and other is not None
+        assert first is not None and again is not None and other is not None
         assert np.array_equal(first, again) and not np.array_equal(first, other)
         own = plans[0].layers[layer].synapses.projection.operator.weights
         assert np.std(first) == pytest.approx(np.sqrt((own.astype(float) ** 2).mean()), rel=0.5)

@@ -330,7 +330,7 @@ def random_network(seed: int) -> QuantizedNetwork:
         groups=2,
     )
     size = math.prod(second.output_shape)
-    matrix = sparse.random(20, size, 0.2, random_state=seed, format="csr")
+    matrix = sparse.random(20, size, 0.2, random_state=seed, format="csr")  # pyright: ignore[reportCallIssue]
     matrix.data = np.rint(matrix.data * 60).astype(np.int64) * 2
     third = SparseMatrix.from_matrix(matrix.astype(np.int64), second.output_shape, (4, 5))
     fourth = Dense(weights(rng, (12, 20), 6, 0.7), (4, 5), (12,))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from neurodeploy.errors import NeurodeployError, UnsupportedError
 from neurodeploy.interchange.netx.layers import (
     NEVER_SPIKES,
     SILENT,
+    ConvLayer,
     FlattenLayer,
     NetLayer,
     layer_lines,
@@ -28,6 +29,7 @@ from neurodeploy.ir.operators import Convolution, Dense, SparseMatrix, pool
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.compat import lava_available
 from neurodeploy.simulation.reference import ReferenceEngine
+from support.narrow import dataset, group, there
 from support.net_networks import CASES, plain_net, random_net, slayer_files
 from support.random_networks import random_input
 from support.wording import refused
@@ -88,19 +90,19 @@ def test_layers_read_back_whole_and_compute_the_same(tmp_path: Path, case: str) 
 def test_the_file_has_slayers_layout(tmp_path: Path) -> None:
     written(tmp_path / "a.net", random_net(1, ("conv", "dense"), 5, 1))
     with h5py.File(tmp_path / "a.net") as file:
-        layer = file["layer"]
-        assert [layer[str(i)]["type"][0] for i in range(4)] == [
+        assert [dataset(file, f"layer/{i}/type")[0] for i in range(4)] == [
             b"input",
             b"conv",
             b"flatten",
             b"dense",
         ]
-        conv = layer["1"]
-        assert conv["neuron/type"][()] == b"CUBA"
-        assert conv["weight"].dtype == np.int16
-        assert conv["weight"].shape[2:] == tuple(conv["kernelSize"][()])
-        assert conv["weight"].shape[1] * conv["groups"][()] == conv["inChannels"][()]
-        assert file["simulation/nSample"][()] == 5
+        conv = group(file, "layer/1")
+        weight = dataset(conv, "weight")
+        assert dataset(conv, "neuron/type")[()] == b"CUBA"
+        assert weight.dtype == np.int16
+        assert weight.shape[2:] == tuple(dataset(conv, "kernelSize")[()])
+        assert weight.shape[1] * dataset(conv, "groups")[()] == dataset(conv, "inChannels")[()]
+        assert dataset(file, "simulation/nSample")[()] == 5
 
 
 def test_delays_of_one_step_apart_stay_apart(tmp_path: Path) -> None:
@@ -132,36 +134,36 @@ def test_slayers_integers_are_kept(slayers: dict[str, Path], name: str) -> None:
         if isinstance(p.operator, Dense | Convolution)
     }
     with h5py.File(slayers[name]) as file:
-        for index, group in file["layer"].items():
-            kind = group["type"][0].decode()
+        for index, layer in group(file, "layer").items():
+            kind = layer["type"][0].decode()
             if kind in ("input", "flatten"):
                 continue
             neuron = network.population(f"layer{index}").neuron
             assert neuron is not None
             for ours, key in (("u_decay", "iDecay"), ("v_decay", "vDecay")):
-                values = np.asarray(group["neuron"][key])
+                values = np.asarray(layer["neuron"][key])
                 spread = values.reshape(-1, *[1] * (neuron.u_decay.ndim - 1))
                 assert (getattr(neuron, ours) == spread).all()
-            threshold = int(group["neuron/vThMant"][()])
+            threshold = int(layer["neuron/vThMant"][()])
             if threshold == SILENT:
                 assert neuron.threshold is None
             else:
                 assert neuron.threshold is not None and (neuron.threshold == threshold).all()
-            bias = np.asarray(group["bias"]) if "bias" in group else np.zeros(1)
+            bias = np.asarray(layer["bias"]) if "bias" in layer else np.zeros(1)
             assert (
                 neuron.bias_mantissa == bias.reshape(-1, *[1] * (neuron.u_decay.ndim - 1))
             ).all()
             assert (neuron.bias_exponent == 6).all()
-            if "delay" in group:
-                delays = np.floor(np.asarray(group["delay"]))
+            if "delay" in layer:
+                delays = np.floor(np.asarray(layer["delay"]))
                 for p in network.projections:
                     if p.target == f"layer{index}" and p.source != p.target:
                         rows = np.unique(p.operator.matrix().nonzero()[0])
                         assert set(delays[rows]) == {p.delay}
                 continue
-            np.testing.assert_array_equal(plain[f"synapses{index}"], np.asarray(group["weight"]))
+            np.testing.assert_array_equal(plain[f"synapses{index}"], np.asarray(layer["weight"]))
             if kind == "dense_rec":
-                recurrent = np.asarray(group["weight_rec"])
+                recurrent = np.asarray(layer["weight_rec"])
                 np.testing.assert_array_equal(plain[f"recurrent{index}"], recurrent)
 
 
@@ -186,13 +188,13 @@ def test_both_ways_of_writing_a_type_are_read(tmp_path: Path) -> None:
     written(path, random_net(1, ("dense", "dense"), 5, 1))
     before = fields(read_net(path))
     with h5py.File(path, "a") as file:
-        for group in file["layer"].values():
-            word = group["type"][0].decode()
-            del group["type"]
-            group["type"] = word
-            if "neuron" in group:
-                del group["neuron/type"]
-                group["neuron"].create_dataset("type", (1,), "S10", [b"LOIHI"])
+        for layer in group(file, "layer").values():
+            word = layer["type"][0].decode()
+            del layer["type"]
+            layer["type"] = word
+            if "neuron" in layer:
+                del layer["neuron/type"]
+                layer["neuron"].create_dataset("type", (1,), "S10", [b"LOIHI"])
     assert fields(read_net(path)) == before
 
 
@@ -489,11 +491,17 @@ def test_everything_that_is_missing_is_named_at_once() -> None:
     assert not exported.roundable
 
 
+def thresholds(layers: Sequence[NetLayer]) -> list[int]:
+    """Of layers of neurons."""
+    return [
+        there(layer.neuron).threshold for layer in layers if not isinstance(layer, FlattenLayer)
+    ]
+
+
 def test_a_population_that_never_spikes_has_a_threshold_out_of_reach() -> None:
     network = changed(FLAT, threshold=None)
-    assert [layer.neuron.threshold for layer in to_layers(network).layers[1:]] == [SILENT, 100]  # type: ignore[union-attr]
-    silent = to_layers(network, {"p0"}).layers[1:]
-    assert [layer.neuron.threshold for layer in silent] == [NEVER_SPIKES - 1, 100]  # type: ignore[union-attr]
+    assert thresholds(to_layers(network).layers[1:]) == [SILENT, 100]
+    assert thresholds(to_layers(network, {"p0"}).layers[1:]) == [NEVER_SPIKES - 1, 100]
 
 
 def test_pooling_that_is_a_convolution_is_held(tmp_path: Path) -> None:
@@ -501,4 +509,4 @@ def test_pooling_that_is_a_convolution_is_held(tmp_path: Path) -> None:
     network = plain_net(summed.with_weights(np.full(summed.weights.shape, 6)))
     written(tmp_path / "a.net", network)
     (_, conv) = read_net(tmp_path / "a.net")
-    assert conv.groups == 3  # type: ignore[union-attr]
+    assert isinstance(conv, ConvLayer) and conv.groups == 3

@@ -46,7 +46,7 @@ def run_by_lava(parts: list[np.ndarray]) -> list[np.ndarray] | None:
     for part in np.split(joint, ends, axis=1):
         sign = determine_sign_mode(part)
         held = truncate_weights(clip_weights(part, sign, num_bits=8), sign, bits)
-        run.append(held / 2.0**-exponent)
+        run.append(np.asarray(held) / 2.0**-exponent)
     return run
 
 

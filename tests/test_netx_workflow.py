@@ -17,6 +17,7 @@ from neurodeploy.interchange.netx.write import write_net
 from neurodeploy.ir.operators import Dense
 from neurodeploy.lava.compat import lava_available
 from support.command import run_cli, run_json
+from support.narrow import dataset
 from support.net_networks import plain_net, random_net, slayer_files
 
 with_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
@@ -43,9 +44,9 @@ def test_digits_mlp_is_held_when_rounded_for_it(folder: Path) -> None:
     inspected = run_cli("inspect", "mlp", folder=folder).output
     assert "For lava-dl: network.net, run_netx.py" in inspected
     with h5py.File(folder / "mlp" / "network.net") as file:
-        assert file["layer/2/neuron/iDecay"][()] == 4096
+        assert dataset(file, "layer/2/neuron/iDecay")[()] == 4096
         # The readout never spikes: the highest threshold, which its v provably stays below.
-        assert file["layer/3/neuron/vThMant"][()] == 2**17 - 1
+        assert dataset(file, "layer/3/neuron/vThMant")[()] == 2**17 - 1
 
 
 def test_without_rounding_it_says_what_is_missing_and_what_helps(folder: Path) -> None:
@@ -99,7 +100,7 @@ def test_validate_names_the_first_difference(folder: Path, tmp_path: Path) -> No
     copy = tmp_path / "copy"
     shutil.copytree(folder / "mlp", copy)
     with h5py.File(copy / "network.net", "a") as file:
-        weights = file["layer/2/weight"]
+        weights = dataset(file, "layer/2/weight")
         weights[5] = -weights[5]
     manifest = json.loads((copy / "manifest.json").read_text())
     manifest["files"]["network.net"] = sha256(copy / "network.net")

@@ -24,6 +24,7 @@ from neurodeploy.ir.network import Network
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.trace import SampleBatch
 from support.command import run_cli, run_json
+from support.narrow import node_of
 from support.random_nir import DT, RandomGraph, chain, contract, joined, neuron
 from support.wording import refused, said_by
 
@@ -177,7 +178,7 @@ def test_batch_and_time_are_no_axes_of_the_input(
     declared: tuple[int, ...], first: Any, expected: tuple[int, ...] | None
 ) -> None:
     found, notes = repaired(chain(declared, ("first", first), ("n", lif(()))))
-    shape = tuple(found.nodes["input"].input_type["input"].tolist())  # type: ignore[index]
+    shape = tuple(node_of(found, "input").input_type["input"].tolist())
     assert shape == (expected or declared)
     assert len(notes) == (shape != declared)
 
@@ -247,7 +248,7 @@ def test_a_file_that_says_everything_is_deployed_as_it_is(tmp_path: Path) -> Non
 def test_a_file_that_does_not_is_deployed_with_what_was_said(tmp_path: Path) -> None:
     """The deployed NIR reads as the same network, without the options and repairs."""
     conv = nir.Conv2d(None, np.ones((2, 1, 2, 2)), 1, 0, 1, 1, np.ones(2))
-    nodes = (("c", conv), ("f", nir.Flatten(None, 0)), ("n", lif((18,), tau=2e-4)))  # type: ignore[arg-type]
+    nodes = (("c", conv), ("f", nir.Flatten(None, 0)), ("n", lif((18,), tau=2e-4)))  # pyright: ignore[reportArgumentType]
     path = file_of(chain((5, 1, 4, 4), *nodes), tmp_path)
     first = import_nir(path, framework="snntorch", steps=3)
     assert not first.unchanged

@@ -24,6 +24,7 @@ from neurodeploy.ir.network import Network, Population
 from neurodeploy.ir.operators import Convolution
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.trace import PopulationTrace, SampleBatch
+from support.narrow import node_of, there
 from support.random_nir import DT, RandomGraph, chain, contract, joined, neuron
 
 
@@ -92,7 +93,7 @@ def test_the_other_neurons(kind: str, keep: float, gain: float, bias: float) -> 
     assert (found["u_keep"], found["v_keep"], found["bias"]) == ([0, 0], [keep] * 2, [bias] * 2)
     assert ("v_threshold" in found) == (kind == "IF")
     np.testing.assert_allclose(weights_into(graph), W * gain)
-    assert population(graph, "n").neuron.kind == kind  # type: ignore[union-attr]
+    assert there(population(graph, "n").neuron).kind == kind
     assert output_spikes(graph) == (kind == "IF")
 
 
@@ -402,6 +403,11 @@ def lif() -> Any:
     return neuron("LIF", (2,))
 
 
+def flatten() -> nir.Flatten:
+    """Of a shape that the file does not say."""
+    return nir.Flatten(None, 0)  # pyright: ignore[reportArgumentType]
+
+
 REFUSED: dict[str, tuple[nir.NIRGraph, str]] = {
     "fast": (chain((2,), ("n1", neuron("LIF", (2,), tau=0.9 * DT))), "'n1'.*below dt.*exponential"),
     "fast current": (
@@ -425,17 +431,17 @@ REFUSED: dict[str, tuple[nir.NIRGraph, str]] = {
         joined(
             {
                 "li": neuron("LI", (2,)),
-                "f1": nir.Flatten(None, 0),
+                "f1": flatten(),
                 "w1": nir.Linear(W),
                 "n1": lif(),
-            },  # type: ignore[arg-type]
+            },
             *("input>li", "li>f1", "f1>output", "f1>w1", "w1>n1"),
         ),
         r"'li' \(LI\): sends its potential to 'f1'",
     ),
     "a circle of flattening": (
         joined(
-            {"n1": lif(), "f1": nir.Flatten(None, 0), "f2": nir.Flatten(None, 0)},  # type: ignore[arg-type]
+            {"n1": lif(), "f1": flatten(), "f2": flatten()},
             *("input>n1", "f1>f2", "f2>f1", "f2>output"),
         ),
         "'f[12]' feeds back on itself",
@@ -477,7 +483,7 @@ REFUSED: dict[str, tuple[nir.NIRGraph, str]] = {
         "'p1'.*has a kernel of",
     ),
     "flatten": (
-        chain((2, 2), ("f1", nir.Flatten(None, 0, 3)), ("n1", lif())),  # type: ignore[arg-type]
+        chain((2, 2), ("f1", nir.Flatten(None, 0, 3)), ("n1", lif())),  # pyright: ignore[reportArgumentType]
         "'f1'.*flattens axes 0 to 3",
     ),
     "flatten of another shape": (
@@ -583,7 +589,7 @@ REFUSED: dict[str, tuple[nir.NIRGraph, str]] = {
     ),
     "unknown node": (joined({"n1": lif()}, "input>n1", "n9>n1"), "'n9', which is no node"),
 }
-REFUSED["same with stride"][0].nodes["c1"].stride = 2
+node_of(REFUSED["same with stride"][0], "c1").stride = 2
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -733,14 +739,15 @@ class DirectSimulation:
         return sum(self._leaving(source, t, target) for source in sources)
 
     def _leaving(self, name: str, t: int, target: str) -> Any:
-        node = self.graph.nodes[name]
+        node: Any = self.graph.nodes[name]
         if isinstance(node, nir.Input):
             return self.x[t] if t >= 0 else np.zeros_like(self.x[0])
         if isinstance(node, POTENTIALS):
             return self.v[name][t]
         if hasattr(node, "r") or isinstance(node, nir.Threshold):
             at = t - (name in self.cycle and target in self.cycle)
-            silent = np.zeros(getattr(node, "r", getattr(node, "threshold", None)).shape)
+            each = node.threshold if isinstance(node, nir.Threshold) else node.r
+            silent = np.zeros(each.shape)
             return self.spikes[name][at] if at >= 0 else silent
         if isinstance(node, nir.Delay):
             steps = np.rint(node.delay / DT).astype(int)
@@ -764,15 +771,18 @@ class DirectSimulation:
             options = [
                 o if isinstance(o, tuple | int) else tuple(o.ravel().tolist()) for o in options
             ]
-            convolve = functional.conv1d if one else functional.conv2d
+            convolve: Any = functional.conv1d if one else functional.conv2d
             return convolve(batch, weight, bias, *options)[0].numpy()
-        sizes = [tuple(int(n) for n in v) for v in (node.kernel_size, node.stride, node.padding)]
-        if isinstance(node, nir.SumPool2d):
-            return functional.avg_pool2d(batch, *sizes, divisor_override=1)[0].numpy()
-        return functional.avg_pool2d(batch, *sizes)[0].numpy()
+        kernel, stride, padding = (
+            tuple(int(n) for n in v) for v in (node.kernel_size, node.stride, node.padding)
+        )
+        divisor = 1 if isinstance(node, nir.SumPool2d) else None
+        pooled = functional.avg_pool2d(batch, kernel, stride, padding, divisor_override=divisor)
+        return pooled[0].numpy()
 
     def _step(self, name: str, t: int) -> None:
-        node, how = self.graph.nodes[name], self.how.semantics
+        node: Any = self.graph.nodes[name]
+        how = self.how.semantics
         arriving = np.asarray(self._arriving(name, t, name), np.float64)
         start = getattr(node, "v_reset", np.zeros_like(arriving))
         v = self.v[name][-1] if name in self.v else start

@@ -80,7 +80,7 @@ def check_random_graphs(dyadic: bool, examples: int) -> None:
         derandomize=True,
         # A failing network is small already, and shrinking it takes minutes.
         phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=list(HealthCheck),  # pyright: ignore[reportArgumentType]
     )
     @given(
         seed=st.integers(0, 2**32 - 1),

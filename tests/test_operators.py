@@ -346,7 +346,7 @@ def test_scaling_multiplies_every_output_by_its_own_factor(operator: Operator) -
     batch = batch_for(operator)
     gains = np.random.default_rng(1).integers(-4, 5, operator.output_shape).astype(np.float64)
     assert_all_forms_give(operator.scaled(gains), batch, operator(batch) * gains)
-    assert_all_forms_give(operator.scaled(np.float64(2.5)), batch, operator(batch) * 2.5)
+    assert_all_forms_give(operator.scaled(np.array(2.5)), batch, operator(batch) * 2.5)
 
 
 def test_a_factor_per_channel_keeps_a_convolution() -> None:
@@ -422,7 +422,7 @@ def test_no_input_within_one_exceeds_the_row_bound(conv: Convolution, seed: int)
 
 def test_the_row_bound_is_reached() -> None:
     for operator in some_operators():
-        rows = np.asarray(np.abs(operator.matrix()).sum(axis=1)).ravel()
+        rows = np.asarray(abs(operator.matrix()).sum(axis=1)).ravel()
         assert operator.absolute_row_bound() == rows.max()
         worst = operator.matrix()[int(rows.argmax())].toarray().reshape(1, *operator.input_shape)
         assert operator(np.sign(worst)).max() == operator.absolute_row_bound()
@@ -461,7 +461,7 @@ def test_the_matrix_leaves_zeros_out_and_the_operator_alone(operator: Operator) 
     for value, copy in arrays.values():
         np.testing.assert_array_equal(value, copy)
     np.testing.assert_array_equal(operator(batch), before)
-    for form in (operator.scaled(np.float64(3)), SparseMatrix.of(operator)):
+    for form in (operator.scaled(np.array(3.0)), SparseMatrix.of(operator)):
         form.weights[...] = 55
     for value, copy in arrays.values():
         np.testing.assert_array_equal(value, copy)

@@ -240,7 +240,7 @@ def test_running_statistics_become_the_mean_of_all_processes() -> None:
         for mine, their in zip(tensors, theirs, strict=True):
             mine += 0.75 * their
 
-    average_statistics(norm, 0.25, SimpleNamespace(count=2, add=add))  # type: ignore[arg-type]
+    average_statistics(norm, 0.25, SimpleNamespace(count=2, add=add))  # pyright: ignore[reportArgumentType]
     assert norm.running_mean.tolist() == [2.5, 5.0]
     assert norm.running_var.tolist() == [4.0, 7.0]
 

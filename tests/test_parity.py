@@ -260,7 +260,7 @@ def test_another_comparison(swap: bool, constant: bool) -> None:
     traces = [run(network, x) for network in pair]
     if swap:
         traces.reverse()
-    found = check_found(pair[0], *traces, "a", "threshold tie (> against >=)")
+    found = check_found(pair[0], traces[0], traces[1], "a", "threshold tie (> against >=)")
     assert {found.first["v"], found.second["v"]} == {0, 100 << 6}
 
 
@@ -331,7 +331,7 @@ def test_a_shift_by_one_step(swap: bool) -> None:
     traces = [left, late(left, "a")]
     if swap:
         traces.reverse()
-    check_found(network, *traces, "a", "one-step shift")
+    check_found(network, traces[0], traces[1], "a", "one-step shift")
 
 
 def test_a_shift_is_seen_in_spikes_alone() -> None:
@@ -346,7 +346,7 @@ def test_a_shift_is_seen_in_spikes_alone() -> None:
         )
         for trace in (run(network, x), late(run(network, x), "a"))
     ]
-    check_found(network, *traces, "a", "one-step shift")
+    check_found(network, traces[0], traces[1], "a", "one-step shift")
 
 
 def test_different_input() -> None:

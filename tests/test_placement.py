@@ -21,7 +21,7 @@ from neurodeploy.ir.quantized import (
     QuantizedProjection,
 )
 from neurodeploy.mapping import CoreMapping, map_network
-from neurodeploy.mapping.estimate import MAC_PJ, Range, estimate
+from neurodeploy.mapping.estimate import MAC_PJ, estimate
 from neurodeploy.mapping.placement import (
     CROSSING,
     STRATEGIES,
@@ -110,7 +110,7 @@ def counted(
         for row, column in zip(matrix.row, matrix.col, strict=True):
             cores = reached.setdefault((projection.source, int(column)), set())
             cores.add(core_of[projection.target, int(row)])
-    result = dict.fromkeys(
+    result: dict[str, float] = dict.fromkeys(
         ("messages", "between_cores", "between_chips", "in_tile", "rows", "columns"), 0.0
     )
     for (name, index), cores in reached.items():
@@ -179,7 +179,7 @@ def test_flows_are_the_traffic_of_each_pair_of_populations(seed: int) -> None:
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_every_strategy_gives_each_part_a_core_of_its_own(strategy: str) -> None:
     for chips, cores, parts in itertools.product((1, 3), (6, 8), (1, 5, 8, 17)):
-        sent = sparse.random(parts, parts, 0.5, random_state=0, format="csr")
+        sent = sparse.random(parts, parts, 0.5, random_state=0, format="csr")  # pyright: ignore[reportCallIssue]
         chip = small(chips=chips, cores=cores).chip
         positions = STRATEGIES[strategy](sent, chip)
         assert len(set(positions.tolist())) == parts
@@ -257,7 +257,7 @@ def test_costs_of_a_small_network_by_hand() -> None:
     assert found.energy.total.high == pytest.approx(high)
     # The first core reads 6 entries in 4 steps and has 2 neurons.
     low, high = 1.5 * 3.5 + 2 * 5.3 + 113, 1.5 * 3.5 + 2 * 8.4 + 465
-    assert found.step_ns == Range(pytest.approx(low), pytest.approx(high))
+    assert (found.step_ns.low, found.step_ns.high) == pytest.approx((low, high))
     assert found.sample_us.low == pytest.approx(4 * low / 1000)
     assert found.latency_us.high == pytest.approx(6 * high / 1000)
     assert found.sources == (

@@ -20,6 +20,7 @@ from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.reference import ReferenceEngine
 from neurodeploy.simulation.trace import SampleBatch
 from neurodeploy.target import Target, load_target
+from support.narrow import there
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +122,7 @@ def test_every_integer_is_the_nearest_one(target: Target, net: Network, bits: in
     assert (np.abs(neuron.bias_mantissa * unit - floats.bias * scale * 64) <= unit / 2 + 0.5).all()
     assert (neuron.threshold is None) == (floats.v_threshold is None)
     if neuron.threshold is not None:
-        assert np.abs(neuron.threshold - floats.v_threshold * scale).max() <= 0.5 + 1e-9
+        assert np.abs(neuron.threshold - there(floats.v_threshold) * scale).max() <= 0.5 + 1e-9
     assert all("rounded to decay" in note for note in found.notes.values())
 
 
@@ -273,7 +274,7 @@ def test_weights_that_are_all_zero(target: Target, threshold: float | None, bias
     scale = found.population("out").scale
     assert scale > 0
     if threshold:
-        np.testing.assert_allclose(integers_of(found).threshold, threshold * scale, atol=0.5)
+        np.testing.assert_allclose(there(integers_of(found).threshold), threshold * scale, atol=0.5)
 
 
 @settings(deadline=None, max_examples=100)

@@ -20,6 +20,7 @@ from neurodeploy.reporting.report.deployed import in_nano, simulated
 from neurodeploy.reporting.report.trained import trained
 from neurodeploy.simulation.trace import PopulationTrace, SpikeTrace
 from support.command import run_cli, run_json
+from support.narrow import there
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -123,7 +124,8 @@ def test_it_names_no_folder_above_the_data() -> None:
     recipe = asdict(load_recipe("mnist_conv", ['data.path="/home/me/secret/mnist.npz"']))
     options = {**recipe, "training": {**recipe["training"], "start_from": "/home/me/secret/run-1"}}
     result = dict.fromkeys(("test_accuracy", "validation_accuracy", "seconds"), 0.5)
-    rows = dict(trained({"recipe": options, "best_epoch": 1, "epochs": 2, **result}).rows)
+    training = trained({"recipe": options, "best_epoch": 1, "epochs": 2, **result})
+    rows = {name: value for name, value in training.rows}  # noqa: C416 - rows are sequences
     assert rows["data"] == "npz, validation 0.05, path mnist.npz"
     assert "start from run-1" in rows["loop"]
     assert "secret" not in str(rows)
@@ -213,7 +215,7 @@ def test_a_browser_shows_all_of_it(deployment: Path, tmp_path: Path, width: int)
         ],
         capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
-    found = json.loads(re.search("<title>(.*?)</title>", done.stdout).group(1))  # type: ignore
+    found = json.loads(there(re.search("<title>(.*?)</title>", done.stdout)).group(1))
     assert found["missing"] == [] and found["pictures"] == 6
     assert found["width"] == width and found["scroll"] <= width
     assert "CONSOLE" not in done.stderr

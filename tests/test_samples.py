@@ -17,6 +17,7 @@ from neurodeploy.ir.contract import Contract, InputCode, Semantics
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation
 from neurodeploy.simulation.trace import SampleBatch, Samples
 from neurodeploy.workflow.samples import choose_samples
+from support.narrow import there
 from support.wording import refused
 
 STEPS = 5
@@ -61,19 +62,19 @@ def test_without_a_choice_the_test_set_of_the_contract_is_taken() -> None:
     assert samples.count == len(digits.x_test) == 360
     assert samples.static
     assert samples.origin == "digits test set"
-    np.testing.assert_array_equal(together(samples, 100), digits.x_test)
-    labels = [batch.labels for batch in samples.batches(100)]
-    np.testing.assert_array_equal(np.concatenate(labels), digits.y_test)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(together(samples, 100), digits.x_test[:])
+    labels = [there(batch.labels) for batch in samples.batches(100)]
+    np.testing.assert_array_equal(np.concatenate(labels), digits.y_test)
 
 
 def test_digits_are_what_they_say() -> None:
     digits = load_dataset("digits")
     assert (digits.sample_shape, digits.levels, digits.classes) == (DIGIT, 16, 10)
-    assert (len(digits.x_train), digits.x_train.max(), digits.x_train.min()) == (1437, 16, 0)
+    assert (len(digits.x_train), digits.x_train[:].max(), digits.x_train[:].min()) == (1437, 16, 0)
     assert np.bincount(digits.y_test).min() >= 34
     again = load_dataset("digits")
-    np.testing.assert_array_equal(again.x_test, digits.x_test)
-    everything = np.concatenate([digits.x_train, digits.x_test]).reshape(1797, -1)
+    np.testing.assert_array_equal(again.x_test[:], digits.x_test[:])
+    everything = np.concatenate([digits.x_train[:], digits.x_test[:]]).reshape(1797, -1)
     assert everything.sum() == 561718  # of all of scikit-learn's images: no sample twice, none lost
 
 
@@ -139,7 +140,7 @@ def test_static_samples_of_a_file(tmp_path: Path) -> None:
     samples = choose_samples(network(), data=path)
     assert (samples.count, samples.static, samples.origin) == (7, True, str(path))
     np.testing.assert_array_equal(together(samples, 3), x)
-    np.testing.assert_array_equal(only_batch(samples).labels, np.arange(7))
+    np.testing.assert_array_equal(there(only_batch(samples).labels), np.arange(7))
 
 
 def test_samples_over_time_are_not_encoded_again(tmp_path: Path) -> None:

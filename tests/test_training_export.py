@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nir
 import numpy as np
@@ -34,6 +35,7 @@ from support.exported_networks import (
     make_model,
     make_recipe,
 )
+from support.narrow import node_of
 
 FAMILY_NETWORKS = {
     "conv": (SHAPE, NETWORKS["conv_bn_pool"]),
@@ -86,7 +88,8 @@ def torch_trace(model: SpikingNetwork, frames: np.ndarray) -> dict[str, np.ndarr
 
 def windows(x: np.ndarray, kernel: int, stride: int) -> np.ndarray:
     """Every kernel-sized patch of (N, C, H, W), as (N, C, H', W', kernel, kernel)."""
-    patches = np.lib.stride_tricks.sliding_window_view(x, (kernel, kernel), axis=(2, 3))
+    over: Any = np.lib.stride_tricks.sliding_window_view  # its type knows one axis only
+    patches = over(x, (kernel, kernel), axis=(2, 3))
     return patches[:, :, ::stride, ::stride]
 
 
@@ -105,9 +108,9 @@ def nir_trace(path: Path, frames: np.ndarray) -> dict[str, np.ndarray]:
         name, x = "input", frame
         while name in after:
             name = after[name]
-            node = graph.nodes[name]
+            node: Any = graph.nodes[name]
             if isinstance(node, nir.Conv2d):
-                (pad, _), (stride, _) = node.padding, node.stride
+                pad, stride = (int(np.ravel(n)[0]) for n in (node.padding, node.stride))
                 x = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
                 patches = windows(x, node.weight.shape[2], stride)
                 x = np.einsum("ncxyhw,dchw->ndxy", patches, node.weight)
@@ -125,6 +128,7 @@ def nir_trace(path: Path, frames: np.ndarray) -> dict[str, np.ndarray]:
                 over = u > node.v_threshold
                 fires = over | (u == node.v_threshold) if semantics.comparison == ">=" else over
                 lowered = u - node.v_threshold if semantics.reset == "subtract" else node.v_reset
+                assert lowered is not None
                 v[name] = np.where(fires, lowered, u)
                 x = fires.astype(np.float64)
             elif isinstance(node, nir.I):
@@ -180,11 +184,13 @@ def hooked_trace(model: SpikingNetwork, frames: np.ndarray) -> dict[str, np.ndar
     hooks = []
     for name, layer in model.layers.items():
         if isinstance(layer, LIF):
-            seen = trace[name] = []
+            trace[name] = []
+
+            def after(_: object, __: object, spikes: torch.Tensor, name: str = name) -> None:
+                trace[name].append(spikes.numpy())
+
             hooks.append(layer.register_forward_pre_hook(before))
-            hooks.append(
-                layer.register_forward_hook(lambda _m, _x, s, seen=seen: seen.append(s.numpy()))
-            )
+            hooks.append(layer.register_forward_hook(after))
     model.reset_state()
     with torch.no_grad():
         total = sum(model(torch.from_numpy(frame)) for frame in frames)
@@ -206,7 +212,7 @@ def check_round_trip(shape: tuple[int, ...], network: dict, folder: Path) -> Non
     expected = hooked_trace(model, np.swapaxes(integers, 0, 1) / 16)
     path = folder / "network.nir"
     # Uncompressed, because compressing random numbers takes longer than the rest of the test.
-    nir.write(path, graph_of(model, recipe, make_dataset(shape)), compression=None)  # type: ignore[arg-type]
+    nir.write(path, graph_of(model, recipe, make_dataset(shape)), compression=None)  # pyright: ignore[reportArgumentType]
     nir.read(path, type_check=True)
     graph = read_nir(path)
     contract = contract_of(graph, "file")
@@ -230,7 +236,8 @@ def check_round_trip(shape: tuple[int, ...], network: dict, folder: Path) -> Non
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_survives_the_file_and_the_import(family: str, tmp_path: Path) -> None:
-    check_round_trip(*FAMILY_NETWORKS[family], tmp_path)
+    shape, options = FAMILY_NETWORKS[family]
+    check_round_trip(shape, options, tmp_path)
 
 
 @pytest.mark.parametrize("network", ["conv", "conv_kernel5", "mlp", "mlp_bn"])
@@ -256,7 +263,8 @@ def test_it_is_written_again_array_by_array_after_the_import(network: str, tau: 
 @pytest.mark.slow
 @pytest.mark.parametrize("network", SLOW)
 def test_larger_networks_survive_the_file_and_the_import(network: str, tmp_path: Path) -> None:
-    check_round_trip(*SLOW[network], tmp_path)
+    shape, options = SLOW[network]
+    check_round_trip(shape, options, tmp_path)
 
 
 @pytest.mark.parametrize("tau", [1.1, 3.0])
@@ -350,15 +358,15 @@ def test_constant_factors_go_into_weights_and_only_beta_stays() -> None:
     assert all(name.endswith("_beta") for name in scales)
     assert into(graph, "block1_3_beta") == {"pool", "block1_1_conv2", "block1_2_conv2"}
     assert into(graph, "block2_2_beta") == {"block2_1_shortcut", "block2_1_conv2"}
-    np.testing.assert_allclose(graph.nodes["block1_3_beta"].scale, 1.08**-0.5)
-    assert graph.nodes["block1_3_beta"].scale.shape == (64, 8, 8)
+    np.testing.assert_allclose(node_of(graph, "block1_3_beta").scale, 1.08**-0.5)
+    assert node_of(graph, "block1_3_beta").scale.shape == (64, 8, 8)
 
 
 def test_recurrence_is_a_cycle() -> None:
     graph = exported("recurrent")
     assert into(graph, "lif1") == {"fc1", "rec1"}
     assert into(graph, "rec1") == {"lif1"}
-    assert not np.any(graph.nodes["rec1"].bias)
+    assert not np.any(node_of(graph, "rec1").bias)
 
 
 def graph_of_layers(
@@ -378,16 +386,16 @@ def test_factors_are_folded_only_where_nothing_else_sees_them() -> None:
     graph = graph_of_layers({**layers, **readout}, sources)
     for name, factor in {"a": 1, "b": 3, "c": 1}.items():
         weight = linear[name].weight.detach().numpy()
-        np.testing.assert_allclose(graph.nodes[name].weight, factor * weight)
+        np.testing.assert_allclose(node_of(graph, name).weight, factor * weight)
     assert "times" not in graph.nodes
     graph = graph_of_layers({**layers, **readout}, {"c": ("times", "b"), "b": ("times",)})
-    np.testing.assert_allclose(graph.nodes["a"].weight, 3 * linear["a"].weight.detach().numpy())
-    np.testing.assert_allclose(graph.nodes["a"].bias, 3 * linear["a"].bias.detach().numpy())
+    np.testing.assert_allclose(node_of(graph, "a").weight, 3 * linear["a"].weight.detach().numpy())
+    np.testing.assert_allclose(node_of(graph, "a").bias, 3 * linear["a"].bias.detach().numpy())
     assert "times" not in graph.nodes
     neuron = LIF.of(NeuronRecipe(2.0))
     graph = graph_of_layers({**layers, "lif": neuron, **readout}, {"lif": ("times", "a")})
     assert into(graph, "lif") == {"times", "a"}
-    np.testing.assert_allclose(graph.nodes["times"].scale, [3, 3])
+    np.testing.assert_allclose(node_of(graph, "times").scale, [3, 3])
 
 
 def test_a_batch_norm_with_no_weights_before_it_is_refused() -> None:
@@ -404,7 +412,7 @@ def test_weights_are_standardised_in_float64() -> None:
     shape, network = FAMILY_NETWORKS["vgg11_ws"]
     recipe = replace(make_recipe(), network=network)
     model = make_model(recipe, shape=shape).float()
-    weight = graph_of(model, recipe, make_dataset(shape)).nodes["conv1"].weight
+    weight = node_of(graph_of(model, recipe, make_dataset(shape)), "conv1").weight
     conv = model.layers["conv1"]
     assert isinstance(conv, WSConv2d)
     expected = conv.double().effective_weight().detach().numpy()
@@ -415,7 +423,7 @@ def test_weights_are_standardised_in_float64() -> None:
 def test_parameters_are_full_float64_arrays_with_explicit_biases() -> None:
     recipe = make_recipe("conv_bn_pool", tau=1.1)
     graph = graph_of(make_model(recipe), recipe, make_dataset())
-    conv, lif, readout = (graph.nodes[name] for name in ("conv2", "lif1", "readout"))
+    conv, lif, readout = (node_of(graph, name) for name in ("conv2", "lif1", "readout"))
     assert conv.weight.shape == (6, 4, 3, 3)
     assert conv.bias.shape == (6,)
     assert tuple(conv.input_shape) == (4, 4)
@@ -430,7 +438,7 @@ def test_parameters_are_full_float64_arrays_with_explicit_biases() -> None:
         assert array.shape == (4, 8, 8)
         np.testing.assert_allclose(array, value, rtol=1e-15)
     np.testing.assert_array_equal(readout.r, np.full(CLASSES, 1e4))
-    for array in (conv.weight, conv.bias, lif.tau, lif.r, readout.r, graph.nodes["fc"].bias):
+    for array in (conv.weight, conv.bias, lif.tau, lif.r, readout.r, node_of(graph, "fc").bias):
         assert array.dtype == np.float64
 
 
@@ -439,14 +447,14 @@ def test_a_layer_without_bias_gets_a_zero_one() -> None:
     model = make_model(recipe)
     layer = model.layers["fc1"]
     assert isinstance(layer, nn.Linear)
-    layer.bias = None
+    layer.register_parameter("bias", None)
     graph = graph_of(model, recipe, make_dataset())
-    np.testing.assert_array_equal(graph.nodes["fc1"].bias, np.zeros(20))
+    np.testing.assert_array_equal(node_of(graph, "fc1").bias, np.zeros(20))
 
 
 @pytest.mark.parametrize("encoder", ["direct", "rate"])
 def test_contract_survives_the_file(encoder: str, tmp_path: Path) -> None:
-    recipe = make_recipe("mlp", reset="zero", comparison=">", encoder=EncoderRecipe(encoder))  # type: ignore[arg-type]
+    recipe = make_recipe("mlp", reset="zero", comparison=">", encoder=EncoderRecipe(encoder))  # pyright: ignore[reportArgumentType]
     graph = nir.read(write(recipe, make_model(recipe), tmp_path))
     contract = Contract.from_metadata(graph.metadata[METADATA_KEY], "file")
     assert contract.semantics.dt == EXPORT_DT
@@ -461,11 +469,11 @@ def test_export_leaves_the_model_as_it_was_and_shares_nothing_with_it() -> None:
     model = make_model(recipe).train()
     graph = graph_of(model, recipe, make_dataset())
     assert model.training
-    kept = graph.nodes["fc"].weight.copy()
+    kept = node_of(graph, "fc").weight.copy()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
-    np.testing.assert_array_equal(graph.nodes["fc"].weight, kept)
+    np.testing.assert_array_equal(node_of(graph, "fc").weight, kept)
 
 
 def test_single_precision_weights_are_written_exactly() -> None:
@@ -475,7 +483,7 @@ def test_single_precision_weights_are_written_exactly() -> None:
     layer = model.layers["fc1"]
     assert isinstance(layer, nn.Linear)
     np.testing.assert_array_equal(
-        graph.nodes["fc1"].weight, layer.weight.detach().numpy().astype(np.float64)
+        node_of(graph, "fc1").weight, layer.weight.detach().numpy().astype(np.float64)
     )
 
 

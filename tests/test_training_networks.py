@@ -98,7 +98,7 @@ def test_every_parameter_of_a_family_gets_a_gradient(
     network = make(family, shape, 5, **options)
     outputs = steps(network, torch.rand(2, 3, *shape), cut=False)
     assert [output.shape for output in outputs] == [(3, 5), (3, 5)]
-    sum(output.sum() for output in outputs).backward()  # type: ignore[union-attr]
+    torch.stack([output.sum() for output in outputs]).sum().backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
@@ -107,10 +107,15 @@ def test_every_synapse_of_resnet18_behind_the_first_sees_spikes(dropout: float) 
     """The readout sees the mean of 4 x 4 spikes, which go through its weights one by one on a chip;
     dropout scales what it keeps."""
     network = make("resnet18", (3, 32, 32), dropout=dropout)
-    kept, seen = 1 / (1 - dropout), {}
+    kept = 1 / (1 - dropout)
+    seen: dict[str, Tensor] = {}
     for name, module in network.layers.items():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            module.register_forward_pre_hook(lambda _, x, name=name: seen.update({name: x[0]}))
+
+            def note(_: object, given: tuple[Tensor], name: str = name) -> None:
+                seen[name] = given[0]
+
+            module.register_forward_pre_hook(note)
     steps(network, torch.rand(1, 2, 3, 32, 32))
     assert len(seen) == 21
     assert not torch.isin(seen.pop("conv"), torch.tensor([0.0, 1.0])).all()

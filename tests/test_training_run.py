@@ -37,6 +37,7 @@ from neurodeploy.training.metrics import EpochMetrics
 from neurodeploy.training.optimization import learning_rate
 from neurodeploy.training.recorder import Recorder
 from neurodeploy.training.split import split_training
+from support.narrow import node_of
 from support.small_runs import EPOCHS, assert_same_run, make_recipe, metrics_of
 from support.wording import refused
 
@@ -197,7 +198,7 @@ def test_weights_of_the_best_epoch_are_tested_and_exported(
     assert result.test_accuracy < 0.9 < metrics_of(run)[-1]["validation_accuracy"]
     best = safetensors.numpy.load_file(run / "best.safetensors")
     last = safetensors.numpy.load_file(run / "last.safetensors")
-    weight = nir.read(run / "network.nir").nodes["fc"].weight
+    weight = node_of(nir.read(run / "network.nir"), "fc").weight
     np.testing.assert_array_equal(weight, best["layers.fc.weight"])
     np.testing.assert_array_equal(weight, last["best.layers.fc.weight"])
     assert not np.array_equal(weight, last["model.layers.fc.weight"])
@@ -397,10 +398,12 @@ def test_validation_split_keeps_classes_in_proportion_and_the_test_samples_out()
     counts = np.bincount(split.y_validation)
     assert counts.min() >= 14
     assert counts.max() <= 15
-    together = np.sort(np.concatenate([split.x_train, split.x_validation]).reshape(-1, 64), axis=0)
-    np.testing.assert_array_equal(together, np.sort(dataset.x_train.reshape(-1, 64), axis=0))
+    together = np.sort(
+        np.concatenate([split.x_train[:], split.x_validation[:]]).reshape(-1, 64), axis=0
+    )
+    np.testing.assert_array_equal(together, np.sort(dataset.x_train[:].reshape(-1, 64), axis=0))
     other = split_training(make_recipe(seed=1), dataset)
-    assert not np.array_equal(split.x_validation, other.x_validation)
+    assert not np.array_equal(split.x_validation[:], other.x_validation[:])
 
 
 def test_direct_input_is_the_same_fraction_at_every_step() -> None:

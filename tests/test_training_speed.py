@@ -7,7 +7,7 @@ with torch's own modules, and neurons that autograd differentiates.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -47,6 +47,7 @@ from neurodeploy.support.schema import build
 from neurodeploy.training.encoding import evaluation_frames
 from neurodeploy.training.evaluate import evaluate
 from support.kept_for_backward import peak_kept
+from support.narrow import there
 from support.rounding import (
     assert_equal_but_for_rounding,
     gradient_magnitudes,
@@ -270,15 +271,15 @@ def make(name: str) -> SpikingNetwork:
     with torch.no_grad():
         for layer in network.modules():
             if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
-                layer.running_mean.uniform_(-1, 1)
-                layer.running_var.uniform_(0.5, 2)
+                there(layer.running_mean).uniform_(-1, 1)
+                there(layer.running_var).uniform_(0.5, 2)
                 layer.weight.uniform_(0.8, 1.6)
                 layer.bias.uniform_(-0.2, 0.4)
             elif isinstance(layer, nn.Linear):
                 layer.weight.normal_(0, 0.7)
             elif isinstance(layer, WSConv2d):
                 layer.gain.uniform_(1, 2)
-                layer.bias.uniform_(-0.1, 0.4)
+                there(layer.bias).uniform_(-0.1, 0.4)
             elif isinstance(layer, SkipInit):
                 layer.gain.uniform_(0.5, 1.5)
     return network
@@ -310,10 +311,11 @@ def compare(
         shown = max(t for t in range(steps) if factors[t]) + 1
     frames, labels = make_batch(name, steps, constant)
     outcomes = []
-    for layout, run in (
+    runs: tuple[tuple[Precision, Callable[[SpikingNetwork], Outcome]], ...] = (
         ("fp64", lambda network: plainly(network, frames[:shown], labels, factors[:shown])),
         (precision, lambda network: by_rule(network, rule, frames, labels, chunk, constant)),
-    ):
+    )
+    for layout, run in runs:
         network = lay_out(make(name), len(labels), layout)
         torch.manual_seed(5)  # of dropout
         outcomes.append(run(network))
@@ -371,17 +373,18 @@ def test_spikes_computed_again_are_those_that_were_let_go(
         network.zero_grad()
         network.reset_state()
         seen: list[StorageWeakRef] = []
-        layer = network.layers["lif"]
-        watch = layer.register_forward_hook(
-            lambda layer, given, out, seen=seen: seen.append(StorageWeakRef(out.untyped_storage()))
-        )
+
+        def note(_: object, __: object, spikes: Tensor, into: list[StorageWeakRef] = seen) -> None:
+            into.append(StorageWeakRef(spikes.untyped_storage()))
+
+        watch = network.layers["lif"].register_forward_hook(note)
         for frame in frames:
             with context():
                 output = network(frame)
             alive.append(not seen[-1].expired())
             output.square().sum().backward()
         watch.remove()
-        gradients.append([p.grad for p in network.parameters()])
+        gradients.append([there(p.grad) for p in network.parameters()])
     assert alive == [True] * 3 + [False] * 3
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
@@ -413,8 +416,8 @@ def test_every_neuron_takes_steps_together(
         with torch.no_grad():
             without = LIF.of(neuron)
             assert torch.equal(spikes, torch.cat([without.over_steps(p) for p in x.split(parts)]))
-        assert torch.equal(layer.v, without.v)
-        found.append((spikes, drive.grad, layer.v))
+        assert torch.equal(there(layer.v), there(without.v))
+        found.append((spikes, there(drive.grad), there(layer.v)))
     for other in found[1:]:
         for mine, theirs in zip(found[0], other, strict=True):
             assert_equal_but_for_rounding(mine, theirs, theirs)
@@ -447,7 +450,7 @@ def test_running_statistics_of_a_constant_input(momentum: float | None) -> None:
         assert norm.momentum == momentum
         assert norm.num_batches_tracked == 7
         found.append(norm.running_var)
-    assert_equal_but_for_rounding(*found, found[1])
+    assert_equal_but_for_rounding(found[0], found[1], found[1])
 
 
 def test_layers_that_a_constant_input_reaches_before_any_neuron() -> None:

@@ -213,7 +213,7 @@ def _hashable_byte_encoder() -> Iterator[None]:
         return decorate if cls is None else decorate(cls)
 
     patched: Callable[..., Any] = dataclass
-    dataclasses.dataclass = patched  # pyright: ignore[reportAttributeAccessIssue]
+    dataclasses.dataclass = patched
     try:
         yield
     finally:

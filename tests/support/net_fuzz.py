@@ -59,7 +59,8 @@ def edit(file: h5py.File, rng: random.Random) -> str:
     names: list[str] = []
     file.visit(names.append)
     name = rng.choice(names)
-    before = file[name][()] if isinstance(file[name], h5py.Dataset) else np.zeros(3)
+    found = file[name]
+    before = found[()] if isinstance(found, h5py.Dataset) else np.zeros(3)
     shape = np.shape(before)
     values: dict[str, Callable[[], Any]] = {
         "nothing": lambda: None,

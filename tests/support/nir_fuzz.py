@@ -27,6 +27,7 @@ from neurodeploy.interchange.nir.importing import import_nir
 from neurodeploy.ir.contract import METADATA_KEY
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.workflow.inspection import describe
+from support.narrow import dataset, group
 from support.random_nir import DT, RandomGraph, chain, contract, joined, neuron
 
 SECONDS = 30
@@ -39,7 +40,8 @@ Mutation = Callable[[np.random.Generator, Path], None]
 
 def write_seeds(folder: Path) -> list[Path]:
     """Sound files: of ours, of the shapes that frameworks write, with and without subgraphs."""
-    scalar = {"tau": np.float32(4 * DT), "r": np.float32(1), "v_leak": np.float32(0)}
+    scalar: dict[str, Any] = {"tau": np.float32(4 * DT), "r": np.float32(1)}
+    scalar |= {"v_leak": np.float32(0), "v_threshold": np.float32(1), "v_reset": np.float32(0)}
     graphs = [
         RandomGraph(seed, seed % 3).graph({METADATA_KEY: contract().to_metadata()})
         for seed in range(6)
@@ -49,7 +51,7 @@ def write_seeds(folder: Path) -> list[Path]:
     pool = nir.AvgPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0]))
     flat = nir.Flatten({"input": np.array([3, 2, 2])}, 0)
     fc = nir.Affine(np.ones((4, 12)), np.ones(4))
-    lif = nir.LIF(**scalar, v_threshold=np.float32(1), v_reset=np.float32(0))
+    lif = nir.LIF(**scalar)
     end = neuron("LIF", (4,))
     nodes = [("0", conv), ("1", lif), ("2", pool), ("3", flat), ("4", fc), ("5", end)]
     graphs.append(chain((7, 2, 8, 8), *nodes))
@@ -66,30 +68,30 @@ def write_seeds(folder: Path) -> list[Path]:
 # --- damage to the bytes ---
 
 
-def _bytes(change: Callable[[np.random.Generator, bytearray], bytes]) -> Mutation:
+def _bytes(change: Callable[[np.random.Generator, bytearray], bytearray]) -> Mutation:
     def mutate(rng: np.random.Generator, path: Path) -> None:
         path.write_bytes(bytes(change(rng, bytearray(path.read_bytes()))))
 
     return mutate
 
 
-def _flip(rng: np.random.Generator, data: bytearray) -> bytes:
+def _flip(rng: np.random.Generator, data: bytearray) -> bytearray:
     for at in rng.integers(0, len(data), int(rng.integers(1, 20))):
         data[at] ^= 1 << int(rng.integers(0, 8))
     return data
 
 
-def _flip_in_head(rng: np.random.Generator, data: bytearray) -> bytes:
+def _flip_in_head(rng: np.random.Generator, data: bytearray) -> bytearray:
     for at in rng.integers(0, min(len(data), 4096), int(rng.integers(1, 6))):
         data[at] ^= 1 << int(rng.integers(0, 8))
     return data
 
 
-def _truncate(rng: np.random.Generator, data: bytearray) -> bytes:
+def _truncate(rng: np.random.Generator, data: bytearray) -> bytearray:
     return data[: int(rng.integers(0, len(data)))]
 
 
-def _blank(rng: np.random.Generator, data: bytearray) -> bytes:
+def _blank(rng: np.random.Generator, data: bytearray) -> bytearray:
     start = int(rng.integers(0, len(data)))
     length = int(rng.integers(1, 512))
     fill = int(rng.choice([0, 255]))
@@ -97,7 +99,7 @@ def _blank(rng: np.random.Generator, data: bytearray) -> bytes:
     return data
 
 
-def _splice(rng: np.random.Generator, data: bytearray) -> bytes:
+def _splice(rng: np.random.Generator, data: bytearray) -> bytearray:
     a, b, length = (int(n) for n in rng.integers(0, len(data), 3))
     data[a : a + length % 256] = data[b : b + length % 256]
     return data
@@ -131,7 +133,7 @@ def _put(file: h5py.File, name: str, value: Any, **options: Any) -> None:
 
 def _value(rng: np.random.Generator, file: h5py.File, name: str) -> None:
     """Another value of the same shape, or of none."""
-    old = np.asarray(file[name][()])
+    old = np.asarray(dataset(file, name)[()])
     odd = [np.nan, np.inf, -np.inf, -1.0, 0.0, 1e308, 1e-308, 2**31, 2**62, 0.5, -(2**40), 7]
     value = np.broadcast_to(float(rng.choice(odd)), old.shape if rng.random() < 0.7 else ())
     whole = np.isfinite(value).all() and (np.abs(value) < 2**63).all() and rng.random() < 0.5
@@ -139,14 +141,14 @@ def _value(rng: np.random.Generator, file: h5py.File, name: str) -> None:
 
 
 def _element(rng: np.random.Generator, file: h5py.File, name: str) -> None:
-    old = np.array(file[name][()])
+    old = np.array(dataset(file, name)[()])
     if old.dtype.kind in "fiu" and old.size:
         old.flat[int(rng.integers(0, old.size))] = rng.choice([0, 1, 3, 60000, 2**20, 100])
         _put(file, name, old)
 
 
 def _dtype(rng: np.random.Generator, file: h5py.File, name: str) -> None:
-    shape = np.shape(file[name][()])
+    shape = np.shape(dataset(file, name)[()])
     made: list[Any] = [
         np.zeros(shape, np.complex128),
         np.zeros(shape, np.float16),
@@ -246,8 +248,8 @@ def _type(rng: np.random.Generator, file: h5py.File, name: str) -> None:
 
 
 def _edges(rng: np.random.Generator, file: h5py.File, name: str) -> None:
-    old = [(a.decode(), b.decode()) for a, b in file["node/edges"][()]]
-    nodes = [*file["node/nodes"], "nobody"]
+    old = [(a.decode(), b.decode()) for a, b in dataset(file, "node/edges")[()]]
+    nodes = [*group(file, "node/nodes"), "nobody"]
     for _ in range(int(rng.integers(1, 4))):
         draw = [str(nodes[int(n)]) for n in rng.integers(0, len(nodes), 2)]
         kind = int(rng.integers(0, 4))
@@ -273,24 +275,24 @@ def _deep(rng: np.random.Generator, file: h5py.File, name: str) -> None:
 
 
 def _metadata(rng: np.random.Generator, file: h5py.File, name: str) -> None:
-    group = file.require_group(f"node/metadata/{METADATA_KEY}")
-    group.require_group("semantics")
+    metadata = file.require_group(f"node/metadata/{METADATA_KEY}")
+    metadata.require_group("semantics")
     values: list[Any] = [1, -1, 2**40, 0.5, np.nan, "zero", [1, 2], b"\xff", 1e-300]
     keys = ["format", "steps", "semantics/dt", "semantics/reset", "decode", "bogus", "dataset"]
     key = str(rng.choice(keys))
-    _put(file, f"{group.name}/{key}", values[int(rng.integers(0, len(values)))])
+    _put(file, f"{metadata.name}/{key}", values[int(rng.integers(0, len(values)))])
 
 
 def _crowd(rng: np.random.Generator, file: h5py.File, name: str) -> None:
     """A chain of very many nodes, which recursion would not survive."""
-    source = file["node/nodes"]
+    source = group(file, "node/nodes")
     first = next(iter(source))
     edges = []
     for number in range(1500):
-        group = source.create_group(f"extra{number}")
-        group["type"], group["scale"] = "Scale", 1.0
+        node = source.create_group(f"extra{number}")
+        node["type"], node["scale"] = "Scale", 1.0
         edges.append((f"extra{number - 1}" if number else first, f"extra{number}"))
-    old = [(a.decode(), b.decode()) for a, b in file["node/edges"][()]]
+    old = [(a.decode(), b.decode()) for a, b in dataset(file, "node/edges")[()]]
     _put(file, "node/edges", old + edges, dtype=h5py.string_dtype())
 
 
@@ -308,7 +310,7 @@ def _size(rng: np.random.Generator, file: h5py.File, name: str) -> None:
     )
     found = [n for n in _items(file, h5py.Dataset) if n.rpartition("/")[2] in fields]
     chosen = found[int(rng.integers(0, len(found)))]
-    old = np.atleast_1d(np.asarray(file[chosen][()]))
+    old = np.atleast_1d(np.asarray(dataset(file, chosen)[()]))
     if old.dtype.kind in "iuf" and old.size:
         factor = int(rng.choice([0, -1, 2, 3, 10, 100, 1000, 10**5, 10**7]))
         old[int(rng.integers(0, old.size))] *= factor

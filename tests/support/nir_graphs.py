@@ -156,7 +156,7 @@ def _linear(
     size = tuple((n + 2 * pad - 3) // stride + 1 for n in shape[1:])
     weights = _weights(rng, (4, channels // groups, 3, 3), 9 * channels // groups, style)
     bias = _bias(rng, 4, style, neuron)
-    conv = nir.Conv2d(shape[1:], weights, stride, pad, 1, groups, bias)
+    conv = nir.Conv2d((shape[1], shape[2]), weights, stride, pad, 1, groups, bias)
     return conv, (4, *size)
 
 

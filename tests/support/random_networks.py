@@ -44,8 +44,8 @@ def random_neuron(rng: np.random.Generator, kind: str, shape: Shape) -> Quantize
         bias_mantissa=draw(-4096, 4095) * int(rng.integers(0, 2)),
         bias_exponent=draw(0, 7),
         threshold=draw(0, int(rng.choice([300, 3000, 131071]))) if kind in SPIKING else None,
-        reset=str(rng.choice(["zero", "subtract"])),  # type: ignore[arg-type]
-        comparison=str(rng.choice([">", ">="])),  # type: ignore[arg-type]
+        reset=str(rng.choice(["zero", "subtract"])),  # pyright: ignore[reportArgumentType]
+        comparison=str(rng.choice([">", ">="])),  # pyright: ignore[reportArgumentType]
     )
 
 
@@ -139,7 +139,7 @@ def random_network(
     populations = [QuantizedPopulation("input", shape, None, float(payload))]
     for name, neuron, size in zip(names[1:], neurons, shapes[1:], strict=True):
         populations.append(QuantizedPopulation(name, size, random_neuron(rng, neuron, size), 1.0))
-    by_name = dict(zip(names, populations, strict=True))
+    by_name: dict[str, QuantizedPopulation] = dict(zip(names, populations, strict=True))
 
     def link(source: str, target: str, operator: Operator, delay: int = 0) -> QuantizedProjection:
         carried = payload if source == "input" else 1
@@ -172,7 +172,7 @@ def random_network(
         Semantics(1e-4, "zero", ">"),
         InputCode("direct", payload),
         5,
-        decode,  # type: ignore[arg-type]
+        decode,
     )
     return QuantizedNetwork("random", tuple(populations), tuple(projections), "out", contract)
 

@@ -43,18 +43,23 @@ def neuron(kind: str, shape: tuple[int, ...], **changes: Any) -> Any:
     return getattr(nir, kind)(**{name: np.array(value) for name, value in values.items()})
 
 
+def untyped_output() -> nir.Output:
+    """An output that does not say its shape, as files may have it."""
+    return nir.Output({"output": None})  # pyright: ignore[reportArgumentType]
+
+
 def chain(shape: tuple[int, ...], *nodes: tuple[str, Any], **metadata: Any) -> nir.NIRGraph:
     """Input, the named nodes one after the other, output."""
-    named = {"input": nir.Input({"input": np.array(shape)}), **dict(nodes)}
-    named["output"] = nir.Output({"output": None})
+    named: dict[str, nir.NIRNode] = {"input": nir.Input({"input": np.array(shape)}), **dict(nodes)}
+    named["output"] = untyped_output()
     return nir.NIRGraph(named, list(itertools.pairwise(named)), metadata, type_check=False)
 
 
 def joined(nodes: dict[str, Any], *edges: str, shape: tuple[int, ...] = (2,)) -> nir.NIRGraph:
     """Input, output and ``nodes``, with edges written ``a>b``."""
     named = {"input": nir.Input({"input": np.array(shape)}), **nodes}
-    named["output"] = nir.Output({"output": None})
-    pairs = [tuple(edge.split(">")) for edge in edges]
+    named["output"] = untyped_output()
+    pairs = [(source, target) for source, _, target in (edge.partition(">") for edge in edges)]
     return nir.NIRGraph(named, pairs, {}, type_check=False)
 
 
@@ -208,8 +213,8 @@ class RandomGraph:
             tuple(int(n) for n in self.rng.integers(low, 2 + low, axes)) for low in (1, 0)
         )
         weight = self._weights(out, self.shape[0] // groups, *kernel)
-        sizes = {"input_shape": self.shape[1:], "stride": stride, "padding": padding}
-        sizes["dilation"] = (1,) * axes
+        sizes: dict[str, Any] = {"input_shape": self.shape[1:], "stride": stride}
+        sizes |= {"padding": padding, "dilation": (1,) * axes}
         if axes == 1:
             sizes = {name: value[0] for name, value in sizes.items()}
         make = nir.Conv2d if axes == 2 else nir.Conv1d

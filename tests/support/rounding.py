@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.grad import conv2d_weight
 
 ROUNDINGS = 4096
 """In units of the last place of all terms together: one for each addition of a sum of some hundred
@@ -39,7 +40,7 @@ def assert_equal_but_for_rounding(
     mine, theirs, terms = _array(found), _array(expected), _array(magnitude)
     assert mine.shape == theirs.shape, (name, mine.shape, theirs.shape)
     assert mine.dtype == theirs.dtype, (name, mine.dtype, theirs.dtype)
-    allowed = ROUNDINGS * np.finfo(mine.dtype).eps * float(np.abs(terms).max())
+    allowed = ROUNDINGS * float(np.finfo(mine.dtype).eps) * float(np.abs(terms).max())
     np.testing.assert_allclose(mine, theirs, rtol=0, atol=allowed, err_msg=name)
 
 
@@ -72,8 +73,8 @@ def gradient_magnitudes(network: nn.Module) -> Iterator[dict[str, Tensor]]:
         if type(module) is nn.Linear:
             note(module, "weight", error.T @ x.abs())
         elif type(module) is nn.Conv2d:
-            how = module.stride, module.padding, module.dilation, module.groups
-            terms = nn.grad.conv2d_weight(x.abs(), module.weight.shape, error, *how)
+            how: Any = module.stride, module.padding, module.dilation, module.groups
+            terms = conv2d_weight(x.abs(), module.weight.shape, error, *how)
             note(module, "weight", terms)
         elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             normal = functional.batch_norm(x, None, None, training=True, eps=module.eps)
