@@ -13,16 +13,17 @@ export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test lint types docs clean
+.PHONY: help install demo test test-kernels lint types docs clean
 
 help:
-	@echo "make install   make .venv with the pinned dependencies, neurodeploy and Lava"
-	@echo "make demo      train, export, simulate and validate the default network, in demo/"
-	@echo "make test      lint, types and the quick tests; what CI runs"
-	@echo "make lint      formatting and lint"
-	@echo "make types     type check"
-	@echo "make docs      write docs/commands.md, and docs/pipeline.png when demo/ is there"
-	@echo "make clean     remove .venv, demo/, build products and caches"
+	@echo "make install       make .venv with the pinned dependencies, neurodeploy and Lava"
+	@echo "make demo          train, export, simulate and validate the default network, in demo/"
+	@echo "make test          lint, types and the quick tests; what CI runs"
+	@echo "make test-kernels  the quick tests as processors of other kinds would run them"
+	@echo "make lint          formatting and lint"
+	@echo "make types         type check"
+	@echo "make docs          write docs/commands.md, and docs/pipeline.png when demo/ is there"
+	@echo "make clean         remove .venv, demo/, build products and caches"
 
 install: .venv/.installed
 
@@ -67,6 +68,13 @@ types: install
 
 test: lint types
 	$(PY) -m pytest --durations=15
+
+# PyTorch, oneDNN and MKL add up in an order that suits the processor: here without vectors, with
+# those of AVX2, and on one thread.
+test-kernels: install
+	ATEN_CPU_CAPABILITY=default $(PY) -m pytest
+	ATEN_CPU_CAPABILITY=avx2 DNNL_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 $(PY) -m pytest
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest
 
 clean:
 	rm -rf .venv demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
