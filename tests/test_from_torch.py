@@ -239,7 +239,7 @@ def test_layers_are_shared_and_nothing_of_the_module_changes() -> None:
 class Step(nn.Module):
     """A module whose step is given as a function."""
 
-    def __init__(self, step: Callable[[nn.Module, Tensor], Tensor], **layers: nn.Module) -> None:
+    def __init__(self, step: Callable[[Any, Tensor], Tensor], **layers: nn.Module) -> None:
         super().__init__()
         for name, layer in layers.items():
             setattr(self, name, layer)
@@ -249,14 +249,14 @@ class Step(nn.Module):
         return self.step(self, x)
 
 
-def keep_two(net: nn.Module, x: Tensor) -> Tensor:
+def keep_two(net: Any, x: Tensor) -> Tensor:
     old = getattr(net, "old", 0.0)
     net.old = getattr(net, "new", 0.0)
     net.new = net.lif(net.fc(x))
     return net.out(net.new + old)
 
 
-REFUSED: dict[str, tuple[Callable[[nn.Module, Tensor], Tensor], str]] = {
+REFUSED: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {
     "layer": (lambda net, x: net.relu(net.fc(x)), "uses ReLU, which has no counterpart"),
     "function": (lambda net, x: torch.cat([x, net.fc(x)]), "calls cat, which no"),
     "method": (lambda net, x: net.fc(x).softmax(1), "calls softmax, which no"),
