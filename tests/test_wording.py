@@ -15,6 +15,7 @@ from neurodeploy.interchange.nir.importing import import_nir
 from neurodeploy.recipe import Recipe, load_recipe
 from neurodeploy.training.start import find_start
 from support.command import run_cli
+from support.narrow import there
 from support.wording import said_by
 
 WORDS = Text("use ", Setting("steps", "4"), " or ", Setting("dt"))
@@ -43,7 +44,7 @@ def test_an_error_ends_with_its_fix() -> None:
 def test_an_error_travels_between_processes_with_what_it_names(again) -> None:
     found = again(UnsupportedError("a", fix=WORDS))
     assert type(found) is UnsupportedError
-    assert (found.text.parts, found.fix.parts) == (("a", "; ", *WORDS.parts), WORDS.parts)
+    assert (found.text.parts, there(found.fix).parts) == (("a", "; ", *WORDS.parts), WORDS.parts)
 
 
 def test_json_takes_the_words() -> None:

@@ -337,7 +337,7 @@ def _late(signum: int, frame: Any) -> None:
 def attempt(path: Path, origin: str | None) -> str:
     """Inspect and import one file; the message of the refusal, or an empty string."""
     how: dict[str, Any] = {"dt": DT, "reset": "zero", "comparison": ">", "integrator": "euler"}
-    stated = how if origin is None else {"framework": origin}
+    stated: dict[str, Any] = how if origin is None else {"framework": origin}
     refusals = []
     for act in (lambda: describe(path), lambda: import_nir(path, steps=3, **stated)):
         try:
