@@ -62,8 +62,8 @@ def check_engines(network: QuantizedNetwork, samples: Samples) -> Overflow:
         kind(network, capacity=2, state=True, timeout=60).run(samples.batches(2), state=True)
         for kind in (LavaEngine, FusedLavaEngine)
     ]
-    for expected, *found in zip(reference, *engines, strict=True):
-        for trace in found:
+    for (_, expected), *found in zip(reference, *engines, strict=True):
+        for _, trace in found:
             assert assert_equal(expected, trace) > 0
     return counting.overflow
 
@@ -142,7 +142,7 @@ def test_quantised_networks_of_every_width_agree(bits: int) -> None:
     assert steps == {2 ** (8 - bits + (bits > 1))}
     samples = random_input(network, bits, 3, over_time=False)
     check_engines(network, samples)
-    (trace,) = ReferenceEngine(network).run(samples.batches(3))
+    ((_, trace),) = ReferenceEngine(network).run(samples.batches(3))
     rates = [float(trace.populations[name].s.mean()) for name in "ab"]
     assert min(rates) > 0.01 and max(rates) < 0.9
 

@@ -80,7 +80,7 @@ def test_a_network_reads_back_whole_and_runs_bit_for_bit(
     assert fields(loaded) == fields(network)
     samples = random_input(network, seed, 3, over_time=True)
     pair = [ReferenceEngine(net).run(samples.batches(2), state=True) for net in (network, loaded)]
-    for left, right in zip(*pair, strict=True):
+    for (_, left), (_, right) in zip(*pair, strict=True):
         for name, record in left.populations.items():
             for variable in ("s", "u", "v"):
                 expected = getattr(record, variable)

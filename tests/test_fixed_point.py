@@ -506,7 +506,7 @@ def check_engine_sums(operator: Operator, form: WeightFormat, payload: int) -> N
     expected = (filled.matrix() @ batch.reshape(32, -1).T).T.reshape(32, 1, *operator.output_shape)
     assert np.abs(expected).max() < 2**17
     engine = ReferenceEngine(integrator(filled, form, payload))
-    (trace,) = engine.run([SampleBatch(0, batch, static=True)], state=True)
+    ((_, trace),) = engine.run([SampleBatch(0, batch, static=True)], state=True)
     np.testing.assert_array_equal(there(trace.populations["out"].u), expected << 6)
 
 

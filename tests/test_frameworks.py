@@ -73,7 +73,7 @@ def ours(graph: nir.NIRGraph, **semantics: Any) -> np.ndarray:
         input_code=InputCode("events"),
     )
     batch = SampleBatch(0, np.swapaxes(make_spikes(), 0, 1).astype(np.uint8), static=False)
-    (trace,) = FloatEngine(to_network(graph, contract, "net")).run([batch])
+    ((_, trace),) = FloatEngine(to_network(graph, contract, "net")).run([batch])
     spikes = np.swapaxes(trace.populations[trace.output].s, 0, 1)
     assert 0.03 < spikes.mean() < 0.9
     return spikes.reshape(STEPS, SAMPLES, -1)
@@ -111,7 +111,7 @@ def test_without_the_readout_their_outputs_add_up_to_its_potential(
     assert contract is not None
     contract = replace(contract, steps=STEPS, input_code=InputCode("events"))
     batch = SampleBatch(0, np.swapaxes(make_spikes(), 0, 1).astype(np.uint8), static=False)
-    (trace,) = FloatEngine(to_network(graph, contract, "net")).run([batch])
+    ((_, trace),) = FloatEngine(to_network(graph, contract, "net")).run([batch])
     v = trace.populations["readout"].v
     assert v is not None
     outputs = run(tool, write(without_readout(graph), tmp_path))
@@ -134,7 +134,7 @@ def test_they_compute_with_the_deployed_integers(tool: str, network: str, tmp_pa
     integers = quantize(to_network(graph, contract, "net"), load_target("loihi2"))
     batch = SampleBatch(0, np.swapaxes(make_spikes()[:steps], 0, 1).astype(np.uint8), static=False)
     reference = ReferenceEngine(integers)
-    (trace,) = reference.run([batch])
+    ((_, trace),) = reference.run([batch])
     assert reference.overflow.total == 0
     expected = np.swapaxes(trace.populations[trace.output].s, 0, 1).reshape(steps, SAMPLES, -1)
     assert 0.03 < expected.mean() < 0.9

@@ -299,7 +299,7 @@ def test_a_suitable_rate_is_one_over_the_spikes_of_a_step() -> None:
     batch = SampleBatch(0, chunk.values, False)
     from neurodeploy.simulation.reference import ReferenceEngine
 
-    (trace,) = ReferenceEngine(network).run([batch])
+    ((_, trace),) = ReferenceEngine(network).run([batch])
     per_step = trace.populations["hidden2"].s.sum() / (8 * 3)
     assert suitable_rate(network, batch) == 2.0 ** round(-np.log2(max(per_step, 1)))
 

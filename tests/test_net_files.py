@@ -78,8 +78,8 @@ def test_layers_read_back_whole_and_compute_the_same(tmp_path: Path, case: str) 
             samples,
             take=lambda a, b, take=samples.take, shape=shape: take(a, b).reshape(b - a, -1, *shape),
         )
-        (first,) = ReferenceEngine(network).run(samples.batches(3), state=True)
-        (second,) = ReferenceEngine(again).run(other.batches(3), state=True)
+        ((_, first),) = ReferenceEngine(network).run(samples.batches(3), state=True)
+        ((_, second),) = ReferenceEngine(again).run(other.batches(3), state=True)
         pairs = zip(first.populations.values(), second.populations.values(), strict=True)
         for index, (left, right) in enumerate(pairs):
             for what in "suv" if index else "s":

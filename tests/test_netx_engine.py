@@ -33,7 +33,8 @@ def check(network: QuantizedNetwork, path: Path, samples: Samples) -> int:
     reference = ReferenceEngine(network).run(samples.batches(2), state=True)
     engine = NetxEngine(network, path, capacity=2, state=True, timeout=100)
     spikes = 0
-    for expected, found in zip(reference, engine.run(samples.batches(2), state=True), strict=True):
+    runs = (reference, engine.run(samples.batches(2), state=True))
+    for (_, expected), (_, found) in zip(*runs, strict=True):
         for name, record in expected.populations.items():
             for what in "suv" if record.v is not None else "s":
                 left, right = getattr(record, what), getattr(found.populations[name], what)

@@ -394,7 +394,9 @@ def test_a_file_of_a_framework_is_deployed_with_one_word(tmp_path: Path) -> None
     assert found == deployed.network.contract
     assert found is not None
     x = (rng.random((2, 12, 2, 12)) < 0.5).astype(np.uint8)
-    (trace,) = FloatEngine(to_network(graph, found, "a.nir")).run([SampleBatch(0, x, static=False)])
+    ((_, trace),) = FloatEngine(to_network(graph, found, "a.nir")).run(
+        [SampleBatch(0, x, static=False)]
+    )
     assert 0.02 < trace.populations["b"].s.mean() < 0.98
     compared = run_json(
         "validate", "--engines", "reference,lava", "--random", "4", "--rate", "0.5", folder=tmp_path

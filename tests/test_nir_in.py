@@ -30,7 +30,7 @@ from support.random_nir import DT, RandomGraph, chain, contract, joined, neuron
 
 def run(network: Network, x: np.ndarray) -> dict[str, PopulationTrace]:
     """(N, T, *input) through the float engine."""
-    (trace,) = FloatEngine(network).run([SampleBatch(0, x, static=False)], state=True)
+    ((_, trace),) = FloatEngine(network).run([SampleBatch(0, x, static=False)], state=True)
     return dict(trace.populations)
 
 
@@ -851,7 +851,7 @@ def test_graded_input_is_divided_by_its_levels() -> None:
     how = Contract(Semantics(DT, "zero", ">"), InputCode("direct", 16), 3, "last_v")
     network = to_network(chain((2,), LINEAR, ("i", neuron("I", (), r=1 / DT))), how, "net")
     x = np.array([[16, 4]])
-    (trace,) = FloatEngine(network).run([SampleBatch(0, x, static=True)])
+    ((_, trace),) = FloatEngine(network).run([SampleBatch(0, x, static=True)])
     v = trace.populations["i"].v
     assert v is not None
     np.testing.assert_allclose(v[0, -1], 3 * W @ [1, 0.25])

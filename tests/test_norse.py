@@ -46,7 +46,7 @@ def both(
     network = to_network(graph, contract, "net")
     shapes = {population.name: population.shape for population in network.populations}
     norse = NorseEngine(graph, shapes, network.output, contract, "net")
-    (ours,), (theirs,) = (
+    ((_, ours),), ((_, theirs),) = (
         list(engine.run([batch], state=True)) for engine in (FloatEngine(network), norse)
     )
     return ours, theirs

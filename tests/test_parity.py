@@ -71,7 +71,7 @@ def spikes(count: int = 5, seed: int = 1) -> np.ndarray:
 
 
 def run(network: QuantizedNetwork, x: np.ndarray, first: int = 0) -> SpikeTrace:
-    (trace,) = ReferenceEngine(network).run([SampleBatch(first, x, static=False)], state=True)
+    ((_, trace),) = ReferenceEngine(network).run([SampleBatch(first, x, static=False)], state=True)
     return trace
 
 
@@ -146,9 +146,7 @@ def test_batches_add_up_to_the_whole(graph: str) -> None:
     for size in (7, 2):
         comparison = ParityComparison(network, ("left", "right"), exact=True)
         pair = [ReferenceEngine(network).run(samples.batches(size), state=True) for _ in range(2)]
-        for batch, (left, right) in zip(
-            samples.batches(size), zip(*pair, strict=True), strict=True
-        ):
+        for (batch, left), (_, right) in zip(*pair, strict=True):
             v = right.populations["b"].v
             assert v is not None
             wrong = v.copy()
@@ -222,7 +220,7 @@ def test_the_earliest_of_several_is_reported() -> None:
 def test_neurons_are_named_by_their_place_in_the_array() -> None:
     network = random_network(1, ("LIF", "LIF", "LI"), ("sum_pool", "scale"), "chain", 1)
     samples = random_input(network, 0, 2, over_time=True)
-    (left,) = ReferenceEngine(network).run(samples.batches(2), state=True)
+    ((_, left),) = ReferenceEngine(network).run(samples.batches(2), state=True)
     v = left.populations["a"].v
     assert v is not None
     place = (1, 2, *(size - 1 for size in network.population("a").shape))
@@ -405,7 +403,7 @@ def test_floats_against_integers_compare_spikes_only(swap: bool) -> None:
     batch = SampleBatch(0, x, static=False)
     integers = run(network, x)
     for threshold, differ in ((100 / 64, False), (60 / 64, True)):
-        (floats,) = FloatEngine(float_twin(threshold)).run([batch], state=True)
+        ((_, floats),) = FloatEngine(float_twin(threshold)).run([batch], state=True)
         pair = (floats, integers) if swap else (integers, floats)
         comparison = ParityComparison(network, ("one", "two"), exact=False)
         comparison.add(*pair, None)
@@ -446,7 +444,7 @@ def test_the_report_is_plain_json() -> None:
 def test_what_was_not_recorded_is_not_compared() -> None:
     network, x = make_network(), spikes()
     batch = SampleBatch(0, x, static=False)
-    (bare,) = ReferenceEngine(network).run([batch], state=False)
+    ((_, bare),) = ReferenceEngine(network).run([batch], state=False)
     report = compare(network, run(network, x), bare)
     assert {p.name: p.compared for p in report.populations} == {
         "in": 5 * STEPS * 3,
@@ -461,7 +459,7 @@ def test_a_sample_does_not_depend_on_its_batch() -> None:
     samples = Samples(5, lambda a, b: x[a:b], None, network.contract, "test", over_time=True)
     whole = run(network, x)
     assert whole.populations["a"].s.any()
-    for trace in ReferenceEngine(network).run(samples.batches(2), state=True):
+    for _, trace in ReferenceEngine(network).run(samples.batches(2), state=True):
         part = slice(trace.first, trace.first + 2)
         for name, record in trace.populations.items():
             np.testing.assert_array_equal(record.s, whole.populations[name].s[part])

@@ -376,7 +376,7 @@ def small_network(seed: int) -> Network:
 def agreement(net: Network, found: QuantizedNetwork) -> float:
     x = np.random.default_rng(9).integers(0, 2, (30, 20, 20))
     batch = SampleBatch(0, x, static=False)
-    (left,), (right,) = FloatEngine(net).run([batch]), ReferenceEngine(found).run([batch])
+    ((_, left),), ((_, right),) = FloatEngine(net).run([batch]), ReferenceEngine(found).run([batch])
     pairs = [(left.populations[n].s, right.populations[n].s) for n in ("a", "b", "out")]
     rates = [float(a.mean()) for a, _ in pairs]
     assert min(rates) > 0.05
@@ -401,7 +401,7 @@ def test_spikes_stay_the_same_where_everything_is_representable(target: Target) 
     np.testing.assert_array_equal(effective(found), weights * found.population("out").scale)
     x = rng.integers(0, 2, (20, 12, 10))
     batch = SampleBatch(0, x, static=False)
-    (left,), (right,) = FloatEngine(net).run([batch]), ReferenceEngine(found).run([batch])
+    ((_, left),), ((_, right),) = FloatEngine(net).run([batch]), ReferenceEngine(found).run([batch])
     agreeing = (left.populations["out"].s == right.populations["out"].s).mean()
     assert agreeing >= 0.99  # only the rounding of v towards zero is left
 

@@ -109,7 +109,7 @@ def check_same_integers(network: QuantizedNetwork, found: QuantizedNetwork) -> N
 
 def traces(network: QuantizedNetwork, engine: Any, seed: int) -> list[SpikeTrace]:
     samples = random_input(network, seed, 3, over_time=True)
-    return list(engine.run(samples.batches(2), state=True))
+    return [trace for _, trace in engine.run(samples.batches(2), state=True)]
 
 
 drawn = given(
@@ -255,8 +255,8 @@ def test_the_reference_rounds_leaks_towards_zero_and_floats_do_not() -> None:
     pulse = np.zeros_like(batch.values)
     pulse[:, 0] = 1
     batch = replace(batch, values=pulse)
-    (exact,) = ReferenceEngine(network).run([batch], state=True)
-    (floats,) = FloatEngine(on_grid(network)).run([batch], state=True)
+    ((_, exact),) = ReferenceEngine(network).run([batch], state=True)
+    ((_, floats),) = FloatEngine(on_grid(network)).run([batch], state=True)
     v, w = (trace.populations["a"].v for trace in (exact, floats))
     assert v is not None
     assert w is not None

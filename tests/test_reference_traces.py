@@ -84,7 +84,9 @@ def deployed() -> QuantizedNetwork:
 
 
 def run(engine: Any, inputs: np.ndarray) -> PopulationTrace:
-    (trace,) = engine.run([SampleBatch(0, inputs.reshape(1, STEPS, 1), static=False)], state=True)
+    ((_, trace),) = engine.run(
+        [SampleBatch(0, inputs.reshape(1, STEPS, 1), static=False)], state=True
+    )
     engine.close()
     return trace.populations[trace.output]
 

@@ -188,7 +188,7 @@ def test_the_judge_simulates_what_the_reference_does() -> None:
     samples = images(network)
     judge = SpikeJudge(network, samples)
     found = quantize(network, LOIHI2, 4, scale="calibrate", judge=judge)
-    (trace,) = ReferenceEngine(found).run(samples.batches(samples.count), state=True)
+    ((_, trace),) = ReferenceEngine(found).run(samples.batches(samples.count), state=True)
     for name in ("a", "b"):
         expected = trace.populations[name].s.swapaxes(0, 1)
         assert 0.02 < expected.mean() < 0.9
@@ -196,8 +196,8 @@ def test_the_judge_simulates_what_the_reference_does() -> None:
 
 
 def agreement(network: Network, found: QuantizedNetwork, samples: Samples) -> dict[str, float]:
-    (left,) = FloatEngine(network).run(samples.batches(samples.count))
-    (right,) = ReferenceEngine(found).run(samples.batches(samples.count))
+    ((_, left),) = FloatEngine(network).run(samples.batches(samples.count))
+    ((_, right),) = ReferenceEngine(found).run(samples.batches(samples.count))
     pairs = {n: (left.populations[n], right.populations[n]) for n in ("a", "b", "out")}
     scores = [record.v[:, -1] for record in pairs.pop("out") if record.v is not None]
     found_agreement = {name: float((a.s == b.s).mean()) for name, (a, b) in pairs.items()}

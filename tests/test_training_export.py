@@ -217,7 +217,7 @@ def check_round_trip(shape: tuple[int, ...], network: dict, folder: Path) -> Non
     graph = read_nir(path)
     contract = contract_of(graph, "file")
     assert contract is not None
-    found = next(
+    _, found = next(
         FloatEngine(to_network(graph, contract, "net")).run(
             [SampleBatch(0, integers, static=False)]
         )

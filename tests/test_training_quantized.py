@@ -195,7 +195,7 @@ def check_exact(
     integers, _ = deployed(model, recipe, dataset, folder)
     given = samples.astype(np.int32)
     batches = Samples(SAMPLES, lambda a, b: given[a:b], None, integers.contract, "random")
-    (trace,) = ReferenceEngine(integers).run(batches.batches(SAMPLES), state=True)
+    ((_, trace),) = ReferenceEngine(integers).run(batches.batches(SAMPLES), state=True)
     assert {*trace.populations} == {"input", "readout", *spikes}
     for name, found in spikes.items():
         np.testing.assert_array_equal(found, trace.populations[name].s, err_msg=name)
@@ -319,7 +319,7 @@ def test_every_spike_of_the_mnist_test_set_is_exact(bits: int, tmp_path: Path) -
     given = dataset.x_test[:].astype(np.int32)
     samples = Samples(len(given), lambda a, b: given[a:b], None, integers.contract, "mnist")
     for batch in samples.batches(500):
-        (trace,) = engine.run([batch], state=True)
+        ((_, trace),) = engine.run([batch], state=True)
         shown = dataset.x_test[batch.first : batch.first + len(batch)]
         spikes, total = outputs_of(model, recipe, dataset, shown)
         for name, found in spikes.items():

@@ -235,7 +235,6 @@ def _accuracy(engine: FloatEngine | ReferenceEngine, network: Network) -> float:
     samples = dataset_samples(contract, source.shape, None)
     right = sum(
         int((trace.predictions(contract.decode) == batch.labels).sum())
-        for batch in samples.batches(BATCH)
-        for trace in engine.run([batch])
+        for batch, trace in engine.run(samples.batches(BATCH))
     )
     return right / samples.count

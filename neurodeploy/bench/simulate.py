@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -19,7 +19,7 @@ from neurodeploy.bench.process import answer, in_turns, median, peak_memory_mb, 
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.quantization.post_training import quantize
-from neurodeploy.simulation.trace import SampleBatch, SpikeTrace
+from neurodeploy.simulation.trace import SampleBatch
 from neurodeploy.target import load_target
 from neurodeploy.workflow.engines import batch_size
 from neurodeploy.workflow.samples import random_samples
@@ -123,7 +123,9 @@ def measure(engine: str, name: str, steps: int, seconds: float) -> SimulateRow:
     return SimulateRow(engine, name, steps, rate, rate * steps, peak)
 
 
-def _runner(engine: str, network: QuantizedNetwork, size: int):
+def _runner(
+    engine: str, network: QuantizedNetwork, size: int
+) -> Callable[[Iterable[SampleBatch]], Iterator[object]]:
     """The engine's ``run``, or the yardstick's."""
     if engine == "reference":
         from neurodeploy.simulation.reference import ReferenceEngine
@@ -139,10 +141,7 @@ def _runner(engine: str, network: QuantizedNetwork, size: int):
         return FusedLavaEngine(network, capacity=size).run
     from neurodeploy.lava.yardstick import run_by_hand
 
-    def run(batches: Iterable[SampleBatch]) -> Iterator[SpikeTrace | None]:
-        return run_by_hand(network, batches)
-
-    return run
+    return partial(run_by_hand, network)
 
 
 if __name__ == "__main__":

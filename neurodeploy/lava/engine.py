@@ -49,8 +49,12 @@ class LavaEngineBase(ABC):
         self._runtime: GuardedRuntime | None = None
         self._static = False
 
-    def run(self, batches: Iterable[SampleBatch], *, state: bool = False) -> Iterator[SpikeTrace]:
-        """Simulate batch after batch in one Lava network, built at the first batch.
+    def run(
+        self, batches: Iterable[SampleBatch], *, state: bool = False
+    ) -> Iterator[tuple[SampleBatch, SpikeTrace]]:
+        """Simulate batch after batch, and yield each with its trace.
+
+        It is one Lava network, built at the first batch.
 
         Raises:
             SimulationError: Lava failed, or the time limit passed; nothing is left running.
@@ -64,7 +68,7 @@ class LavaEngineBase(ABC):
                     raise ValueError("batches of a run must be alike and fit the capacity")
                 self._load(batch)
                 runtime.run(self._run_length(batch))
-                yield self._trace(batch)
+                yield batch, self._trace(batch)
         finally:
             self.close()
 

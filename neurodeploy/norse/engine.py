@@ -75,15 +75,17 @@ class NorseEngine:
         """A Threshold leaves the potential as it is; its v is recorded as a chip would have it."""
         return replace(semantics, reset="subtract") if node in self.wiring.potentials else semantics
 
-    def run(self, batches: Iterable[SampleBatch], *, state: bool = False) -> Iterator[SpikeTrace]:
-        """Simulate batch after batch.
+    def run(
+        self, batches: Iterable[SampleBatch], *, state: bool = False
+    ) -> Iterator[tuple[SampleBatch, SpikeTrace]]:
+        """Simulate batch after batch, and yield each with its trace.
 
         Args:
             state: record v of every population, and u where Norse has a synaptic current.
         """
         for batch in batches:
             with torch.no_grad():
-                yield self._run(batch, state)
+                yield batch, self._run(batch, state)
 
     def close(self) -> None:
         """Nothing to release; other engines have processes to end."""

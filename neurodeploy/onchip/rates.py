@@ -43,7 +43,7 @@ def suitable_rate(network: QuantizedNetwork, batch: SampleBatch) -> float:
         batch: some samples of the stream.
     """
     last = chain(network)[-1].projection
-    (trace,) = ReferenceEngine(network).run([batch])
+    ((_, trace),) = ReferenceEngine(network).run([batch])
     spikes = trace.populations[last.source].s.astype(np.float64) / last.payload
     per_step = float((spikes**2).sum()) / (len(batch) * network.contract.steps)
     lowest, highest = RATE_EXPONENTS

@@ -273,7 +273,7 @@ class DeltaReference:
         shape = self.hidden.network.inputs[0].shape
         values = chunk.values[:, 0] if static else chunk.values
         batch = SampleBatch(0, values.reshape(*values.shape[: 1 if static else 2], *shape), static)
-        (trace,) = self.hidden.run([batch])
+        ((_, trace),) = self.hidden.run([batch])
         return trace.populations[trace.output].s.reshape(len(chunk), steps, -1) > 0
 
     def _trace(self, spikes: np.ndarray, label: int) -> np.ndarray:

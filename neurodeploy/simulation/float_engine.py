@@ -38,10 +38,16 @@ class FloatEngine:
             state_dtype=torch.float64,
         )
 
-    def run(self, batches: Iterable[SampleBatch], *, state: bool = False) -> Iterator[SpikeTrace]:
-        """Simulate batch after batch; ``state`` records u and v of every step."""
+    def run(
+        self, batches: Iterable[SampleBatch], *, state: bool = False
+    ) -> Iterator[tuple[SampleBatch, SpikeTrace]]:
+        """Simulate batch after batch, and yield each with its trace.
+
+        Args:
+            state: record u and v of every step.
+        """
         for batch in batches:
-            yield self.simulator.run(batch, state=state)
+            yield batch, self.simulator.run(batch, state=state)
 
     def close(self) -> None:
         """Nothing to release; other engines have processes to end."""

@@ -48,14 +48,20 @@ class ReferenceEngine:
             state_dtype=torch.int32,
         )
 
-    def run(self, batches: Iterable[SampleBatch], *, state: bool = False) -> Iterator[SpikeTrace]:
-        """Simulate batch after batch; ``state`` records u and v of every step."""
+    def run(
+        self, batches: Iterable[SampleBatch], *, state: bool = False
+    ) -> Iterator[tuple[SampleBatch, SpikeTrace]]:
+        """Simulate batch after batch, and yield each with its trace.
+
+        Args:
+            state: record u and v of every step.
+        """
         for batch in batches:
             trace = self.simulator.run(batch, state=state)
             for name, stepper in self.steppers.items():
                 self.overflow.add(name, stepper.wraps, stepper.saturations)
                 stepper.wraps = stepper.saturations = 0
-            yield trace
+            yield batch, trace
 
     def close(self) -> None:
         """Nothing to release; other engines have processes to end."""

@@ -30,8 +30,7 @@ class SpikeJudge:
     """
 
     def __init__(self, network: Network, samples: Samples) -> None:
-        (batch,) = samples.batches(samples.count)
-        (trace,) = FloatEngine(network).run([batch])
+        ((batch, trace),) = FloatEngine(network).run(samples.batches(samples.count))
         self.network = network
         self.contract = network.contract
         self.spikes = {

@@ -18,14 +18,18 @@ MOST_SAMPLES = 256
 
 
 class Engine(Protocol):
-    """Anything that simulates batches of a network."""
+    """Anything that simulates batches of a network.
+
+    ``run`` yields each batch with its trace, in their order, and takes the next batch only when
+    it is asked for the next trace.
+    """
 
     name: str
     overflow: Overflow
 
     def run(
         self, batches: Iterable[SampleBatch], *, state: bool = False
-    ) -> Iterator[SpikeTrace]: ...
+    ) -> Iterator[tuple[SampleBatch, SpikeTrace]]: ...
     def close(self) -> None: ...
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -101,21 +102,21 @@ def labelled_samples(x: Any, y: np.ndarray, network: Any, seed: int) -> Samples:
 def _accuracies(
     engine: Engine, network: Any, sets: Mapping[str, HeldOut], size: int
 ) -> dict[str, float]:
-    """One run of an engine over all sets."""
-    right = dict.fromkeys(sets, 0)
-    under_way: list[tuple[str, Any]] = []
+    """One run of an engine over all sets, whose samples are numbered on from set to set."""
+    counts = [len(found.y) for found in sets.values()]
+    *starts, total = accumulate(counts, initial=0)
+    right = np.empty(total, bool)
 
     def batches() -> Iterator[SampleBatch]:
-        for name, found in sets.items():
+        for start, found in zip(starts, sets.values(), strict=True):
             for batch in labelled_samples(found.x, found.y, network, 0).batches(size):
-                under_way.append((name, batch.labels))
-                yield batch
+                yield replace(batch, first=start + batch.first)
 
     try:
-        for trace in engine.run(batches()):
-            name, labels = under_way.pop(0)
-            predictions = trace.predictions(network.contract.decode)
-            right[name] += int((predictions == labels).sum())
+        for batch, trace in engine.run(batches()):
+            found = trace.predictions(network.contract.decode) == batch.labels
+            right[batch.first :][: len(batch)] = found
     finally:
         engine.close()
-    return {name: right[name] / len(found.y) for name, found in sets.items()}
+    by_set = np.split(right, starts[1:])
+    return {name: float(found.mean()) for name, found in zip(sets, by_set, strict=True)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -112,10 +111,8 @@ def simulate(
     spent_elsewhere = 0.0
     bar = tqdm(total=samples.count, desc=engine_name, unit="sample", disable=not progress)
     try:
-        kept: list[SampleBatch] = []
-        for record in engine.run(_remembered(samples, size, kept), state=trace_state):
+        for batch, record in engine.run(samples.batches(size), state=trace_state):
             pause = time.perf_counter()
-            batch = kept.pop()
             tally.add(record, batch)
             if writer:
                 writer.add(record)
@@ -138,13 +135,6 @@ def simulate(
     if strict:
         check_strict(result.wraps, result.saturations)
     return result
-
-
-def _remembered(samples: Samples, size: int, kept: list[SampleBatch]) -> Iterator[SampleBatch]:
-    """The batches, each left in ``kept`` for whoever handles its trace."""
-    for batch in samples.batches(size):
-        kept.append(batch)
-        yield batch
 
 
 class _Counting:

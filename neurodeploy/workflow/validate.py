@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import tee
 from pathlib import Path
 
 from neurodeploy.artifacts.deployment import Deployment
@@ -67,8 +68,12 @@ def validate(
         disable=not progress,
     )
     try:
-        runs = [engine.run(samples.batches(size), state=True) for engine in both]
-        for batch, first, second in zip(samples.batches(size), *runs, strict=True):
+        # Both engines are given the very same batches, each encoded once.
+        runs = [
+            engine.run(batches, state=True)
+            for engine, batches in zip(both, tee(samples.batches(size)), strict=True)
+        ]
+        for (batch, first), (_, second) in zip(*runs, strict=True):
             comparison.add(first, second, batch.labels)
             bar.update(len(batch))
     finally:

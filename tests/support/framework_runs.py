@@ -58,7 +58,7 @@ def here(imported: Imported, x: np.ndarray) -> dict[str, PopulationTrace]:
     network = imported.network
     how = replace(network.contract, steps=x.shape[1])
     engine = FloatEngine(replace(network, contract=how))
-    (trace,) = engine.run([SampleBatch(0, x, static=False)], state=True)
+    ((_, trace),) = engine.run([SampleBatch(0, x, static=False)], state=True)
     return dict(trace.populations)
 
 
