@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,11 +20,16 @@ from safetensors.numpy import load_file, save_file
 from neurodeploy.artifacts import deployment as deployment_module
 from neurodeploy.artifacts.deployment import read_deployment, write_deployment
 from neurodeploy.artifacts.locate import newest_deployment
-from neurodeploy.errors import InputError
+from neurodeploy.artifacts.records import NetxRecord, TrainingRecord
+from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.ir.operators import Convolution
 from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.mapping import CoreMapping, CoreUse, Placement
+from neurodeploy.mapping.mapping import Traffic
+from neurodeploy.recipe import load_recipe
 from neurodeploy.simulation.reference import ReferenceEngine
 from neurodeploy.support.files import sha256
+from neurodeploy.target import load_target
 from support.random_networks import (
     GRAPHS,
     NEURONS,
@@ -34,6 +41,20 @@ from support.random_networks import (
 from support.wording import refused
 
 NETWORK = random_network(7, ("LIF", "CubaLIF", "LI"), ("conv2d", "scale"), "self_recurrent", 16)
+RECIPE = load_recipe("digits_conv", ["data.exclude=[3]"])
+TARGET = load_target("loihi2")
+MAPPING = CoreMapping(
+    target="loihi2",
+    cores=2,
+    limits={"neurons": 8},
+    placements=(Placement("a", ((0, 2), (0, 3)), 0, 1),),
+    uses=(CoreUse(0, 1, 6, 4, 2, 30),),
+    violations=(),
+    unchecked=("output axons",),
+    traffic=Traffic(False, 6.0, 2.5, 0.0, 2.0, 1.0, 0.5),
+)
+TRAINING = TrainingRecord(RECIPE, 0.75, 0.5, 1, 2, 3.5, ({"epoch": 1}, {"epoch": 2}))
+NETX = NetxRecord(missing=("no such layer",))
 FILES = ("network.nir", "integers.safetensors", "mapping.json", "manifest.json")
 
 
@@ -41,9 +62,14 @@ def write(path: Path, network: QuantizedNetwork = NETWORK) -> Path:
     source = path.with_suffix(".nir")
     source.parent.mkdir(parents=True, exist_ok=True)
     source.write_bytes(b"only copied")
-    write_deployment(path, network, {"cores": [1, 2]}, source, {"name": "chip"}, "runs/x")
+    write_deployment(path, network, MAPPING, source, TARGET, "runs/x", TRAINING, netx=NETX)
     source.unlink()
     return path
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON gives it back."""
+    return json.loads(json.dumps(value))
 
 
 def fields(value: Any) -> Any:
@@ -104,13 +130,47 @@ def test_notes_and_odd_numbers_survive(tmp_path: Path) -> None:
 def test_the_folder_says_what_was_deployed(tmp_path: Path) -> None:
     deployed = read_deployment(write(tmp_path / "d"))
     assert sorted(entry.name for entry in deployed.path.iterdir()) == sorted(FILES)
-    assert deployed.mapping == {"cores": [1, 2]}
+    assert deployed.mapping == MAPPING
     assert deployed.nir_file.read_bytes() == b"only copied"
     assert deployed.results == tmp_path / "d" / "results"
-    manifest = deployed.manifest
-    assert (manifest["source"], manifest["target"]) == ("runs/x", {"name": "chip"})
-    assert manifest["versions"]["numpy"] == np.__version__
-    assert manifest["files"] == {name: sha256(deployed.path / name) for name in FILES[:3]}
+    assert (deployed.source, deployed.target) == ("runs/x", TARGET)
+    assert deployed.versions["numpy"] == np.__version__
+    assert deployed.files == {name: sha256(deployed.path / name) for name in FILES[:3]}
+    assert (deployed.training, deployed.netx) == (TRAINING, NETX)
+    assert datetime.fromisoformat(deployed.created).tzinfo is not None
+
+
+def test_files_hold_what_the_classes_hold_as_plain_json(tmp_path: Path) -> None:
+    path = write(tmp_path / "d")
+    manifest = json.loads((path / "manifest.json").read_text())
+    assert list(manifest) == [
+        "format", "kind", "created", "source", "training", "origin", "target", "network", "netx",
+        "versions", "files",
+    ]  # fmt: skip
+    assert manifest["target"] == plain(asdict(TARGET))
+    assert manifest["training"] == {
+        "recipe": plain(RECIPE.as_dict()),
+        "test_accuracy": 0.75,
+        "validation_accuracy": 0.5,
+        "best_epoch": 1,
+        "epochs": 2,
+        "seconds": 3.5,
+        "history": [{"epoch": 1}, {"epoch": 2}],
+    }
+    assert manifest["netx"] == {"file": None, "missing": ["no such layer"], "settings": {}}
+    assert json.loads((path / "mapping.json").read_text()) == plain(asdict(MAPPING))
+
+
+def test_what_is_not_known_is_none_and_an_empty_table(tmp_path: Path) -> None:
+    source = tmp_path / "a.nir"
+    source.write_bytes(b"")
+    write_deployment(tmp_path / "d", NETWORK, MAPPING, source, TARGET, "a.nir")
+    manifest = json.loads((tmp_path / "d" / "manifest.json").read_text())
+    assert (manifest["training"], manifest["netx"]) == (None, {})
+    deployed = read_deployment(tmp_path / "d")
+    assert (deployed.training, deployed.netx) == (None, None)
+    with pytest.raises(UnsupportedError, match="exported without one"):
+        _ = deployed.net_file
 
 
 def test_convolutions_are_stored_once_and_not_written_out(tmp_path: Path) -> None:
@@ -176,6 +236,11 @@ def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
         ),
         (lambda m: m["network"]["contract"].update(steps=0), "steps must be at least 1"),
         (lambda m: m["network"]["contract"].update(stepz=1), "unknown key 'stepz'"),
+        (lambda m: m.pop("target"), "damaged deployment.*'target'"),
+        (lambda m: m["target"].update(chips=2), "target: unknown key 'chips'"),
+        (lambda m: m["training"]["recipe"].pop("data"), "training: recipe: key 'data' is missing"),
+        (lambda m: m["training"].update(epochs="2"), "training: epochs: expected int, found '2'"),
+        (lambda m: m["netx"].update(missing="all"), "netx: missing: expected a list"),
     ],
 )
 def test_a_manifest_that_does_not_fit_is_refused(
@@ -216,7 +281,7 @@ def test_a_manifest_that_is_no_json_is_named(tmp_path: Path) -> None:
 # --- whole or not at all ---
 
 
-@pytest.mark.parametrize("stage", ["copy", "save_file", "_structure", "sha256"])
+@pytest.mark.parametrize("stage", ["copy", "save_file", "structure_of", "sha256"])
 def test_an_interrupted_export_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
@@ -253,4 +318,4 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     source = tmp_path / "a.nir"
     source.write_bytes(b"")
     with pytest.raises(InputError, match="file/d: cannot be written"):
-        write_deployment(tmp_path / "file" / "d", NETWORK, {}, source, {}, "x")
+        write_deployment(tmp_path / "file" / "d", NETWORK, MAPPING, source, TARGET, "x")

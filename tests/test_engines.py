@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from random_networks import random_input, random_network
 
 from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.ir.quantized import QuantizedNetwork
@@ -21,6 +20,7 @@ from neurodeploy.workflow.engines import Engine
 from neurodeploy.workflow.samples import choose_samples
 from neurodeploy.workflow.simulate import simulate
 from neurodeploy.workflow.validate import validate
+from support.random_networks import random_input, random_network
 
 needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
 

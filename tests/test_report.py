@@ -7,13 +7,13 @@ import json
 import re
 import shutil
 import subprocess
-from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from neurodeploy.artifacts.records import TrainingRecord
 from neurodeploy.recipe import load_recipe
 from neurodeploy.reporting.activity_pictures import ROWS, raster
 from neurodeploy.reporting.report.deployed import in_nano, simulated
@@ -121,14 +121,19 @@ def test_the_report_needs_nothing_else(deployment: Path) -> None:
 
 
 def test_it_names_no_folder_above_the_data() -> None:
-    recipe = asdict(load_recipe("mnist_conv", ['data.path="/home/me/secret/mnist.npz"']))
-    options = {**recipe, "training": {**recipe["training"], "start_from": "/home/me/secret/run-1"}}
-    result = dict.fromkeys(("test_accuracy", "validation_accuracy", "seconds"), 0.5)
-    training = trained({"recipe": options, "best_epoch": 1, "epochs": 2, **result})
+    places = ["data.path=/home/me/secret/mnist.npz", "training.start_from=/home/me/secret/run-1"]
+    recipe = load_recipe("mnist_conv", places)
+    training = trained(TrainingRecord(recipe, 0.5, 0.5, 1, 2, 0.5))
     rows = {name: value for name, value in training.rows}  # noqa: C416 - rows are sequences
     assert rows["data"] == "npz, validation 0.05, path mnist.npz"
     assert "start from run-1" in rows["loop"]
     assert "secret" not in str(rows)
+
+
+def test_lists_of_a_recipe_are_shown_as_lists() -> None:
+    recipe = load_recipe("digits_conv", ["data.exclude=[3, 5]"])
+    rows = trained(TrainingRecord(recipe, 0.5, 0.5, 1, 2, 0.5)).rows
+    assert ["data", "digits, validation 0.1, exclude [3, 5]"] in [list(row) for row in rows]
 
 
 @pytest.mark.parametrize(

@@ -25,23 +25,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from neurodeploy.artifacts.integers import arrays_of, network_from, structure_of
+from neurodeploy.artifacts.records import NetxRecord, TrainingRecord
 from neurodeploy.errors import InputError, Step, Text, UnsupportedError
-from neurodeploy.ir.contract import Contract
-from neurodeploy.ir.fixed_point import WeightFormat
-from neurodeploy.ir.operators import Convolution, Dense, Operator, SparseMatrix
-from neurodeploy.ir.quantized import (
-    QuantizedNetwork,
-    QuantizedNeuron,
-    QuantizedPopulation,
-    QuantizedProjection,
-)
+from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.mapping.mapping import CoreMapping
 from neurodeploy.support.files import folder_written_whole, read_json, sha256, write_json
 from neurodeploy.support.schema import build
 from neurodeploy.support.versions import versions
+from neurodeploy.target import Target
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -56,22 +51,34 @@ TAGS = "tags.safetensors"
 HASHED = (NIR_FILE, INTEGERS, MAPPING)
 """Files of every deployment; the first one only of those that came from NIR."""
 
-NEURON_ARRAYS = ("u_decay", "v_decay", "bias_mantissa", "bias_exponent", "threshold")
-
 
 @dataclass(frozen=True, eq=False)
 class Deployment:
     """A loaded deployment.
 
     Attributes:
-        manifest: the whole of ``manifest.json``.
-        mapping: the whole of ``mapping.json``.
+        path: its directory.
+        network: the deployed integers, with the contract they are run under.
+        target: the chip they are for, as it was described then.
+        mapping: which neurons sit on which core.
+        source: what was exported, a run or a file, for people to read.
+        created: when, in ISO 8601.
+        training: of a network that was trained here, else None.
+        netx: its part for lava-dl, None where it was written without one.
+        versions: of Python and the packages that wrote it, by name.
+        files: name to SHA-256 of the content.
     """
 
     path: Path
     network: QuantizedNetwork
-    manifest: dict[str, Any]
-    mapping: dict[str, Any]
+    target: Target
+    mapping: CoreMapping
+    source: str
+    created: str
+    training: TrainingRecord | None
+    netx: NetxRecord | None
+    versions: Mapping[str, str]
+    files: Mapping[str, str]
 
     @property
     def nir_file(self) -> Path:
@@ -82,7 +89,7 @@ class Deployment:
         """
         if not (self.path / NIR_FILE).is_file():
             raise UnsupportedError(
-                f"{self.path}: made from integers ({self.manifest['source']}), so there is no "
+                f"{self.path}: made from integers ({self.source}), so there is no "
                 "network in floats to simulate; use an integer engine"
             )
         return self.path / NIR_FILE
@@ -95,7 +102,7 @@ class Deployment:
             UnsupportedError: its format could not hold the network; every reason is named.
         """
         if not (self.path / NET_FILE).is_file():
-            reasons = self.manifest.get("netx", {}).get("missing", ["it was exported without one"])
+            reasons = self.netx.missing if self.netx else ("it was exported without one",)
             raise UnsupportedError(
                 f"{self.path}: has no {NET_FILE} for lava-dl:\n  " + "\n  ".join(reasons)
             )
@@ -110,24 +117,24 @@ class Deployment:
 def write_deployment(
     path: Path,
     network: QuantizedNetwork,
-    mapping: dict[str, Any],
+    mapping: CoreMapping,
     nir_file: Path | None,
-    target: dict[str, Any],
+    target: Target,
     source: str,
-    training: dict[str, Any] | None = None,
+    training: TrainingRecord | None = None,
     *,
-    netx: dict[str, Any] | None = None,
+    netx: NetxRecord | None = None,
     extra_files: Mapping[str, Callable[[Path], None]] = MappingProxyType({}),
 ) -> None:
     """Write a deployment directory, whole or not at all.
 
     Args:
         path: the new directory.
-        mapping, target: as plain JSON.
+        mapping: of the network on ``target``.
         nir_file: the NIR the network was read from, copied; None for one that came as integers.
         source: what the user exported, a run or a file, for people to read.
-        training: recipe, results and epochs of the run; None for a file from elsewhere.
-        netx: what the manifest says about lava-dl, as plain JSON.
+        training: of the run; None for a file from elsewhere.
+        netx: what the manifest says about lava-dl.
         extra_files: by name, what writes a file to a path.
 
     Raises:
@@ -136,8 +143,8 @@ def write_deployment(
     with folder_written_whole(path) as folder:
         if nir_file is not None:
             shutil.copyfile(nir_file, folder / NIR_FILE)
-        save_file(_arrays(network), folder / INTEGERS)
-        write_json(folder / MAPPING, mapping)
+        save_file(arrays_of(network), folder / INTEGERS)
+        write_json(folder / MAPPING, mapping.to_dict())
         for name, write in extra_files.items():
             write(folder / name)
         hashed = (*(HASHED if nir_file else HASHED[1:]), *extra_files)
@@ -146,11 +153,11 @@ def write_deployment(
             "kind": "deployment",
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "source": source,
-            "training": training,
+            "training": training and training.to_dict(),
             "origin": "nir" if nir_file else "net",
-            "target": target,
-            "network": _structure(network),
-            "netx": netx or {},
+            "target": asdict(target),
+            "network": structure_of(network),
+            "netx": netx.to_dict() if netx else {},
             "versions": versions(),
             "files": {name: sha256(folder / name) for name in hashed},
         }
@@ -183,138 +190,24 @@ def read_deployment(path: Path) -> Deployment:
         if sha256(file) != hashes.get(name):
             raise InputError(f"{file}: changed since the export (hash differs); export it again")
     try:
-        arrays = load_file(path / INTEGERS)
-        network = _network(manifest["network"], arrays, str(path / MANIFEST))
+        return _deployment(path, manifest)
     except (AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:
         raise InputError(f"{path}: damaged deployment ({error!r}); export it again") from None
-    return Deployment(path, network, manifest, read_json(path / MAPPING))
 
 
-def _arrays(network: QuantizedNetwork) -> dict[str, np.ndarray]:
-    arrays = {}
-    for population in network.populations:
-        for name in NEURON_ARRAYS if population.neuron else ():
-            value = getattr(population.neuron, name)
-            if value is not None:
-                full = np.broadcast_to(value, population.shape)
-                arrays[f"{population.name}/{name}"] = np.ascontiguousarray(full, np.int32)
-    for projection in network.projections:
-        operator = projection.operator
-        arrays[f"{projection.name}/weights"] = np.ascontiguousarray(operator.weights, np.int32)
-        if isinstance(operator, SparseMatrix):
-            for name in ("indices", "indptr"):
-                values = np.ascontiguousarray(getattr(operator, name), np.int64)
-                arrays[f"{projection.name}/{name}"] = values
-    return arrays
-
-
-def _structure(network: QuantizedNetwork) -> dict[str, Any]:
-    return {
-        "name": network.name,
-        "output": network.output,
-        "contract": asdict(network.contract),
-        "notes": network.notes,
-        "populations": [
-            {
-                "name": p.name,
-                "shape": list(p.shape),
-                "scale": p.scale,
-                "neuron": p.neuron
-                and {
-                    "kind": p.neuron.kind,
-                    "reset": p.neuron.reset,
-                    "comparison": p.neuron.comparison,
-                    "spikes": p.neuron.threshold is not None,
-                },
-            }
-            for p in network.populations
-        ],
-        "projections": [
-            {
-                "name": p.name,
-                "source": p.source,
-                "target": p.target,
-                "operator": _operator_structure(p.operator),
-                "weight_format": asdict(p.weight_format),
-                "exponent": p.exponent,
-                "payload": p.payload,
-                "delay": p.delay,
-                "clipped": p.clipped,
-            }
-            for p in network.projections
-        ],
-    }
-
-
-def _operator_structure(operator: Operator) -> dict[str, Any]:
-    structure: dict[str, Any] = {
-        "kind": operator.kind,
-        "input_shape": list(operator.input_shape),
-        "output_shape": list(operator.output_shape),
-    }
-    if isinstance(operator, Convolution):
-        for name in ("stride", "padding", "dilation", "groups"):
-            structure[name] = getattr(operator, name)
-    return structure
-
-
-def _network(table: dict[str, Any], arrays: dict[str, np.ndarray], where: str) -> QuantizedNetwork:
-    populations = tuple(
-        QuantizedPopulation(
-            p["name"],
-            tuple(p["shape"]),
-            p["neuron"] and _neuron(p["name"], p["neuron"], arrays),
-            p["scale"],
-        )
-        for p in table["populations"]
+def _deployment(path: Path, manifest: dict[str, Any]) -> Deployment:
+    """The files as the classes that they were written from."""
+    where = str(path / MANIFEST)
+    training, netx = manifest.get("training"), manifest.get("netx")
+    return Deployment(
+        path=path,
+        network=network_from(manifest["network"], load_file(path / INTEGERS), where),
+        target=build(Target, manifest["target"], f"{where}: target"),
+        mapping=CoreMapping.from_dict(read_json(path / MAPPING), str(path / MAPPING)),
+        source=manifest["source"],
+        created=manifest["created"],
+        training=build(TrainingRecord, training, f"{where}: training") if training else None,
+        netx=build(NetxRecord, netx, f"{where}: netx") if netx else None,
+        versions=manifest["versions"],
+        files=manifest["files"],
     )
-    projections = tuple(
-        QuantizedProjection(
-            name=p["name"],
-            source=p["source"],
-            target=p["target"],
-            operator=_operator(p["name"], p["operator"], arrays),
-            weight_format=WeightFormat(**p["weight_format"]),
-            exponent=p["exponent"],
-            payload=p["payload"],
-            delay=p["delay"],
-            clipped=p["clipped"],
-        )
-        for p in table["projections"]
-    )
-    contract = build(Contract, table["contract"], where)
-    return QuantizedNetwork(
-        table["name"], populations, projections, table["output"], contract, table["notes"]
-    )
-
-
-def _neuron(name: str, table: dict[str, Any], arrays: dict[str, np.ndarray]) -> QuantizedNeuron:
-    values: dict[str, Any] = {
-        field: None
-        if field == "threshold" and not table["spikes"]
-        else arrays[f"{name}/{field}"].astype(np.int64)
-        for field in NEURON_ARRAYS
-    }
-    return QuantizedNeuron(
-        kind=table["kind"], reset=table["reset"], comparison=table["comparison"], **values
-    )
-
-
-def _operator(name: str, table: dict[str, Any], arrays: dict[str, np.ndarray]) -> Operator:
-    weights = arrays[f"{name}/weights"].astype(np.int64)
-    input_shape, output_shape = tuple(table["input_shape"]), tuple(table["output_shape"])
-    if table["kind"] == "dense":
-        return Dense(weights, input_shape, output_shape)
-    if table["kind"] == "conv":
-        return Convolution(
-            weights,
-            input_shape,
-            tuple(table["stride"]),
-            tuple((before, after) for before, after in table["padding"]),
-            tuple(table["dilation"]),
-            table["groups"],
-        )
-    if table["kind"] == "sparse":
-        indices, indptr = arrays[f"{name}/indices"], arrays[f"{name}/indptr"]
-        return SparseMatrix(weights, indices, indptr, input_shape, output_shape)
-    raise ValueError(f"operator kind {table['kind']!r}")

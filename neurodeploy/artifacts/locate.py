@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from neurodeploy.artifacts.deployment import MANIFEST
+from neurodeploy.artifacts.records import TrainingRecord
 from neurodeploy.errors import InputError, Step, Text
 from neurodeploy.support.files import read_json
+from neurodeploy.support.schema import build
 
 RUNS = Path("runs")
 DEPLOYMENTS = Path("deployments")
@@ -59,7 +61,7 @@ def read_run(path: Path) -> dict[str, Any]:
     return read_json(path / RUN_FILE)
 
 
-def read_training(path: Path) -> dict[str, Any]:
+def read_training(path: Path) -> TrainingRecord:
     """What a finished run tells about itself, for its deployments to keep: ``run.json``, epochs.
 
     Raises:
@@ -71,9 +73,10 @@ def read_training(path: Path) -> dict[str, Any]:
     try:
         lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.is_file() else []
         history = [json.loads(line) for line in lines]
-        return {**{name: run[name] for name in kept}, "history": history}
+        table = {**{name: run[name] for name in kept}, "history": history}
     except (OSError, KeyError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: damaged run ({error}); train again") from None
+    return build(TrainingRecord, table, str(path / RUN_FILE))
 
 
 def _newest(folder: Path, marker: str) -> Path | None:

@@ -125,7 +125,7 @@ def export(
                 "report": str(result.report),
                 "mapping": result.mapping.to_dict(),
                 "notes": result.network.notes,
-                "netx": result.netx.to_dict(),
+                "netx": result.netx.record.to_dict(),
             }
         )
         return

@@ -47,13 +47,10 @@ def _reference(deployment: Deployment, state: bool, timeout: float | None) -> En
 
 
 def _float(deployment: Deployment, state: bool, timeout: float | None) -> Engine:
-    from neurodeploy.interchange.nir.file import read_nir
-    from neurodeploy.interchange.nir.network_in import to_network
+    from neurodeploy.artifacts.float_network import float_network
     from neurodeploy.simulation.float_engine import FloatEngine
 
-    graph = read_nir(deployment.nir_file)
-    network = deployment.network
-    return FloatEngine(to_network(graph, network.contract, network.name))
+    return FloatEngine(float_network(deployment))
 
 
 def _norse(deployment: Deployment, state: bool, timeout: float | None) -> Engine:

@@ -20,6 +20,7 @@ from neurodeploy.artifacts.deployment import (
     write_deployment,
 )
 from neurodeploy.artifacts.locate import DEPLOYMENTS, newest_run, read_run, read_training
+from neurodeploy.artifacts.records import TrainingRecord
 from neurodeploy.errors import CheckFailedError, Setting, Text, UnsupportedError, in_lines
 from neurodeploy.interchange.netx.layers import BIAS_EXPONENT
 from neurodeploy.ir.network import Network
@@ -94,11 +95,12 @@ def export(
     check_new_folder(out)
     stated, quantization = stated or Stated(), quantization or QuantizationOptions()
     imported = None
+    training = read_training(source) if source.is_dir() else None
     if from_net:
         quantized, part = _from_net(file, stated, quantization, input_shape)
     else:
         imported = import_stated(file, stated)
-        imported = replace(imported, network=_with_data(imported.network, source))
+        imported = replace(imported, network=_with_data(imported.network, training))
         quantized = _quantized(imported, file, target, quantization, netx)
         quantized = replace(quantized, notes=_numbered(imported.notes) | quantized.notes)
         part = netx_part(quantized)
@@ -116,18 +118,17 @@ def export(
         raise CheckFailedError(
             f"{file} does not fit a .net for lava-dl:\n  " + "\n  ".join(part.missing)
         )
-    training = read_training(source) if source.is_dir() else None
     quantized, nir_files = _in_nir(quantized, target.name)
     with _self_contained(imported, file) as nir_file:
         write_deployment(
             out,
             quantized,
-            mapping.to_dict(),
+            mapping,
             nir_file,
-            asdict(target),
+            target,
             str(source),
             training,
-            netx=part.to_dict(),
+            netx=part.record,
             extra_files={**part.files, **nir_files},
         )
     report = write_report(read_deployment(out))
@@ -219,15 +220,12 @@ def _numbered(notes: list[str]) -> dict[str, str]:
     return {f"import {number}": note for number, note in enumerate(notes, 1)}
 
 
-def _with_data(network: Network, source: Path) -> Network:
+def _with_data(network: Network, training: TrainingRecord | None) -> Network:
     """The network with the place of its data, which a run remembers and its NIR file does not."""
-    if source.suffix == ".nir":
-        return network
-    place = str(read_run(source).get("recipe", {}).get("data", {}).get("path", ""))
     found = network.contract.source
-    if Path(place).name != found.path:
+    if training is None or Path(training.recipe.data.path).name != found.path:
         return network
-    contract = replace(network.contract, source=replace(found, path=place))
+    contract = replace(network.contract, source=replace(found, path=training.recipe.data.path))
     return replace(network, contract=contract)
 
 

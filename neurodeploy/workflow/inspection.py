@@ -105,13 +105,12 @@ def _run(path: Path) -> str:
 
 def _deployment(path: Path) -> str:
     from neurodeploy.artifacts.deployment import read_deployment
-    from neurodeploy.mapping import CoreMapping
 
     deployment = read_deployment(path)
-    network, manifest = deployment.network, deployment.manifest
+    network, netx = deployment.network, deployment.netx
     lines = [
-        f"{path}: deployment of {manifest['source']} on {manifest['target']['name']}, "
-        f"written {manifest['created']}"
+        f"{path}: deployment of {deployment.source} on {deployment.target.name}, "
+        f"written {deployment.created}"
     ]
     for p in network.populations:
         kind = "input" if p.neuron is None else p.neuron.kind
@@ -125,9 +124,8 @@ def _deployment(path: Path) -> str:
             + (f", {q.clipped} clipped" if q.clipped else "")
         )
     lines += _contract(network.contract)
-    netx = manifest.get("netx", {})
-    if netx.get("file"):
-        lines.append(f"For lava-dl: {netx['file']}, run_netx.py")
-    lines += [f"Not for lava-dl: {reason}" for reason in netx.get("missing", ())]
-    lines.append(CoreMapping.from_dict(deployment.mapping).summary())
+    if netx and netx.file:
+        lines.append(f"For lava-dl: {netx.file}, run_netx.py")
+    lines += [f"Not for lava-dl: {reason}" for reason in (netx.missing if netx else ())]
+    lines.append(deployment.mapping.summary())
     return "\n".join(lines)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.artifacts.deployment import NIR_FILE, Deployment
+from neurodeploy.artifacts.float_network import float_network
 from neurodeploy.errors import InputError
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.onchip.cost import learning_cost
@@ -23,7 +24,7 @@ from neurodeploy.onchip.tasks import Task, make_task
 from neurodeploy.onchip.trajectory import StreamChunk
 from neurodeploy.simulation.trace import Samples
 from neurodeploy.support.files import check_new_folder, next_free
-from neurodeploy.workflow.learned_deployment import mapped, target_of, write_learned
+from neurodeploy.workflow.learned_deployment import mapped, write_learned
 from neurodeploy.workflow.learners import (
     Learners,
     check_learning_engine,
@@ -35,7 +36,6 @@ from neurodeploy.workflow.learning_data import excluded_classes, learning_data, 
 from neurodeploy.workflow.learning_result import LearningResult
 from neurodeploy.workflow.measures import (
     float_learner,
-    float_network,
     labelled_samples,
     learnt_floats,
     measure,
@@ -247,7 +247,7 @@ class _Session:
             overflow=dict(reference.overflow),
             cost=learning_cost(
                 self.learners.plan,
-                target_of(self.deployment),
+                self.deployment.target,
                 reference.counts.layers,
                 self.samples,
             ),

@@ -21,8 +21,6 @@ from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import CoreMapping, map_network
 from neurodeploy.onchip.learning_curve import CurvePoint, draw_learning_curve
 from neurodeploy.onchip.options import rate_text
-from neurodeploy.support.schema import build
-from neurodeploy.target import Target
 from neurodeploy.workflow.learning_result import LearningResult
 from neurodeploy.workflow.netx import netx_part
 from neurodeploy.workflow.tags import tags_file
@@ -31,18 +29,13 @@ CURVE = "learning_curve.png"
 NIR_BEFORE = "network.nir is the network from before learning"
 
 
-def target_of(deployment: Deployment) -> Target:
-    """The target that a deployment was made for."""
-    return build(Target, deployment.manifest["target"], str(deployment.path))
-
-
 def mapped(network: QuantizedNetwork, deployment: Deployment) -> CoreMapping:
     """A network on the target of a deployment.
 
     Raises:
         CheckFailedError: it does not fit; every violation is listed.
     """
-    target = target_of(deployment)
+    target = deployment.target
     mapping = map_network(network, target)
     if mapping.violations:
         raise CheckFailedError(
@@ -98,12 +91,12 @@ def write_learned(
     write_deployment(
         out,
         network,
-        mapped(network, old).to_dict(),
+        mapped(network, old),
         old.nir_file if (old.path / NIR_FILE).is_file() else None,
-        old.manifest["target"],
+        old.target,
         f"{old.path}, {how}",
-        old.manifest.get("training"),
-        netx=part.to_dict(),
+        old.training,
+        netx=part.record,
         extra_files={
             **part.files,
             **tags_file(tags),

@@ -45,8 +45,8 @@ def learning_data(network: QuantizedNetwork, data: Path | None) -> Dataset:
 
 def excluded_classes(deployment: Deployment) -> tuple[int, ...]:
     """Classes that the deployment's training left out; none for a network from elsewhere."""
-    training = deployment.manifest.get("training")
-    return tuple(training["recipe"]["data"].get("exclude", ())) if training else ()
+    training = deployment.training
+    return training.recipe.data.exclude if training else ()
 
 
 def thinned(task: Task, most: int) -> Task:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.artifacts.deployment import Deployment
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork
@@ -43,19 +42,6 @@ def measure_float(network: Network, sets: Mapping[str, HeldOut]) -> dict[str, fl
     from neurodeploy.simulation.float_engine import FloatEngine
 
     return _accuracies(FloatEngine(network), network, sets, MOST_SAMPLES)
-
-
-def float_network(deployment: Deployment) -> Network:
-    """The network before quantisation.
-
-    Raises:
-        UnsupportedError: the deployment came as integers.
-    """
-    from neurodeploy.interchange.nir.file import read_nir
-    from neurodeploy.interchange.nir.network_in import to_network
-
-    graph = read_nir(deployment.nir_file)
-    return to_network(graph, deployment.network.contract, deployment.network.name)
 
 
 def float_learner(network: QuantizedNetwork, options: LearningOptions) -> Any:

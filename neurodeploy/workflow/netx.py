@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from neurodeploy.artifacts.deployment import NET_FILE
+from neurodeploy.artifacts.records import NetxRecord
 from neurodeploy.interchange.netx.importing import import_stated
 from neurodeploy.interchange.netx.layers import (
     BIAS_EXPONENT,
@@ -51,10 +52,10 @@ class NetxPart:
         """By name, what writes a file to a path."""
         return {} if self.write is None else {NET_FILE: self.write, SCRIPT: _write_script}
 
-    def to_dict(self) -> dict[str, Any]:
+    @property
+    def record(self) -> NetxRecord:
         """As the manifest holds it."""
-        file = None if self.write is None else NET_FILE
-        return {"file": file, "missing": list(self.missing), "settings": self.settings}
+        return NetxRecord(None if self.write is None else NET_FILE, self.missing, self.settings)
 
 
 def netx_target(target: Target) -> Target:

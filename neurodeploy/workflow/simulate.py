@@ -12,12 +12,9 @@ import numpy as np
 from neurodeploy.artifacts.deployment import REPORT, Deployment
 from neurodeploy.artifacts.trace_file import TraceFile
 from neurodeploy.errors import CheckFailedError, Setting, Text
-from neurodeploy.mapping import CoreMapping
 from neurodeploy.mapping.estimate import Estimate, estimate
 from neurodeploy.simulation.trace import Overflow, SampleBatch, Samples, SpikeTrace
 from neurodeploy.support.files import write_json
-from neurodeploy.support.schema import build
-from neurodeploy.target import Target
 from neurodeploy.workflow.activity import FILE as ACTIVITY
 from neurodeploy.workflow.activity import ActivityCount, write_activity
 from neurodeploy.workflow.engines import LAVA_ENGINES, batch_size, make_engine
@@ -181,9 +178,6 @@ class _Tally:
 
     def result(self, engine: str, seconds: float, overflow: Overflow) -> SimulationResult:
         network, count = self.deployment.network, self.samples.count
-        where = str(self.deployment.path)
-        target = build(Target, self.deployment.manifest["target"], where)
-        mapping = CoreMapping.from_dict(self.deployment.mapping, where)
         folder = self.deployment.results / engine
         folder.mkdir(parents=True, exist_ok=True)
         activity = self.activity.mean()
@@ -202,7 +196,7 @@ class _Tally:
             wraps={name: c.wraps for name, c in overflow.populations.items()},
             saturations={name: c.saturations for name, c in overflow.populations.items()},
             clipped_weights={p.name: p.clipped for p in network.projections},
-            estimate=estimate(network, target, mapping, activity),
+            estimate=estimate(network, self.deployment.target, self.deployment.mapping, activity),
             raster=raster,
         )
         write_json(folder / "summary.json", result.as_dict())

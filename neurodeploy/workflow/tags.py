@@ -9,8 +9,8 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from neurodeploy.artifacts.deployment import LEARNING, NIR_FILE, TAGS, Deployment
+from neurodeploy.artifacts.float_network import float_network
 from neurodeploy.onchip.real import remainders
-from neurodeploy.workflow.measures import float_network
 
 
 def first_tags(deployment: Deployment) -> Mapping[str, np.ndarray]:

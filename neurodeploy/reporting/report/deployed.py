@@ -262,9 +262,6 @@ def rounding_errors(deployment: Deployment) -> tuple[ProjectionError, ...]:
     """
     if not (deployment.path / NIR_FILE).is_file() or (deployment.path / LEARNING).is_file():
         return ()
-    from neurodeploy.interchange.nir.file import read_nir
-    from neurodeploy.interchange.nir.network_in import to_network
+    from neurodeploy.artifacts.float_network import float_network
 
-    network = deployment.network
-    floats = to_network(read_nir(deployment.nir_file), network.contract, network.name)
-    return projection_errors(floats, network)
+    return projection_errors(float_network(deployment), deployment.network)

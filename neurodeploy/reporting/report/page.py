@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from safetensors.numpy import load_file
 
 from neurodeploy.artifacts.deployment import LEARNING, REPORT, Deployment
+from neurodeploy.artifacts.records import TrainingRecord
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import CoreMapping
 from neurodeploy.mapping.placement import core_messages, flows
@@ -23,7 +24,6 @@ from neurodeploy.reporting.report import deployed, trained
 from neurodeploy.reporting.text import facts
 from neurodeploy.support.files import read_json, written_whole
 from neurodeploy.support.schema import build
-from neurodeploy.target import Target
 
 ACTIVITY = "activity.safetensors"
 SUMMARY, PARITY = "summary.json", "parity.json"
@@ -51,10 +51,7 @@ def write_report(deployment: Deployment) -> Path:
 
 def _context(deployment: Deployment) -> dict[str, Any]:
     """What the template draws."""
-    network, manifest = deployment.network, deployment.manifest
-    where = str(deployment.path)
-    target = build(Target, manifest["target"], where)
-    mapping = CoreMapping.from_dict(deployment.mapping, where)
+    network, target, mapping = deployment.network, deployment.target, deployment.mapping
     runs = [read_json(path) for path in _results(deployment, SUMMARY)]
     # What must be equal comes before what need not.
     checks = [_check(path) for path in _results(deployment, PARITY)]
@@ -65,10 +62,10 @@ def _context(deployment: Deployment) -> dict[str, Any]:
     return {
         "name": _name(deployment),
         "target": target,
-        "created": manifest["created"][:16].replace("T", " ") + " UTC",
-        "source": _source(manifest["source"]),
+        "created": deployment.created[:16].replace("T", " ") + " UTC",
+        "source": _source(deployment.source),
         "cards": _cards(deployment, mapping, runs, checks),
-        "training": _training(manifest.get("training")),
+        "training": _training(deployment.training),
         "learning": _learning(deployment.path / LEARNING),
         "graph": _picture(network_graph(network), "Populations and projections"),
         "populations": deployed.populations(network),
@@ -86,8 +83,8 @@ def _context(deployment: Deployment) -> dict[str, Any]:
         "checks": checks,
         "costs": _costs(runs),
         "contract": deployed.contract(network.contract),
-        "versions": facts(list(manifest["versions"].items())),
-        "files": facts([(name, f"sha256 {h}") for name, h in manifest["files"].items()]),
+        "versions": facts(list(deployment.versions.items())),
+        "files": facts([(name, f"sha256 {h}") for name, h in deployment.files.items()]),
     }
 
 
@@ -127,10 +124,10 @@ def _cards(
         return {"label": label, "value": value, "detail": detail, "mood": mood}
 
     cards = []
-    training = deployment.manifest.get("training")
+    training = deployment.training
     if training:
-        detail = f"test, {trained.trained_in(training['recipe'])}"
-        cards.append(card("trained", f"{training['test_accuracy']:.2%}", detail))
+        detail = f"test, {trained.trained_in(training.recipe)}"
+        cards.append(card("trained", f"{training.test_accuracy:.2%}", detail))
     for run in runs[:1]:
         if run["accuracy"] is not None:
             detail = f"{run['engine']}, {run['samples']:,} samples"
@@ -148,7 +145,7 @@ def _cards(
     return cards
 
 
-def _training(training: dict[str, Any] | None) -> dict[str, Any] | None:
+def _training(training: TrainingRecord | None) -> dict[str, Any] | None:
     """Recipe, results and the curve of the run that was exported."""
     if training is None:
         return None
@@ -156,14 +153,14 @@ def _training(training: dict[str, Any] | None) -> dict[str, Any] | None:
     from neurodeploy.training.training_curve import curve_figure
 
     curve = None
-    history = [build(EpochMetrics, epoch, "training history") for epoch in training["history"]]
+    history = [build(EpochMetrics, epoch, "training history") for epoch in training.history]
     if history:
         figure = curve_figure(
-            training["recipe"]["name"], history, training["best_epoch"], training["test_accuracy"]
+            training.recipe.name, history, training.best_epoch, training.test_accuracy
         )
         curve = _picture(figure, "Loss and accuracy by epoch")
     return {
-        "description": training["recipe"]["description"].rstrip("."),
+        "description": training.recipe.description.rstrip("."),
         "facts": trained.trained(training),
         "curve": curve,
     }
@@ -194,8 +191,8 @@ def _source(path: str) -> str:
 
 def _name(deployment: Deployment) -> str:
     """Of the recipe, or of the file for a network from elsewhere."""
-    training = deployment.manifest.get("training")
-    return training["recipe"]["name"] if training else Path(deployment.network.name).stem
+    training = deployment.training
+    return training.recipe.name if training else Path(deployment.network.name).stem
 
 
 def _behaviour(deployment: Deployment, run: dict[str, Any]) -> dict[str, Any]:

@@ -3,73 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from neurodeploy.artifacts.records import TrainingRecord
 from neurodeploy.onchip.options import rate_text
-from neurodeploy.recipe import QuantizeRecipe, TrainingRecipe
+from neurodeploy.recipe import DataRecipe, Recipe, TrainingRecipe
 from neurodeploy.reporting.text import Table, facts
-from neurodeploy.support.schema import build
 
 
-def trained(training: Mapping[str, Any]) -> Table:
+def trained(training: TrainingRecord) -> Table:
     """The recipe and what came out of it."""
-    recipe = training["recipe"]
+    recipe = training.recipe
     return facts(
         [
-            ("recipe", f"{recipe['name']}, seed {recipe['seed']}"),
-            ("data", _data(recipe["data"], recipe["encoder"]["name"])),
-            ("encoder", _options(recipe["encoder"])),
-            ("network", _options(recipe["network"])),
-            ("neuron", _options(recipe["neuron"])),
-            ("rule", _options(recipe["rule"])),
-            ("loop", _loop(recipe["training"])),
-            ("augmentation", _options(recipe["augmentation"])),
+            ("recipe", f"{recipe.name}, seed {recipe.seed}"),
+            ("data", _data(recipe.data, recipe.encoder.name)),
+            ("encoder", _options(asdict(recipe.encoder))),
+            ("network", _options(recipe.network)),
+            ("neuron", _options(asdict(recipe.neuron))),
+            ("rule", _options(recipe.rule)),
+            ("loop", _loop(recipe.training)),
+            ("augmentation", _options(asdict(recipe.augmentation))),
             ("integers", _integers(recipe)),
             (
                 "best epoch",
-                f"{training['best_epoch']} of {training['epochs']}, by validation accuracy "
-                f"{training['validation_accuracy']:.2%}",
+                f"{training.best_epoch} of {training.epochs}, by validation accuracy "
+                f"{training.validation_accuracy:.2%}",
             ),
-            ("test accuracy", f"{training['test_accuracy']:.2%} in {trained_in(recipe)}"),
-            ("time", f"{training['seconds']:,.1f} s"),
+            ("test accuracy", f"{training.test_accuracy:.2%} in {trained_in(recipe)}"),
+            ("time", f"{training.seconds:,.1f} s"),
         ]
     )
 
 
-def _data(data: Mapping[str, Any], encoder: str) -> str:
+def _data(data: DataRecipe, encoder: str) -> str:
     """Which samples, without the folders above them."""
-    found = {**data, "path": Path(data["path"]).name, "sha256": data["sha256"][:12]}
+    found = {**asdict(data), "path": Path(data.path).name, "sha256": data.sha256[:12]}
     return _options(found, () if encoder == "events" else ("bins",))
 
 
-def _loop(training: Mapping[str, Any]) -> str:
+def _loop(training: TrainingRecipe) -> str:
     """The options of the training loop that play a part."""
-    found = {**training, "start_from": Path(training["start_from"]).name}
+    found = {**asdict(training), "start_from": Path(training.start_from).name}
     without = ["threads", "checkpoint_minutes", "time_chunk"]
-    if training["optimizer"] != "sgd":
+    if training.optimizer != "sgd":
         without.append("momentum")
-    if not training["mse_weight"]:
+    if not training.mse_weight:
         without.append("mse_target")
-    if training.get("accumulate") == 1:
+    if training.accumulate == 1:
         without.append("accumulate")
     return _options(found, without)
 
 
-def _integers(recipe: Mapping[str, Any]) -> str:
+def _integers(recipe: Recipe) -> str:
     """From when on the training computed in integers."""
-    if not (recipe.get("quantize") or {}).get("bits"):
+    quantize = recipe.quantize
+    if not quantize.bits:
         return ""
-    quantize = build(QuantizeRecipe, recipe["quantize"], "recipe")
-    first = quantize.first_epoch_of(build(TrainingRecipe, recipe["training"], "recipe"))
+    first = quantize.first_epoch_of(recipe.training)
     return f"{quantize.bits}-bit weights of {quantize.target}, from epoch {first} on"
 
 
-def trained_in(recipe: Mapping[str, Any]) -> str:
+def trained_in(recipe: Recipe) -> str:
     """The numbers that a network was trained in."""
-    quantize = recipe.get("quantize") or {}
-    bits = quantize.get("bits", 0)
-    return f"{bits}-bit integers of {quantize['target']}" if bits else "floating point"
+    bits, target = recipe.quantize.bits, recipe.quantize.target
+    return f"{bits}-bit integers of {target}" if bits else "floating point"
 
 
 def _options(table: Mapping[str, Any], without: Sequence[str] = ()) -> str:
@@ -78,7 +78,8 @@ def _options(table: Mapping[str, Any], without: Sequence[str] = ()) -> str:
     for key, value in table.items():
         if value and key not in ("name", "family", *without):
             words = key.replace("_", " ")
-            names.append(words if value is True else f"{words} {value}")
+            shown = list(value) if isinstance(value, tuple) else value
+            names.append(words if value is True else f"{words} {shown}")
     return ", ".join(names)
 
 
