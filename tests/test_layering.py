@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import neurodeploy
+from neurodeploy.artifacts import names
 from neurodeploy.cli import main
 
 ROOT = Path(neurodeploy.__file__).parent
@@ -213,6 +214,21 @@ def test_lower_rooms_load_neither_torch_nor_nir() -> None:
                 names = [str(node.module)]
             top_level += [place(path, node.lineno) for n in names if n.split(".")[0] in heavy]
     assert top_level == []
+
+
+def test_names_of_files_have_one_home() -> None:
+    """But for the script that deployments hold a copy of, which has to do without us."""
+    home, script = ROOT / "artifacts" / "names.py", ROOT / "lava" / names.NETX_SCRIPT
+    known = {v for v in vars(names).values() if isinstance(v, str) and Path(v).suffix}
+    assert {"run.json", "manifest.json", "network.nir", "report.html"} <= known
+    found = [
+        place(path, node.lineno)
+        for path in files()
+        if path not in (home, script)
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Constant) and node.value in known
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, assume, given, reject, settings
 from hypothesis import strategies as st
 
-from neurodeploy.artifacts.deployment import MANIFEST, read_deployment
+from neurodeploy.artifacts.deployment import read_deployment
+from neurodeploy.artifacts.names import MANIFEST
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.interchange.nir.file import read_nir
 from neurodeploy.interchange.nir.network_in import contract_of, to_network

@@ -29,6 +29,15 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from neurodeploy.artifacts.integers import arrays_of, network_from, structure_of
+from neurodeploy.artifacts.names import (
+    DEPLOYMENT_FORMAT,
+    INTEGERS,
+    MANIFEST,
+    MAPPING,
+    NET_FILE,
+    NIR_FILE,
+    RESULTS,
+)
 from neurodeploy.artifacts.records import NetxRecord, TrainingRecord
 from neurodeploy.errors import InputError, Step, Text, UnsupportedError
 from neurodeploy.ir.quantized import QuantizedNetwork
@@ -38,16 +47,6 @@ from neurodeploy.support.schema import build
 from neurodeploy.support.versions import versions
 from neurodeploy.target import Target
 
-FORMAT = 1
-MANIFEST = "manifest.json"
-NIR_FILE = "network.nir"
-INTEGERS = "integers.safetensors"
-MAPPING = "mapping.json"
-REPORT = "report.html"
-NET_FILE = "network.net"
-QUANTIZED_NIR = "quantized.nir"
-LEARNING = "learning.json"
-TAGS = "tags.safetensors"
 HASHED = (NIR_FILE, INTEGERS, MAPPING)
 """Files of every deployment; the first one only of those that came from NIR."""
 
@@ -111,7 +110,7 @@ class Deployment:
     @property
     def results(self) -> Path:
         """Where simulations of this deployment put what they found."""
-        return self.path / "results"
+        return self.path / RESULTS
 
 
 def write_deployment(
@@ -149,7 +148,7 @@ def write_deployment(
             write(folder / name)
         hashed = (*(HASHED if nir_file else HASHED[1:]), *extra_files)
         manifest = {
-            "format": FORMAT,
+            "format": DEPLOYMENT_FORMAT,
             "kind": "deployment",
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "source": source,
@@ -175,10 +174,10 @@ def read_deployment(path: Path) -> Deployment:
             f"{path}: not a deployment (no {MANIFEST})", fix=Text("make one with ", Step("export"))
         )
     manifest = read_json(path / MANIFEST)
-    if manifest.get("kind") != "deployment" or manifest.get("format") != FORMAT:
+    if manifest.get("kind") != "deployment" or manifest.get("format") != DEPLOYMENT_FORMAT:
         raise InputError(
             f"{path / MANIFEST}: kind {manifest.get('kind')!r} format {manifest.get('format')!r}; "
-            f"this version reads deployments of format {FORMAT}"
+            f"this version reads deployments of format {DEPLOYMENT_FORMAT}"
         )
     hashes = manifest.get("files")
     hashes = hashes if isinstance(hashes, dict) else {}

@@ -6,15 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from neurodeploy.artifacts.deployment import MANIFEST
+from neurodeploy.artifacts.names import COMPLETE, DEPLOYMENTS, MANIFEST, METRICS, RECIPE, RUNS
 from neurodeploy.artifacts.records import TrainingRecord
 from neurodeploy.errors import InputError, Step, Text
 from neurodeploy.support.files import read_json
 from neurodeploy.support.schema import build
-
-RUNS = Path("runs")
-DEPLOYMENTS = Path("deployments")
-RUN_FILE = "run.json"
 
 
 def newest_run(folder: Path = RUNS) -> Path:
@@ -23,7 +19,7 @@ def newest_run(folder: Path = RUNS) -> Path:
     Raises:
         InputError: there is none.
     """
-    found = _newest(folder, RUN_FILE)
+    found = _newest(folder, COMPLETE)
     if found is None:
         raise InputError(
             f"no finished training run in {folder}/", fix=Text("make one with ", Step("train"))
@@ -51,14 +47,14 @@ def read_run(path: Path) -> dict[str, Any]:
     """
     if not path.is_dir():
         raise InputError(f"{path}: no such run")
-    if not (path / RUN_FILE).is_file():
-        if (path / "recipe.json").is_file():
+    if not (path / COMPLETE).is_file():
+        if (path / RECIPE).is_file():
             raise InputError(
                 f"{path}: training did not finish",
                 fix=Text("go on with ", Step("resume_run", str(path))),
             )
-        raise InputError(f"{path}: not a training run (no {RUN_FILE})")
-    return read_json(path / RUN_FILE)
+        raise InputError(f"{path}: not a training run (no {COMPLETE})")
+    return read_json(path / COMPLETE)
 
 
 def read_training(path: Path) -> TrainingRecord:
@@ -69,14 +65,14 @@ def read_training(path: Path) -> TrainingRecord:
     """
     run = read_run(path)
     kept = ("recipe", "test_accuracy", "validation_accuracy", "best_epoch", "epochs", "seconds")
-    metrics = path / "metrics.jsonl"
+    metrics = path / METRICS
     try:
         lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.is_file() else []
         history = [json.loads(line) for line in lines]
         table = {**{name: run[name] for name in kept}, "history": history}
     except (OSError, KeyError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: damaged run ({error}); train again") from None
-    return build(TrainingRecord, table, str(path / RUN_FILE))
+    return build(TrainingRecord, table, str(path / COMPLETE))
 
 
 def _newest(folder: Path, marker: str) -> Path | None:

@@ -6,14 +6,10 @@ import json
 import re
 from pathlib import Path
 
+from neurodeploy.artifacts.names import COMPLETE, RECIPE, RUNS
 from neurodeploy.errors import InputError, Step, Text
 from neurodeploy.recipe import Recipe, recipe_from_dict
 from neurodeploy.support.files import check_new_folder, next_free, read_json, write_json
-
-RUNS = Path("runs")
-RECIPE = "recipe.json"
-COMPLETE = "run.json"
-"""Written last: a run folder that holds it is whole."""
 
 
 def open_run(recipe: Recipe, out: Path | None) -> Path:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from neurodeploy.artifacts.deployment import MANIFEST, read_deployment
+from neurodeploy.artifacts.deployment import read_deployment
+from neurodeploy.artifacts.names import MANIFEST
 from neurodeploy.bench.networks import bench_network
 from neurodeploy.bench.process import high_water_mb
 from neurodeploy.errors import SimulationError

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from neurodeploy.artifacts.locate import RUN_FILE, read_run
+from neurodeploy.artifacts.locate import read_run
+from neurodeploy.artifacts.names import COMPLETE, NIR_FILE, RECIPE
 from neurodeploy.errors import InputError, Setting, SimulationError, Text
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizationPlan
@@ -37,7 +38,6 @@ EPOCHS = 5
 RATE = 0.1
 """Share of the recipe's learning rate that training on integers begins with: it only fine-tunes."""
 
-NETWORK, RECIPE = "network.nir", "recipe.json"
 BATCH = 256
 
 
@@ -199,7 +199,7 @@ def _trained(recipe: Recipe, run: Path, progress: bool) -> Path:
     """The run of a recipe in this folder: the one that is there, gone on with, or a new one."""
     from neurodeploy.training.run import is_run_of, train
 
-    if not (run / RUN_FILE).is_file():
+    if not (run / COMPLETE).is_file():
         return train(recipe, run, resume=(run / RECIPE).is_file(), progress=progress).path
     if not is_run_of(recipe, run):
         raise InputError(
@@ -211,7 +211,7 @@ def _trained(recipe: Recipe, run: Path, progress: bool) -> Path:
 
 def _network_of(run: Path, recipe: Recipe) -> tuple[Network, QuantizationPlan | None]:
     """What a run left, on the data that the recipe names."""
-    network, plan = read_planned(run / NETWORK, Stated())
+    network, plan = read_planned(run / NIR_FILE, Stated())
     contract = replace(network.contract, source=recipe.data.source)
     return replace(network, contract=contract), plan
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from neurodeploy.artifacts.names import LEARNING_CURVE, METRICS, NIR_FILE
 from neurodeploy.cli.options import KEYS, PATH, json_option, print_json, say
 from neurodeploy.errors import InputError
 from neurodeploy.support.processes import connect, disconnect
@@ -128,6 +129,6 @@ def train(
         f"Test accuracy {result.test_accuracy:.2%} with the weights of epoch {result.best_epoch} "
         f"of {result.epochs} (validation {result.validation_accuracy:.2%}), "
         f"{result.seconds:.1f} s of training\n"
-        f"Wrote {result.path}/ (network.nir, learning_curve.png, metrics.jsonl)\n"
+        f"Wrote {result.path}/ ({NIR_FILE}, {LEARNING_CURVE}, {METRICS})\n"
         "Next: neurodeploy export --target loihi2",
     )

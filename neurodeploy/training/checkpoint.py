@@ -17,13 +17,12 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from neurodeploy.artifacts.names import BEST, LAST
 from neurodeploy.errors import InputError
 from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.support.files import written_whole
 from neurodeploy.training.metrics import EpochMetrics, PartialEpoch
 
-BEST = "best.safetensors"
-LAST = "last.safetensors"
 FORMAT = 2
 """Version of both files' layout."""
 

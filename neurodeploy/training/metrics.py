@@ -8,11 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
+from neurodeploy.artifacts.names import METRICS, TENSORBOARD
 from neurodeploy.errors import InputError
 from neurodeploy.support.files import written_whole
-
-METRICS = "metrics.jsonl"
-TENSORBOARD = "tensorboard"
 
 
 @dataclass(frozen=True)

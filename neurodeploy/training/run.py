@@ -21,13 +21,8 @@ import nir
 import torch
 from torch import Tensor
 
-from neurodeploy.artifacts.run_folder import (
-    RUNS,
-    as_read_back,
-    open_run,
-    read_recipe,
-    reopen_run,
-)
+from neurodeploy.artifacts.names import COMPLETE, LEARNING_CURVE, NIR_FILE, RUN_FORMAT, RUNS
+from neurodeploy.artifacts.run_folder import as_read_back, open_run, read_recipe, reopen_run
 from neurodeploy.data import Dataset, check_encoder, load_dataset
 from neurodeploy.errors import InputError, Setting, SimulationError, Step, Text
 from neurodeploy.nn.families import SpikingNetwork
@@ -55,11 +50,7 @@ from neurodeploy.training.evaluate import Evaluation
 from neurodeploy.training.loop import fit, reproducible
 from neurodeploy.training.parallel import evaluate_shared
 from neurodeploy.training.split import split_training
-from neurodeploy.training.start import COMPLETE, find_start, load_start
-
-NETWORK, CURVE = "network.nir", "learning_curve.png"
-FORMAT = 1
-"""Version of ``run.json``."""
+from neurodeploy.training.start import find_start, load_start
 
 
 @dataclass(frozen=True)
@@ -282,13 +273,13 @@ def _write_result(
         epochs=len(state.history),
         seconds=sum(metrics.seconds for metrics in state.history),
     )
-    with written_whole(run / NETWORK) as temporary:
+    with written_whole(run / NIR_FILE) as temporary:
         nir.write(temporary, graph_of(job.model, recipe, dataset))
     curve = learning_curve(recipe.name, state.history, state.best_epoch, tested.accuracy)
-    with written_whole(run / CURVE) as temporary:
+    with written_whole(run / LEARNING_CURVE) as temporary:
         temporary.write_bytes(curve)
     summary = {
-        "format": FORMAT,
+        "format": RUN_FORMAT,
         "kind": "run",
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "recipe": recipe.as_dict(),
@@ -300,7 +291,7 @@ def _write_result(
         "processes": job.processes.count,
         "device": next(job.model.parameters()).device.type,
         "versions": versions(),
-        "sha256": {NETWORK: sha256(run / NETWORK)},
+        "sha256": {NIR_FILE: sha256(run / NIR_FILE)},
     }
     write_json(run / COMPLETE, summary)
     return result

@@ -7,11 +7,10 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 
-from neurodeploy.artifacts.run_folder import COMPLETE
+from neurodeploy.artifacts.names import BEST, COMPLETE
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.quantization.aware import without_grids
-from neurodeploy.training.checkpoint import BEST
 
 
 def find_start(name: str, runs: Path) -> Path:

@@ -9,12 +9,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from neurodeploy.artifacts.deployment import read_deployment
+from neurodeploy.artifacts.names import ACTIVITY
 from neurodeploy.errors import InputError, Setting, Step, Text
 from neurodeploy.ir.operators import Shape
 from neurodeploy.simulation.trace import SpikeTrace
 from neurodeploy.support.files import written_whole
-
-FILE = "activity.safetensors"
 
 
 class ActivityCount:
@@ -52,7 +51,7 @@ def read_activity(deployment: Path, shapes: dict[str, Shape]) -> dict[str, np.nd
         InputError: not a deployment, never simulated, or of another network.
     """
     results = read_deployment(deployment).results
-    files = sorted(results.glob(f"*/{FILE}"), key=lambda file: file.stat().st_mtime)
+    files = sorted(results.glob(f"*/{ACTIVITY}"), key=lambda file: file.stat().st_mtime)
     if not files:
         raise InputError(
             f"{deployment}: no simulation has counted spikes here",

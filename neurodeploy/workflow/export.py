@@ -13,13 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from neurodeploy.artifacts.deployment import (
-    NIR_FILE,
-    QUANTIZED_NIR,
-    read_deployment,
-    write_deployment,
-)
-from neurodeploy.artifacts.locate import DEPLOYMENTS, newest_run, read_run, read_training
+from neurodeploy.artifacts.deployment import read_deployment, write_deployment
+from neurodeploy.artifacts.locate import newest_run, read_run, read_training
+from neurodeploy.artifacts.names import DEPLOYMENTS, NIR_FILE, QUANTIZED_NIR
 from neurodeploy.artifacts.records import TrainingRecord
 from neurodeploy.errors import CheckFailedError, Setting, Text, UnsupportedError, in_lines
 from neurodeploy.interchange.netx.layers import BIAS_EXPONENT

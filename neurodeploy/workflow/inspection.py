@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from neurodeploy.artifacts.deployment import MANIFEST
-from neurodeploy.artifacts.locate import RUN_FILE, read_run
+from neurodeploy.artifacts.locate import read_run
+from neurodeploy.artifacts.names import COMPLETE, MANIFEST, NETX_SCRIPT
 from neurodeploy.errors import InputError, Setting, Text, in_lines
 from neurodeploy.ir.contract import Contract
 from neurodeploy.ir.stated import Stated, listed
@@ -98,7 +98,7 @@ def _run(path: Path) -> str:
             f"  test accuracy {run['test_accuracy']:.2%}, validation "
             f"{run['validation_accuracy']:.2%}",
             f"  files: {', '.join(sorted(entry.name for entry in path.iterdir()))}",
-            f"  marked complete by {RUN_FILE}",
+            f"  marked complete by {COMPLETE}",
         ]
     )
 
@@ -125,7 +125,7 @@ def _deployment(path: Path) -> str:
         )
     lines += _contract(network.contract)
     if netx and netx.file:
-        lines.append(f"For lava-dl: {netx.file}, run_netx.py")
+        lines.append(f"For lava-dl: {netx.file}, {NETX_SCRIPT}")
     lines += [f"Not for lava-dl: {reason}" for reason in (netx.missing if netx else ())]
     lines.append(deployment.mapping.summary())
     return "\n".join(lines)

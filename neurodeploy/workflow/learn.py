@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.artifacts.deployment import NIR_FILE, Deployment
+from neurodeploy.artifacts.deployment import Deployment
 from neurodeploy.artifacts.float_network import float_network
+from neurodeploy.artifacts.names import NIR_FILE
 from neurodeploy.errors import InputError
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.onchip.cost import learning_cost

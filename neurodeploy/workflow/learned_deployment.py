@@ -9,13 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from neurodeploy.artifacts.deployment import (
-    LEARNING,
-    NIR_FILE,
-    Deployment,
-    read_deployment,
-    write_deployment,
-)
+from neurodeploy.artifacts.deployment import Deployment, read_deployment, write_deployment
+from neurodeploy.artifacts.names import LEARNING, LEARNING_CURVE, NIR_FILE
 from neurodeploy.errors import CheckFailedError, Text, in_lines
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import CoreMapping, map_network
@@ -25,8 +20,7 @@ from neurodeploy.workflow.learning_result import LearningResult
 from neurodeploy.workflow.netx import netx_part
 from neurodeploy.workflow.tags import tags_file
 
-CURVE = "learning_curve.png"
-NIR_BEFORE = "network.nir is the network from before learning"
+NIR_BEFORE = f"{NIR_FILE} is the network from before learning"
 
 
 def mapped(network: QuantizedNetwork, deployment: Deployment) -> CoreMapping:
@@ -100,7 +94,7 @@ def write_learned(
         extra_files={
             **part.files,
             **tags_file(tags),
-            CURVE: lambda path: _write_bytes(path, picture),
+            LEARNING_CURVE: lambda path: _write_bytes(path, picture),
             LEARNING: lambda path: _write_bytes(path, f"{summary}\n".encode()),
         },
     )

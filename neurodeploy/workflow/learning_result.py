@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from neurodeploy.artifacts.names import LEARNING, LEARNING_CURVE
 from neurodeploy.errors import Setting, Step, Text, in_lines
 from neurodeploy.onchip.cost import LearningCost
 from neurodeploy.onchip.options import LearningOptions, rate_text
@@ -125,7 +126,7 @@ class LearningResult:
             )
         lines += [*self._events(), *cost_text(self.cost), self._verdict()]
         if self.deployment is not None:
-            lines.append(f"Wrote {self.deployment}/ (learning.json, learning_curve.png)")
+            lines.append(f"Wrote {self.deployment}/ ({LEARNING}, {LEARNING_CURVE})")
             lines.append(Text("Next: ", Step("simulate")))
         return in_lines(lines)
 

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from neurodeploy.artifacts.deployment import NET_FILE
+from neurodeploy.artifacts.names import NET_FILE, NETX_SCRIPT
 from neurodeploy.artifacts.records import NetxRecord
 from neurodeploy.interchange.netx.importing import import_stated
 from neurodeploy.interchange.netx.layers import (
@@ -27,8 +27,6 @@ from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.ir.stated import Stated
 from neurodeploy.mapping.neuron_rules import worst_potential
 from neurodeploy.target import Target
-
-SCRIPT = "run_netx.py"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +48,7 @@ class NetxPart:
     @property
     def files(self) -> dict[str, Callable[[Path], None]]:
         """By name, what writes a file to a path."""
-        return {} if self.write is None else {NET_FILE: self.write, SCRIPT: _write_script}
+        return {} if self.write is None else {NET_FILE: self.write, NETX_SCRIPT: _write_script}
 
     @property
     def record(self) -> NetxRecord:
@@ -144,5 +142,6 @@ def _settings(network: QuantizedNetwork, rebuild: bool) -> dict[str, Any]:
 
 def _write_script(path: Path) -> None:
     path.write_text(
-        (resources.files("neurodeploy.lava") / SCRIPT).read_text(encoding="utf-8"), encoding="utf-8"
+        (resources.files("neurodeploy.lava") / NETX_SCRIPT).read_text(encoding="utf-8"),
+        encoding="utf-8",
     )

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.artifacts.deployment import REPORT, Deployment
+from neurodeploy.artifacts.deployment import Deployment
+from neurodeploy.artifacts.names import ACTIVITY, RASTER, REPORT, SUMMARY
 from neurodeploy.artifacts.trace_file import TraceFile
 from neurodeploy.errors import CheckFailedError, Setting, Text
 from neurodeploy.mapping.estimate import Estimate, estimate
 from neurodeploy.simulation.trace import Overflow, SampleBatch, Samples, SpikeTrace
 from neurodeploy.support.files import write_json
-from neurodeploy.workflow.activity import FILE as ACTIVITY
 from neurodeploy.workflow.activity import ActivityCount, write_activity
 from neurodeploy.workflow.engines import LAVA_ENGINES, batch_size, make_engine
 
@@ -182,7 +182,7 @@ class _Tally:
         folder.mkdir(parents=True, exist_ok=True)
         activity = self.activity.mean()
         write_activity(folder / ACTIVITY, activity)
-        raster = folder / "raster.png"
+        raster = folder / RASTER
         self._draw(raster, engine)
         result = SimulationResult(
             engine=engine,
@@ -199,7 +199,7 @@ class _Tally:
             estimate=estimate(network, self.deployment.target, self.deployment.mapping, activity),
             raster=raster,
         )
-        write_json(folder / "summary.json", result.as_dict())
+        write_json(folder / SUMMARY, result.as_dict())
         return result
 
     def _draw(self, path: Path, engine: str) -> None:

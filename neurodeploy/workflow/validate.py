@@ -7,6 +7,7 @@ from itertools import tee
 from pathlib import Path
 
 from neurodeploy.artifacts.deployment import Deployment
+from neurodeploy.artifacts.names import PARITY, PARITY_MAP
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.reporting.parity import ParityComparison, ParityReport
 from neurodeploy.simulation.trace import Samples
@@ -83,7 +84,7 @@ def validate(
     report = comparison.report
     folder = deployment.results / f"{engines[0]}-{engines[1]}"
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "parity.json", report.as_dict())
-    write_picture(parity_map(report), folder / "parity.png")
+    write_json(folder / PARITY, report.as_dict())
+    write_picture(parity_map(report), folder / PARITY_MAP)
     page = write_report(deployment)
-    return ValidationResult(report, folder / "parity.json", folder / "parity.png", page)
+    return ValidationResult(report, folder / PARITY, folder / PARITY_MAP, page)

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from neurodeploy.artifacts.deployment import LEARNING, NIR_FILE, Deployment
+from neurodeploy.artifacts.deployment import Deployment
+from neurodeploy.artifacts.names import LEARNING, NIR_FILE
 from neurodeploy.ir.contract import Contract
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import CoreMapping

@@ -10,7 +10,16 @@ from typing import Any
 from matplotlib.figure import Figure
 from safetensors.numpy import load_file
 
-from neurodeploy.artifacts.deployment import LEARNING, REPORT, Deployment
+from neurodeploy.artifacts.deployment import Deployment
+from neurodeploy.artifacts.names import (
+    ACTIVITY,
+    LEARNING,
+    PARITY,
+    PARITY_MAP,
+    RASTER,
+    REPORT,
+    SUMMARY,
+)
 from neurodeploy.artifacts.records import TrainingRecord
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import CoreMapping
@@ -25,9 +34,6 @@ from neurodeploy.reporting.text import facts
 from neurodeploy.support.files import read_json, written_whole
 from neurodeploy.support.schema import build
 
-ACTIVITY = "activity.safetensors"
-SUMMARY, PARITY = "summary.json", "parity.json"
-
 
 def write_report(deployment: Deployment) -> Path:
     """Write ``report.html`` into a deployment's folder, in place of an older one.
@@ -37,9 +43,7 @@ def write_report(deployment: Deployment) -> Path:
     import jinja2
 
     template = (
-        resources.files("neurodeploy.reporting.report")
-        .joinpath("report.html")
-        .read_text(encoding="utf-8")
+        resources.files("neurodeploy.reporting.report").joinpath(REPORT).read_text(encoding="utf-8")
     )
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.from_string(template).render(_context(deployment))
@@ -213,7 +217,7 @@ def _behaviour(deployment: Deployment, run: dict[str, Any]) -> dict[str, Any]:
         "samples": f"{run['samples']:,}",
         "origin": run["origin"],
         "rates": rates,
-        "raster": _stored(folder / "raster.svg", f"Raster of one sample on {run['engine']}"),
+        "raster": _stored(folder / RASTER, f"Raster of one sample on {run['engine']}"),
     }
 
 
@@ -238,7 +242,7 @@ def _check(path: Path) -> dict[str, Any]:
         "verdict": verdict,
         "pair": pair,
         "detail": detail,
-        "picture": _stored(path.with_name("parity.svg"), f"Parity map of {pair}"),
+        "picture": _stored(path.with_name(PARITY_MAP), f"Parity map of {pair}"),
     }
 
 
@@ -275,7 +279,8 @@ def _picture(figure: Figure, alt: str) -> dict[str, str]:
 
 
 def _stored(path: Path, alt: str) -> dict[str, str] | None:
-    """A picture that a command has left in the results."""
+    """A picture that a command has left in the results, of which the report takes the SVG."""
+    path = path.with_suffix(".svg")
     return {"data": _data(path.read_bytes()), "alt": alt} if path.is_file() else None
 
 

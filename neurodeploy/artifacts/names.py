@@ -1,0 +1,62 @@
+"""Names of the folders and files that commands leave behind for the next one.
+
+They are part of the file formats: old folders are read by these names.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+# Where runs and deployments go when nobody says.
+
+RUNS = Path("runs")
+DEPLOYMENTS = Path("deployments")
+
+# In a run folder and in a deployment.
+
+NIR_FILE = "network.nir"
+"""The network in floats."""
+
+LEARNING_CURVE = "learning_curve.png"
+
+# In a run folder.
+
+RUN_FORMAT = 1
+"""Version of the layout of ``run.json``."""
+
+RECIPE = "recipe.json"
+METRICS = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
+BEST = "best.safetensors"
+LAST = "last.safetensors"
+
+COMPLETE = "run.json"
+"""Written last: a run folder that holds it is whole."""
+
+# In a deployment.
+
+DEPLOYMENT_FORMAT = 1
+"""Version of the layout of ``manifest.json`` and what it names."""
+
+MANIFEST = "manifest.json"
+"""Written last: a deployment that holds it is whole."""
+
+INTEGERS = "integers.safetensors"
+MAPPING = "mapping.json"
+QUANTIZED_NIR = "quantized.nir"
+NET_FILE = "network.net"
+NETX_SCRIPT = "run_netx.py"
+LEARNING = "learning.json"
+TAGS = "tags.safetensors"
+REPORT = "report.html"
+RESULTS = "results"
+
+# In a folder of a deployment's results.
+
+SUMMARY = "summary.json"
+ACTIVITY = "activity.safetensors"
+PARITY = "parity.json"
+
+RASTER = "raster.png"
+PARITY_MAP = "parity.png"
+"""Pictures, each with the same as ``.svg`` beside it."""
