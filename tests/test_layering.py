@@ -106,13 +106,9 @@ def test_imports_go_one_way() -> None:
 
 
 def test_no_module_imports_itself_by_a_detour() -> None:
-    """Not even inside functions, where Python would let it pass.
-
-    But for Lava's room: its process models must be in a file that Lava runs, and the fused network
-    both is run by one of them and borrows the arithmetic of another.
-    """
+    """Not even inside functions, where Python would let it pass."""
     graph: dict[str, set[str]] = {}
-    for path in outside("lava"):
+    for path in files():
         module = module_of(path)
         targets = {name for name, _ in imports(path) if name.startswith("neurodeploy.")}
         graph[module] = targets - {module}

@@ -1,21 +1,17 @@
-"""What both Lava engines share: one network per run, fed batch after batch, always cleaned up."""
+"""What the Lava engines share: one network per run, fed batch after batch, always cleaned up."""
 
 from __future__ import annotations
 
 import math
-import tempfile
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.sparse import SparseEfficiencyWarning
 
 from neurodeploy.ir.quantized import QuantizedNetwork
-from neurodeploy.lava.compat import require_lava
-from neurodeploy.lava.runtime import GuardedRuntime
+from neurodeploy.lava.network import LavaNetwork
 from neurodeploy.simulation.trace import Overflow, PopulationTrace, SampleBatch, SpikeTrace
 
 
@@ -38,15 +34,12 @@ class LavaEngineBase(ABC):
         state: bool = False,
         timeout: float | None = None,
     ) -> None:
-        require_lava()
         self.network = network
         self.capacity = capacity
         self.state = state
-        self.timeout = timeout
         # Lava's processes do not report wraps and saturations; the reference counts them.
         self.overflow = Overflow()
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._runtime: GuardedRuntime | None = None
+        self._lava = LavaNetwork(timeout=timeout)
         self._static = False
 
     def run(
@@ -63,23 +56,19 @@ class LavaEngineBase(ABC):
             raise ValueError("this engine was built without state records")
         try:
             for batch in batches:
-                runtime = self._runtime or self._start(batch.static)
+                if not self._lava.started:
+                    self._start(batch.static)
                 if batch.static != self._static or len(batch) > self.capacity:
                     raise ValueError("batches of a run must be alike and fit the capacity")
                 self._load(batch)
-                runtime.run(self._run_length(batch))
+                self._lava.run(self._run_length(batch))
                 yield batch, self._trace(batch)
         finally:
             self.close()
 
     def close(self) -> None:
         """End the Lava processes and remove their files; harmless when done before."""
-        if self._runtime is not None:
-            self._runtime.close()
-            self._runtime = None
-        if self._folder is not None:
-            self._folder.cleanup()
-            self._folder = None
+        self._lava.close()
 
     @abstractmethod
     def _build(self, folder: Path, static: bool) -> Any:
@@ -97,18 +86,9 @@ class LavaEngineBase(ABC):
     def _recorded(self, population: str, what: str, samples: int) -> np.ndarray:
         """(samples, T, size) of what was recorded, in model time."""
 
-    def _start(self, static: bool) -> GuardedRuntime:
-        from lava.magma.core.run_configs import Loihi2SimCfg
-
+    def _start(self, static: bool) -> None:
         self._static = static
-        self._folder = tempfile.TemporaryDirectory(prefix="neurodeploy-")
-        root = self._build(Path(self._folder.name), static)
-        runtime = GuardedRuntime(root, Loihi2SimCfg(select_tag="fixed_pt"), timeout=self.timeout)
-        with warnings.catch_warnings():
-            # Lava clips sparse weights in a way that scipy calls slow; its processes inherit this.
-            warnings.simplefilter("ignore", SparseEfficiencyWarning)
-            self._runtime = runtime.__enter__()
-        return self._runtime
+        self._lava.start(lambda folder: self._build(folder, static))
 
     @property
     def _sizes(self) -> dict[str, int]:

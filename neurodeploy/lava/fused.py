@@ -19,7 +19,7 @@ class FusedLavaEngine(LavaEngineBase):
     name = "lava-fused"
 
     def _build(self, folder: Path, static: bool) -> Any:
-        from neurodeploy.lava.processes.process import FusedNetwork
+        from neurodeploy.lava.fused_processes.process import FusedNetwork
 
         steps, (source,) = self.network.contract.steps, self.network.inputs
         inputs = math.prod(source.shape)

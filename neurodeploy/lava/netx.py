@@ -20,7 +20,6 @@ from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.compat import netx_without_slayer, require_lava_dl_installed
 from neurodeploy.lava.engine import LavaEngineBase
-from neurodeploy.lava.runtime import GuardedRuntime
 from neurodeploy.lava.samples import SampleFiles, Timetable
 from neurodeploy.simulation.trace import SampleBatch
 
@@ -46,9 +45,9 @@ class NetxEngine(LavaEngineBase):
         self.net_file = net_file
         self._drive_weight = 0
 
-    def _start(self, static: bool) -> GuardedRuntime:
+    def _start(self, static: bool) -> None:
         with netx_without_slayer():
-            return super()._start(static)
+            super()._start(static)
 
     def _build(self, folder: Path, static: bool) -> Any:
         network = self.network
@@ -56,7 +55,6 @@ class NetxEngine(LavaEngineBase):
         # Delays within a layer are recurrent ones, of the one step that netx gives them anyway.
         self._delayed = {p.target for p in network.projections if p.delay and p.source != p.target}
         depth = {p.name: index for index, p in enumerate(network.populations)}
-        self._elapsed = 0
         self._timetable = Timetable(network.contract.steps, int(bool(self._delayed)), depth)
         self._files = SampleFiles(
             folder,
@@ -152,12 +150,10 @@ class NetxEngine(LavaEngineBase):
         lead = batch.values.ndim - len(source.shape)
         shape = self._lava_shapes[source.name][::-1]
         values = batch.values.reshape(*batch.values.shape[:lead], *shape)
-        self._files.load(replace(batch, values=_turned(values, lead)), self._elapsed)
+        self._files.load(replace(batch, values=_turned(values, lead)), self._lava.elapsed)
 
     def _run_length(self, batch: SampleBatch) -> int:
-        length = self._timetable.run_length(len(batch))
-        self._elapsed += length
-        return length
+        return self._timetable.run_length(len(batch))
 
     def _recorded(self, population: str, what: str, samples: int) -> np.ndarray:
         rows = self._files.recorded(population, what, samples)

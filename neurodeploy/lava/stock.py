@@ -32,7 +32,6 @@ class LavaEngine(LavaEngineBase):
     def _build(self, folder: Path, static: bool) -> Any:
         network = self.network
         (source,) = network.inputs
-        self._elapsed = 0
         self._timetable = Timetable(network.contract.steps, guard_steps(network), depths(network))
         self._files = SampleFiles(
             folder,
@@ -46,12 +45,10 @@ class LavaEngine(LavaEngineBase):
         return build_processes(network, self._timetable, self._files)
 
     def _load(self, batch: SampleBatch) -> None:
-        self._files.load(batch, self._elapsed)
+        self._files.load(batch, self._lava.elapsed)
 
     def _run_length(self, batch: SampleBatch) -> int:
-        length = self._timetable.run_length(len(batch))
-        self._elapsed += length
-        return length
+        return self._timetable.run_length(len(batch))
 
     def _recorded(self, population: str, what: str, samples: int) -> np.ndarray:
         return self._files.recorded(population, what, samples)

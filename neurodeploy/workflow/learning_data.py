@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from neurodeploy.artifacts.deployment import Deployment
-from neurodeploy.data import Dataset, load_dataset
+from neurodeploy.data import Dataset
 from neurodeploy.errors import InputError, Setting, Step, Text
-from neurodeploy.ir.contract import DataSource
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.onchip.tasks import HeldOut, Task
+from neurodeploy.workflow.dataset import dataset_of
 
 
 def learning_data(network: QuantizedNetwork, data: Path | None) -> Dataset:
@@ -30,11 +30,7 @@ def learning_data(network: QuantizedNetwork, data: Path | None) -> Dataset:
             "this deployment names no data set to learn from",
             fix=Text("export a network that `", Step("train"), "` made"),
         )
-    where = contract.source
-    if data is not None:
-        where = DataSource(str(data), "", where.side, where.bins)
-    levels = contract.input_code.levels if contract.input_code.encoder == "events" else 0
-    dataset = load_dataset(contract.dataset, where, contract.steps, levels)
+    dataset = dataset_of(contract, data)
     if dataset.sample_shape != source.shape:
         raise InputError(
             f"data set {dataset.name!r} has samples of shape {dataset.sample_shape}; the "

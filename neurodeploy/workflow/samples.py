@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from neurodeploy.data import Dataset, SampleArray, choose, load_dataset
+from neurodeploy.data import SampleArray, choose
 from neurodeploy.data.npz import class_numbers, read_arrays
 from neurodeploy.errors import InputError, Setting, Text
-from neurodeploy.ir.contract import Contract, DataSource
+from neurodeploy.ir.contract import Contract
 from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.simulation.trace import Samples
+from neurodeploy.workflow.dataset import dataset_of
 
 
 def dataset_samples(
@@ -31,7 +32,7 @@ def dataset_samples(
         InputError: the contract names none, it is not there any more, or its samples do not fit
             the network.
     """
-    dataset = _dataset(contract, folder)
+    dataset = dataset_of(contract, folder)
     where = f"{dataset.name} test set"
     return _samples(dataset.x_test, dataset.y_test, contract, shape, limit, seed, where)
 
@@ -42,31 +43,11 @@ def training_samples(contract: Contract, shape: Shape, count: int, seed: int = 0
     Raises:
         InputError: as ``dataset_samples``.
     """
-    dataset = _dataset(contract, None)
+    dataset = dataset_of(contract)
     drawn = np.random.default_rng(seed).permutation(len(dataset.x_train))[:count]
     where = f"{dataset.name} training set"
     x, y = choose(dataset.x_train, drawn), dataset.y_train[drawn]
     return _samples(x, y, contract, shape, count, seed, where)
-
-
-def _dataset(contract: Contract, folder: Path | None) -> Dataset:
-    """The data set that the contract names, from where it says or from ``folder``."""
-    if not contract.dataset:
-        raise InputError(
-            "this deployment names no data set",
-            fix=Text(
-                "give samples with ",
-                Setting("data", "FILE.npz"),
-                " or ",
-                Setting("random_count", "N"),
-            ),
-        )
-    source = contract.source
-    if folder is not None:
-        source = DataSource(str(folder), "", source.side, source.bins)
-    # Of static samples, levels are the data set's own.
-    levels = contract.input_code.levels if contract.input_code.encoder == "events" else 0
-    return load_dataset(contract.dataset, source, contract.steps, levels)
 
 
 def file_samples(

@@ -7,22 +7,18 @@ pipeline between them; ``FusedLearner`` holds all layers in one process.
 from __future__ import annotations
 
 import math
-import tempfile
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.sparse import SparseEfficiencyWarning
 
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork
-from neurodeploy.lava.compat import require_lava
+from neurodeploy.lava.network import LavaNetwork
 from neurodeploy.lava.onchip.files import LearningFiles
 from neurodeploy.lava.onchip.timetable import LearningTimetable
-from neurodeploy.lava.runtime import GuardedRuntime
 from neurodeploy.onchip.plan import LearningPlan
 from neurodeploy.onchip.trajectory import StreamChunk, Trajectory
 
@@ -39,12 +35,9 @@ class LavaLearner(ABC):
     tag = "fixed_pt"
 
     def __init__(self, *, capacity: int, timeout: float | None) -> None:
-        require_lava()
-        self.capacity, self.timeout = capacity, timeout
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._runtime: GuardedRuntime | None = None
+        self.capacity = capacity
+        self._lava = LavaNetwork(tag=self.tag, timeout=timeout)
         self._files: LearningFiles | None = None
-        self._elapsed = 0
 
     def learn(self, chunk: StreamChunk) -> Trajectory:
         """Go on with these samples, one after the other.
@@ -53,14 +46,12 @@ class LavaLearner(ABC):
             SimulationError: Lava failed, or the time limit passed; nothing is left running.
         """
         try:
-            if self._runtime is None:
+            if self._files is None:
                 _, steps, inputs = chunk.values.shape
-                self._start((steps, inputs))
-            assert self._runtime is not None and self._files is not None
-            self._files.load(chunk, self._elapsed)
-            steps = self._run_length(len(chunk))
-            self._runtime.run(steps)
-            self._elapsed += steps
+                self._lava.start(lambda folder: self._processes(folder, (steps, inputs)))
+            assert self._files is not None
+            self._files.load(chunk, self._lava.elapsed)
+            self._lava.run(self._run_length(len(chunk)))
             return self._files.trajectory(len(chunk))
         except BaseException:
             self.close()
@@ -68,12 +59,8 @@ class LavaLearner(ABC):
 
     def close(self) -> None:
         """End the Lava processes and remove their files; harmless when done before."""
-        if self._runtime is not None:
-            self._runtime.close()
-            self._runtime = None
-        if self._folder is not None:
-            self._folder.cleanup()
-            self._folder = None
+        self._lava.close()
+        self._files = None
 
     @abstractmethod
     def _make_files(self, folder: Path, drive: tuple[int, int]) -> LearningFiles:
@@ -87,17 +74,9 @@ class LavaLearner(ABC):
     def _run_length(self, samples: int) -> int:
         """Lava time steps that so many samples take."""
 
-    def _start(self, drive: tuple[int, int]) -> None:
-        from lava.magma.core.run_configs import Loihi2SimCfg
-
-        self._folder = tempfile.TemporaryDirectory(prefix="neurodeploy-")
-        self._files = self._make_files(Path(self._folder.name), drive)
-        root = self._build(self._files)
-        runtime = GuardedRuntime(root, Loihi2SimCfg(select_tag=self.tag), timeout=self.timeout)
-        with warnings.catch_warnings():
-            # Lava clips sparse weights in a way that scipy calls slow; its processes inherit this.
-            warnings.simplefilter("ignore", SparseEfficiencyWarning)
-            self._runtime = runtime.__enter__()
+    def _processes(self, folder: Path, drive: tuple[int, int]) -> Any:
+        self._files = self._make_files(folder, drive)
+        return self._build(self._files)
 
 
 class PlannedLearner(LavaLearner):

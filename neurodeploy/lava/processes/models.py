@@ -17,11 +17,9 @@ from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from lava.proc.lif.models import AbstractPyLifModelFixed
 
-from neurodeploy.lava.batched import BatchedNetwork
 from neurodeploy.lava.processes.process import (
     BiasDrive,
     DeployedLIF,
-    FusedNetwork,
     SampleSource,
     SpikeProbe,
     StateProbe,
@@ -163,26 +161,3 @@ class PyBiasDriveModel(PyLoihiProcessModel):
         values = self.files.drive_at(self.time_step).reshape(self.shape)
         self.mantissa.write(values * self.weight + self.bias)
         self.mantissa.wait()
-
-
-@implements(proc=FusedNetwork, protocol=LoihiProtocol)
-@requires(CPU)
-@tag("fixed_pt")
-class PyFusedNetworkModel(PyLoihiProcessModel):
-    """Simulates the loaded batch from reset in every Lava time step."""
-
-    def __init__(self, proc_params: dict[str, Any]) -> None:
-        super().__init__(proc_params)
-        self.arrays = proc_params["arrays"]
-        self.network = BatchedNetwork(proc_params["network"])
-
-    def run_spk(self) -> None:
-        """Run the batch and record it."""
-        samples = int(self.arrays["clock"][0])
-        self.network.run(self.arrays["drive"][:samples], self._keep)
-
-    def _keep(self, name: str, step: int, spikes: np.ndarray, neurons: Any) -> None:
-        self.arrays[f"{name}.s"][: len(spikes), step] = spikes
-        if f"{name}.v" in self.arrays.layout:
-            self.arrays[f"{name}.u"][: len(spikes), step] = neurons.u
-            self.arrays[f"{name}.v"][: len(spikes), step] = neurons.v

@@ -10,9 +10,7 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.process.variable import Var
 from lava.proc.lif.process import LIF
 
-from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.samples import SampleFiles
-from neurodeploy.lava.shared import SharedArrays
 
 
 class DeployedLIF(LIF):
@@ -97,15 +95,3 @@ class BiasDrive(AbstractProcess):
     ) -> None:
         super().__init__(files=files, shape=shape, weight=weight, bias=bias)
         self.mantissa = RefPort(shape=shape)
-
-
-class FusedNetwork(AbstractProcess):
-    """A whole network in one process; a batch of samples per Lava time step.
-
-    Args:
-        network: the quantised network.
-        arrays: ``clock`` (1,) samples in the batch, ``drive``, and the records to fill.
-    """
-
-    def __init__(self, *, network: QuantizedNetwork, arrays: SharedArrays) -> None:
-        super().__init__(network=network, arrays=arrays)

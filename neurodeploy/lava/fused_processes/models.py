@@ -1,0 +1,37 @@
+"""The model of the process: ``BatchedNetwork``, and what it is asked to record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from lava.magma.core.decorator import implements, requires, tag
+from lava.magma.core.model.py.model import PyLoihiProcessModel
+from lava.magma.core.resources import CPU
+from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+
+from neurodeploy.lava.batched import BatchedNetwork
+from neurodeploy.lava.fused_processes.process import FusedNetwork
+
+
+@implements(proc=FusedNetwork, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PyFusedNetworkModel(PyLoihiProcessModel):
+    """Simulates the loaded batch from reset in every Lava time step."""
+
+    def __init__(self, proc_params: dict[str, Any]) -> None:
+        super().__init__(proc_params)
+        self.arrays = proc_params["arrays"]
+        self.network = BatchedNetwork(proc_params["network"])
+
+    def run_spk(self) -> None:
+        """Run the batch and record it."""
+        samples = int(self.arrays["clock"][0])
+        self.network.run(self.arrays["drive"][:samples], self._keep)
+
+    def _keep(self, name: str, step: int, spikes: np.ndarray, neurons: Any) -> None:
+        self.arrays[f"{name}.s"][: len(spikes), step] = spikes
+        if f"{name}.v" in self.arrays.layout:
+            self.arrays[f"{name}.u"][: len(spikes), step] = neurons.u
+            self.arrays[f"{name}.v"][: len(spikes), step] = neurons.v
