@@ -110,9 +110,11 @@ class LavaEngineBase(ABC):
                 values = batch.values[:, None] if batch.static else batch.values
                 populations[population.name] = PopulationTrace(np.broadcast_to(values, shape))
                 continue
+            # Lava's probe takes u and v together; a read-out is asked for v alone.
+            variables = "suv" if self.state else "sv"
             records = {
                 what: self._recorded(population.name, what, samples).reshape(shape)
-                for what in ("suv" if population.name in self._state_populations else "s")
+                for what in (variables if population.name in self._state_populations else "s")
             }
             populations[population.name] = PopulationTrace(**records)
         return SpikeTrace(batch.first, populations, self.network.output)

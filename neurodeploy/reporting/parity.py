@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, STATE_LIMIT
+from neurodeploy.ir.network import Network, Population
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation
 from neurodeploy.simulation.trace import PopulationTrace, SpikeTrace
 
@@ -130,12 +131,14 @@ class ParityComparison:
     """Compares traces batch by batch.
 
     Args:
-        network: gives populations, and what the likely causes depend on.
+        network: gives populations, and of integers what the likely causes depend on.
         engines: names of both.
         exact: whether all of u, v and s must agree; otherwise only s is counted.
     """
 
-    def __init__(self, network: QuantizedNetwork, engines: tuple[str, str], exact: bool) -> None:
+    def __init__(
+        self, network: Network | QuantizedNetwork, engines: tuple[str, str], exact: bool
+    ) -> None:
         self.network = network
         names = [p.name for p in network.populations]
         self.report = ParityReport(engines, exact, [PopulationParity(name) for name in names])
@@ -189,21 +192,33 @@ class ParityComparison:
                 variables=tuple(name for name, d in differs.items() if d[sample, step, flat]),
                 first=_values(left, where, self._unit(left, population)),
                 second=_values(right, where, self._unit(right, population)),
-                cause=likely_cause(self.network, population, a, b, where)
-                if self.report.exact
-                else "",
+                cause=self._cause(population, a, b, where),
             )
 
-    def _v(self, trace: SpikeTrace, population: QuantizedPopulation) -> np.ndarray:
+    def _cause(
+        self,
+        population: Population | QuantizedPopulation,
+        one: SpikeTrace,
+        other: SpikeTrace,
+        where: tuple[int, ...],
+    ) -> str:
+        """Why integers differ; nothing is known of floats."""
+        network = self.network
+        if not self.report.exact or not isinstance(network, QuantizedNetwork):
+            return ""
+        return likely_cause(network, network.population(population.name), one, other, where)
+
+    def _v(self, trace: SpikeTrace, population: Population | QuantizedPopulation) -> np.ndarray:
         """v in integers when both engines are exact, else in units of the float network."""
         v = trace.populations[population.name].v
         if v is None:
             raise ValueError(f"v of {population.name!r} was not recorded")
         return v / self._unit(trace.populations[population.name], population)
 
-    def _unit(self, record: PopulationTrace, population: QuantizedPopulation) -> float:
+    def _unit(self, record: PopulationTrace, population: Population | QuantizedPopulation) -> float:
         """What u and v are divided by to be comparable: 1 between exact engines."""
-        if self.report.exact or record.v is None or record.v.dtype == np.float64:
+        floats = record.v is None or record.v.dtype == np.float64
+        if self.report.exact or floats or not isinstance(population, QuantizedPopulation):
             return 1
         return population.scale * 2**ACTIVATION_SHIFT
 

@@ -84,6 +84,11 @@ class PopulationTrace:
     u: np.ndarray | None = None
     v: np.ndarray | None = None
 
+    @property
+    def spikes(self) -> np.ndarray:
+        """``s`` by its full name."""
+        return self.s
+
 
 @dataclass(frozen=True, eq=False)
 class SpikeTrace:

@@ -1,15 +1,19 @@
-"""The engines a deployment can be simulated on; one line each."""
+"""The engines that a deployment, or a network in memory, can be simulated on; one line each."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from neurodeploy.artifacts.deployment import Deployment
 from neurodeploy.errors import InputError, nearest
+from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.simulation.trace import Overflow, SampleBatch, SpikeTrace
+from neurodeploy.workflow.engine_sources import DeploymentSource, EngineSource, NetworkSource
 
 BATCH_BYTES = 32 * 2**20
 """Roughly how much the states of a batch may take; larger batches are no faster."""
@@ -33,63 +37,82 @@ class Engine(Protocol):
     def close(self) -> None: ...
 
 
-def batch_size(network: QuantizedNetwork) -> int:
+@dataclass(frozen=True)
+class EngineSettings:
+    """How an engine is going to be used.
+
+    Attributes:
+        capacity: most samples in a batch.
+        state: whether u and v of every population will be asked for.
+        timeout: wall-clock seconds for engines that run other processes, or None.
+    """
+
+    capacity: int
+    state: bool = False
+    timeout: float | None = None
+
+
+def batch_size(network: Network | QuantizedNetwork) -> int:
     """Samples per batch such that the largest population's states stay within ``BATCH_BYTES``."""
     largest = max(math.prod(population.shape) for population in network.populations)
     per_sample = 8 * largest * network.contract.steps
     return max(1, min(MOST_SAMPLES, BATCH_BYTES // per_sample))
 
 
-def _reference(deployment: Deployment, state: bool, timeout: float | None) -> Engine:
+def _reference(source: EngineSource, settings: EngineSettings) -> Engine:
     from neurodeploy.simulation.reference import ReferenceEngine
 
-    return ReferenceEngine(deployment.network)
+    return ReferenceEngine(source.integers())
 
 
-def _float(deployment: Deployment, state: bool, timeout: float | None) -> Engine:
-    from neurodeploy.artifacts.float_network import float_network
+def _float(source: EngineSource, settings: EngineSettings) -> Engine:
     from neurodeploy.simulation.float_engine import FloatEngine
 
-    return FloatEngine(float_network(deployment))
+    return FloatEngine(source.floats())
 
 
-def _norse(deployment: Deployment, state: bool, timeout: float | None) -> Engine:
-    from neurodeploy.interchange.nir.file import read_nir
-    from neurodeploy.interchange.nir.subgraphs import unnested
+def _norse(source: EngineSource, settings: EngineSettings) -> Engine:
     from neurodeploy.norse.engine import NorseEngine
 
-    network = deployment.network
+    graph, network = source.graph()
     shapes = {population.name: population.shape for population in network.populations}
-    graph = unnested(read_nir(deployment.nir_file), network.name)
     return NorseEngine(graph, shapes, network.output, network.contract, network.name)
 
 
-def _lava(deployment: Deployment, state: bool, timeout: float | None) -> Engine:
+def _lava(source: EngineSource, settings: EngineSettings) -> Engine:
     from neurodeploy.lava.stock import LavaEngine
 
-    capacity = batch_size(deployment.network)
-    return LavaEngine(deployment.network, capacity=capacity, state=state, timeout=timeout)
+    return LavaEngine(source.integers(), **_in_lava(settings))
 
 
-def _lava_fused(deployment: Deployment, state: bool, timeout: float | None) -> Engine:
+def _lava_fused(source: EngineSource, settings: EngineSettings) -> Engine:
     from neurodeploy.lava.fused import FusedLavaEngine
 
-    capacity = batch_size(deployment.network)
-    return FusedLavaEngine(deployment.network, capacity=capacity, state=state, timeout=timeout)
+    return FusedLavaEngine(source.integers(), **_in_lava(settings))
 
 
-def _netx(deployment: Deployment, state: bool, timeout: float | None) -> Engine:
+def _netx(source: EngineSource, settings: EngineSettings) -> Engine:
     from neurodeploy.lava.netx import NetxEngine
 
-    network = deployment.network
-    capacity = batch_size(network)
-    return NetxEngine(network, deployment.net_file, capacity=capacity, state=state, timeout=timeout)
+    return NetxEngine(source.integers(), source.net_file(), **_in_lava(settings))
+
+
+def _in_lava(settings: EngineSettings) -> dict[str, Any]:
+    return {
+        "capacity": settings.capacity,
+        "state": settings.state,
+        "timeout": settings.timeout,
+    }
 
 
 LAVA_ENGINES = ("lava", "lava-fused", "netx")
 """Engines that run in Lava; overflow on them is counted by the reference."""
 
-ENGINES: dict[str, Callable[[Deployment, bool, float | None], Engine]] = {
+FLOAT_ENGINES = ("float", "norse")
+"""Engines of the float network: compared with integers they show what quantisation changes, with
+each other what rounding does, so neither pair has to agree bit for bit."""
+
+ENGINES: dict[str, Callable[[EngineSource, EngineSettings], Engine]] = {
     "reference": _reference,
     "float": _float,
     "norse": _norse,
@@ -102,7 +125,7 @@ ENGINES: dict[str, Callable[[Deployment, bool, float | None], Engine]] = {
 def make_engine(
     name: str, deployment: Deployment, *, state: bool = False, timeout: float | None = None
 ) -> Engine:
-    """An engine by name.
+    """An engine by name, for what lies in a deployment.
 
     Args:
         state: whether u and v of every population will be asked for.
@@ -114,7 +137,25 @@ def make_engine(
         UnsupportedError: the engine cannot express something in the network.
     """
     check_engine(name)
-    return ENGINES[name](deployment, state, timeout)
+    settings = EngineSettings(batch_size(deployment.network), state, timeout)
+    return ENGINES[name](DeploymentSource(deployment), settings)
+
+
+@contextmanager
+def network_engine(
+    name: str, network: Network | QuantizedNetwork, settings: EngineSettings
+) -> Iterator[Engine]:
+    """An engine by name, for a network in memory; closed at the end.
+
+    Raises:
+        InputError: no engine of that name, or one for the other kind of network.
+        MissingDependencyError, UnsupportedError: as ``make_engine``.
+    """
+    check_engine(name)
+    with ExitStack() as stack:
+        engine = ENGINES[name](NetworkSource(network, stack), settings)
+        stack.callback(engine.close)
+        yield engine
 
 
 def check_engine(name: str) -> None:
@@ -129,3 +170,25 @@ def check_engine(name: str) -> None:
         from neurodeploy.norse.compat import require_installed
 
         require_installed()
+
+
+class OverflowCount:
+    """Wraps and saturations of what an engine simulates.
+
+    Lava's processes do not report theirs; the reference, which is equal to them, counts those on
+    the same batches.
+    """
+
+    def __init__(self, engine: Engine, network: Network | QuantizedNetwork) -> None:
+        self._again = None
+        if engine.name in LAVA_ENGINES and isinstance(network, QuantizedNetwork):
+            from neurodeploy.simulation.reference import ReferenceEngine
+
+            self._again = ReferenceEngine(network)
+        self.found = engine.overflow if self._again is None else self._again.overflow
+
+    def add(self, batch: SampleBatch) -> None:
+        """Count a batch that the engine has simulated."""
+        if self._again is not None:
+            for _ in self._again.run([batch]):
+                pass

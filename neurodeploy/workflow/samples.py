@@ -34,7 +34,7 @@ def dataset_samples(
     """
     dataset = dataset_of(contract, folder)
     where = f"{dataset.name} test set"
-    return _samples(dataset.x_test, dataset.y_test, contract, shape, limit, seed, where)
+    return array_samples(dataset.x_test, dataset.y_test, contract, shape, limit, seed, where)
 
 
 def training_samples(contract: Contract, shape: Shape, count: int, seed: int = 0) -> Samples:
@@ -47,7 +47,7 @@ def training_samples(contract: Contract, shape: Shape, count: int, seed: int = 0
     drawn = np.random.default_rng(seed).permutation(len(dataset.x_train))[:count]
     where = f"{dataset.name} training set"
     x, y = choose(dataset.x_train, drawn), dataset.y_train[drawn]
-    return _samples(x, y, contract, shape, count, seed, where)
+    return array_samples(x, y, contract, shape, count, seed, where)
 
 
 def file_samples(
@@ -63,26 +63,38 @@ def file_samples(
     """
     arrays = read_arrays(path, ("x", "y", "x_test", "y_test"))
     if "x" in arrays:
-        return _samples(arrays["x"], arrays.get("y"), contract, shape, limit, seed, str(path))
+        return array_samples(arrays["x"], arrays.get("y"), contract, shape, limit, seed, str(path))
     if "x_test" not in arrays:
         raise InputError(f"{path}: holds no array 'x', and no 'x_test' either")
     x = arrays["x_test"]
     if x.shape[1:] == shape[1:] and shape[0] == 1:
         x = x[:, None]
     where = f"{path}, x_test"
-    return _samples(x, arrays.get("y_test"), contract, shape, limit, seed, where)
+    return array_samples(x, arrays.get("y_test"), contract, shape, limit, seed, where)
 
 
-def _samples(
+def array_samples(
     x: SampleArray,
     labels: np.ndarray | None,
     contract: Contract,
     shape: Shape,
-    limit: int | None,
-    seed: int,
-    where: str,
+    limit: int | None = None,
+    seed: int = 0,
+    where: str = "samples",
 ) -> Samples:
-    """Samples from arrays, after checking that they fit."""
+    """Samples from arrays, after checking that they fit.
+
+    Args:
+        x: (N, *shape) integers for the contract's encoder, or (N, T, *shape) of each step.
+        labels: (N,) class numbers, or None.
+        shape: of the network's input.
+        limit: at most so many samples.
+        seed: of the draws of the ``rate`` encoder.
+        where: what messages name.
+
+    Raises:
+        InputError: a shape, a type or a value does not fit.
+    """
     over_time = x.shape[1:] == (contract.steps, *shape)
     if not over_time and x.shape[1:] != shape:
         sample = ", ".join(map(str, shape))

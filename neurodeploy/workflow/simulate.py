@@ -17,7 +17,7 @@ from neurodeploy.mapping.estimate import Estimate, estimate
 from neurodeploy.simulation.trace import Overflow, SampleBatch, Samples, SpikeTrace
 from neurodeploy.support.files import write_json
 from neurodeploy.workflow.activity import ActivityCount, write_activity
-from neurodeploy.workflow.engines import LAVA_ENGINES, batch_size, make_engine
+from neurodeploy.workflow.engines import OverflowCount, batch_size, make_engine
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,7 @@ def simulate(
     engine = make_engine(engine_name, deployment, state=trace_state, timeout=timeout)
     tally = _Tally(deployment, samples)
     size = batch_size(deployment.network)
-    overflow = engine.overflow
-    counting = _Counting(deployment) if engine_name in LAVA_ENGINES else None
+    overflow = OverflowCount(engine, deployment.network)
     writer = TraceFile(trace, samples.count) if trace else None
     started = time.perf_counter()
     spent_elsewhere = 0.0
@@ -113,8 +112,7 @@ def simulate(
             tally.add(record, batch)
             if writer:
                 writer.add(record)
-            if counting:
-                counting.add(batch)
+            overflow.add(batch)
             bar.update(len(batch))
             spent_elsewhere += time.perf_counter() - pause
         seconds = time.perf_counter() - started - spent_elsewhere
@@ -125,30 +123,11 @@ def simulate(
         engine.close()
         if writer:
             writer.discard()
-    if counting:
-        overflow = counting.overflow
-    result = tally.result(engine_name, seconds, overflow)
+    result = tally.result(engine_name, seconds, overflow.found)
     write_report(deployment)
     if strict:
         check_strict(result.wraps, result.saturations)
     return result
-
-
-class _Counting:
-    """Overflow counted by the reference engine on the batches that another engine simulated."""
-
-    def __init__(self, deployment: Deployment) -> None:
-        from neurodeploy.simulation.reference import ReferenceEngine
-
-        self.engine = ReferenceEngine(deployment.network)
-
-    def add(self, batch: SampleBatch) -> None:
-        for _ in self.engine.run([batch]):
-            pass
-
-    @property
-    def overflow(self) -> Overflow:
-        return self.engine.overflow
 
 
 class _Tally:

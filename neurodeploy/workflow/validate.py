@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
@@ -9,14 +10,18 @@ from pathlib import Path
 from neurodeploy.artifacts.deployment import Deployment
 from neurodeploy.artifacts.names import PARITY, PARITY_MAP
 from neurodeploy.errors import InputError, Setting, Text
+from neurodeploy.ir.network import Network
+from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.reporting.parity import ParityComparison, ParityReport
-from neurodeploy.simulation.trace import Samples
+from neurodeploy.simulation.trace import SampleBatch, Samples
 from neurodeploy.support.files import write_json
-from neurodeploy.workflow.engines import batch_size, check_engine, make_engine
-
-FLOAT_ENGINES = ("float", "norse")
-"""Engines of the float network: compared with integers they show what quantisation changes, with
-each other what rounding does, so neither pair has to agree bit for bit."""
+from neurodeploy.workflow.engines import (
+    FLOAT_ENGINES,
+    Engine,
+    batch_size,
+    check_engine,
+    make_engine,
+)
 
 
 @dataclass(frozen=True)
@@ -52,16 +57,9 @@ def validate(
     from neurodeploy.reporting.picture import write_picture
     from neurodeploy.reporting.report import write_report
 
-    if len(engines) != 2 or engines[0] == engines[1]:
-        raise InputError(
-            Text(Setting("engines", ",".join(engines)), ": give two different engines")
-        )
-    for name in engines:
-        check_engine(name)
-    exact = not any(name in FLOAT_ENGINES for name in engines)
-    comparison = ParityComparison(deployment.network, engines, exact=exact)
+    check_pair(engines)
     size = batch_size(deployment.network)
-    both = [make_engine(name, deployment, state=True, timeout=timeout) for name in engines]
+    first, second = (make_engine(name, deployment, state=True, timeout=timeout) for name in engines)
     bar = tqdm(
         total=samples.count,
         desc=" against ".join(engines),
@@ -69,22 +67,53 @@ def validate(
         disable=not progress,
     )
     try:
-        # Both engines are given the very same batches, each encoded once.
-        runs = [
-            engine.run(batches, state=True)
-            for engine, batches in zip(both, tee(samples.batches(size)), strict=True)
-        ]
-        for (batch, first), (_, second) in zip(*runs, strict=True):
-            comparison.add(first, second, batch.labels)
-            bar.update(len(batch))
+        report = compare(deployment.network, (first, second), samples.batches(size), bar.update)
     finally:
         bar.close()
-        for engine in both:
+        for engine in (first, second):
             engine.close()
-    report = comparison.report
     folder = deployment.results / f"{engines[0]}-{engines[1]}"
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / PARITY, report.as_dict())
     write_picture(parity_map(report), folder / PARITY_MAP)
     page = write_report(deployment)
     return ValidationResult(report, folder / PARITY, folder / PARITY_MAP, page)
+
+
+def check_pair(engines: tuple[str, str]) -> None:
+    """Refuse what is not two engines that exist, differ and can run here.
+
+    Raises:
+        InputError, MissingDependencyError: with what to do instead.
+    """
+    if len(engines) != 2 or engines[0] == engines[1]:
+        raise InputError(
+            Text(Setting("engines", ",".join(engines)), ": give two different engines")
+        )
+    for name in engines:
+        check_engine(name)
+
+
+def compare(
+    network: Network | QuantizedNetwork,
+    engines: tuple[Engine, Engine],
+    batches: Iterable[SampleBatch],
+    done: Callable[[int], object] = lambda samples: None,
+) -> ParityReport:
+    """Compare two engines, with state, on the same batches.
+
+    Args:
+        network: what both simulate; of one in integers and one in floats, the integers.
+        batches: each is made only once, and given to both.
+        done: told the samples of a batch when it has been compared.
+    """
+    names = (engines[0].name, engines[1].name)
+    exact = not any(name in FLOAT_ENGINES for name in names)
+    comparison = ParityComparison(network, names, exact=exact)
+    runs = [
+        engine.run(same, state=True) for engine, same in zip(engines, tee(batches), strict=True)
+    ]
+    for (batch, first), (_, second) in zip(*runs, strict=True):
+        comparison.add(first, second, batch.labels)
+        done(len(batch))
+    return comparison.report

@@ -1,0 +1,121 @@
+"""Simulation and comparison of networks in memory: arrays in, arrays out, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from neurodeploy.errors import InputError
+from neurodeploy.ir.network import Network
+from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.reporting.parity import ParityReport
+from neurodeploy.simulation.trace import Samples, SpikeTrace
+from neurodeploy.simulation.whole_trace import WholeTrace
+from neurodeploy.workflow import engines as choice
+from neurodeploy.workflow.engines import EngineSettings, OverflowCount, network_engine
+from neurodeploy.workflow.samples import array_samples
+from neurodeploy.workflow.validate import check_pair, compare
+
+
+def simulate_arrays(
+    network: Network | QuantizedNetwork,
+    x: ArrayLike,
+    engine: str = "reference",
+    state: bool = True,
+    batch_size: int | None = None,
+    *,
+    seed: int = 0,
+    timeout: float | None = None,
+) -> WholeTrace:
+    """Simulate a network on samples, each from reset.
+
+    The result holds all samples at once; ``batch_size`` bounds what an engine needs besides.
+
+    Args:
+        network: of integers for the engines ``reference``, ``lava``, ``lava-fused`` and ``netx``,
+            of floats for ``float`` and ``norse``.
+        x: integers, (N, *input) or (N, T, *input). The former are static samples from 0 to the
+            contract's ``levels``, which its encoder shows for T steps. The latter are what enters
+            at each step: 0 to ``levels`` where input is graded, else spikes 0 and 1.
+        engine: which one.
+        state: also record u and v of every population after each step; slower in Lava.
+        batch_size: samples at a time; as many as suit the network when None.
+        seed: of the draws of the ``rate`` encoder.
+        timeout: wall-clock limit in seconds for engines in Lava.
+
+    Returns:
+        By population: ``spikes`` (N, T, *shape) uint8, of a graded input integers, and with
+        ``state`` u and v of the same shape, int32 or of float engines float64; and for all of
+        them the classes and the arithmetic overflow, which of engines in Lava the reference
+        counts on the same samples.
+
+    Raises:
+        InputError: no such engine, one for the other kind of network, or x has another shape or
+            type, or values out of range.
+        MissingDependencyError: the engine needs Lava, lava-dl or Norse, which is not installed.
+        UnsupportedError: the engine cannot express something in the network.
+        SimulationError: Lava failed or ran out of time.
+    """
+    samples = _samples(network, x, seed)
+    size = _size(network, samples, batch_size)
+    with network_engine(engine, network, EngineSettings(size, state, timeout)) as running:
+        overflow = OverflowCount(running, network)
+
+        def traces() -> Iterator[SpikeTrace]:
+            for batch, trace in running.run(samples.batches(size), state=state):
+                overflow.add(batch)
+                yield trace
+
+        return WholeTrace.of(traces(), network.contract.decode, overflow.found)
+
+
+def validate_arrays(
+    network: Network | QuantizedNetwork,
+    x: ArrayLike,
+    engines: tuple[str, str] = ("reference", "lava"),
+    batch_size: int | None = None,
+    *,
+    seed: int = 0,
+    timeout: float | None = None,
+) -> ParityReport:
+    """Compare every population, step and sample of two engines.
+
+    Engines of integers have to agree bit for bit in spikes, u and v: ``report.mismatches`` is 0.
+    Engines of floats round in their own ways, so that only their spikes are compared.
+
+    Args:
+        network, x, batch_size, seed, timeout: as for ``simulate_arrays``.
+        engines: two different ones for this kind of network.
+
+    Raises:
+        InputError: as ``simulate_arrays``, or the same engine twice.
+        MissingDependencyError, UnsupportedError, SimulationError: as ``simulate_arrays``.
+    """
+    check_pair(engines)
+    samples = _samples(network, x, seed)
+    size = _size(network, samples, batch_size)
+    settings = EngineSettings(size, True, timeout)
+    with ExitStack() as stack:
+        first, second = (
+            stack.enter_context(network_engine(name, network, settings)) for name in engines
+        )
+        return compare(network, (first, second), samples.batches(size))
+
+
+def _samples(network: Network | QuantizedNetwork, x: ArrayLike, seed: int) -> Samples:
+    """The array as samples of the network's input.
+
+    Raises:
+        InputError: its shape, type or values do not fit.
+    """
+    (source,) = (p for p in network.populations if p.neuron is None)
+    return array_samples(np.asarray(x), None, network.contract, source.shape, seed=seed)
+
+
+def _size(network: Network | QuantizedNetwork, samples: Samples, wanted: int | None) -> int:
+    if wanted is not None and wanted < 1:
+        raise InputError(f"batch_size {wanted}: needs at least 1 sample")
+    return min(samples.count, choice.batch_size(network) if wanted is None else wanted)
