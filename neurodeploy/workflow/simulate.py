@@ -85,7 +85,7 @@ def simulate(
     """Simulate samples and keep a summary and a raster in the deployment's ``results/``.
 
     Args:
-        trace: also write what happened to this ``.npz``; see ``workflow.trace_file``.
+        trace: also write what happened to this ``.npz``; see ``artifacts.trace_file``.
         trace_state: u and v of every step as well.
         strict: any wrap or saturation is an error.
         timeout: wall-clock limit in seconds for the Lava engines.
