@@ -111,7 +111,7 @@ def loaded(path: Path, frames: np.ndarray) -> tuple[nir.NIRGraph, Contract]:
 def outputs(engine: FloatEngine | NorseEngine, frames: np.ndarray) -> np.ndarray:
     """(T, N, neurons) spikes of the output population."""
     batch = SampleBatch(0, np.swapaxes(frames, 0, 1), static=False)
-    trace: SpikeTrace = next(iter(engine.run([batch])))
+    _, trace = next(iter(engine.run([batch])))
     return np.swapaxes(trace.populations[trace.output].s, 0, 1).reshape(*frames.shape[:2], -1)
 
 
@@ -177,8 +177,9 @@ def accuracy_table() -> str:
                 NorseEngine(graph, shapes, network.output, contract, "net"),
             )
             ours = [
-                (next(iter(engine.run([batch]))).predictions(contract.decode) == dataset.y_test)
+                (trace.predictions(contract.decode) == dataset.y_test)
                 for engine in engines
+                for _, trace in engine.run([batch])
             ]
             others = list(readers().values())[1:]
             columns.append(
@@ -228,7 +229,8 @@ def integers_table() -> str:
 
 def simulated(engine: Engine, samples: Samples) -> SpikeTrace:
     """All samples as one batch."""
-    return next(iter(engine.run(samples.batches(samples.count))))
+    _, trace = next(iter(engine.run(samples.batches(samples.count))))
+    return trace
 
 
 def markdown(heads: list[str], names: list[str], columns: list[list[str]]) -> str:

@@ -14,6 +14,7 @@ from matplotlib.patches import FancyArrowPatch
 
 from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.artifacts.locate import newest_deployment, newest_run
+from neurodeploy.artifacts.names import COMPLETE, SUMMARY
 from neurodeploy.workflow.samples import choose_samples
 from neurodeploy.workflow.validate import validate
 
@@ -29,9 +30,9 @@ def draw(demo: Path, out: Path) -> None:
     canvas = FigureCanvasAgg(figure)
     panels = figure.subplots(1, 5, gridspec_kw={"wspace": 0.42})
     figure.subplots_adjust(left=0.04, right=0.985, top=0.70, bottom=0.15)
-    summary = json.loads((run / "run.json").read_text())
-    lava = json.loads((deployment.results / "lava" / "summary.json").read_text())
-    cores = len(deployment.mapping["placements"])
+    summary = json.loads((run / COMPLETE).read_text())
+    lava = json.loads((deployment.results / "lava" / SUMMARY).read_text())
+    cores = len(deployment.mapping.placements)
     captions = [
         ("1  train", f"SLTT in PyTorch\ntest {summary['test_accuracy']:.2%}"),
         ("2  export to NIR", "graph, weights, semantics\nread back from the file"),
@@ -102,7 +103,7 @@ def _draw_spikes(axes, deployment) -> None:
     from neurodeploy.simulation.reference import ReferenceEngine
 
     samples = choose_samples(deployment.network, samples=1)
-    (trace,) = ReferenceEngine(deployment.network).run(samples.batches(1))
+    ((_, trace),) = ReferenceEngine(deployment.network).run(samples.batches(1))
     row = 0
     for population in deployment.network.populations:
         if population.neuron is None or population.neuron.threshold is None:

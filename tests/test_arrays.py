@@ -224,5 +224,5 @@ def test_choices_that_cannot_be_are_refused() -> None:
         simulate_arrays(NETWORK, X, "refrence")
     with pytest.raises(InputError, match="two different engines"):
         validate_arrays(NETWORK, X, ("reference", "reference"))
-    with pytest.raises(InputError, match="batch_size 0: needs at least 1"):
+    with pytest.raises(InputError, match="batch_size=0: needs at least 1"):
         simulate_arrays(NETWORK, X, batch_size=0)

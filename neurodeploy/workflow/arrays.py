@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import numpy as np
 from numpy.typing import ArrayLike
 
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.reporting.parity import ParityReport
@@ -117,5 +117,5 @@ def _samples(network: Network | QuantizedNetwork, x: ArrayLike, seed: int) -> Sa
 
 def _size(network: Network | QuantizedNetwork, samples: Samples, wanted: int | None) -> int:
     if wanted is not None and wanted < 1:
-        raise InputError(f"batch_size {wanted}: needs at least 1 sample")
+        raise InputError(Text(Setting("batch_size", str(wanted)), ": needs at least 1 sample"))
     return min(samples.count, choice.batch_size(network) if wanted is None else wanted)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from neurodeploy.artifacts.deployment import Deployment
 from neurodeploy.artifacts.names import NET_FILE
-from neurodeploy.errors import InputError, UnsupportedError
+from neurodeploy.errors import InputError, Setting, Text, UnsupportedError, in_lines
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork
 
@@ -67,8 +67,10 @@ class NetworkSource:
         """The integers, for the reference and Lava."""
         if not isinstance(self.network, QuantizedNetwork):
             raise InputError(
-                f"{self.network.name}: this network is in floats; quantise it for engines of "
-                "integers, or use engine float or norse"
+                f"{self.network.name}: this network is in floats",
+                fix=Text(
+                    "quantise it for engines of integers, or use ", Setting("engine", "float")
+                ),
             )
         return self.network
 
@@ -76,8 +78,8 @@ class NetworkSource:
         """The floats, for the float engine."""
         if not isinstance(self.network, Network):
             raise InputError(
-                f"{self.network.name}: this network is in integers; engines float and norse take "
-                "the one that it was quantised from"
+                f"{self.network.name}: this network is in integers",
+                fix="engines float and norse take the one that it was quantised from",
             )
         return self.network
 
@@ -95,8 +97,8 @@ class NetworkSource:
         if changed:
             raise UnsupportedError(
                 f"{network.name}: engine norse runs NIR, which has population "
-                f"{', '.join(map(repr, changed))} under another name or in another shape; use "
-                "engine float"
+                f"{', '.join(map(repr, changed))} under another name or in another shape",
+                fix=Text("use ", Setting("engine", "float")),
             )
         return graph, network
 
@@ -107,8 +109,10 @@ class NetworkSource:
         part = netx_part(self.integers())
         if part.write is None:
             raise UnsupportedError(
-                f"{self.network.name} does not fit a .net for lava-dl:\n  "
-                + "\n  ".join(part.missing)
+                Text(
+                    f"{self.network.name} does not fit a .net for lava-dl:\n",
+                    in_lines(Text("  ", reason) for reason in part.missing),
+                )
             )
         folder = self.stack.enter_context(tempfile.TemporaryDirectory(prefix="neurodeploy-"))
         path = Path(folder) / NET_FILE
