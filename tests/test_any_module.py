@@ -15,8 +15,7 @@ from neurodeploy.rules.bptt import BPTT
 from neurodeploy.rules.ottt import OTTT
 from neurodeploy.rules.rate import Rate
 from neurodeploy.rules.rule import Rule
-from neurodeploy.rules.sltt import SLTT
-from neurodeploy.rules.sltt_k import SLTTK
+from neurodeploy.rules.sltt import SLTT, SLTTK
 
 STEPS, SAMPLES, CLASSES = 5, 6, 3
 

@@ -32,8 +32,7 @@ from neurodeploy.nn.layers import GridLinear
 from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.recipe import NeuronRecipe
 from neurodeploy.rules import Batch
-from neurodeploy.rules.sltt import SLTT
-from neurodeploy.rules.sltt_k import SLTTK
+from neurodeploy.rules.sltt import SLTT, SLTTK
 from neurodeploy.training.batches import seed_piece
 from neurodeploy.training.yardstick import PlainLIF, PlainNetwork, PlainSLTT
 from support.command import run_cli, run_json

@@ -30,8 +30,7 @@ from neurodeploy.rules import RULES, Batch, BatchResult, Rule
 from neurodeploy.rules.bptt import BPTT
 from neurodeploy.rules.ottt import OTTT
 from neurodeploy.rules.rate import Rate
-from neurodeploy.rules.sltt import SLTT
-from neurodeploy.rules.sltt_k import SLTTK
+from neurodeploy.rules.sltt import SLTT, SLTTK
 from neurodeploy.training import train
 from neurodeploy.training.assembly import rule_of
 from support.command import run_cli, run_json

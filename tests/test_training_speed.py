@@ -36,13 +36,10 @@ from neurodeploy.nn.neuron import LIF
 from neurodeploy.recipe import NeuronRecipe, Precision, load_recipe
 from neurodeploy.rules import Batch, Rule
 from neurodeploy.rules.bptt import BPTT
+from neurodeploy.rules.feeding import BUDGET, prefix_of, spikes_computed_again, steps_at_once
 from neurodeploy.rules.ottt import OTTT
-from neurodeploy.rules.prefix import prefix_of
 from neurodeploy.rules.rate import Rate
-from neurodeploy.rules.sltt import SLTT
-from neurodeploy.rules.sltt_k import SLTTK
-from neurodeploy.rules.spikes_again import spikes_computed_again
-from neurodeploy.rules.time_chunk import BUDGET, steps_at_once
+from neurodeploy.rules.sltt import SLTT, SLTTK
 from neurodeploy.support.schema import build
 from neurodeploy.training.encoding import evaluation_frames
 from neurodeploy.training.evaluate import evaluate

@@ -36,7 +36,7 @@ from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.nn.precision import find_device, parameter_dtype
 from neurodeploy.recipe import NeuronRecipe, Recipe
 from neurodeploy.rules import Batch, Rule
-from neurodeploy.rules.sltt_k import SLTTK
+from neurodeploy.rules.sltt import SLTTK
 from neurodeploy.support.allocator import freed_memory_kept
 from neurodeploy.support.processes import Processes
 from neurodeploy.training.assembly import input_code, network_of, rule_of

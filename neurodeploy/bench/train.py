@@ -21,7 +21,7 @@ from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.nn.precision import find_device
 from neurodeploy.recipe import Precision
 from neurodeploy.reporting.text import table_text
-from neurodeploy.rules.sltt_k import SLTTK
+from neurodeploy.rules.sltt import SLTTK
 from neurodeploy.support.processes import Processes
 from neurodeploy.training.assembly import rule_of
 

@@ -10,8 +10,7 @@ from neurodeploy.rules.bptt import BPTT
 from neurodeploy.rules.ottt import OTTT
 from neurodeploy.rules.rate import Rate
 from neurodeploy.rules.rule import Batch, BatchResult, Rule, Update
-from neurodeploy.rules.sltt import SLTT
-from neurodeploy.rules.sltt_k import SLTTK
+from neurodeploy.rules.sltt import SLTT, SLTTK
 from neurodeploy.support.schema import build
 
 RULES: dict[str, type[Rule]] = {

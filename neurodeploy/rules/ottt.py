@@ -17,8 +17,15 @@ from neurodeploy.errors import UnsupportedError
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.neuron import LIF
 from neurodeploy.rules.any_module import Model
-from neurodeploy.rules.each_step import UpdateTime, learn_each_step
-from neurodeploy.rules.rule import Batch, BatchResult, Loss, Rule, Update
+from neurodeploy.rules.rule import (
+    Batch,
+    BatchResult,
+    Loss,
+    Rule,
+    Update,
+    UpdateTime,
+    learn_each_step,
+)
 
 
 @dataclass(frozen=True)

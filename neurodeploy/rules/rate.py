@@ -18,8 +18,8 @@ from neurodeploy.nn.neuron import LIF, membrane_dtype
 from neurodeploy.nn.state import remembers_by_itself
 from neurodeploy.nn.steps import Stateful, StepsAtOnce
 from neurodeploy.rules.any_module import Model
+from neurodeploy.rules.feeding import parts
 from neurodeploy.rules.rule import Batch, BatchResult, Loss, Rule, Update
-from neurodeploy.rules.time_chunk import parts
 
 Call = Callable[[Tensor], Tensor]
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from neurodeploy.errors import InputError
 from neurodeploy.rules.any_module import LossOfStep, Model, StepLoss, as_model, frames_of
-from neurodeploy.rules.time_chunk import steps_at_once
+from neurodeploy.rules.feeding import parts, steps_at_once
 
 Update = Callable[[], None]
 """Changes the parameters by the gradients in their ``grad`` and clears these."""
+
+UpdateTime = Literal["steps", "step"]
+"""When the parameters change: after all T ``steps`` of a batch, or after each ``step``."""
 
 
 class Batch(NamedTuple):
@@ -164,3 +167,34 @@ class Rule(ABC):
             update: applies the gradients.
             generator: of a rule's own random draws, on the CPU.
         """
+
+
+def learn_each_step(
+    show: Callable[[int], Tensor],
+    batch: Batch,
+    loss: Loss,
+    at_once: int = 1,
+    after: Update | None = None,
+) -> BatchResult:
+    """Add d(l[t]/T)/dW for t = 1..T, some steps at a time: the loop of SLTT and OTTT.
+
+    Every step goes backward as soon as it has gone forward. Only its graph exists then, so that
+    memory does not depend on T.
+
+    Args:
+        show: outputs (c, N, classes) of the next c steps of a network that carries its state
+            without a graph.
+        batch, loss: as in ``Rule.train_batch``.
+        at_once: c; the last part of T steps may have fewer.
+        after: called after every part.
+    """
+    summed_loss = total = torch.zeros((), device=batch.labels.device)
+    for count in parts(batch.steps, at_once):
+        outputs = show(count)
+        part_loss = loss.over_steps(outputs, batch.labels) / batch.steps
+        part_loss.backward()
+        summed_loss = summed_loss + part_loss.detach()
+        total = total + outputs.detach().sum(0)
+        if after is not None:
+            after()
+    return BatchResult(summed_loss, total)

@@ -20,8 +20,7 @@ from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.nn.neuron import LIF
 from neurodeploy.rules import Batch
-from neurodeploy.rules.each_step import UpdateTime
-from neurodeploy.rules.rule import Update
+from neurodeploy.rules.rule import Update, UpdateTime
 from neurodeploy.rules.sltt import SLTT
 
 

@@ -12,8 +12,7 @@ from neurodeploy.data import SampleArray
 from neurodeploy.ir.contract import InputCode
 from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.loss import InstantaneousLoss
-from neurodeploy.rules.feed import Feed
-from neurodeploy.rules.time_chunk import parts, steps_at_once
+from neurodeploy.rules.feeding import Feed, parts, steps_at_once
 from neurodeploy.training.encoding import evaluation_frames, is_constant
 
 BATCH, VALUES = 512, 1 << 22
