@@ -22,7 +22,7 @@ from neurodeploy.bench.gradients import (
 from neurodeploy.bench.gradients_picture import draw_gradients
 from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.families.conv import Conv
-from neurodeploy.nn.families.mlp import Mlp
+from neurodeploy.nn.families.dense import Mlp
 from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.recipe import NeuronRecipe
 from neurodeploy.rules import Batch

@@ -23,11 +23,9 @@ from neurodeploy.bench.train import TrainRow, alone, configurations, table
 from neurodeploy.errors import InputError, SimulationError, UnsupportedError
 from neurodeploy.nn.families import Family, SpikingNetwork
 from neurodeploy.nn.families.conv import Conv
-from neurodeploy.nn.families.mlp import Mlp
-from neurodeploy.nn.families.recurrent import Recurrent
-from neurodeploy.nn.families.resnet18 import ResNet18
-from neurodeploy.nn.families.vgg11 import Vgg11
-from neurodeploy.nn.families.vgg11_ws import Vgg11WS
+from neurodeploy.nn.families.dense import Mlp, Recurrent
+from neurodeploy.nn.families.resnet import ResNet18
+from neurodeploy.nn.families.vgg import Vgg11, Vgg11WS
 from neurodeploy.nn.layers import GridLinear
 from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.recipe import NeuronRecipe

@@ -15,8 +15,8 @@ import torch
 
 from neurodeploy.data import load_dataset
 from neurodeploy.errors import SimulationError
+from neurodeploy.nn.device import parameter_dtype
 from neurodeploy.nn.families import SpikingNetwork
-from neurodeploy.nn.precision import parameter_dtype
 from neurodeploy.recipe import Precision, Recipe
 from neurodeploy.rules import RULES
 from neurodeploy.support.processes import Processes

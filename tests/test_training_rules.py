@@ -21,7 +21,7 @@ from torch.nn.grad import conv2d_weight
 
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.ir.contract import Reset
-from neurodeploy.nn.families.mlp import Mlp
+from neurodeploy.nn.families.dense import Mlp
 from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.neuron import LIF

@@ -13,7 +13,7 @@ import torch
 from neurodeploy.errors import InputError
 from neurodeploy.ir.contract import Comparison, Reset
 from neurodeploy.nn.families.conv import Conv
-from neurodeploy.nn.families.mlp import Mlp
+from neurodeploy.nn.families.dense import Mlp
 from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.neuron import LIF

@@ -21,16 +21,9 @@ from torch.nn import functional
 
 from neurodeploy.errors import InputError
 from neurodeploy.ir.contract import Comparison, Encoder, InputCode, Reset
-from neurodeploy.nn.families import (
-    FAMILIES,
-    SpikingNetwork,
-    nf_resnet,
-    resnet18,
-    vgg11,
-    vgg11_ws,
-)
+from neurodeploy.nn.device import lay_out
+from neurodeploy.nn.families import FAMILIES, SpikingNetwork, resnet, vgg
 from neurodeploy.nn.layers import Dropout, SkipInit, WSConv2d
-from neurodeploy.nn.layout import lay_out
 from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.nn.neuron import LIF
 from neurodeploy.recipe import NeuronRecipe, Precision, load_recipe
@@ -254,10 +247,9 @@ NETWORKS: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """All layers of the deep families, with few channels."""
-    monkeypatch.setattr(vgg11, "STAGES", ((4,), (6,), (8, 8), (8, 8), (8, 8)))
-    monkeypatch.setattr(vgg11_ws, "STAGES", ((4, 6), (8, 8), (8, 8), (8, 8)))
-    for module in (resnet18, nf_resnet):
-        monkeypatch.setattr(module, "STAGES", ((4, 1), (6, 2), (8, 2), (8, 2)))
+    monkeypatch.setattr(vgg, "STAGES", ((4,), (6,), (8, 8), (8, 8), (8, 8)))
+    monkeypatch.setattr(vgg, "WS_STAGES", ((4, 6), (8, 8), (8, 8), (8, 8)))
+    monkeypatch.setattr(resnet, "STAGES", ((4, 1), (6, 2), (8, 2), (8, 2)))
 
 
 def make(name: str) -> SpikingNetwork:

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from neurodeploy.data import check_encoder, load_dataset
 from neurodeploy.errors import InputError, Setting, Text
+from neurodeploy.nn.device import find_device, parameter_dtype
 from neurodeploy.nn.families import SpikingNetwork
-from neurodeploy.nn.precision import find_device, parameter_dtype
 from neurodeploy.recipe import Recipe, load_recipe
 from neurodeploy.reporting.text import table_text
 from neurodeploy.rules import Batch, BatchResult, Rule, Update

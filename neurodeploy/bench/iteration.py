@@ -30,10 +30,9 @@ from neurodeploy.bench.process import (
     high_water_mb,
     resident_mb,
 )
-from neurodeploy.nn.families.mlp import Mlp
-from neurodeploy.nn.layout import lay_out
+from neurodeploy.nn.device import find_device, lay_out, parameter_dtype
+from neurodeploy.nn.families.dense import Mlp
 from neurodeploy.nn.loss import InstantaneousLoss
-from neurodeploy.nn.precision import find_device, parameter_dtype
 from neurodeploy.recipe import NeuronRecipe, Recipe
 from neurodeploy.rules import Batch, Rule
 from neurodeploy.rules.sltt import SLTTK

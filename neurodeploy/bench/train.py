@@ -18,7 +18,7 @@ from typing import Any
 from neurodeploy.bench.configuration import PRECISIONS, YARDSTICK, Configuration
 from neurodeploy.bench.process import in_turns, median, run_alone
 from neurodeploy.errors import InputError, Setting, Text
-from neurodeploy.nn.precision import find_device
+from neurodeploy.nn.device import find_device
 from neurodeploy.recipe import Precision
 from neurodeploy.reporting.text import table_text
 from neurodeploy.rules.sltt import SLTTK

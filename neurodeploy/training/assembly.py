@@ -7,8 +7,8 @@ import nir
 from neurodeploy.data import Dataset
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.ir.contract import InputCode
+from neurodeploy.nn.device import LOW
 from neurodeploy.nn.families import SpikingNetwork, build_network
-from neurodeploy.nn.precision import LOW
 from neurodeploy.quantization.aware import IntegerNetwork, trained_to_nir
 from neurodeploy.recipe import Recipe
 from neurodeploy.rules import Rate, Rule, build_rule

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from neurodeploy.errors import SimulationError
 from neurodeploy.ir.contract import InputCode
+from neurodeploy.nn.device import autocast
 from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.loss import InstantaneousLoss
-from neurodeploy.nn.precision import autocast
 from neurodeploy.recipe import Recipe
 from neurodeploy.rules import Batch, Rule
 from neurodeploy.support.processes import Processes

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.errors import SimulationError
-from neurodeploy.nn.layout import laid_out_as
+from neurodeploy.nn.device import laid_out_as
 from neurodeploy.recipe import TrainingRecipe
 from neurodeploy.support.processes import Processes
 from neurodeploy.training.checkpoint import copied

@@ -25,11 +25,10 @@ from neurodeploy.artifacts.names import COMPLETE, LEARNING_CURVE, NIR_FILE, RUN_
 from neurodeploy.artifacts.run_folder import as_read_back, open_run, read_recipe, reopen_run
 from neurodeploy.data import Dataset, check_encoder, load_dataset
 from neurodeploy.errors import InputError, Setting, SimulationError, Step, Text
+from neurodeploy.nn.device import find_device, lay_out, parameter_dtype
 from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.families.user import absolute
-from neurodeploy.nn.layout import lay_out
 from neurodeploy.nn.loss import InstantaneousLoss
-from neurodeploy.nn.precision import find_device, parameter_dtype
 from neurodeploy.recipe import Recipe
 from neurodeploy.rules import Rule
 from neurodeploy.support.allocator import freed_memory_kept

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from neurodeploy.nn.families.mlp import Mlp
+from neurodeploy.nn.families.dense import Mlp
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.recipe import NeuronRecipe
 

@@ -7,13 +7,10 @@ from typing import Any
 
 from neurodeploy.errors import InputError, nearest
 from neurodeploy.nn.families.conv import Conv
-from neurodeploy.nn.families.mlp import Mlp
-from neurodeploy.nn.families.nf_resnet import NFResNet
-from neurodeploy.nn.families.recurrent import Recurrent
-from neurodeploy.nn.families.resnet18 import ResNet18
+from neurodeploy.nn.families.dense import Mlp, Recurrent
+from neurodeploy.nn.families.resnet import NFResNet, ResNet18
 from neurodeploy.nn.families.user import build_users, is_users
-from neurodeploy.nn.families.vgg11 import Vgg11
-from neurodeploy.nn.families.vgg11_ws import Vgg11WS
+from neurodeploy.nn.families.vgg import Vgg11, Vgg11WS
 from neurodeploy.nn.network import Family, SpikingNetwork
 from neurodeploy.recipe import NeuronRecipe
 from neurodeploy.support.schema import build
