@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.data import load_dataset
-from neurodeploy.data.encoding import encode
+from neurodeploy.data.dataset import encode
 from neurodeploy.interchange.nir.file import read_nir
 from neurodeploy.interchange.nir.network_in import contract_of, to_network
 from neurodeploy.interchange.nir.network_out import without_readout

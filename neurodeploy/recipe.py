@@ -100,7 +100,7 @@ class AugmentationRecipe:
 
 @dataclass(frozen=True)
 class EncoderRecipe:
-    """How a sample becomes T steps of input; the formulas stand in ``neurodeploy.data.encoding``.
+    """How a sample becomes T steps of input; the formulas stand in ``neurodeploy.data.dataset``.
 
     ``direct`` gives the sample's value at every step (graded input); ``rate`` draws Bernoulli
     spikes with the value as probability; ``latency`` gives each value one spike, the earlier the

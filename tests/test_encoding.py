@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from neurodeploy.data import Dataset, check_encoder, load_dataset
-from neurodeploy.data.encoding import encode, spike_step
+from neurodeploy.data.dataset import encode, spike_step
 from neurodeploy.errors import InputError
 from neurodeploy.ir.contract import Contract, Encoder, InputCode, Semantics
 from neurodeploy.simulation.trace import Samples

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from neurodeploy.interchange.netx.weights import LARGEST_SHIFT, packing, refused_by_lava_dl
+from neurodeploy.interchange.netx.layers import LARGEST_SHIFT, packing, refused_by_lava_dl
 from neurodeploy.ir.fixed_point import WeightFormat
 from neurodeploy.lava.compat import lava_available, netx_without_slayer, require_lava
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurodeploy.data import load_dataset
-from neurodeploy.data.encoding import encode
+from neurodeploy.data.dataset import encode
 from neurodeploy.errors import InputError
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation

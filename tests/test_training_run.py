@@ -20,7 +20,7 @@ import safetensors.numpy
 import torch
 
 from neurodeploy.data import load_dataset
-from neurodeploy.data.encoding import encode
+from neurodeploy.data.dataset import encode
 from neurodeploy.errors import InputError, NeurodeployError, SimulationError
 from neurodeploy.ir.contract import InputCode
 from neurodeploy.recipe import (

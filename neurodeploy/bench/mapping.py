@@ -14,7 +14,7 @@ import numpy as np
 
 from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.artifacts.names import MANIFEST
-from neurodeploy.bench.networks import bench_network
+from neurodeploy.bench.configuration import bench_network
 from neurodeploy.bench.process import high_water_mb
 from neurodeploy.errors import SimulationError
 from neurodeploy.ir.network import Network

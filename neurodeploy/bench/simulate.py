@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 
-from neurodeploy.bench.networks import bench_network
+from neurodeploy.bench.configuration import bench_network
 from neurodeploy.bench.process import answer, in_turns, median, peak_memory_mb, run_alone
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.quantized import QuantizedNetwork

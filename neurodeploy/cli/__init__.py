@@ -8,12 +8,11 @@ from __future__ import annotations
 import click
 
 from neurodeploy.cli.bench import bench
+from neurodeploy.cli.deployed import learn, simulate, validate
 from neurodeploy.cli.export import export
-from neurodeploy.cli.learn import learn
 from neurodeploy.cli.listing import doctor, inspect, models, targets
-from neurodeploy.cli.simulate import simulate, validate
+from neurodeploy.cli.options import Commands
 from neurodeploy.cli.train import train
-from neurodeploy.cli.wording import Commands
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -10,12 +10,12 @@ import click
 
 from neurodeploy.cli.options import (
     PATH,
+    Commands,
     json_option,
     print_json,
     say,
     show_progress,
 )
-from neurodeploy.cli.wording import Commands
 
 
 @click.group(cls=Commands)

@@ -7,8 +7,14 @@ from typing import Any
 
 import click
 
-from neurodeploy.cli.options import COMPARISONS, PATH, json_option, print_json, shape_option
-from neurodeploy.cli.wording import worded_here
+from neurodeploy.cli.options import (
+    COMPARISONS,
+    PATH,
+    json_option,
+    print_json,
+    shape_option,
+    worded_here,
+)
 
 
 @click.command()

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from neurodeploy.cli.options import PATH, json_option, print_json
-from neurodeploy.cli.wording import worded_here
+from neurodeploy.cli.options import PATH, json_option, print_json, worded_here
 
 
 @click.command()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from neurodeploy.data.encoding import encode
+from neurodeploy.data.dataset import encode
 from neurodeploy.ir.contract import Contract, Decode
 
 

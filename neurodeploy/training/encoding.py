@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurodeploy.data.encoding import encode, spike_step
+from neurodeploy.data.dataset import encode, spike_step
 from neurodeploy.ir.contract import InputCode
 
 

@@ -20,8 +20,9 @@ from neurodeploy.interchange.netx.layers import (
     InputLayer,
     NetLayer,
     NetNeuron,
+    packing,
+    refused_by_lava_dl,
 )
-from neurodeploy.interchange.netx.weights import packing, refused_by_lava_dl
 from neurodeploy.ir.contract import Contract
 from neurodeploy.ir.operators import Convolution, Dense, Operator, Shape, SparseMatrix, identity
 from neurodeploy.ir.quantized import (

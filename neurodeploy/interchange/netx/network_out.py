@@ -26,9 +26,10 @@ from neurodeploy.interchange.netx.layers import (
     NetLayer,
     NetNeuron,
     image_shape,
+    packing,
+    refused_by_lava_dl,
 )
 from neurodeploy.interchange.netx.read import LARGEST_DELAY
-from neurodeploy.interchange.netx.weights import packing, refused_by_lava_dl
 from neurodeploy.ir.operators import Convolution, Dense, Shape
 from neurodeploy.ir.quantized import (
     QuantizedNetwork,

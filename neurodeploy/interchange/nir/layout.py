@@ -12,7 +12,7 @@ import nir
 import numpy as np
 
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.interchange.nir.linear_nodes import (
+from neurodeploy.interchange.nir.linear import (
     LINEAR_NODES,
     checked_shape,
     flattened,

@@ -18,7 +18,7 @@ import numpy as np
 
 from neurodeploy.errors import InputError, UnsupportedError, in_lines
 from neurodeploy.interchange.nir.layout import BrokenBefore, Layout
-from neurodeploy.interchange.nir.linear_nodes import flattened
+from neurodeploy.interchange.nir.linear import flattened
 from neurodeploy.interchange.nir.paths import (
     Arrival,
     LinearPath,

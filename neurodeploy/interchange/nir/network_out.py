@@ -21,7 +21,7 @@ import nir
 import numpy as np
 
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.interchange.nir.linear_out import (
+from neurodeploy.interchange.nir.linear import (
     chain_between,
     flatten_node,
     input_shape_of,

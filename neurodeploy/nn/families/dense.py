@@ -47,11 +47,11 @@ class Mlp:
 
 @dataclass(frozen=True)
 class Recurrent:
-    """Options of family ``recurrent``, for event data. After flattening, layer i is fc_i + rec_i - lif_i.
+    """Options of family ``recurrent``. After flattening, layer i is fc_i + rec_i - lif_i.
 
-    rec_i maps the spikes that lif_i sent at the previous step: x[t] = W s_below[t] + b + R s[t-1].
-    Rules that cut gradients between steps (SLTT, OTTT) train R on the previous spikes as given,
-    and nothing flows through them into the past.
+    For event data. rec_i maps the spikes that lif_i sent at the previous step:
+    x[t] = W s_below[t] + b + R s[t-1]. Rules that cut gradients between steps (SLTT, OTTT)
+    train R on the previous spikes as given, and nothing flows through them into the past.
 
     Attributes:
         hidden: neurons of each hidden layer.
