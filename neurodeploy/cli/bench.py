@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +40,10 @@ def bench_simulate(
     `yardstick` is the same network written by hand for Lava. Networks are named by their layers:
     mlp-784-256-10 is dense, conv-28-16-32-10 takes 28x28 images through two convolutions.
     """
-    from dataclasses import asdict, astuple
-
     from neurodeploy.bench.simulate import bench_simulate as measure
-    from neurodeploy.reporting.text import table_text
 
     rows = measure(network, steps, engines.split(","), seconds, rounds, show_progress())
-    if as_json:
-        print_json({"rows": [asdict(row) for row in rows]})
-    else:
-        click.echo(table_text(list(asdict(rows[0])), [astuple(row) for row in rows]))
+    _show(rows, as_json)
 
 
 @bench.command("learn")
@@ -71,19 +65,13 @@ def bench_learn(
     Learning alone is timed: without starting Lava, the comparison of weights, and the accuracy on
     held-out samples, which `learn` adds. `ratio` is to the slowest engine of the run.
     """
-    from dataclasses import asdict, astuple
-
     from neurodeploy.artifacts.locate import newest_deployment
     from neurodeploy.bench.learn import bench_learn as measure
-    from neurodeploy.reporting.text import table_text
 
     chosen = deployment or newest_deployment()
     named = engines.split(",") if engines else []
     rows = measure(chosen, engines=named, progress=show_progress(), **options)
-    if as_json:
-        print_json({"rows": [asdict(row) for row in rows]})
-    else:
-        click.echo(table_text(list(asdict(rows[0])), [astuple(row) for row in rows]))
+    _show(rows, as_json)
 
 
 @bench.command("mapping")
@@ -102,12 +90,18 @@ def bench_mapping(network: str, target: str, as_json: bool) -> None:
     of the network to chips and tiles in turn. A deployment brings the spikes of its newest
     simulation; in the other networks every neuron spikes once.
     """
-    from dataclasses import asdict, astuple
-
     from neurodeploy.bench.mapping import bench_mapping as measure
-    from neurodeploy.reporting.text import table_text
 
     rows = list(measure(network, target))
+    _show(rows, as_json)
+
+
+def _show(rows: Sequence[Any], as_json: bool) -> None:
+    """Rows of a dataclass, as JSON or as a table with its fields as headings."""
+    from dataclasses import asdict, astuple
+
+    from neurodeploy.reporting.text import table_text
+
     if as_json:
         print_json({"rows": [asdict(row) for row in rows]})
     else:
