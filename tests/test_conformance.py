@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from neurodeploy.ir.composition import compose
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
+from neurodeploy.ir.convolution import Convolution, pool
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
-from neurodeploy.ir.operators import Convolution, Dense, pool
+from neurodeploy.ir.operators import Dense
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.compat import lava_available
 from neurodeploy.quantization.post_training import quantize

@@ -22,7 +22,7 @@ from neurodeploy.artifacts.deployment import read_deployment, write_deployment
 from neurodeploy.artifacts.locate import newest_deployment
 from neurodeploy.artifacts.records import NetxRecord, TrainingRecord
 from neurodeploy.errors import InputError, UnsupportedError
-from neurodeploy.ir.operators import Convolution
+from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import CoreMapping, CoreUse, Placement
 from neurodeploy.mapping.mapping import Traffic

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
+from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.fixed_point import WeightFormat, split_bias
 from neurodeploy.ir.network import Neuron
-from neurodeploy.ir.operators import Convolution, Dense, Operator
+from neurodeploy.ir.operators import Dense, Operator
 from neurodeploy.ir.quantized import (
     QuantizedNetwork,
     QuantizedNeuron,

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from neurodeploy.interchange.nir.importing import open_nir
-from neurodeploy.ir.operators import Convolution
+from neurodeploy.ir.convolution import Convolution
 from support.framework_runs import (
     assert_same_spikes,
     clear_of_threshold,

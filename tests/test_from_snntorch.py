@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from neurodeploy.ir.operators import Convolution
+from neurodeploy.ir.convolution import Convolution
 from support.framework_runs import (
     assert_same_spikes,
     clear_of_threshold,

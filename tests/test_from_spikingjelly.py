@@ -17,7 +17,7 @@ from torch import nn
 from torch.fx.proxy import TraceError
 
 from neurodeploy.interchange.nir.importing import open_nir
-from neurodeploy.ir.operators import Convolution
+from neurodeploy.ir.convolution import Convolution
 from support.framework_runs import (
     assert_same_spikes,
     here,

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from neurodeploy.errors import InputError, UnsupportedError
+from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.fixed_point import WeightFormat
-from neurodeploy.ir.operators import Convolution, Dense, SparseMatrix
+from neurodeploy.ir.operators import Dense, SparseMatrix
 from neurodeploy.nn.surrogate import triangle as real_triangle
 from neurodeploy.onchip.arithmetic import (
     ReadoutError,

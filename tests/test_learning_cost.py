@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from neurodeploy.ir.operators import Convolution
-from neurodeploy.onchip.cost import EMBEDDED, MICROCODE, STOCK, learning_cost, transposed
+from neurodeploy.ir.convolution import Convolution
+from neurodeploy.onchip.circuits import EMBEDDED, MICROCODE, STOCK, transposed
+from neurodeploy.onchip.cost import learning_cost
 from neurodeploy.onchip.loihi_rule import make_delta_plan
 from neurodeploy.onchip.options import LearningOptions
 from neurodeploy.onchip.plan import make_plan

@@ -16,8 +16,9 @@ from scipy import sparse
 
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
+from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.fixed_point import WeightFormat
-from neurodeploy.ir.operators import Convolution, Dense, Operator, SparseMatrix, identity
+from neurodeploy.ir.operators import Dense, Operator, SparseMatrix, identity
 from neurodeploy.ir.quantized import (
     QuantizedNetwork,
     QuantizedNeuron,

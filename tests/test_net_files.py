@@ -25,7 +25,8 @@ from neurodeploy.interchange.netx.network_out import to_layers
 from neurodeploy.interchange.netx.read import read_net
 from neurodeploy.interchange.netx.write import write_net
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
-from neurodeploy.ir.operators import Convolution, Dense, SparseMatrix, pool
+from neurodeploy.ir.convolution import Convolution, pool
+from neurodeploy.ir.operators import Dense, SparseMatrix
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.compat import lava_available
 from neurodeploy.simulation.reference import ReferenceEngine

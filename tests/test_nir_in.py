@@ -20,8 +20,8 @@ from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.interchange.nir.file import read_nir
 from neurodeploy.interchange.nir.network_in import contract_of, output_spikes, to_network
 from neurodeploy.ir.contract import METADATA_KEY, Contract, InputCode, Semantics
+from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.network import Network, Population
-from neurodeploy.ir.operators import Convolution
 from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.trace import PopulationTrace, SampleBatch
 from support.narrow import node_of, there

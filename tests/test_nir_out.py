@@ -15,8 +15,9 @@ from neurodeploy.errors import UnsupportedError
 from neurodeploy.interchange.nir.file import read_nir
 from neurodeploy.interchange.nir.network_in import contract_of, to_network
 from neurodeploy.interchange.nir.network_out import network_to_nir
+from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
-from neurodeploy.ir.operators import Convolution, Dense, SparseMatrix
+from neurodeploy.ir.operators import Dense, SparseMatrix
 from support.narrow import there
 from support.random_nir import DT, RandomGraph, chain, contract, joined, neuron
 

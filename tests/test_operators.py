@@ -13,14 +13,8 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from neurodeploy.ir.composition import add, compose, reading, reshaped
-from neurodeploy.ir.operators import (
-    Convolution,
-    Dense,
-    Operator,
-    SparseMatrix,
-    identity,
-    pool,
-)
+from neurodeploy.ir.convolution import Convolution, pool
+from neurodeploy.ir.operators import Dense, Operator, SparseMatrix, identity
 
 quick = settings(max_examples=25, deadline=None)
 

@@ -12,8 +12,9 @@ import pytest
 from scipy import sparse
 
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
+from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.fixed_point import WeightFormat
-from neurodeploy.ir.operators import Convolution, Dense, Operator
+from neurodeploy.ir.operators import Dense, Operator
 from neurodeploy.ir.quantized import (
     QuantizedNetwork,
     QuantizedNeuron,

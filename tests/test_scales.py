@@ -18,8 +18,9 @@ from neurodeploy.interchange.nir.file import read_nir
 from neurodeploy.interchange.nir.network_in import to_network
 from neurodeploy.ir.contract import METADATA_KEY as CONTRACT_KEY
 from neurodeploy.ir.contract import Contract, DataSource, InputCode, Semantics
+from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
-from neurodeploy.ir.operators import Convolution, Dense
+from neurodeploy.ir.operators import Dense
 from neurodeploy.ir.quantized import (
     PLAN_KEY,
     PopulationPlan,

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.ir.contract import Contract
+from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.fixed_point import WeightFormat
-from neurodeploy.ir.operators import Convolution, Dense, Operator, SparseMatrix
+from neurodeploy.ir.operators import Dense, Operator, SparseMatrix
 from neurodeploy.ir.quantized import (
     QuantizedNetwork,
     QuantizedNeuron,

@@ -12,8 +12,9 @@ import numpy as np
 from neurodeploy.data import Dataset
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.contract import Contract, Encoder, InputCode, Semantics
+from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
-from neurodeploy.ir.operators import Convolution, Dense, Operator, Shape
+from neurodeploy.ir.operators import Dense, Operator, Shape
 from neurodeploy.recipe import (
     DataRecipe,
     EncoderRecipe,

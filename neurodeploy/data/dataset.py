@@ -103,7 +103,7 @@ class Dataset:
 def encode(
     samples: np.ndarray, code: InputCode, steps: int, seed: int = 0, first: int = 0
 ) -> np.ndarray:
-    """Input of each step, the same for every engine: for an integer x of 0..levels = L:
+    """Integer input of each step, the same for every engine, for an integer x of 0..L, L = levels:
 
     direct     x at every step
     rate       a spike at each step with probability x/L, drawn independently

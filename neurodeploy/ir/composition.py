@@ -7,15 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from neurodeploy.ir.operators import (
-    Convolution,
-    Dense,
-    Operator,
-    Shape,
-    SparseMatrix,
-    check_writable,
-    parts_of,
-)
+from neurodeploy.ir.convolution import Convolution
+from neurodeploy.ir.operators import Dense, Operator, Shape, SparseMatrix, check_writable, parts_of
 
 MOST_WEIGHTS = 2**25
 """Stored weights of a map that comes from composing two."""

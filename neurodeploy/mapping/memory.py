@@ -24,7 +24,8 @@ from abc import ABC, abstractmethod
 import numpy as np
 from scipy import sparse
 
-from neurodeploy.ir.operators import Convolution, Dense
+from neurodeploy.ir.convolution import Convolution
+from neurodeploy.ir.operators import Dense
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedProjection
 from neurodeploy.ir.schedule import depths, pipeline_delay
 from neurodeploy.mapping.mapping import Box, box_indices, box_size

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.fixed_point import FLOAT32_EXACT
-from neurodeploy.ir.operators import Convolution, Dense, Operator, SparseMatrix
+from neurodeploy.ir.operators import Dense, Operator, SparseMatrix
 
 
 def exact(bound: float) -> Any:

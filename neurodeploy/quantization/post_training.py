@@ -14,8 +14,8 @@ from typing import Protocol
 
 import numpy as np
 
+from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
-from neurodeploy.ir.operators import Convolution
 from neurodeploy.ir.quantized import (
     QuantizedNetwork,
     QuantizedNeuron,

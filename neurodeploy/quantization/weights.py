@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.fixed_point import WeightFormat
 from neurodeploy.ir.network import Network, Population, Projection
-from neurodeploy.ir.operators import Convolution
 from neurodeploy.ir.quantized import QuantizedProjection
 from neurodeploy.target import Target
 

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neurodeploy.errors import UnsupportedError
+from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.network import Network, Neuron, Projection
-from neurodeploy.ir.operators import Convolution, Dense, SparseMatrix
+from neurodeploy.ir.operators import Dense, SparseMatrix
 from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.nn.neuron import LIF

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from neurodeploy.data import NEED_NO_FILE
 from neurodeploy.errors import InputError, NeurodeployError, Setting, Text
+from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.network import Network
-from neurodeploy.ir.operators import Convolution
 from neurodeploy.ir.quantized import QuantizationPlan, QuantizedNetwork
 from neurodeploy.quantization.planned import quantize_as_planned
 from neurodeploy.quantization.post_training import quantize

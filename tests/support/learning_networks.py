@@ -15,8 +15,9 @@ import numpy as np
 
 from neurodeploy.ir.composition import compose, reading
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
+from neurodeploy.ir.convolution import Convolution, pool
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
-from neurodeploy.ir.operators import Convolution, Dense, Operator, pool
+from neurodeploy.ir.operators import Dense, Operator
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.onchip.arithmetic import random_bits
 from neurodeploy.onchip.options import LearningOptions

@@ -15,8 +15,9 @@ import h5py
 import numpy as np
 
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
+from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.fixed_point import WeightFormat
-from neurodeploy.ir.operators import Convolution, Dense, Operator, Shape, SparseMatrix
+from neurodeploy.ir.operators import Dense, Operator, Shape, SparseMatrix
 from neurodeploy.ir.quantized import (
     QuantizedNetwork,
     QuantizedNeuron,

@@ -12,8 +12,9 @@ import numpy as np
 
 from neurodeploy.ir.composition import compose
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
+from neurodeploy.ir.convolution import Convolution, pool
 from neurodeploy.ir.fixed_point import WeightFormat
-from neurodeploy.ir.operators import Convolution, Dense, Operator, Shape, SparseMatrix, pool
+from neurodeploy.ir.operators import Dense, Operator, Shape, SparseMatrix
 from neurodeploy.ir.quantized import (
     QuantizedNetwork,
     QuantizedNeuron,

@@ -24,7 +24,8 @@ from neurodeploy.interchange.netx.layers import (
     refused_by_lava_dl,
 )
 from neurodeploy.ir.contract import Contract
-from neurodeploy.ir.operators import Convolution, Dense, Operator, Shape, SparseMatrix, identity
+from neurodeploy.ir.convolution import Convolution
+from neurodeploy.ir.operators import Dense, Operator, Shape, SparseMatrix, identity
 from neurodeploy.ir.quantized import (
     QuantizedNetwork,
     QuantizedNeuron,

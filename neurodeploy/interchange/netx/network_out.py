@@ -30,7 +30,8 @@ from neurodeploy.interchange.netx.layers import (
     refused_by_lava_dl,
 )
 from neurodeploy.interchange.netx.read import LARGEST_DELAY
-from neurodeploy.ir.operators import Convolution, Dense, Shape
+from neurodeploy.ir.convolution import Convolution
+from neurodeploy.ir.operators import Dense, Shape
 from neurodeploy.ir.quantized import (
     QuantizedNetwork,
     QuantizedNeuron,

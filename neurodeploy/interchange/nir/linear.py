@@ -10,16 +10,8 @@ import numpy as np
 
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.ir.composition import one_to_one, reshaped
-from neurodeploy.ir.operators import (
-    Convolution,
-    Dense,
-    Operator,
-    Shape,
-    SparseMatrix,
-    diagonal,
-    parts_of,
-    pool,
-)
+from neurodeploy.ir.convolution import Convolution, pool
+from neurodeploy.ir.operators import Dense, Operator, Shape, SparseMatrix, diagonal, parts_of
 
 LINEAR_NODES = (
     nir.Affine,

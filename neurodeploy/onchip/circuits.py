@@ -1,0 +1,249 @@
+"""Circuits that learning would need on a chip, and the network with all of them in it.
+
+Learning adds an error population for each layer, the synapses between them (the transposed or
+random weights), and the state of plastic synapses. That network can be mapped like any other.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from neurodeploy.ir.convolution import Convolution
+from neurodeploy.ir.fixed_point import WEIGHT_BITS, WeightFormat
+from neurodeploy.ir.operators import Dense, Operator, SparseMatrix
+from neurodeploy.ir.quantized import (
+    QuantizedNetwork,
+    QuantizedNeuron,
+    QuantizedPopulation,
+    QuantizedProjection,
+)
+from neurodeploy.onchip.arithmetic import SURROGATE_BITS
+from neurodeploy.onchip.loihi_rule import DeltaPlan
+from neurodeploy.onchip.plan import ERROR_BITS, TAG_BITS, LearningPlan, SynapsePlan
+
+STOCK = "stock Loihi rule"
+MICROCODE = "microcode"
+EMBEDDED = "microcode or embedded processor"
+
+TAG_OF_LOIHI = 8
+"""Bits of the tag that Loihi's synapses can have."""
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """One thing that learning adds, and by what means a chip could do it."""
+
+    what: str
+    means: str
+    detail: str
+
+
+@dataclass(frozen=True, eq=False)
+class WithLearning:
+    """A network with what learning adds to it.
+
+    Attributes:
+        error_neurons: how many neurons carry errors.
+        history_bits: for what neurons and synapses remember until an error comes back.
+        circuits: what is added.
+    """
+
+    network: QuantizedNetwork
+    error_neurons: int
+    history_bits: int
+    circuits: tuple[Circuit, ...]
+
+
+def with_learning(plan: LearningPlan | DeltaPlan) -> WithLearning:
+    """The network of a plan with all that its rule needs on a chip."""
+    return _delta(plan) if isinstance(plan, DeltaPlan) else _sltt(plan)
+
+
+def synapses_of(operator: Operator) -> int:
+    """Synapses of a projection, zeros included."""
+    return operator.with_weights(np.ones(operator.weights.shape)).matrix().nnz
+
+
+def _delta(plan: DeltaPlan) -> WithLearning:
+    """The output layer in 8 bits, with Loihi's tag where it adds up; errors in the read-out."""
+    name, summed = plan.link.projection.name, plan.decimation is not None
+    bits = TAG_OF_LOIHI if summed else 0
+
+    def learning(p: QuantizedProjection) -> QuantizedProjection:
+        form = WeightFormat(WEIGHT_BITS, plan.sign)
+        return replace(p, weight_format=form, learning_bits=bits) if p.name == name else p
+
+    network = replace(plan.network, projections=tuple(map(learning, plan.network.projections)))
+    rules = ", ".join(f"{left} = {right}" for left, right in plan.rules.items())
+    classes = math.prod(plan.link.population.shape)
+    circuits = (
+        Circuit(f"synapses {name}", STOCK, f"{rules}; 8-bit weights" + ", 8-bit tags" * summed),
+        _softmax(plan.link.population.name, classes),
+    )
+    return WithLearning(network, classes, 0, circuits)
+
+
+def _softmax(name: str, classes: int) -> Circuit:
+    return Circuit(
+        f"error of {name}",
+        EMBEDDED,
+        f"softmax of {classes} outputs: a table of 16 powers of two, their sum, a division each",
+    )
+
+
+def _sltt(plan: LearningPlan) -> WithLearning:
+    """Tags, gradients, error populations and the synapses between these."""
+    network, layers = plan.network, plan.layers
+    steps = 1 if plan.block == 1 else plan.steps
+    populations, projections = list(network.populations), []
+    circuits, history = [], 0
+    above = _error_population(layers[-1].population)
+    populations.append(above)
+    readout, projection = layers[-1].population, layers[-1].synapses.projection
+    classes = math.prod(readout.shape)
+    circuits.append(_softmax(readout.name, classes))
+    projections.append(
+        # Every error neuron needs the sum over all outputs.
+        _graded(
+            QuantizedProjection(
+                name=f"outputs of {readout.name}",
+                source=readout.name,
+                target=above.name,
+                operator=Dense(np.full((classes, classes), 2), readout.shape, readout.shape),
+                weight_format=WeightFormat(WEIGHT_BITS, "excitatory"),
+                exponent=0,
+                payload=1,
+            )
+        )
+    )
+    neurons = classes
+    for number in reversed(range(len(layers))):
+        layer = layers[number]
+        projection = layer.synapses.projection
+        summed = 0 if plan.block == 1 else _gradient_bits(projection, steps)
+        projections.append(replace(projection, learning_bits=layer.synapses.tag + summed))
+        distance = len(layers) - 1 - number
+        inputs = math.prod(projection.operator.input_shape)
+        history += (2 * distance + 1) * inputs * projection.payload.bit_length()
+        circuits.append(_plastic(projection, summed))
+        if number:
+            below = layers[number - 1].population
+            population = _error_population(below)
+            size = math.prod(below.shape)
+            history += 2 * (distance + 1) * size * SURROGATE_BITS
+            neurons += size
+            populations.append(population)
+            projections.append(_backwards(layer.synapses, above.name, population.name))
+            circuits += _errors(below.name, size, layer.synapses.feedback is not None, projection)
+            above = population
+    added = replace(network, populations=tuple(populations), projections=tuple(projections))
+    return WithLearning(added, neurons, history, tuple(circuits))
+
+
+def _plastic(projection: QuantizedProjection, summed: int) -> Circuit:
+    detail = f"{projection.weight_format.bits}-bit weights, {TAG_BITS}-bit tags below them"
+    if summed:
+        detail += f", {summed}-bit gradient"
+    detail += ", a random number per synapse and update"
+    if isinstance(projection.operator, Convolution):
+        detail += "; cores that share a kernel add up their gradients"
+    return Circuit(f"synapses {projection.name}", MICROCODE, detail)
+
+
+def _errors(
+    name: str, size: int, random: bool, projection: QuantizedProjection
+) -> tuple[Circuit, Circuit]:
+    weights = projection.operator.weights.size
+    feedback = (
+        f"{weights:,} fixed random weights"
+        if random
+        else f"{weights:,} transposed weights, a copy that follows every update"
+    )
+    return (
+        Circuit(f"errors to {name}", "graded spikes", f"{ERROR_BITS} bits through {feedback}"),
+        Circuit(
+            f"error of {name}",
+            MICROCODE,
+            f"{size:,} neurons: sum of arriving errors times an {SURROGATE_BITS}-bit surrogate",
+        ),
+    )
+
+
+def _gradient_bits(projection: QuantizedProjection, steps: int) -> int:
+    """Width of a gradient that no errors overflow: their sum over steps and shared positions."""
+    shared = synapses_of(projection.operator) / max(projection.operator.weights.size, 1)
+    return ERROR_BITS + math.ceil(math.log2(max(steps * shared * projection.payload, 1)))
+
+
+def _error_population(population: QuantizedPopulation) -> QuantizedPopulation:
+    """Neurons without memory that never spike by themselves."""
+    ones = (1,) * len(population.shape)
+    neuron = QuantizedNeuron(
+        kind="error",
+        u_decay=np.full(ones, 4096),
+        v_decay=np.full(ones, 4095),
+        bias_mantissa=np.zeros(ones, np.int64),
+        bias_exponent=np.zeros(ones, np.int64),
+        threshold=None,
+        reset="subtract",
+        comparison=">=",
+    )
+    name = f"error of {population.name}"
+    return QuantizedPopulation(name, population.shape, neuron, population.scale)
+
+
+def _graded(projection: QuantizedProjection) -> QuantizedProjection:
+    return replace(projection, payload=2 ** (ERROR_BITS - 1) - 1)
+
+
+def _backwards(synapses: SynapsePlan, source: str, target: str) -> QuantizedProjection:
+    """Errors from one layer to the one below, through transposed or random weights."""
+    projection, weights = synapses.projection, synapses.feedback
+    operator, form = projection.operator, projection.weight_format
+    if weights is not None:
+        operator = operator.with_weights(weights)
+        form = WeightFormat(max(form.bits, 2), "mixed")
+    return _graded(
+        QuantizedProjection(
+            name=f"errors through {projection.name}",
+            source=source,
+            target=target,
+            operator=transposed(operator),
+            weight_format=form,
+            exponent=projection.exponent,
+            payload=1,
+        )
+    )
+
+
+def transposed(operator: Operator) -> Operator:
+    """The map from outputs to inputs with the same weights; a kernel stays one at stride 1."""
+    if isinstance(operator, Dense):
+        return Dense(operator.weights.T.copy(), operator.output_shape, operator.input_shape)
+    if isinstance(operator, Convolution) and set(operator.stride) == {1}:
+        reach = [d * (k - 1) for d, k in zip(operator.dilation, operator.kernel, strict=True)]
+        padding = tuple(
+            (r - before, r - after)
+            for r, (before, after) in zip(reach, operator.padding, strict=True)
+        )
+        if min(min(pair) for pair in padding) >= 0:
+            kernel = operator.kernel
+            split = operator.weights.reshape(
+                operator.groups, -1, operator.weights.shape[1], *kernel
+            )
+            swapped = np.swapaxes(split, 1, 2).reshape(operator.input_shape[0], -1, *kernel)
+            axes = tuple(range(2, 2 + len(kernel)))
+            return Convolution(
+                np.flip(swapped, axes).copy(),
+                operator.output_shape,
+                operator.stride,
+                padding,
+                operator.dilation,
+                operator.groups,
+            )
+    return SparseMatrix.from_matrix(
+        operator.matrix().T, operator.output_shape, operator.input_shape
+    )
