@@ -140,6 +140,10 @@ class CheckFailedError(NeurodeployError):
     exit_code = 1
 
 
+class ImportNote(UserWarning):
+    """What an import repaired in a file or assumed about it."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Say which known name is meant: ``"; did you mean 'x'?"`` or a list of them all."""
     known = sorted(known)

@@ -36,6 +36,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("training",),
     ("reporting",),
     ("workflow",),
+    ("api",),
     ("bench",),
     ("cli",),
     ("__main__",),

@@ -1,6 +1,6 @@
-"""Export: a NIR file or a .net onto a target, as a deployment directory.
+"""Export: a NIR file, a .net or a network in memory onto a target, as a deployment directory.
 
-The deployed network is what the file says, never the module that was trained.
+Of a run, the deployed network is what its file says, never the module that was trained.
 """
 
 from __future__ import annotations
@@ -13,11 +13,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from neurodeploy.artifacts.deployment import read_deployment, write_deployment
+from neurodeploy.artifacts.deployment import Deployment, read_deployment, write_deployment
 from neurodeploy.artifacts.locate import newest_run, read_run, read_training
-from neurodeploy.artifacts.names import DEPLOYMENTS, NIR_FILE, QUANTIZED_NIR
+from neurodeploy.artifacts.names import DEPLOYMENTS, NIR_FILE, QUANTIZED_NIR, REPORT
 from neurodeploy.artifacts.records import TrainingRecord
-from neurodeploy.errors import CheckFailedError, Setting, Text, UnsupportedError, in_lines
+from neurodeploy.errors import (
+    CheckFailedError,
+    InputError,
+    Setting,
+    Text,
+    UnsupportedError,
+    in_lines,
+)
 from neurodeploy.interchange.netx.layers import BIAS_EXPONENT
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.operators import Shape
@@ -30,7 +37,11 @@ from neurodeploy.workflow.activity import read_activity
 from neurodeploy.workflow.netx import NetxPart, netx_part, netx_target, read_net_network
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from neurodeploy.interchange.nir.importing import Imported
+    from neurodeploy.mapping.placement import Activity
+    from neurodeploy.quantization.scales import ScaleMethod
     from neurodeploy.workflow.quantization import QuantizationOptions
 
 
@@ -79,7 +90,6 @@ def export(
         InputError, UnsupportedError: something cannot be read or expressed.
     """
     from neurodeploy.interchange.nir.importing import import_stated
-    from neurodeploy.reporting.report import write_report
     from neurodeploy.workflow.quantization import QuantizationOptions
 
     target = load_target(target_name)
@@ -102,33 +112,111 @@ def export(
         part = netx_part(quantized)
     shapes = {p.name: p.shape for p in quantized.populations}
     spikes = None if activity is None else read_activity(activity, shapes)
-    mapping = map_network(quantized, target, spikes)
-    if mapping.violations:
-        raise CheckFailedError(
-            Text(
-                f"{file} does not fit {target.name}:\n",
-                in_lines(Text("  ", violation.text) for violation in mapping.violations),
-            )
-        )
+    mapping = _mapped(quantized, target, spikes, str(file))
     if netx and part.missing:
         raise CheckFailedError(
             f"{file} does not fit a .net for lava-dl:\n  " + "\n  ".join(part.missing)
         )
-    quantized, nir_files = _in_nir(quantized, target.name)
     with _self_contained(imported, file) as nir_file:
-        write_deployment(
-            out,
-            quantized,
-            mapping,
-            nir_file,
-            target,
-            str(source),
-            training,
-            netx=part.record,
-            extra_files={**part.files, **nir_files},
+        deployed = _written(
+            out, quantized, mapping, target, part, nir_file, source=str(source), training=training
         )
-    report = write_report(read_deployment(out))
-    return ExportResult(out, source, quantized, mapping, report, part)
+    return ExportResult(out, source, deployed.network, mapping, out / REPORT, part)
+
+
+def deploy_network(
+    network: Network | QuantizedNetwork,
+    target: Target,
+    out: Path | None = None,
+    *,
+    bits: int | None = None,
+    scale: ScaleMethod | None = None,
+    calibration: ArrayLike | None = None,
+) -> Deployment:
+    """Quantise and map a network in memory, and write its deployment.
+
+    Args:
+        network: in floats, or in integers that are taken as they are.
+        out: the new directory; ``deployments/NAME-TARGET-NNN`` when None.
+        bits, scale, calibration: as for ``workflow.quantization.quantized_on``.
+
+    Raises:
+        CheckFailedError: the network does not fit the target; everything that does not is listed.
+        InputError, UnsupportedError: something cannot be used or expressed.
+    """
+    from neurodeploy.interchange.nir.file import write_nir
+    from neurodeploy.interchange.nir.network_out import network_to_nir
+    from neurodeploy.workflow.quantization import quantized_on
+
+    out = next_free(DEPLOYMENTS, f"{network.name}-{target.name}") if out is None else out
+    check_new_folder(out)
+    if isinstance(network, QuantizedNetwork):
+        if any(choice is not None for choice in (bits, scale, calibration)):
+            raise InputError(
+                f"{network.name} is quantised already; give bits, scale and calibration for a "
+                "network in floats"
+            )
+        mapping = _mapped(network, target, None, network.name)
+        part = netx_part(network)
+        return _written(out, network, mapping, target, part, None, source=network.name)
+    graph = network_to_nir(network)
+    quantized = quantized_on(network, target, bits, scale, calibration)
+    mapping = _mapped(quantized, target, None, network.name)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / NIR_FILE
+        write_nir(file, graph)
+        part = netx_part(quantized)
+        return _written(out, quantized, mapping, target, part, file, source=network.name)
+
+
+def _mapped(
+    network: QuantizedNetwork, target: Target, spikes: Activity | None, where: str
+) -> CoreMapping:
+    """The network on the target's cores.
+
+    Raises:
+        CheckFailedError: it does not fit; every violation is listed.
+    """
+    mapping = map_network(network, target, spikes)
+    if mapping.violations:
+        raise CheckFailedError(
+            Text(
+                f"{where} does not fit {target.name}:\n",
+                in_lines(Text("  ", violation.text) for violation in mapping.violations),
+            )
+        )
+    return mapping
+
+
+def _written(
+    out: Path,
+    network: QuantizedNetwork,
+    mapping: CoreMapping,
+    target: Target,
+    part: NetxPart,
+    nir_file: Path | None,
+    *,
+    source: str,
+    training: TrainingRecord | None = None,
+) -> Deployment:
+    """Write a deployment with its report, and read it back."""
+    from neurodeploy.reporting.report import write_report
+
+    network, nir_files = _in_nir(network, target.name)
+    write_deployment(
+        out,
+        network,
+        mapping,
+        nir_file,
+        target,
+        source,
+        training,
+        netx=part.record,
+        extra_files={**part.files, **nir_files},
+    )
+    deployed = read_deployment(out)
+    write_report(deployed)
+    return deployed
 
 
 def _quantized(

@@ -6,8 +6,11 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from neurodeploy.data import NEED_NO_FILE
-from neurodeploy.errors import InputError, NeurodeployError, Setting, Text
+from neurodeploy.errors import InputError, NeurodeployError, Setting, Text, UnsupportedError
 from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizationPlan, QuantizedNetwork
@@ -17,7 +20,7 @@ from neurodeploy.quantization.scales import ScaleMethod
 from neurodeploy.simulation.trace import Samples
 from neurodeploy.target import Target
 from neurodeploy.workflow.calibration import SpikeJudge
-from neurodeploy.workflow.samples import file_samples, training_samples
+from neurodeploy.workflow.samples import array_samples, file_samples, training_samples
 
 SAMPLES = 128
 """Calibration samples of a small network: more change no choice on MNIST."""
@@ -107,6 +110,44 @@ def quantized(
     )
     on = "" if samples is None else f" on {samples.count:,} samples, {samples.origin}"
     return _noted(found, Text(f"by {method}{on}", why_not))
+
+
+def quantized_on(
+    network: Network,
+    target: Target,
+    bits: int | None = None,
+    scale: ScaleMethod | None = None,
+    calibration: ArrayLike | None = None,
+) -> QuantizedNetwork:
+    """Round a network in memory to a target's integers; nothing is read from disk.
+
+    Args:
+        bits: width of all weights; the target's when None.
+        scale: how scales are chosen; ``calibrate`` where samples are given, else ``mse``.
+        calibration: integers (N, *input) or (N, T, *input), as the network takes them.
+
+    Raises:
+        InputError: samples that do not fit, or none for ``calibrate``.
+        UnsupportedError: the target has no such width, or cannot hold the network.
+    """
+    widest = target.synapse.weight_bits.value
+    if bits is not None and not 1 <= bits <= widest:
+        raise UnsupportedError(f"bits = {bits}: weights of {target.name} have 1 to {widest} bits")
+    samples = None
+    if calibration is not None:
+        (source,) = (p for p in network.populations if p.neuron is None)
+        x = np.asarray(calibration)
+        samples = array_samples(x, None, network.contract, source.shape, where="calibration")
+    method = scale or ("mse" if samples is None else "calibrate")
+    if (method == "calibrate") != (samples is not None):
+        raise InputError(
+            "calibration gives samples for scale='calibrate', which needs them; found "
+            f"scale={method!r} and {'no' if samples is None else samples.count} samples"
+        )
+    judge = None if samples is None else SpikeJudge(network, samples)
+    found = quantize(network, target, bits, scale=method, judge=judge)
+    on = "" if samples is None else f" on {samples.count:,} samples"
+    return _noted(found, f"by {method}{on}")
 
 
 def _noted(network: QuantizedNetwork, how: str) -> QuantizedNetwork:

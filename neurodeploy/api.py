@@ -1,0 +1,210 @@
+"""The library's functions on values in memory; the command line calls what they call."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from neurodeploy.artifacts.deployment import Deployment, read_deployment
+from neurodeploy.errors import ImportNote
+from neurodeploy.interchange.netx import importing as netx
+from neurodeploy.interchange.nir import importing as nir
+from neurodeploy.ir.network import Network
+from neurodeploy.ir.operators import Shape
+from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.mapping import CoreMapping, map_network
+from neurodeploy.quantization.scales import ScaleMethod
+from neurodeploy.recipe import Recipe, load_recipe
+from neurodeploy.target import Target, load_target
+from neurodeploy.training.run import RunResult
+from neurodeploy.training.run import train as train_recipe
+from neurodeploy.workflow.arrays import simulate_arrays as simulate
+from neurodeploy.workflow.arrays import validate_arrays as validate
+from neurodeploy.workflow.export import deploy_network
+from neurodeploy.workflow.quantization import quantized_on
+
+__all__ = [
+    "Deployment",
+    "deploy",
+    "import_net",
+    "import_nir",
+    "load",
+    "map",
+    "quantize",
+    "simulate",
+    "train",
+    "validate",
+]
+
+
+def import_nir(path: Path | str, **stated: Any) -> Network:
+    """A NIR file of any framework as a network in discrete time and float64.
+
+    A file of ours says everything. Any other needs ``steps``, and either ``framework`` (``norse``,
+    ``snntorch``, ``sinabs``, ``spikingjelly``, ``rockpool``, ``spyx``, ``nengo`` or ``lava``) or
+    all of ``dt``, ``reset``, ``comparison`` and ``integrator``. Repairs and assumptions are given
+    as warnings of the category ``errors.ImportNote``.
+
+    Args:
+        path: of a ``.nir`` file.
+        stated: as in ``interchange.nir.importing.import_nir``: ``framework``, ``dt`` in seconds,
+            ``reset``, ``comparison``, ``integrator``, ``gain``, ``steps``, ``encoder``, ``levels``,
+            ``decode``.
+
+    Raises:
+        InputError: the file or what is stated cannot be read.
+        UnsupportedError: the semantics are not stated in full, or the network asks for what cannot
+            be expressed; everything is named at once.
+    """
+    found = nir.import_nir(path, **stated)
+    for note in found.notes:
+        warnings.warn(f"{path}: {note}", ImportNote, stacklevel=2)
+    return found.network
+
+
+def import_net(
+    path: Path | str, *, input_shape: Shape | None = None, **stated: Any
+) -> QuantizedNetwork:
+    """A ``.net`` of lava-dl as a network of integers, which stay as they are.
+
+    Args:
+        path: of a ``.net`` file.
+        input_shape: shape of a sample, for a file that does not say.
+        stated: as in ``interchange.netx.importing.import_net``; ``steps`` and ``encoder`` are
+            needed.
+
+    Raises:
+        InputError, UnsupportedError: the file, a layer, or what is stated about it.
+    """
+    return netx.import_net(path, input_shape=input_shape, **stated).network
+
+
+def quantize(
+    network: Network,
+    target: str | Path | Target,
+    bits: int | None = None,
+    *,
+    scale: ScaleMethod | None = None,
+    calibration: ArrayLike | None = None,
+) -> QuantizedNetwork:
+    """Round a network to the integers of a target.
+
+    Args:
+        network: in floats, as ``from_torch`` and ``import_nir`` give it.
+        target: a name such as ``loihi2``, the path of a TOML, or a ``Target``.
+        bits: width of all weights, sign included, 1 to what the target has; that when None.
+        scale: how the scale of each population is chosen: ``mse`` makes the mean squared rounding
+            error of weights smallest, ``max`` uses the whole range, ``calibrate`` keeps the spikes
+            on samples closest to those in floats. ``calibrate`` where samples are given, else
+            ``mse``.
+        calibration: integers (N, *sample) or (N, T, *sample), as ``simulate`` takes them.
+
+    Returns:
+        The network in integers; its ``notes`` say what had to give way.
+
+    Raises:
+        InputError: an unknown target, samples that do not fit, or a width the target lacks.
+        UnsupportedError: the target cannot hold the network.
+    """
+    return quantized_on(network, _target(target), bits, scale, calibration)
+
+
+def map(
+    network: QuantizedNetwork,
+    target: str | Path | Target,
+    activity: Mapping[str, np.ndarray] | None = None,
+) -> CoreMapping:
+    """Place a network's neurons on the cores of a target.
+
+    Args:
+        target: a name, the path of a TOML, or a ``Target``.
+        activity: spikes per step of each neuron, by population, in its shape; with it neurons that
+            talk much lie near each other.
+
+    Returns:
+        Placements, what each core uses of every limited resource, and ``violations``, each with
+        rule, place, use and limit; the network fits when there are none.
+
+    Raises:
+        InputError: an unknown target.
+    """
+    return map_network(network, _target(target), activity)
+
+
+def deploy(
+    network: Network | QuantizedNetwork,
+    target: str | Path | Target,
+    path: Path | str | None = None,
+    *,
+    bits: int | None = None,
+    scale: ScaleMethod | None = None,
+    calibration: ArrayLike | None = None,
+) -> Deployment:
+    """Quantise, map and write a deployment: all that a chip would be given, and a report.
+
+    Args:
+        network: in floats; or in integers, which are taken as they are and leave no network in
+            floats to compare with.
+        target: a name, the path of a TOML, or a ``Target``.
+        path: the new directory; the next free ``deployments/NAME-TARGET-NNN`` when None.
+        bits, scale, calibration: as for ``quantize``.
+
+    Raises:
+        CheckFailedError: the network does not fit the target; every violation is listed.
+        InputError, UnsupportedError: as ``quantize``; or ``path`` is there already.
+    """
+    out = None if path is None else Path(path)
+    return deploy_network(
+        network, _target(target), out, bits=bits, scale=scale, calibration=calibration
+    )
+
+
+def load(path: Path | str) -> Deployment:
+    """Read a deployment, every file checked against its hash.
+
+    Its ``network`` simulates, its ``mapping`` and ``target`` are those it was made with.
+
+    Raises:
+        InputError: not a deployment, a newer format, or a file missing or altered.
+    """
+    return read_deployment(Path(path))
+
+
+def train(
+    recipe: Recipe | str | Path,
+    overrides: Iterable[str] = (),
+    *,
+    out: Path | str | None = None,
+    device: str | None = None,
+    progress: bool = True,
+) -> RunResult:
+    """Train a recipe and fill a run folder.
+
+    Args:
+        recipe: a built-in one by name, the path of a TOML, or a ``Recipe``.
+        overrides: ``key=value`` of a recipe given by name or path, for example
+            ``training.epochs=5``.
+        out: the run folder, new or empty; the next free ``runs/NAME-NNN`` when None.
+        device: as torch names it; the CPU when None.
+        progress: show a bar on stderr where that is a terminal.
+
+    Returns:
+        The run's folder, whose ``network.nir`` is the trained network, and its accuracies, 0 to 1.
+
+    Raises:
+        InputError: the recipe, device or folder cannot be used.
+        SimulationError: the training diverged or was interrupted.
+    """
+    if not isinstance(recipe, Recipe):
+        recipe = load_recipe(recipe, overrides)
+    where = None if out is None else Path(out)
+    return train_recipe(recipe, where, device=device, progress=progress)
+
+
+def _target(target: str | Path | Target) -> Target:
+    return target if isinstance(target, Target) else load_target(str(target))
