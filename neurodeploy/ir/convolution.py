@@ -159,3 +159,25 @@ def pool(
         (1,) * len(kernel),
         groups=channels,
     )
+
+
+def paddable(operator: Convolution) -> tuple[np.ndarray, Shape | str, Shape]:
+    """Weights, padding and dilation where padding is symmetric or 'same'.
+
+    Other padding goes into zeros of the kernel, which then has no dilation: at its near end they
+    move the weights away from padding that is too wide before, at its far end they keep it from
+    reaching padding that is too wide after.
+    """
+    weight = np.array(operator.weights, np.float64)
+    padding, dilation = operator.padding, operator.dilation
+    if all(before == after for before, after in padding):
+        return weight, tuple(before for before, _ in padding), dilation
+    reach = [d * (k - 1) for d, k in zip(dilation, operator.kernel, strict=True)]
+    same = tuple((total // 2, total - total // 2) for total in reach)
+    if padding == same and set(operator.stride) == {1}:
+        return weight, "same", dilation
+    spread = np.zeros((*weight.shape[:2], *(total + 1 for total in reach)))
+    spread[(..., *(slice(None, None, d) for d in dilation))] = weight
+    grown = [(max(after - before, 0), max(before - after, 0)) for before, after in padding]
+    weight = np.pad(spread, [(0, 0), (0, 0), *grown])
+    return weight, tuple(max(pair) for pair in padding), (1,) * len(dilation)

@@ -6,8 +6,9 @@ u[t] = (1 - 1/tau) v[t-1] + x[t] is the Euler step of NIR's tau_nir dv/dt = (v_l
 tau_nir = tau dt, r = tau and v_leak = 0: the decay is 1 - dt/tau_nir = 1 - 1/tau and the input gain
 dt/tau_nir r = 1, so that weights stay as they are.
 
-The readout has no neuron in training. NIR's integrator dv/dt = r I with r = 1/dt adds its input
-once per step, so that its v after T steps is sum_t o[t]: the class is the argmax of the last v.
+A linear readout has no neuron in training. NIR's integrator dv/dt = r I with r = 1/dt adds its
+input once per step, so that its v after T steps is sum_t o[t]: the class is the argmax of the last
+v. A network that ends in neurons is read by their spikes, or by the potentials of an ``LI``.
 """
 
 from __future__ import annotations
@@ -27,13 +28,17 @@ from neurodeploy.ir.contract import (
     Comparison,
     Contract,
     DataSource,
+    Decode,
     InputCode,
     Reset,
     Semantics,
 )
-from neurodeploy.nn.folding import fold
+from neurodeploy.nn.current import LI, CubaLIF
+from neurodeploy.nn.folding import PADS, PASSING, Folded, fold
+from neurodeploy.nn.layers import Constant, Delay
 from neurodeploy.nn.network import INPUT, SpikingNetwork
 from neurodeploy.nn.neuron import LIF
+from neurodeploy.nn.nodes import NEURONS, full, neuron_node, per_channel, plain_node, typed
 
 
 def module_to_nir(
@@ -58,27 +63,14 @@ def module_to_nir(
         UnsupportedError: a layer that cannot be written, or LIF layers that disagree on reset or
             comparison.
     """
-    folded = fold(model)
-    _check_first_step(model, {name: bias for name, (_, bias) in folded.weights.items()})
-    shapes = _input_shapes(model)
-    nodes: dict[str, Any] = {INPUT: nir.Input(input_type=_shape(model.sample_shape))}
-    edges: list[tuple[str, str]] = []
-    for name, sources in folded.inputs.items():
-        layer, shape = model.layers[name], shapes[name]
-        if name in folded.factors:
-            nodes[name] = nir.Scale(scale=_per_channel(folded.factors[name], shape))
-        else:
-            nodes[name] = _node(name, layer, folded.weights.get(name), shape)
-        edges += [(node, name) for source in sources for node in folded.nodes_behind(source)]
-    outputs = model.shapes[list(model.layers)[-1]]
-    nodes["readout"] = nir.I(r=np.full(outputs, 1 / EXPORT_DT))
-    nodes["output"] = nir.Output(output_type=_shape(outputs, "output"))
-    edges += [(node, "readout") for node in folded.nodes_behind(list(model.layers)[-1])]
-    edges.append(("readout", "output"))
+    semantics = semantics_of(model)
+    writer = _Writer(model, semantics)
+    writer.write()
     contract = Contract(
-        semantics_of(model), input_code, steps, "last_v", dataset, source or DataSource()
+        semantics, input_code, steps, writer.decode, dataset, source or DataSource()
     )
-    return nir.NIRGraph(nodes=nodes, edges=edges, metadata={METADATA_KEY: contract.to_metadata()})
+    metadata = {METADATA_KEY: contract.to_metadata()}
+    return nir.NIRGraph(nodes=writer.nodes, edges=writer.edges, metadata=metadata)
 
 
 def _check_first_step(model: SpikingNetwork, biases: dict[str, np.ndarray]) -> None:
@@ -108,7 +100,11 @@ def semantics_of(model: SpikingNetwork) -> Semantics:
     Raises:
         UnsupportedError: LIF layers that disagree on reset or comparison.
     """
-    layers = {name: layer for name, layer in model.layers.items() if isinstance(layer, LIF)}
+    found = {
+        name: layer.lif if isinstance(layer, CubaLIF) else layer
+        for name, layer in model.layers.items()
+    }
+    layers = {name: layer for name, layer in found.items() if isinstance(layer, LIF)}
     kinds: dict[tuple[Reset, Comparison], list[str]] = {}
     for name, layer in layers.items():
         kinds.setdefault((layer.reset, layer.comparison), []).append(name)
@@ -122,49 +118,121 @@ def semantics_of(model: SpikingNetwork) -> Semantics:
     return Semantics(EXPORT_DT, reset, comparison, "euler")
 
 
-def _node(
-    name: str,
-    layer: nn.Module,
-    weights: tuple[np.ndarray, np.ndarray] | None,
-    shape: tuple[int, ...],
-) -> Any:
-    """The NIR node of one layer whose input has ``shape``, without batch."""
-    if isinstance(layer, nn.Conv2d) and weights is not None:
-        return nir.Conv2d(
-            input_shape=(shape[1], shape[2]),
-            weight=weights[0],
-            stride=_pair(layer.stride),
-            padding=_pair(layer.padding),
-            dilation=_pair(layer.dilation),
-            groups=layer.groups,
-            bias=weights[1],
-        )
-    if isinstance(layer, nn.Linear) and weights is not None:
-        return nir.Affine(weight=weights[0], bias=weights[1])
-    if isinstance(layer, LIF):
-        return _lif(layer, shape)
-    if isinstance(layer, nn.AvgPool2d):
-        return nir.AvgPool2d(
-            kernel_size=np.array(_pair(layer.kernel_size)),
-            stride=np.array(_pair(layer.stride)),
-            padding=np.array(_pair(layer.padding)),
-        )
-    if isinstance(layer, nn.Flatten):
-        # NIR shapes have no batch: flattening starts at the first axis.
-        return nir.Flatten(input_type=_shape(shape), start_dim=0, end_dim=-1)
-    raise UnsupportedError(f"layer {name!r}: {type(layer).__name__} has no counterpart in NIR")
+class _Writer:
+    """The nodes and edges of one network.
+
+    Attributes:
+        decode: how the class is read from the node that the output reads.
+    """
+
+    def __init__(self, model: SpikingNetwork, semantics: Semantics) -> None:
+        self.model = model
+        self.semantics = semantics
+        self.folded: Folded = fold(model)
+        self.shapes = _input_shapes(model)
+        self.decode: Decode = "last_v"
+        self.nodes: dict[str, Any] = {INPUT: nir.Input(input_type=typed(model.sample_shape))}
+        self.edges: list[tuple[str, str]] = []
+
+    def write(self) -> None:
+        model, folded = self.model, self.folded
+        _check_first_step(model, {name: bias for name, (_, bias) in folded.weights.items()})
+        for name, sources in folded.inputs.items():
+            self.nodes[name] = self._node(name)
+            self._lead(sources, name)
+        *_, last = model.layers
+        outputs = model.shapes[last]
+        read = _neurons_behind(model, last)
+        end = self._free("output")
+        if read is None:
+            readout = self._free("readout")
+            self.nodes[readout] = nir.I(r=np.full(outputs, 1 / EXPORT_DT))
+            self._check_no_constant(last)
+            self._lead((last,), readout)
+            self._lead_from(readout, end)
+        else:
+            self.decode = read.decode if isinstance(read, LI) else "spike_count"
+            self._lead((last,), end)
+        self.nodes[end] = nir.Output(output_type=typed(outputs, "output"))
+
+    def _lead(self, sources: tuple[str, ...], name: str) -> None:
+        """Edges from all that is left of some layers."""
+        for source in sources:
+            for node in self.folded.nodes_behind(source):
+                self._lead_from(node, name)
+
+    def _lead_from(self, source: str, name: str) -> None:
+        if (source, name) in self.edges:
+            raise UnsupportedError(
+                f"layer {name!r}: reads {source!r} twice, which NIR's edges cannot say"
+            )
+        self.edges.append((source, name))
+
+    def _node(self, name: str) -> Any:
+        layer, shape = self.model.layers[name], self.shapes[name]
+        if name in self.folded.factors:
+            return nir.Scale(scale=per_channel(self.folded.factors[name], shape))
+        if isinstance(layer, NEURONS):
+            return neuron_node(name, layer, self._constant(name, shape), shape, self.semantics)
+        self._check_no_constant(name)
+        if isinstance(layer, Delay):
+            (source,) = self.model.sources[name]
+            order = [*self.model.layers]
+            late = source in order and order.index(source) >= order.index(name)
+            return nir.Delay(full((layer.steps + late) * EXPORT_DT, shape))
+        pad, before = None, self.model.sources[name][0]
+        if isinstance(self.model.layers[before] if before != INPUT else None, PADS):
+            pad, shape = self.model.layers[before], self.shapes[before]
+        node = plain_node(name, layer, self.folded.weights.get(name), shape, pad)
+        if isinstance(node, nir.Conv1d | nir.Conv2d):
+            # NIR's own inference takes every kernel for square and every convolution for ungrouped.
+            node.input_type = typed(shape)
+            node.output_type = typed(self.model.shapes[name], "output")
+        return node
+
+    def _constant(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """What constants add to the drive of neurons, of full shape."""
+        total = np.zeros(shape)
+        for source in self._constants(name):
+            layer: Any = self.model.layers[source]
+            total = total + full(layer.bias, shape)
+        return total
+
+    def _check_no_constant(self, name: str) -> None:
+        for source in self._constants(name):
+            layer: Any = self.model.layers[source]
+            if bool(layer.bias.detach().any()):
+                raise UnsupportedError(
+                    f"layer {source!r}: a bias of its own is written where neurons read it; "
+                    f"{name!r} has none"
+                )
+
+    def _constants(self, name: str) -> list[str]:
+        """Constants that a layer reads, or that reach it through layers without a node."""
+        found = []
+        for source in self.model.sources[name]:
+            layer = self.model.layers[source] if source != INPUT else None
+            if isinstance(layer, Constant):
+                found.append(source)
+            elif isinstance(layer, PASSING):
+                found += self._constants(source)
+        return found
+
+    def _free(self, wanted: str) -> str:
+        while wanted in self.nodes:
+            wanted += "_"
+        return wanted
 
 
-def _lif(neuron: LIF, shape: tuple[int, ...]) -> nir.LIF:
-    """The neuron as NIR's LIF; tau is in seconds there, in steps here."""
-    tau = _full(neuron.tau, shape)
-    return nir.LIF(
-        tau=tau * EXPORT_DT,
-        r=tau,
-        v_leak=np.zeros(shape),
-        v_threshold=_full(neuron.v_threshold, shape),
-        v_reset=np.zeros(shape),
-    )
+def _neurons_behind(model: SpikingNetwork, name: str) -> nn.Module | None:
+    """The layer of neurons whose output a network gives, if it does; flattening does not matter."""
+    layer = model.layers[name] if name != INPUT else None
+    if isinstance(layer, NEURONS):
+        return layer
+    sources = model.sources.get(name, ())
+    if isinstance(layer, (nn.Flatten, *PASSING)) and len(sources) == 1:
+        return _neurons_behind(model, sources[0])
+    return None
 
 
 @torch.no_grad()
@@ -192,25 +260,3 @@ def _input_shapes(model: SpikingNetwork) -> dict[str, tuple[int, ...]]:
         model.reset_state()
         model.train(was_training)
     return shapes
-
-
-def _full(value: float | Tensor, shape: tuple[int, ...]) -> np.ndarray:
-    """One value, or one per neuron, as a float64 array of full shape."""
-    array = value.detach().cpu().double().numpy() if isinstance(value, Tensor) else value
-    return np.broadcast_to(np.asarray(array, np.float64), shape).copy()
-
-
-def _per_channel(factor: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """One factor, or one per channel, as an array of full shape."""
-    spread = factor.reshape(factor.shape + (1,) * (len(shape) - 1)) if factor.ndim else factor
-    return np.broadcast_to(spread, shape).copy()
-
-
-def _shape(shape: tuple[int, ...], key: str = "input") -> dict[str, np.ndarray]:
-    """A shape as NIR types want it."""
-    return {key: np.array(shape)}
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    """torch keeps some two-dimensional options as one number, some as a tuple."""
-    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))

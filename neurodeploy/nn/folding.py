@@ -14,12 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.nn.layers import Dropout, GridLinear, Scale, SkipInit, WSConv2d
+from neurodeploy.nn.layers import Constant, Dropout, GridLinear, Scale, SkipInit, WSConv2d
 from neurodeploy.nn.network import INPUT, SpikingNetwork
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 PASSING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, Dropout)
 """Layers that pass on what they are given once training is over."""
+PADS = (nn.ZeroPad2d, nn.ConstantPad1d)
+"""Padding with zeros before a convolution, whose node says it."""
 
 
 @dataclass
@@ -60,11 +62,13 @@ def fold(model: SpikingNetwork) -> Folded:
     result = Folded()
     weights = result.weights
     for name, layer in model.layers.items():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
+        if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear):
             weights[name] = weight_and_bias(layer)
     for name, layer in model.layers.items():
         sources, readers = model.sources[name], model.readers[name]
-        if isinstance(layer, PASSING):
+        if isinstance(layer, (Constant, *PADS, *PASSING)):
+            # What a constant adds goes into the neurons that read it.
+            sources = () if isinstance(layer, Constant) else sources
             result.carriers[name] = sources
             continue
         result.carriers[name], result.inputs[name] = (name,), sources
@@ -98,7 +102,7 @@ def fold(model: SpikingNetwork) -> Folded:
     return result
 
 
-def weight_and_bias(layer: nn.Conv2d | nn.Linear) -> tuple[np.ndarray, np.ndarray]:
+def weight_and_bias(layer: nn.Conv1d | nn.Conv2d | nn.Linear) -> tuple[np.ndarray, np.ndarray]:
     """What the layer multiplies by and adds, in float64; weight standardisation is computed so."""
     if isinstance(layer, WSConv2d | GridLinear):
         weight = layer.effective_weight(torch.float64)

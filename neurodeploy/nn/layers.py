@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -138,3 +141,111 @@ class GridLinear(nn.Linear):
     def forward(self, input: Tensor) -> Tensor:
         """(N, channels H W) to (N, classes)."""
         return functional.linear(input, self.effective_weight(), self.bias)
+
+
+class Factors(nn.Module):
+    """y = w x with a weight w for each value: one-to-one connections.
+
+    Attributes:
+        weight: of the shape of a sample's values.
+    """
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape as ``x``."""
+        return x * self.weight
+
+    def extra_repr(self) -> str:
+        """The shape, in ``print(model)``."""
+        return str(tuple(self.weight.shape))
+
+
+class Constant(nn.Module):
+    """y = b whatever is read: the bias of neurons that no weighted layer can carry.
+
+    Attributes:
+        bias: b, of the shape of the neurons.
+    """
+
+    def __init__(self, bias: Tensor, learns: bool = True) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(bias, requires_grad=learns)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, ...) to (N, *shape of the bias)."""
+        return self.bias.expand(len(x), *self.bias.shape)
+
+    def extra_repr(self) -> str:
+        """The shape, in ``print(model)``."""
+        return str(tuple(self.bias.shape))
+
+
+class SparseLinear(nn.Module):
+    """y = W x where most of W is zero and stays so; its other entries are learned.
+
+    Attributes:
+        weight: the entries (n,), row by row.
+        rows, columns: where they stand, int64 (n,), over flattened arrays.
+        input_shape, output_shape: of a sample.
+    """
+
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(
+        self,
+        weight: Tensor,
+        rows: Tensor,
+        columns: Tensor,
+        input_shape: tuple[int, ...],
+        output_shape: tuple[int, ...],
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight)
+        self.register_buffer("rows", rows, persistent=False)
+        self.register_buffer("columns", columns, persistent=False)
+        self.input_shape, self.output_shape = input_shape, output_shape
+
+    def matrix(self) -> Tensor:
+        """W with its zeros, (outputs, inputs)."""
+        size = math.prod(self.output_shape), math.prod(self.input_shape)
+        return self.weight.new_zeros(size).index_put((self.rows, self.columns), self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, *input_shape) to (N, *output_shape)."""
+        return functional.linear(x.flatten(1), self.matrix()).unflatten(1, self.output_shape)
+
+    def extra_repr(self) -> str:
+        """Shapes and entries, in ``print(model)``."""
+        return f"{self.input_shape} to {self.output_shape}, {len(self.weight)} weights"
+
+
+class Delay(nn.Module):
+    """y[t] = x[t - steps], and nothing before the first step; for spikes that arrive later.
+
+    Attributes:
+        steps: at least 1.
+    """
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.steps = steps
+        self._waiting: deque[Tensor] = deque()
+        self._cut = True
+
+    def reset_state(self, cut: bool) -> None:
+        """Start a batch: nothing is on its way."""
+        self._waiting.clear()
+        self._cut = cut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape as ``x``."""
+        self._waiting.append(x.detach() if self._cut else x)
+        return self._waiting.popleft() if len(self._waiting) > self.steps else torch.zeros_like(x)
+
+    def extra_repr(self) -> str:
+        """The steps, in ``print(model)``."""
+        return str(self.steps)

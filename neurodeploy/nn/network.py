@@ -29,7 +29,8 @@ class SpikingNetwork(nn.Module):
     and ``sources``, serves training and export.
 
     The readout is linear and has no neuron: its value o[t] is the network's output at step t, and
-    the class is argmax of sum_t o[t] (Meng et al. 2023).
+    the class is argmax of sum_t o[t] (Meng et al. 2023). A network may also end in neurons, whose
+    spikes, or the potentials of an ``LI``, are o[t].
 
     Attributes:
         layers: name to module, in order. Names are those of the nodes in an exported NIR graph.
@@ -154,7 +155,7 @@ class SpikingNetwork(nn.Module):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """What each layer puts out for one sample, without batch.
 
-        Found once, by running a step; the state is reset.
+        Found once, by running a step, or two where layers read the step before; the state is reset.
         """
         found: dict[str, tuple[int, ...]] = {}
         names = {layer: name for name, layer in self.layers.items()}
@@ -168,7 +169,12 @@ class SpikingNetwork(nn.Module):
         self.eval()
         self.reset_state()
         parameter = next(self.parameters())
-        self.compute({INPUT: parameter.new_zeros(1, *self.sample_shape)}, noted)
+        frame = parameter.new_zeros(1, *self.sample_shape)
+        values = {INPUT: frame}
+        self.compute(values, noted)
+        if self.fed_back:
+            kept = {name: values[name] for name in self.fed_back if name in values}
+            self.compute({INPUT: frame, **kept}, noted)
         self.reset_state()
         for module, training in modes:
             module.training = training

@@ -55,6 +55,7 @@ class LIF(nn.Module):
         reset: after a spike, v loses (``subtract``) the threshold or becomes ``zero``.
         comparison: whether a neuron fires when u ``>=`` or ``>`` the threshold.
         surrogate: ds/du in training, a function of u - Vth and Vth.
+        by_keep: whether ``keep`` was given and tau follows from it.
         cut: whether the carried membrane is detached, so that no gradient crosses a step. The
             reset acts on the carried membrane and on nothing else, so it is cut with it.
     """
@@ -88,12 +89,13 @@ class LIF(nn.Module):
             raise InputError(f"LIF: reset {reset!r} is neither 'subtract' nor 'zero'")
         if comparison not in (">=", ">"):
             raise InputError(f"LIF: comparison {comparison!r} is neither '>=' nor '>'")
-        self._hold("tau", tau)
-        self._hold("keep", 1 - 1 / tau)
-        self._hold("v_threshold", v_threshold)
+        hold(self, "tau", tau)
+        hold(self, "keep", 1 - 1 / tau)
+        hold(self, "v_threshold", v_threshold)
         self.reset: Reset = reset
         self.comparison: Comparison = comparison
         self.surrogate = surrogate if callable(surrogate) else find_surrogate(surrogate)
+        self.by_keep = False
         self.cut = True
         # What is carried: u when gradients are cut, v with its graph when they are not. The first
         # is kept for backward anyway, and so costs no memory of its own.
@@ -116,16 +118,10 @@ class LIF(nn.Module):
         """A layer by its kept share, to the last bit, in place of tau; else as the constructor."""
         layer = cls(2.0, *options, **named)
         del layer.tau, layer.keep
-        layer._hold("tau", 1 / (1 - torch.as_tensor(keep, dtype=torch.float64)))
-        layer._hold("keep", keep)
+        hold(layer, "tau", 1 / (1 - torch.as_tensor(keep, dtype=torch.float64)))
+        hold(layer, "keep", keep)
+        layer.by_keep = True
         return layer
-
-    def _hold(self, name: str, value: Parameter) -> None:
-        """Keep a parameter of the equation: a number as it is, a tensor as a buffer."""
-        if isinstance(value, Tensor) and value.numel() > 1:
-            self.register_buffer(name, value.detach().clone())
-        else:
-            setattr(self, name, float(value))
 
     @property
     def v(self) -> Tensor | None:
@@ -221,6 +217,14 @@ class LIF(nn.Module):
             f"tau={tau}, v_threshold={threshold}, reset={self.reset!r}, "
             f"comparison={self.comparison!r}"
         )
+
+
+def hold(module: nn.Module, name: str, value: Parameter) -> None:
+    """Keep a constant of an equation: a number as it is, a tensor as a buffer."""
+    if isinstance(value, Tensor) and value.numel() > 1:
+        module.register_buffer(name, value.detach().clone())
+    else:
+        setattr(module, name, float(value))
 
 
 def find_surrogate(name: str) -> Surrogate:

@@ -10,7 +10,7 @@ import numpy as np
 
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.ir.composition import one_to_one, reshaped
-from neurodeploy.ir.convolution import Convolution, pool
+from neurodeploy.ir.convolution import Convolution, paddable, pool
 from neurodeploy.ir.operators import Dense, Operator, Shape, SparseMatrix, diagonal, parts_of
 
 LINEAR_NODES = (
@@ -265,7 +265,7 @@ def _simplest(operator: Operator) -> Operator | None:
 
 def _convolution_node(operator: Convolution, bias: np.ndarray | None) -> Any:
     axes = len(operator.kernel)
-    weight, padding, dilation = _paddable(operator)
+    weight, padding, dilation = paddable(operator)
     per_channel = np.zeros(len(weight)) if bias is None else bias.reshape(len(weight), -1)[:, 0]
 
     def numbers(values: Any) -> Any:
@@ -285,25 +285,3 @@ def _convolution_node(operator: Convolution, bias: np.ndarray | None) -> Any:
     node.input_type = {"input": np.array(operator.input_shape)}
     node.output_type = {"output": np.array(operator.output_shape)}
     return node
-
-
-def _paddable(operator: Convolution) -> tuple[np.ndarray, Shape | str, Shape]:
-    """Weights, padding and dilation in NIR's terms, where padding is symmetric or 'same'.
-
-    Other padding goes into zeros of the kernel, which then has no dilation: at its near end they
-    move the weights away from padding that is too wide before, at its far end they keep it from
-    reaching padding that is too wide after.
-    """
-    weight = np.array(operator.weights, np.float64)
-    padding, dilation = operator.padding, operator.dilation
-    if all(before == after for before, after in padding):
-        return weight, tuple(before for before, _ in padding), dilation
-    reach = [d * (k - 1) for d, k in zip(dilation, operator.kernel, strict=True)]
-    same = tuple((total // 2, total - total // 2) for total in reach)
-    if padding == same and set(operator.stride) == {1}:
-        return weight, "same", dilation
-    spread = np.zeros((*weight.shape[:2], *(total + 1 for total in reach)))
-    spread[(..., *(slice(None, None, d) for d in dilation))] = weight
-    grown = [(max(after - before, 0), max(before - after, 0)) for before, after in padding]
-    weight = np.pad(spread, [(0, 0), (0, 0), *grown])
-    return weight, tuple(max(pair) for pair in padding), (1,) * len(dilation)
