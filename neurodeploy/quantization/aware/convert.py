@@ -122,9 +122,9 @@ class IntegerNetwork(SpikingNetwork):
         return Neuron(
             kind="LIF",
             u_keep=np.zeros(1),
-            v_keep=np.array([lif.keep]),
+            v_keep=_array(lif.keep),
             bias=values,
-            v_threshold=np.array([lif.v_threshold]),
+            v_threshold=_array(lif.v_threshold),
             reset=lif.reset,
             comparison=lif.comparison,
         )
@@ -152,7 +152,11 @@ def _converted(
     floats, sources = dict(layers), dict(model.sources)
     for receiver in receivers:
         entry = floats[receiver.entry]
-        grid = Grid(target, _threshold(receiver.entry, entry), _integers(receiver, floats, bits))
+        grid = Grid(
+            target,
+            entry.v_threshold if isinstance(entry, LIF) else None,
+            _integers(receiver, floats, bits),
+        )
         for path in receiver.paths:
             after = [floats[name] for name in path.after]
             layer = floats[path.at] if path.weighted else nn.Identity()
@@ -187,20 +191,9 @@ def _before(
     return found
 
 
-def _threshold(name: str, entry: nn.Module) -> float | None:
-    """Vth of a layer of neurons, None of the read-out.
-
-    Raises:
-        UnsupportedError: neurons of one layer differ.
-    """
-    if not isinstance(entry, LIF):
-        return None
-    if isinstance(entry.v_threshold, torch.Tensor) or isinstance(entry.keep, torch.Tensor):
-        raise UnsupportedError(
-            f"layer {name!r}: thresholds or time constants differ between its neurons; training "
-            "on integers needs one of each per layer"
-        )
-    return entry.v_threshold
+def _array(values: float | torch.Tensor) -> np.ndarray:
+    """One number, or one per neuron, in float64."""
+    return torch.as_tensor(values, dtype=torch.float64).cpu().numpy().reshape(-1)
 
 
 def _integers(receiver: Receiver, layers: dict[str, nn.Module], bits: int) -> float:

@@ -94,11 +94,12 @@ def _weighted(synapse: QuantizedSynapse) -> nn.Module:
     unit = synapse.grid.unit().double() / (STATE * synapse.path.multiplier)
     weight = synapse.integers().double() * (synapse.step * 2.0 ** int(synapse.exponent)) / unit
     layer: Any = synapse.layer
-    if isinstance(layer, nn.Conv2d):
+    if isinstance(layer, nn.Conv1d | nn.Conv2d):
         options: Any = (layer.stride, layer.padding, layer.dilation, layer.groups)
         inputs = weight.shape[1] * layer.groups
         kernel: Any = layer.kernel_size
-        found: nn.Module = nn.Conv2d(inputs, len(weight), kernel, *options)
+        make: Any = nn.Conv1d if isinstance(layer, nn.Conv1d) else nn.Conv2d
+        found: Any = make(inputs, len(weight), kernel, *options)
     elif synapse.path.weighted:
         found = nn.Linear(weight.shape[1], len(weight))
     else:

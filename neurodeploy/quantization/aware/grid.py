@@ -26,7 +26,7 @@ class Grid(nn.Module):
     """Scale of a population, whether it is in use yet, and what the target holds.
 
     Attributes:
-        threshold: Vth, or None for the read-out.
+        threshold: Vth, a number or a buffer with one per neuron, or None for the read-out.
         active: bool buffer; before, the network computes in floats.
         origin: log2 of the scale that ``start`` was given.
         shift: what was learned on top of that.
@@ -34,16 +34,21 @@ class Grid(nn.Module):
 
     active: Tensor
     origin: Tensor
+    threshold: float | Tensor | None
 
-    def __init__(self, target: Target, threshold: float | None, integers: float) -> None:
+    def __init__(self, target: Target, threshold: float | Tensor | None, integers: float) -> None:
         """``integers``: number of weights of all projections times the largest integer of one."""
         super().__init__()
-        self.threshold = threshold
+        if isinstance(threshold, Tensor):
+            self.register_buffer("threshold", threshold, persistent=False)
+        else:
+            self.threshold = threshold
         self.register_buffer("active", torch.tensor(False))
         self.register_buffer("origin", torch.zeros(()))
         self.shift = nn.Parameter(torch.zeros(()))
         most = 2**target.neuron.threshold_bits.value - 1
-        self._highest = math.log2(most / threshold) if threshold else math.inf
+        highest = float(threshold.max()) if isinstance(threshold, Tensor) else threshold
+        self._highest = math.log2(most / highest) if highest else math.inf
         # Fixed neurons must stay below the highest threshold where they stand for a read-out.
         self._rises = threshold is not None or target.neuron.programmable.value
         self._mantissa = 2 ** (target.neuron.bias_mantissa_bits.value - 1) - 1
@@ -81,11 +86,14 @@ class Grid(nn.Module):
         return self.scale() * STATE
 
     @torch.no_grad()
-    def integer_threshold(self) -> float:
-        """Threshold in state units."""
+    def integer_threshold(self) -> float | Tensor:
+        """Threshold in state units, one or one per neuron."""
         if self.threshold is None:
             raise ValueError("a read-out has no threshold")
         # As quantisation rounds it: in float64.
+        if isinstance(self.threshold, Tensor):
+            rounded_ones = torch.round(self.scale().double() * self.threshold.double())
+            return (rounded_ones * STATE).to(self.threshold.dtype)
         return float(torch.round(self.scale().double() * self.threshold)) * STATE
 
     def bias(self, bias: Tensor) -> Tensor:

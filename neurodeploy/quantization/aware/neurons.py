@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -36,14 +37,20 @@ class QuantizedLIF(nn.Module):
     Attributes:
         lif: the neurons in floats.
         grid: scale and limits.
+        kept: share of v kept per step, a multiple of 1/4096, or a buffer with one per neuron.
     """
+
+    kept: float | Tensor
 
     def __init__(self, lif: LIF, grid: Grid, target: Target, bias: Bias) -> None:
         super().__init__()
         self.lif = lif
         self.grid = grid
-        decay = int(nearest_decay(float(lif.keep)))
-        self.kept = (DECAY_ONE - min(decay, 2**target.neuron.decay_bits.value - 1)) / DECAY_ONE
+        kept = integer_keep(lif, target)
+        if isinstance(kept, Tensor):
+            self.register_buffer("kept", kept, persistent=False)
+        else:
+            self.kept = kept
         self.float_bias = bias
         self._cut = True
         # Integers, and where gradients cross steps the same in units of the network, with a graph.
@@ -98,8 +105,12 @@ class QuantizedLIF(nn.Module):
                 torch.add(kept_share(self._v, self.kept), z, out=u)
             u.clamp_(1 - STATE_LIMIT, STATE_LIMIT - 1)
             compare(u, threshold, out=s)
-            soft = lif.reset == "subtract"
-            self._v = torch.sub(u, s, alpha=threshold) if soft else u * (1 - s)
+            if lif.reset == "zero":
+                self._v = u * (1 - s)
+            elif isinstance(threshold, Tensor):
+                self._v = torch.addcmul(u, s, threshold, value=-1)
+            else:
+                self._v = torch.sub(u, s, alpha=threshold)
         return spikes
 
     def _step_with_graph(self, z: Tensor, x: Tensor) -> Tensor:
@@ -235,8 +246,20 @@ class _Fire(torch.autograd.Function):
         return grad_outputs[0] * derivative, None, None
 
 
-def kept_share(v: Tensor, kept: float) -> Tensor:
+def integer_keep(lif: LIF, target: Target) -> float | Tensor:
+    """What the chip keeps of v per step, for each neuron where they differ."""
+    # As the exported file says it.
+    keep = lif.keep if lif.by_keep or not isinstance(lif.tau, Tensor) else 1 - 1 / lif.tau.double()
+    values = keep.double().cpu().numpy() if isinstance(keep, Tensor) else np.array(keep)
+    decay = np.minimum(nearest_decay(values), 2**target.neuron.decay_bits.value - 1)
+    kept = (DECAY_ONE - decay) / DECAY_ONE
+    return torch.from_numpy(kept).to(lif.keep) if isinstance(lif.keep, Tensor) else float(kept)
+
+
+def kept_share(v: Tensor, kept: float | Tensor) -> Tensor:
     """sign(v) floor(|v| kept), kept a multiple of 1/4096."""
+    if isinstance(kept, Tensor):
+        return (v.double() * kept).trunc().to(v.dtype)
     if math.frexp(kept)[0] in (0.0, 0.5):
         # A power of two: the product is exact.
         return (v * kept).trunc()

@@ -20,16 +20,16 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.nn.layers import Dropout, GridLinear, Scale, WSConv2d
+from neurodeploy.nn.layers import Delay, Dropout, GridLinear, Scale, WSConv2d
 from neurodeploy.nn.network import INPUT, SpikingNetwork
 from neurodeploy.nn.neuron import LIF
 
 READOUT = "readout"
-"""Name of the population that a network's last layer becomes."""
+"""Name of the population that a network's last layer becomes, unless it ends in neurons."""
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-WEIGHTED = (nn.Linear, nn.Conv2d)
-PASSING = (nn.Flatten, nn.Identity, Dropout)
+WEIGHTED = (nn.Linear, nn.Conv2d, nn.Conv1d)
+PASSING = (nn.Flatten, nn.Identity, nn.ZeroPad2d, nn.ConstantPad1d, Dropout, Delay)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ class Receiver:
 
 
 def receivers_of(model: SpikingNetwork, payload: int) -> list[Receiver]:
-    """All layers of neurons and the read-out.
+    """All layers of neurons and, where their spikes are not what is read, the read-out.
 
     Args:
         payload: largest integer that the input carries.
@@ -90,7 +90,17 @@ def receivers_of(model: SpikingNetwork, payload: int) -> list[Receiver]:
         for name, layer in model.layers.items()
         if isinstance(layer, LIF)
     ]
+    if ends_in_neurons(model, last):
+        return found
     return [*found, Receiver(READOUT, last, tuple(finder.reaching(last, None, ())))]
+
+
+def ends_in_neurons(model: SpikingNetwork, name: str) -> bool:
+    """Whether a layer gives the spikes of neurons, flattened or as they are."""
+    layer, sources = model.layers[name], model.sources[name]
+    if isinstance(layer, nn.Flatten | nn.Identity | Dropout) and len(sources) == 1:
+        return sources[0] != INPUT and ends_in_neurons(model, sources[0])
+    return isinstance(layer, LIF)
 
 
 class _Finder:
@@ -111,7 +121,7 @@ class _Finder:
         layer = self.model.layers[name] if name != INPUT else None
         if layer is None or isinstance(layer, LIF):
             if reader is None:
-                raise UnsupportedError(f"layer {name!r}: neurons cannot be the read-out")
+                raise UnsupportedError(f"layer {name!r}: the input cannot be the read-out")
             return [
                 SynapticPath(reader, False, (name,), *self._integers(name, 1.0, 1), after, False)
             ]

@@ -86,9 +86,10 @@ class QuantizedSynapse(nn.Module):
         layer: Any = self.layer
         if not self.path.weighted:
             return numbers * integers.reshape(-1, *(1,) * (numbers.ndim - 2))
-        if isinstance(layer, nn.Conv2d):
+        if isinstance(layer, nn.Conv1d | nn.Conv2d):
             options: Any = (layer.stride, layer.padding, layer.dilation, layer.groups)
-            return F.conv2d(numbers, integers, None, *options)
+            convolve: Any = F.conv1d if isinstance(layer, nn.Conv1d) else F.conv2d
+            return convolve(numbers, integers, None, *options)
         return F.linear(numbers, integers)
 
     def _ones(self) -> Tensor:
