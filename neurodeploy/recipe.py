@@ -207,8 +207,8 @@ class QuantizeRecipe:
         bits: width of the weights, 1 to 8; 0 to train in floats.
         target: the chip whose integers they are: a name, or the path of a TOML.
         first_epoch: the first one on integers, counted from 1; those before are trained in floats.
-            0 is the first of all when the run starts from another one's weights, else the first
-            of the second half.
+            0 is the first of all when the run starts from another one's weights or a file's, else
+            the first of the second half.
     """
 
     bits: int = 0
@@ -221,9 +221,14 @@ class QuantizeRecipe:
         if self.first_epoch < 0:
             raise ValueError(f"first_epoch is counted from 1, or 0, found {self.first_epoch}")
 
-    def first_epoch_of(self, training: TrainingRecipe) -> int:
-        """The first epoch on integers, counted from 1."""
-        return self.first_epoch or (1 if training.start_from else training.epochs // 2 + 1)
+    def first_epoch_of(self, training: TrainingRecipe, trained: bool = False) -> int:
+        """The first epoch on integers, counted from 1.
+
+        Args:
+            trained: whether the network comes with weights.
+        """
+        trained = trained or bool(training.start_from)
+        return self.first_epoch or (1 if trained else training.epochs // 2 + 1)
 
 
 @dataclass(frozen=True)
@@ -231,7 +236,8 @@ class Recipe:
     """One training run.
 
     Attributes:
-        network: its ``family``, and the options of that family.
+        network: its ``family``, and the options of that family; or a ``.nir`` file in the
+            family's place, and what is to be said of it (``training.imported``).
         rule: its ``name``, and the options of that rule.
         seed: of every random draw.
     """
@@ -262,7 +268,13 @@ class Recipe:
     @property
     def first_epoch_to_keep(self) -> int:
         """The first epoch whose weights may be the result, counted from 1."""
-        return self.quantize.first_epoch_of(self.training) if self.quantize.bits else 1
+        return self.first_integer_epoch if self.quantize.bits else 1
+
+    @property
+    def first_integer_epoch(self) -> int:
+        """The first epoch on integers of a recipe that has some, counted from 1."""
+        from_file = self.network["family"].endswith(".nir")
+        return self.quantize.first_epoch_of(self.training, from_file)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested dict, as JSON and TOML can hold it."""

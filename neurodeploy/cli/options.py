@@ -74,6 +74,49 @@ def sample_options(command: Any) -> Any:
     return command
 
 
+def contract_options(command: Any) -> Any:
+    """Options that state what a .nir file leaves open, shared by export and train."""
+    options = (
+        click.option(
+            "--from",
+            "origin",
+            metavar="FRAMEWORK",
+            help="What wrote the .nir file, which says how it is stepped: norse, snntorch, sinabs, "
+            "spikingjelly, rockpool, spyx, nengo or lava. The options below override it.",
+        ),
+        click.option("--dt", type=float, help="Seconds per step."),
+        click.option(
+            "--reset", type=click.Choice(["zero", "subtract"]), help="What a spike does to v."
+        ),
+        click.option(
+            "--compare", type=click.Choice(["gt", "ge"]), help="Fire at v > or >= threshold."
+        ),
+        click.option(
+            "--integrator", type=click.Choice(["euler", "exponential"]), help="How leaks step."
+        ),
+        click.option(
+            "--gain",
+            type=click.Choice(["nir", "one"]),
+            help="Input enters a neuron as its r and tau say, or as it is.",
+        ),
+        click.option("--steps", type=int, help="Time steps per sample."),
+        click.option(
+            "--encoder",
+            type=click.Choice(["direct", "rate", "latency", "events"]),
+            help="How samples become input.",
+        ),
+        click.option("--levels", type=int, help="Largest integer of the input."),
+        click.option(
+            "--decode",
+            type=click.Choice(["last_v", "sum_v", "spike_count"]),
+            help="How the class is read.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 def shape_option(
     context: click.Context, parameter: click.Parameter, text: str | None
 ) -> tuple[int, ...] | None:

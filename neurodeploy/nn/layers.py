@@ -147,7 +147,7 @@ class Factors(nn.Module):
     """y = w x with a weight w for each value: one-to-one connections.
 
     Attributes:
-        weight: of the shape of a sample's values.
+        weight: of a shape that broadcasts to a sample's, with as many axes.
     """
 
     def __init__(self, weight: Tensor) -> None:

@@ -90,7 +90,7 @@ def as_layer(part: Part, bias: np.ndarray | None) -> list[nn.Module]:
         return _convolution(part, bias)
     factors = _factors(part)
     if factors is not None:
-        return [Factors(as_tensor(factors))]
+        return [Factors(_shared(factors))]
     assert isinstance(part, SparseMatrix), "there is no other operator"
     return [_sparse(part)]
 
@@ -243,6 +243,15 @@ def _sparse(part: SparseMatrix) -> SparseLinear:
     columns = np.asarray(part.indices, np.int64).copy()
     places = torch.from_numpy(rows), torch.from_numpy(columns)
     return SparseLinear(as_tensor(part.weights), *places, part.input_shape, part.output_shape)
+
+
+def _shared(factors: np.ndarray) -> Tensor:
+    """Factors as few numbers as they are: one, one per channel, or one for each value."""
+    for kept in range(min(2, factors.ndim)):
+        first = factors[(slice(None),) * kept + (slice(1),) * (factors.ndim - kept)]
+        if (factors == first).all():
+            return as_tensor(first)
+    return as_tensor(factors)
 
 
 def _filled(layer: Any, weights: np.ndarray, bias: np.ndarray | None) -> nn.Module:

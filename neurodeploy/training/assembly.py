@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import nir
 
 from neurodeploy.data import Dataset
@@ -13,14 +15,20 @@ from neurodeploy.quantization.aware import IntegerNetwork, trained_to_nir
 from neurodeploy.recipe import Recipe
 from neurodeploy.rules import Rate, Rule, build_rule
 from neurodeploy.target import load_target
+from neurodeploy.training.imported import imported_network, is_file
 
 
-def network_of(recipe: Recipe, dataset: Dataset) -> SpikingNetwork:
+def network_of(recipe: Recipe, dataset: Dataset, run: Path | None = None) -> SpikingNetwork:
     """The recipe's network for the data set, with weights from torch's global generator.
+
+    Args:
+        run: the folder of a run of this recipe, where a network from a file is kept.
 
     Raises:
         InputError: unknown family or option, or options that do not suit the samples.
     """
+    if is_file(recipe):
+        return imported_network(recipe, dataset, run)
     where = f"recipe {recipe.name}: [network]"
     shape, classes = dataset.sample_shape, dataset.classes
     return build_network(recipe.network, shape, classes, recipe.neuron, where)
@@ -77,7 +85,7 @@ def begin_when_due(model: SpikingNetwork, recipe: Recipe, epoch: int) -> None:
     """
     if not isinstance(model, IntegerNetwork) or model.is_active:
         return
-    if epoch >= recipe.quantize.first_epoch_of(recipe.training):
+    if epoch >= recipe.first_integer_epoch:
         model.begin()
 
 

@@ -207,8 +207,8 @@ def _integers(receiver: Receiver, layers: dict[str, nn.Module], bits: int) -> fl
 def _weights(synapse: QuantizedSynapse) -> Weights:
     """What a search for scales needs of a projection."""
     folded = synapse.folded().double().cpu().numpy()
-    rows = folded.reshape(len(folded), -1)
     path = synapse.path
+    rows = folded.reshape(len(folded), -1) if path.weighted else folded.reshape(-1, 1)
     sign = "mixed" if synapse.bits > 1 else "excitatory"
     values = rows if synapse.bits > 1 else np.abs(rows)
     return Weights(

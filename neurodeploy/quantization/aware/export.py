@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from neurodeploy.ir.contract import DataSource, InputCode
 from neurodeploy.ir.quantized import PLAN_KEY, PopulationPlan, ProjectionPlan, QuantizationPlan
 from neurodeploy.nn.export import module_to_nir
-from neurodeploy.nn.layers import Scale
+from neurodeploy.nn.layers import Factors, Scale
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.quantization.aware.convert import IntegerNetwork
 from neurodeploy.quantization.aware.grid import STATE
@@ -103,7 +103,7 @@ def _weighted(synapse: QuantizedSynapse) -> nn.Module:
     elif synapse.path.weighted:
         found = nn.Linear(weight.shape[1], len(weight))
     else:
-        return _factors(weight)
+        return _factors(weight, synapse.one_each)
     found.weight, found.bias = (
         nn.Parameter(weight),
         nn.Parameter(weight.new_zeros(len(weight))),
@@ -111,10 +111,16 @@ def _weighted(synapse: QuantizedSynapse) -> nn.Module:
     return found
 
 
-def _factors(weight: Tensor) -> nn.Module:
-    """A factor per channel, which export knows as a batch norm that does nothing else."""
-    if len(weight) == 1:
+def _factors(weight: Tensor, one_each: bool) -> nn.Module:
+    """A factor per channel, which export knows as a batch norm that does nothing else.
+
+    Args:
+        one_each: whether there is one for each value, so that channels are not all there is.
+    """
+    if weight.numel() == 1:
         return Scale(float(weight))
+    if weight.ndim > 1 or one_each:
+        return Factors(weight)
     norm: Any = nn.BatchNorm2d(len(weight), eps=0.0)
     norm.weight = nn.Parameter(weight)
     return norm

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.nn.layers import Delay, Dropout, GridLinear, Scale, WSConv2d
+from neurodeploy.nn.layers import Delay, Dropout, Factors, GridLinear, Scale, WSConv2d
 from neurodeploy.nn.network import INPUT, SpikingNetwork
 from neurodeploy.nn.neuron import LIF
 
@@ -127,8 +127,13 @@ class _Finder:
             ]
         if isinstance(layer, WEIGHTED):
             self._check_reader(name, reader)
+            for behind in after:
+                if isinstance(self.model.layers[behind], Factors):
+                    raise UnsupportedError(
+                        f"layer {behind!r}: Factors behind weights cannot be trained on integers"
+                    )
             return [self._weighted(name, after)]
-        if isinstance(layer, (*BATCH_NORMS, Scale)):
+        if isinstance(layer, (*BATCH_NORMS, Scale, Factors)):
             self._check_reader(name, reader)
             return self.into(name, (name, *after))
         if isinstance(layer, nn.Identity | Dropout):
@@ -208,13 +213,15 @@ def effective_weight(layer: nn.Module) -> Tensor:
 
 
 def affine(layer: nn.Module) -> tuple[Tensor, Tensor]:
-    """Factor and offset of a batch norm with its running statistics, (channels,), or of a factor.
+    """Factor and offset of a batch norm with its running statistics, (channels,), or of factors.
 
     a = gamma / sqrt(variance + eps), b = beta - mean a (Jacob et al. 2018, section 3.2). The
     statistics carry no gradient, gamma and beta do.
     """
     if isinstance(layer, Scale):
         return torch.tensor(layer.factor), torch.zeros(())
+    if isinstance(layer, Factors):
+        return layer.weight, torch.zeros(())
     if not isinstance(layer, BATCH_NORMS) or layer.running_var is None:
         raise TypeError(f"{type(layer).__name__} is neither a factor nor a batch norm")
     factor = layer.weight * torch.rsqrt(layer.running_var + layer.eps)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from neurodeploy.ir.fixed_point import FLOAT32_EXACT, WEIGHT_BITS
+from neurodeploy.nn.layers import Factors
 from neurodeploy.quantization.aware.grid import STATE, Grid
 from neurodeploy.quantization.aware.paths import SynapticPath, affine, effective_weight
 from neurodeploy.quantization.aware.rounding import floored, rounded
@@ -46,12 +47,19 @@ class QuantizedSynapse(nn.Module):
         """That of the population behind."""
         return self._grid[0]
 
+    @property
+    def one_each(self) -> bool:
+        """Whether it is a connection with factors in the shape of a sample."""
+        return any(isinstance(layer, Factors) for layer in self._after)
+
     def folded(self) -> Tensor:
         """Weights per integer that arrives, batch norms and factors included."""
         weight = effective_weight(self.layer) if self.path.weighted else self._ones()
         for layer in self._after:
-            factor, _ = affine(layer)
-            weight = weight * factor.to(weight).reshape(-1, *(1,) * (weight.ndim - 1))
+            factor = affine(layer)[0].to(weight)
+            if not isinstance(layer, Factors):
+                factor = factor.reshape(-1, *(1,) * (weight.ndim - 1))
+            weight = weight * factor
         return weight / self.path.multiplier
 
     def integers(self) -> Tensor:
@@ -79,13 +87,16 @@ class QuantizedSynapse(nn.Module):
 
     def bound(self, integers: Tensor) -> float:
         """No sum q n exceeds it in absolute value."""
-        rows = integers.detach().abs().flatten(1) if integers.ndim > 1 else integers.abs()[:, None]
+        size = integers.detach().abs()
+        rows = size.flatten(1) if self.path.weighted else size.reshape(-1, 1)
         return float(rows.sum(1).max()) * self.path.levels
 
     def _applied(self, numbers: Tensor, integers: Tensor) -> Tensor:
         layer: Any = self.layer
         if not self.path.weighted:
-            return numbers * integers.reshape(-1, *(1,) * (numbers.ndim - 2))
+            return numbers * integers.reshape(
+                *integers.shape, *(1,) * (numbers.ndim - 1 - integers.ndim)
+            )
         if isinstance(layer, nn.Conv1d | nn.Conv2d):
             options: Any = (layer.stride, layer.padding, layer.dilation, layer.groups)
             convolve: Any = F.conv1d if isinstance(layer, nn.Conv1d) else F.conv2d
@@ -93,9 +104,13 @@ class QuantizedSynapse(nn.Module):
         return F.linear(numbers, integers)
 
     def _ones(self) -> Tensor:
-        """Weights of a connection without: one, or one per channel."""
+        """Weights of a connection without: one, one per channel, or as factors have them."""
+        device = self._grid[0].origin.device
+        shapes = [layer.weight.shape for layer in self._after if isinstance(layer, Factors)]
+        if shapes:
+            return torch.ones(torch.broadcast_shapes(*shapes), device=device)
         channels = [len(a) for a in (affine(layer)[0] for layer in self._after) if a.ndim]
-        return torch.ones(channels[0] if channels else 1, device=self.grid.origin.device)
+        return torch.ones(channels[0] if channels else 1, device=device)
 
     def extra_repr(self) -> str:
         """Width and place, in ``print(model)``."""

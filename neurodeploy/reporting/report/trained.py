@@ -62,7 +62,7 @@ def _integers(recipe: Recipe) -> str:
     quantize = recipe.quantize
     if not quantize.bits:
         return ""
-    first = quantize.first_epoch_of(recipe.training)
+    first = recipe.first_integer_epoch
     return f"{quantize.bits}-bit weights of {quantize.target}, from epoch {first} on"
 
 

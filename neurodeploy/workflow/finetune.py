@@ -1,0 +1,79 @@
+"""A file that training starts with, as the overrides of a recipe."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from neurodeploy.data import DATASETS
+from neurodeploy.errors import InputError
+from neurodeploy.ir.contract import ContractOptions
+
+RECIPE = "finetune"
+"""The built-in recipe for networks from elsewhere."""
+
+
+def is_network_file(init: str | None) -> bool:
+    """Whether training is to start with a network from a file and not with a run."""
+    return init is not None and init.endswith((".nir", ".net"))
+
+
+def network_overrides(file: str, options: ContractOptions, *, own_recipe: bool) -> tuple[str, ...]:
+    """The overrides of a recipe that let it train a file's network.
+
+    Args:
+        options: what is stated of the file.
+        own_recipe: whether the recipe is the user's choice, so that it has steps, an encoder and
+            data of its own; else they are the file's, as far as it carries a contract.
+
+    Raises:
+        InputError: the file cannot be read, or nothing says how many steps a sample has.
+    """
+    stated = {
+        "family": str(Path(file).absolute()),
+        "framework": options.origin,
+        "dt": options.dt,
+        "reset": options.reset,
+        "comparison": {"gt": ">", "ge": ">="}.get(options.compare or ""),
+        "integrator": options.integrator,
+        "gain": options.gain,
+        "decode": options.decode,
+        "levels": options.levels,
+    }
+    table = ", ".join(
+        f"{name} = {json.dumps(value)}" for name, value in stated.items() if value is not None
+    )
+    steps, encoder, dataset = options.steps, options.encoder, ""
+    if not own_recipe and file.endswith(".nir"):
+        from neurodeploy.interchange.nir.importing import open_nir
+
+        contract = open_nir(Path(file)).contract
+        if contract is not None:
+            steps, encoder = steps or contract.steps, encoder or contract.input_code.encoder
+            dataset = contract.dataset
+        elif steps is None:
+            raise InputError(f"{file}: nothing says how many steps a sample has; state --steps N")
+    found = [f"network={{{table}}}"]
+    if steps is not None:
+        found.append(f"training.steps={steps}")
+    if encoder is not None:
+        found.append(f"encoder.name={json.dumps(encoder)}")
+    if dataset in DATASETS:
+        found.append(f"data.name={json.dumps(dataset)}")
+    return tuple(found)
+
+
+def data_overrides(data: str | None, *, own_recipe: bool) -> tuple[str, ...]:
+    """The overrides that name a data set, or say where the recipe's lies.
+
+    Args:
+        data: the name of a built-in data set, or a file or folder.
+        own_recipe: whether the recipe is the user's choice, so that it knows what data it wants;
+            else a file is taken for an ``.npz``.
+    """
+    if data is None:
+        return ()
+    if data in DATASETS and not Path(data).exists():
+        return (f"data.name={json.dumps(data)}",)
+    place = f"data.path={json.dumps(str(Path(data).absolute()))}"
+    return (place,) if own_recipe or not data.endswith(".npz") else ('data.name="npz"', place)
