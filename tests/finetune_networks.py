@@ -151,9 +151,7 @@ def of_norse() -> Theirs:
 
     def box() -> nn.Module:
         inverse = torch.tensor(1 / (4 * dt))
-        how = norse.LIFBoxParameters(
-            inverse, v_th=torch.tensor(0.5), alpha=torch.tensor(10.0)
-        )
+        how = norse.LIFBoxParameters(inverse, v_th=torch.tensor(0.5), alpha=torch.tensor(10.0))
         return norse.LIFBoxCell(how, dt=dt)
 
     network = norse.SequentialState(nn.Linear(64, 96), box(), nn.Linear(96, 10), box())

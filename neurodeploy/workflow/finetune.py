@@ -12,6 +12,9 @@ from neurodeploy.ir.contract import ContractOptions
 RECIPE = "finetune"
 """The built-in recipe for networks from elsewhere."""
 
+SPIKES_TO_LABELS = ("training.mse_weight=1.0", 'training.mse_target="one_hot"')
+"""The loss of outputs that are spikes: a softmax of zeros and ones is never sure."""
+
 
 def is_network_file(init: str | None) -> bool:
     """Whether training is to start with a network from a file and not with a run."""
@@ -44,16 +47,20 @@ def network_overrides(file: str, options: ContractOptions, *, own_recipe: bool) 
         f"{name} = {json.dumps(value)}" for name, value in stated.items() if value is not None
     )
     steps, encoder, dataset = options.steps, options.encoder, ""
+    found = [f"network={{{table}}}"]
     if not own_recipe and file.endswith(".nir"):
         from neurodeploy.interchange.nir.importing import open_nir
+        from neurodeploy.interchange.nir.network_in import output_spikes
 
-        contract = open_nir(Path(file)).contract
+        opened = open_nir(Path(file))
+        contract = opened.contract
+        if output_spikes(opened.graph):
+            found += SPIKES_TO_LABELS
         if contract is not None:
             steps, encoder = steps or contract.steps, encoder or contract.input_code.encoder
             dataset = contract.dataset
         elif steps is None:
             raise InputError(f"{file}: nothing says how many steps a sample has; state --steps N")
-    found = [f"network={{{table}}}"]
     if steps is not None:
         found.append(f"training.steps={steps}")
     if encoder is not None:
