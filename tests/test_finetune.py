@@ -16,8 +16,6 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from conftest import run_cli, run_json
-from finetune_networks import FRAMEWORKS, STEPS, made
 from torch import nn
 
 from neurodeploy.artifacts.run_folder import read_recipe
@@ -25,7 +23,8 @@ from neurodeploy.data import Dataset, load_dataset
 from neurodeploy.errors import InputError, SimulationError, UnsupportedError
 from neurodeploy.interchange.nir.file import write_nir
 from neurodeploy.interchange.nir.importing import import_nir
-from neurodeploy.ir.contract import ContractOptions
+from neurodeploy.ir.contract import InputCode
+from neurodeploy.ir.stated import Stated
 from neurodeploy.nn.layers import Factors
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.neuron import LIF
@@ -41,6 +40,8 @@ from neurodeploy.training.assembly import network_of, quantization_aware, rule_o
 from neurodeploy.training.run import train
 from neurodeploy.workflow.export import read_planned
 from neurodeploy.workflow.quantization import QuantizationOptions, quantized
+from support.command import run_cli, run_json
+from support.finetune_networks import FRAMEWORKS, STEPS, made
 
 LOIHI2 = load_target("loihi2")
 LEVELS = 16
@@ -74,7 +75,7 @@ def assert_is_deployed(
     Returns:
         Classes of the deployed network, and the mean rate of the compared neurons.
     """
-    network, plan = read_planned(file, ContractOptions())
+    network, plan = read_planned(file, Stated())
     assert plan is not None
     integers = quantized(network, LOIHI2, QuantizationOptions(), plan)
     given, steps = samples.astype(np.int32), network.contract.steps
@@ -140,14 +141,9 @@ def accuracy_in_floats(
 ) -> float:
     """Of the network as imported, before any further training."""
     dt = float(stated[stated.index("--dt") + 1]) if "--dt" in stated else None
-    options = ContractOptions(
-        origin=framework,  # type: ignore[arg-type]
-        dt=dt,
-        steps=STEPS,
-        encoder="direct",
-        levels=LEVELS,
-    )
-    network = import_nir(file, options).network
+    name: Any = framework
+    found = import_nir(file, framework=name, dt=dt, steps=STEPS, encoder="direct", levels=LEVELS)
+    network = found.network
     (source,) = (p for p in network.populations if p.neuron is None)
     x = dataset.x_test[:].astype(np.int32).reshape(-1, *source.shape)
     samples = Samples(len(x), lambda a, b: x[a:b], None, network.contract, "digits")
@@ -211,8 +207,6 @@ def test_thresholds_and_leaks_of_their_own_are_exact(
     with torch.no_grad():
         for receiver in model.receivers:
             model.grid(receiver).shift.uniform_(-0.4, 0.4)
-    from neurodeploy.ir.contract import InputCode
-
     write_nir(tmp_path / "a.nir", trained_to_nir(model, InputCode("direct", LEVELS), 6))
     samples = np.random.default_rng(0).integers(0, LEVELS + 1, (7, 1, 8, 8)).astype(np.uint8)
     _, rate = assert_is_deployed(model, tmp_path / "a.nir", samples)
@@ -266,7 +260,7 @@ def test_the_run_keeps_the_file(tmp_path: Path) -> None:
     recipe = read_recipe(run)
     assert recipe.network["family"] == str(file)
     assert recipe.network["sha256"] == sha256(file) == sha256(run / "start.nir")
-    network, plan = read_planned(run / "network.nir", ContractOptions())
+    network, plan = read_planned(run / "network.nir", Stated())
     assert plan is None
     assert [p.name for p in network.populations] == ["input", "lif_1", "lif_2"]
     contract = network.contract
@@ -291,7 +285,7 @@ def test_resuming_needs_no_original(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return train_batch(*arguments)
 
     run = tmp_path / "run"
-    with monkeypatch.context() as patch, pytest.raises(SimulationError, match="--resume"):
+    with monkeypatch.context() as patch, pytest.raises(SimulationError, match="resume_run"):
         patch.setattr(epoch, "_train_batch", interrupt)
         train(recipe, run, progress=False)
     file.unlink()

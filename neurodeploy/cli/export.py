@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from neurodeploy.cli.options import (
-    COMPARISONS,
     PATH,
     json_option,
     print_json,
     shape_option,
+    stated_options,
     worded_here,
 )
 
@@ -55,38 +55,7 @@ from neurodeploy.cli.options import (
     callback=shape_option,
     help="Shape of a sample, where a .net does not say.",
 )
-@click.option(
-    "--from",
-    "framework",
-    metavar="FRAMEWORK",
-    help="What wrote the .nir file, which says how it is stepped: norse, snntorch, sinabs, "
-    "spikingjelly, rockpool, spyx, nengo or lava. The options below override it.",
-)
-@click.option("--dt", type=float, help="Seconds per step.")
-@click.option("--reset", type=click.Choice(["zero", "subtract"]), help="What a spike does to v.")
-@click.option(
-    "--compare",
-    "comparison",
-    type=click.Choice(list(COMPARISONS)),
-    callback=lambda context, parameter, word: COMPARISONS.get(word),
-    help="Fire at v > or >= threshold.",
-)
-@click.option("--integrator", type=click.Choice(["euler", "exponential"]), help="How leaks step.")
-@click.option(
-    "--gain",
-    type=click.Choice(["nir", "one"]),
-    help="Input enters a neuron as its r and tau say, or as it is.",
-)
-@click.option("--steps", type=int, help="Time steps per sample.")
-@click.option(
-    "--encoder",
-    type=click.Choice(["direct", "rate", "latency", "events"]),
-    help="How samples become input.",
-)
-@click.option("--levels", type=int, help="Largest integer of the input.")
-@click.option(
-    "--decode", type=click.Choice(["last_v", "sum_v", "spike_count"]), help="How the class is read."
-)
+@stated_options
 @json_option
 def export(
     source: Path | None,

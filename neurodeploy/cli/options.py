@@ -74,12 +74,12 @@ def sample_options(command: Any) -> Any:
     return command
 
 
-def contract_options(command: Any) -> Any:
+def stated_options(command: Any) -> Any:
     """Options that state what a .nir file leaves open, shared by export and train."""
     options = (
         click.option(
             "--from",
-            "origin",
+            "framework",
             metavar="FRAMEWORK",
             help="What wrote the .nir file, which says how it is stepped: norse, snntorch, sinabs, "
             "spikingjelly, rockpool, spyx, nengo or lava. The options below override it.",
@@ -89,7 +89,11 @@ def contract_options(command: Any) -> Any:
             "--reset", type=click.Choice(["zero", "subtract"]), help="What a spike does to v."
         ),
         click.option(
-            "--compare", type=click.Choice(["gt", "ge"]), help="Fire at v > or >= threshold."
+            "--compare",
+            "comparison",
+            type=click.Choice(list(COMPARISONS)),
+            callback=lambda context, parameter, word: COMPARISONS.get(word),
+            help="Fire at v > or >= threshold.",
         ),
         click.option(
             "--integrator", type=click.Choice(["euler", "exponential"]), help="How leaks step."

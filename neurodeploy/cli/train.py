@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from neurodeploy.artifacts.names import LEARNING_CURVE, METRICS, NIR_FILE
-from neurodeploy.cli.options import KEYS, PATH, json_option, print_json, say
+from neurodeploy.cli.options import KEYS, PATH, json_option, print_json, say, stated_options
 from neurodeploy.errors import InputError
 from neurodeploy.support.processes import connect, disconnect
 
@@ -31,15 +32,16 @@ from neurodeploy.support.processes import connect, disconnect
 @click.option("--seed", type=int, help="Seed; the recipe's when not given.")
 @click.option(
     "--data",
-    type=PATH,
-    metavar="FILE or FOLDER",
-    help="Where the recipe's data set lies: an .npz with x_train, y_train, x_test and y_test, or a "
-    "folder with the official files.",
+    metavar="NAME, FILE or FOLDER",
+    help="Another data set by name, or where the recipe's lies: an .npz with x_train, y_train, "
+    "x_test and y_test, or a folder with the official files.",
 )
 @click.option(
     "--init",
-    metavar="RUN",
-    help="Start with the best weights of this run, or of the newest run of this recipe.",
+    metavar="RUN or FILE.nir",
+    help="Start with the best weights of this run, or of the newest run of this recipe; or with "
+    "the network of a file, which is then the recipe's. The options --from to --decode state what "
+    "the file leaves open.",
 )
 @click.option(
     "--target",
@@ -58,13 +60,14 @@ from neurodeploy.support.processes import connect, disconnect
 )
 @click.option("--out", type=PATH, help="Run folder.  [default: runs/RECIPE-NNN]")
 @click.option("--resume", type=PATH, metavar="RUN", help="Go on with an interrupted run.")
+@stated_options
 @json_option
 def train(
     recipe: str | None,
     overrides: tuple[str, ...],
     rule: str | None,
     seed: int | None,
-    data: Path | None,
+    data: str | None,
     init: str | None,
     target: str | None,
     precision: str | None,
@@ -72,34 +75,50 @@ def train(
     out: Path | None,
     resume: Path | None,
     as_json: bool,
+    **stated: Any,
 ) -> None:
-    """Train RECIPE (a name from `neurodeploy models` or a TOML file; default digits_conv).
+    """Train RECIPE (a name from `neurodeploy models` or a TOML file; default digits_conv, and with
+    --init FILE.nir finetune).
 
     On several devices or machines: `accelerate launch -m neurodeploy train ...`.
     """
-    options = (recipe, overrides, rule, data, init, target, precision, out)
+    options = (recipe, overrides, rule, data, init, target, precision, out, *stated.values())
     if resume and (any(options) or seed is not None):
         raise InputError("--resume takes everything from the run; give it alone (or with --device)")
+    from neurodeploy.ir.stated import Stated
     from neurodeploy.recipe import load_recipe
+    from neurodeploy.workflow import finetune
 
     processes = connect()
     if resume is None:
+        from_file = finetune.is_network_file(init)
         given = {
             "seed": seed,
-            "data": None if data is None else str(data.absolute()),
-            "init": init,
+            "init": None if from_file else init,
             "precision": precision,
             "target": target,
         }
-        stated = {key: given[name] for key, name in KEYS.items() if given[name] is not None}
+        keys = {key: given[name] for key, name in KEYS.items() if given.get(name) is not None}
+        own = recipe is not None or not from_file
         overrides = (
             *overrides,
-            *(f"{key}={json.dumps(value)}" for key, value in stated.items()),
+            *finetune.data_overrides(data, own_recipe=own),
+            *(f"{key}={json.dumps(value)}" for key, value in keys.items()),
         )
+        if init is not None and from_file:
+            said = finetune.network_overrides(init, Stated(**stated), own_recipe=own)
+            # First, so that single keys can still be set.
+            overrides = (*said, *overrides)
+        elif any(value is not None for value in stated.values()):
+            raise InputError(
+                "the options --from to --decode state what a .nir file leaves open; they go with "
+                "--init FILE.nir"
+            )
         if rule is not None:
             # The whole table, and first: options of the recipe's rule are not this one's.
             overrides = (f"rule={{name = {json.dumps(rule)}}}", *overrides)
-        chosen = processes.on_main(lambda: load_recipe(recipe or "digits_conv", overrides))
+        name = recipe or (finetune.RECIPE if from_file else "digits_conv")
+        chosen = processes.on_main(lambda: load_recipe(name, overrides))
         if target is not None and not chosen.quantize.bits:
             raise InputError("--target is for training on integers; --set quantize.bits=4, say")
         say(as_json, f"Training {chosen.name}: {chosen.description}")

@@ -7,7 +7,7 @@ torch module. The run folder keeps a copy of it, which is what is read again.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from neurodeploy.interchange.nir.importing import import_nir, open_nir
 from neurodeploy.ir.contract import (
     Comparison,
     Contract,
-    ContractOptions,
     Decode,
     Gain,
     Integrator,
@@ -42,8 +41,8 @@ class NirOptions:
     Attributes:
         framework: what wrote it, whose time steps it has; the others override it.
         dt: seconds per step.
-        reset, comparison, integrator, gain, decode: as in ``ContractOptions``.
-        levels: largest integer of the input; that of the data set, which it must be, when 0.
+        reset, comparison, integrator, gain, decode: as in ``import_nir``.
+        levels: largest integer of the input, that of the data set; 0 to leave it unsaid.
         sha256: of the file's content; whatever is there when empty.
     """
 
@@ -57,26 +56,19 @@ class NirOptions:
     levels: int = 0
     sha256: str = ""
 
-    def contract_options(self, recipe: Recipe, levels: int, carried: bool) -> ContractOptions:
-        """The same as the import takes it, with the recipe's steps and encoder.
+    def stated(self, recipe: Recipe, levels: int, carried: bool) -> dict[str, Any]:
+        """The same as ``import_nir`` takes it, with the recipe's steps and encoder.
 
         Args:
             levels: of the data set.
             carried: whether the file has a contract, which then says what the recipe does not.
         """
-        compare: Any = {">": "gt", ">=": "ge"}.get(self.comparison or "")
-        return ContractOptions(
-            origin=self.framework,
-            dt=self.dt,
-            reset=self.reset,
-            compare=compare,
-            integrator=self.integrator,
-            gain=self.gain,
-            steps=None if carried else recipe.training.steps,
-            encoder=None if carried else recipe.encoder.name,
-            levels=None if carried else levels,
-            decode=self.decode,
-        )
+        said = asdict(self)
+        del said["levels"], said["sha256"]
+        if not carried:
+            said |= {"steps": recipe.training.steps, "encoder": recipe.encoder.name}
+            said["levels"] = levels
+        return said
 
 
 def is_file(recipe: Recipe) -> bool:
@@ -142,8 +134,8 @@ def imported_network(recipe: Recipe, dataset: Dataset, run: Path | None = None) 
             f"{where} levels = {options.levels}, but values of data set {dataset.name!r} go to "
             f"{dataset.levels}"
         )
-    stated = options.contract_options(recipe, dataset.levels, carried is not None)
-    network = import_nir(path, stated).network
+    stated = options.stated(recipe, dataset.levels, carried is not None)
+    network = import_nir(path, **stated).network
     _check_contract(network.contract, recipe, str(recipe.network["family"]))
     shape = _sample_shape(network, dataset, str(recipe.network["family"]))
     return to_torch(network, sample_shape=shape, surrogate=recipe.neuron.surrogate)

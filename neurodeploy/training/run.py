@@ -1,6 +1,7 @@
 """A training run as a folder: from a recipe to a trained network in NIR.
 
 recipe.json            written first; what to resume with
+start.nir              the file that the network came from, if it came from one
 metrics.jsonl          one line per epoch
 tensorboard/           the same for TensorBoard
 last.safetensors       state after the last finished epoch, or within a long one
@@ -46,6 +47,7 @@ from neurodeploy.training.batches import check_batches
 from neurodeploy.training.checkpoint import TrainingState, copy_weights, load_state
 from neurodeploy.training.epoch import Job
 from neurodeploy.training.evaluate import Evaluation
+from neurodeploy.training.imported import keep_copy, located
 from neurodeploy.training.loop import fit, reproducible
 from neurodeploy.training.parallel import evaluate_shared
 from neurodeploy.training.split import split_training
@@ -110,7 +112,8 @@ def train(
         _check_data(dataset, recipe)
     with reproducible(where, training.threads), freed_memory_kept():
         torch.manual_seed(recipe.seed)
-        model = network_of(recipe, dataset).to(where, parameter_dtype(training.precision))
+        model = network_of(recipe, dataset, out if resume else None)
+        model = model.to(where, parameter_dtype(training.precision))
         model = lay_out(model, training.batch_size, training.precision)
         rule = rule_of(recipe)
         split = split_training(recipe, dataset)
@@ -122,6 +125,7 @@ def train(
         # Only now: a recipe that cannot be trained leaves no folder behind.
         open_folder = reopen_run if resume else open_run
         run = processes.on_main(lambda: open_folder(recipe, out))
+        processes.on_main(lambda: keep_copy(recipe, run))
         job = Job(recipe, model, rule, split, code, processes)
         try:
             before = processes.on_main(lambda: load_state(run) if resume else None)
@@ -175,7 +179,8 @@ def _as_found(recipe: Recipe, dataset: Dataset) -> Recipe:
     if quantize.target.endswith(".toml"):
         quantize = replace(quantize, target=str(Path(quantize.target).absolute()))
     network = {**recipe.network, "family": absolute(recipe.network["family"])}
-    return replace(recipe, data=data, training=training, quantize=quantize, network=network)
+    found = replace(recipe, data=data, training=training, quantize=quantize, network=network)
+    return located(found)
 
 
 def _first_weights(model: SpikingNetwork, recipe: Recipe) -> dict[str, Tensor]:

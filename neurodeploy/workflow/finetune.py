@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from neurodeploy.data import DATASETS
-from neurodeploy.errors import InputError
-from neurodeploy.ir.contract import ContractOptions
+from neurodeploy.errors import InputError, Setting, Text
+from neurodeploy.ir.stated import Stated
 
 RECIPE = "finetune"
 """The built-in recipe for networks from elsewhere."""
@@ -21,32 +22,24 @@ def is_network_file(init: str | None) -> bool:
     return init is not None and init.endswith((".nir", ".net"))
 
 
-def network_overrides(file: str, options: ContractOptions, *, own_recipe: bool) -> tuple[str, ...]:
+def network_overrides(file: str, stated: Stated, *, own_recipe: bool) -> tuple[str, ...]:
     """The overrides of a recipe that let it train a file's network.
 
     Args:
-        options: what is stated of the file.
+        stated: what is said of the file.
         own_recipe: whether the recipe is the user's choice, so that it has steps, an encoder and
             data of its own; else they are the file's, as far as it carries a contract.
 
     Raises:
         InputError: the file cannot be read, or nothing says how many steps a sample has.
     """
-    stated = {
-        "family": str(Path(file).absolute()),
-        "framework": options.origin,
-        "dt": options.dt,
-        "reset": options.reset,
-        "comparison": {"gt": ">", "ge": ">="}.get(options.compare or ""),
-        "integrator": options.integrator,
-        "gain": options.gain,
-        "decode": options.decode,
-        "levels": options.levels,
-    }
+    options = asdict(stated)
+    steps, encoder = options.pop("steps"), options.pop("encoder")
+    options = {"family": str(Path(file).absolute()), **options}
     table = ", ".join(
-        f"{name} = {json.dumps(value)}" for name, value in stated.items() if value is not None
+        f"{name} = {json.dumps(value)}" for name, value in options.items() if value is not None
     )
-    steps, encoder, dataset = options.steps, options.encoder, ""
+    dataset = ""
     found = [f"network={{{table}}}"]
     if not own_recipe and file.endswith(".nir"):
         from neurodeploy.interchange.nir.importing import open_nir
@@ -60,7 +53,10 @@ def network_overrides(file: str, options: ContractOptions, *, own_recipe: bool) 
             steps, encoder = steps or contract.steps, encoder or contract.input_code.encoder
             dataset = contract.dataset
         elif steps is None:
-            raise InputError(f"{file}: nothing says how many steps a sample has; state --steps N")
+            raise InputError(
+                f"{file}: nothing says how many steps a sample has",
+                fix=Text("state ", Setting("steps", "N")),
+            )
     if steps is not None:
         found.append(f"training.steps={steps}")
     if encoder is not None:
