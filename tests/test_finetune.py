@@ -82,7 +82,7 @@ def assert_is_deployed(
     frames = torch.from_numpy(samples).float() / network.contract.input_code.levels
     spikes, total = spikes_of(model, frames, steps)
     batches = Samples(len(given), lambda a, b: given[a:b], None, integers.contract, "given")
-    (trace,) = ReferenceEngine(integers).run(batches.batches(len(given)), state=True)
+    ((_, trace),) = ReferenceEngine(integers).run(batches.batches(len(given)), state=True)
     assert {p.name for p in integers.populations if p.neuron is not None} == {*spikes}
     for name, found in spikes.items():
         np.testing.assert_array_equal(found, trace.populations[name].s, err_msg=name)
@@ -147,7 +147,7 @@ def accuracy_in_floats(
     (source,) = (p for p in network.populations if p.neuron is None)
     x = dataset.x_test[:].astype(np.int32).reshape(-1, *source.shape)
     samples = Samples(len(x), lambda a, b: x[a:b], None, network.contract, "digits")
-    (trace,) = FloatEngine(network).run(samples.batches(len(x)))
+    ((_, trace),) = FloatEngine(network).run(samples.batches(len(x)))
     counts = trace.populations[network.output].s.sum(1)
     return float((counts.argmax(1) == dataset.y_test).mean())
 

@@ -16,8 +16,9 @@ from neurodeploy.interchange.nir.file import read_nir, write_nir
 from neurodeploy.interchange.nir.network_in import contract_of, to_network
 from neurodeploy.ir.composition import compose, reading, reshaped
 from neurodeploy.ir.contract import Contract, Decode, InputCode, Semantics
+from neurodeploy.ir.convolution import Convolution, pool
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
-from neurodeploy.ir.operators import Convolution, Dense, Operator, Shape, diagonal, pool
+from neurodeploy.ir.operators import Dense, Operator, Shape, diagonal
 from neurodeploy.nn.current import LI, CubaLIF
 from neurodeploy.nn.export import module_to_nir
 from neurodeploy.nn.from_network import to_torch
@@ -78,7 +79,7 @@ def in_range(population: Population, rng: np.random.Generator, alike: bool) -> P
 
 
 def trace_of(network: Network, x: np.ndarray) -> SpikeTrace:
-    (trace,) = FloatEngine(network).run([SampleBatch(0, x, static=False)], state=True)
+    ((_, trace),) = FloatEngine(network).run([SampleBatch(0, x, static=False)], state=True)
     return trace
 
 

@@ -25,6 +25,8 @@ RUN_FORMAT = 1
 """Version of the layout of ``run.json``."""
 
 RECIPE = "recipe.json"
+START = "start.nir"
+"""The file that the network came from, of a run that trains one from elsewhere."""
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
 BEST = "best.safetensors"

@@ -5,6 +5,7 @@ A layer's call is one step: spikes or values of (N, ...) in and out. ``reset`` s
 
 from __future__ import annotations
 
+from neurodeploy.nn.current import LI, CubaLIF
 from neurodeploy.nn.layers import Dropout, Scale, SkipInit, WSConv2d
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.neuron import LIF
@@ -12,8 +13,10 @@ from neurodeploy.nn.state import reset
 from neurodeploy.nn.surrogate import SURROGATES
 
 __all__ = [
+    "LI",
     "LIF",
     "SURROGATES",
+    "CubaLIF",
     "Dropout",
     "Scale",
     "SkipInit",

@@ -168,7 +168,8 @@ def _convolution(
             return value
         return _pair(value)[0] if axes == 1 else _pair(value)
 
-    return (nir.Conv1d if axes == 1 else nir.Conv2d)(
+    make: Any = nir.Conv1d if axes == 1 else nir.Conv2d
+    return make(
         input_shape=shape[1] if axes == 1 else shape[1:],
         weight=weight,
         stride=numbers(layer.stride),

@@ -95,6 +95,23 @@ def as_layer(part: Part, bias: np.ndarray | None) -> list[nn.Module]:
     return [_sparse(part)]
 
 
+def whole_layer(operator: Operator) -> list[nn.Module]:
+    """The layers of an operator that is not taken apart; one has its weights, as it stores them.
+
+    They take (N, *input_shape) and give (N, *output_shape).
+
+    Raises:
+        UnsupportedError: a sparse map is too large.
+    """
+    if isinstance(operator, SparseMatrix):
+        return [_sparse(operator)]
+    layers = as_layer(operator, None)
+    if not isinstance(operator, Dense):
+        return layers
+    shape = operator.output_shape
+    return [nn.Flatten(), *layers, *([nn.Unflatten(1, shape)] if len(shape) > 1 else [])]
+
+
 def takes_bias(part: Part, bias: np.ndarray) -> bool:
     """Whether a part's layer can carry this bias of its outputs, of any shape of that size."""
     if isinstance(part, Convolution):
@@ -149,9 +166,11 @@ def _as_pooling(part: Operator) -> tuple[Pooling, float] | None:
     )
     if not fits or factor == 0 or (part.weights != factor).any():
         return None
-    padding = tuple(before for before, _ in part.padding)
-    sizes: Any = (part.kernel, part.stride, padding)
-    return Pooling(*sizes, part.input_shape, part.output_shape), factor * math.prod(part.kernel)
+    padding: Any = tuple(before for before, _ in part.padding)
+    kernel: Any = part.kernel
+    stride: Any = part.stride
+    pooling = Pooling(kernel, stride, padding, part.input_shape, part.output_shape)
+    return pooling, factor * math.prod(part.kernel)
 
 
 def _taken_apart(part: Operator) -> list[Part]:

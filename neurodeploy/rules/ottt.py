@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from neurodeploy.errors import UnsupportedError
+from neurodeploy.nn.current import LI, CubaLIF
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.neuron import LIF
 from neurodeploy.rules.any_module import Model
@@ -91,6 +92,12 @@ def membrane_decay(model: Model) -> float:
     Raises:
         UnsupportedError: they do not share one: a trace belongs to the neurons it leads to.
     """
+    for layer in model.modules():
+        if isinstance(layer, CubaLIF | LI):
+            raise UnsupportedError(
+                f"rule ottt: {type(layer).__name__} remembers more than one membrane of spiking "
+                "neurons, for which its traces do not stand; use sltt or bptt"
+            )
     layers = [layer for layer in model.modules() if isinstance(layer, LIF)]
     found = [torch.as_tensor(layer.keep, dtype=torch.float64).flatten() for layer in layers]
     kept = {keep for values in found for keep in values.tolist()}

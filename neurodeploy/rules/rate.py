@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.errors import UnsupportedError
+from neurodeploy.nn.current import LI, CubaLIF
+from neurodeploy.nn.layers import Delay
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.neuron import LIF, membrane_dtype
 from neurodeploy.nn.state import remembers_by_itself
@@ -22,6 +24,9 @@ from neurodeploy.rules.feeding import parts
 from neurodeploy.rules.rule import Batch, BatchResult, Loss, Rule, Update
 
 Call = Callable[[Tensor], Tensor]
+
+REMEMBERING = (CubaLIF, LI, Delay)
+"""Layers whose mean does not follow from the mean of what they read, as is needed here."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,8 @@ def _check_memoryless(model: Model) -> None:
     else:
         own = (part for part in model.modules() if remembers_by_itself(part))
         fed_back = ", ".join(sorted({type(part).__name__ for part in own}))
+    ours = {type(part).__name__ for part in model.modules() if isinstance(part, REMEMBERING)}
+    fed_back = fed_back or ", ".join(sorted(ours))
     if fed_back:
         raise UnsupportedError(
             f"rule rate: {fed_back} act on the next step, which mean rates do not see; use bptt, "

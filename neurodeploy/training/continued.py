@@ -7,19 +7,20 @@ so that learning can go on from any deployment and not only from a module traine
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.ir.convolution import Convolution
-from neurodeploy.ir.network import Network, Neuron, Projection
-from neurodeploy.ir.operators import Dense, SparseMatrix
-from neurodeploy.nn.families import SpikingNetwork
+from neurodeploy.ir.network import Network, Neuron
+from neurodeploy.ir.operators import Operator
+from neurodeploy.nn.layers import Constant
 from neurodeploy.nn.loss import InstantaneousLoss
+from neurodeploy.nn.network import INPUT, SpikingNetwork
 from neurodeploy.nn.neuron import LIF
+from neurodeploy.nn.synapses import as_tensor, whole_layer
 from neurodeploy.rules import Batch
 from neurodeploy.rules.rule import Update, UpdateTime
 from neurodeploy.rules.sltt import SLTT
@@ -41,17 +42,26 @@ class FloatLearner:
         self.network = network
         self.payload = network.contract.input_code.payload
         self.steps = network.contract.steps
-        self.synapses: dict[str, _Weighted] = {}
+        self.synapses: dict[str, nn.Parameter] = {}
         layers: dict[str, nn.Module] = {}
-        for projection in network.projections:
+        sources: dict[str, tuple[str, ...]] = {}
+        for number, projection in enumerate(network.projections):
             population = network.population(projection.target)
             assert population.neuron is not None
-            weighted = _Weighted(projection, population.neuron, population.shape)
-            self.synapses[projection.name] = layers[f"synapses{len(layers)}"] = weighted
-            if projection.target != network.output:
-                layers[f"neurons{len(layers)}"] = _lif(population.neuron, population.name)
+            synapses, self.synapses[projection.name] = _synapses(projection.operator)
+            bias = np.broadcast_to(population.neuron.bias, population.shape)
+            read = projection.target == network.output
+            before, place = [*layers][-1:] or [INPUT], f"{number}"
+            layers[f"synapses{place}"] = synapses
+            layers[f"bias{place}"] = Constant(as_tensor(bias), learns=False)
+            layers[f"neurons{place}"] = (
+                nn.Identity() if read else _lif(population.neuron, population.name)
+            )
+            sources[f"synapses{place}"] = tuple(before)
+            sources[f"bias{place}"] = (INPUT,)
+            sources[f"neurons{place}"] = (f"synapses{place}", f"bias{place}")
         self.sample_shape = network.projections[0].operator.input_shape
-        self.model = SpikingNetwork(layers, self.sample_shape).double()
+        self.model = SpikingNetwork(layers, self.sample_shape, sources).double()
         self.rule = SLTT(update)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=rate)
 
@@ -69,15 +79,15 @@ class FloatLearner:
         """dL/dW of one sample (T or 1, inputs), by projection; changes nothing."""
         self._train(values, label, lambda: None)
         found = {}
-        for name, synapses in self.synapses.items():
-            assert synapses.weight.grad is not None
-            found[name] = synapses.weight.grad.numpy().copy()
+        for name, weight in self.synapses.items():
+            assert weight.grad is not None
+            found[name] = weight.grad.numpy().copy()
         self.optimizer.zero_grad()
         return found
 
     def weights(self) -> Mapping[str, np.ndarray]:
         """Weights by projection, in the operator's shape."""
-        return {name: s.weight.detach().numpy().copy() for name, s in self.synapses.items()}
+        return {name: weight.detach().numpy().copy() for name, weight in self.synapses.items()}
 
     def _train(self, values: np.ndarray, label: int, update: Update) -> None:
         frames = torch.from_numpy(values.astype(np.float64) / self.payload)
@@ -89,46 +99,11 @@ class FloatLearner:
         )
 
 
-class _Weighted(nn.Module):
-    """A projection whose weights learn, and the constant bias of the neurons behind it."""
-
-    bias: Tensor
-
-    def __init__(self, projection: Projection, neuron: Neuron, shape: tuple[int, ...]) -> None:
-        super().__init__()
-        self.operator = projection.operator
-        self.weight = nn.Parameter(torch.from_numpy(projection.operator.weights.astype(np.float64)))
-        bias = np.broadcast_to(np.asarray(neuron.bias, np.float64), shape)
-        self.register_buffer("bias", torch.from_numpy(bias.copy()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, *source) to (N, *target)."""
-        return _apply(self.operator, self.weight, x) + self.bias
-
-
-def _apply(
-    operator: Convolution | Dense | SparseMatrix | object, weight: Tensor, x: Tensor
-) -> Tensor:
-    """What an operator does, as a function of its weights."""
-    if isinstance(operator, Convolution):
-        ends = [end for pair in reversed(operator.padding) for end in pair]
-        convolve = functional.conv1d if len(operator.kernel) == 1 else functional.conv2d
-        return convolve(
-            functional.pad(x, ends),
-            weight,
-            stride=operator.stride,
-            dilation=operator.dilation,
-            groups=operator.groups,
-        )
-    if isinstance(operator, Dense):
-        return functional.linear(x.flatten(1), weight).unflatten(1, operator.output_shape)
-    if isinstance(operator, SparseMatrix):
-        rows = np.repeat(np.arange(len(operator.indptr) - 1), np.diff(operator.indptr))
-        where = torch.from_numpy(np.stack([rows, operator.indices]).astype(np.int64))
-        size = (len(operator.indptr) - 1, int(np.prod(operator.input_shape)))
-        matrix = torch.zeros(size, dtype=weight.dtype).index_put((where[0], where[1]), weight)
-        return functional.linear(x.flatten(1), matrix).unflatten(1, operator.output_shape)
-    raise UnsupportedError(f"no gradient for operators of kind {type(operator).__name__}")
+def _synapses(operator: Operator) -> tuple[nn.Module, nn.Parameter]:
+    """The layer of an operator as it is deployed, and its weights, as the operator stores them."""
+    layers: list[Any] = whole_layer(operator)
+    weight = next(layer.weight for layer in layers if hasattr(layer, "weight"))
+    return nn.Sequential(*layers), weight
 
 
 def _lif(neuron: Neuron, where: str) -> LIF:
@@ -137,7 +112,7 @@ def _lif(neuron: Neuron, where: str) -> LIF:
     if any(len(found) != 1 for found in values) or values[0][0] != 0:
         raise UnsupportedError(
             f"population {where!r} is a {neuron.kind} with a synaptic current or with parameters "
-            "that differ between neurons; training has no such neuron"
+            "that differ between neurons; learning has no such neuron"
         )
     keep, threshold = float(values[1][0]), float(values[2][0])
     return LIF.keeping(keep, threshold, neuron.reset, neuron.comparison)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from neurodeploy.artifacts.names import START
 from neurodeploy.data import Dataset
 from neurodeploy.errors import InputError
 from neurodeploy.interchange.nir.importing import import_nir, open_nir
@@ -29,9 +30,6 @@ from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.recipe import Recipe
 from neurodeploy.support.files import sha256, written_whole
 from neurodeploy.support.schema import build
-
-COPY = "start.nir"
-"""The file in the run folder."""
 
 
 @dataclass(frozen=True)
@@ -107,9 +105,9 @@ def keep_copy(recipe: Recipe, run: Path) -> None:
     Raises:
         InputError: it changed since it was read.
     """
-    if is_file(recipe) and not (run / COPY).exists():
+    if is_file(recipe) and not (run / START).exists():
         content = _found(recipe, None).read_bytes()
-        with written_whole(run / COPY) as temporary:
+        with written_whole(run / START) as temporary:
             temporary.write_bytes(content)
 
 
@@ -147,7 +145,7 @@ def _place(recipe: Recipe) -> Path:
 
 def _found(recipe: Recipe, run: Path | None) -> Path:
     """The copy in the run folder, else the file itself, with the content that was first read."""
-    copy = None if run is None else run / COPY
+    copy = None if run is None else run / START
     path = copy if copy is not None and copy.is_file() else _place(recipe)
     if not path.is_file():
         raise InputError(f"recipe {recipe.name}: [network] family {str(path)!r}: no such file")

@@ -78,8 +78,9 @@ def of_snntorch() -> Theirs:
 
     def reset(_: int) -> None:
         for module in network.modules():
-            if hasattr(module, "reset_mem"):
-                module.reset_mem()
+            forget: Any = getattr(module, "reset_mem", None)
+            if forget is not None:
+                forget()
 
     def exported() -> nir.NIRGraph:
         return export.export_to_nir(network, torch.zeros(1, 1, 8, 8), ignore_dims=[0])
@@ -108,7 +109,8 @@ def of_sinabs() -> Theirs:
     shapes = (16, 8, 8), (10,)
 
     def reset(count: int) -> None:
-        for module, shape in zip((network[1], network[5]), shapes, strict=True):
+        neurons: tuple[Any, ...] = network[1], network[5]
+        for module, shape in zip(neurons, shapes, strict=True):
             module.init_state_with_shape((count, 1, *shape))
 
     def exported() -> nir.NIRGraph:
