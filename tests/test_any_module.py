@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -290,3 +292,68 @@ def test_memory_does_not_grow_with_the_number_of_steps() -> None:
 
     assert peak(SLTT(), 32) <= 1.05 * peak(SLTT(), 4)
     assert peak(BPTT(), 32) > 6 * peak(BPTT(), 4)
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_another_batch_without_a_reset_is_refused(cut: bool) -> None:
+    layer = LIF(2.0)
+    reset(layer, cut=cut)
+    layer(torch.zeros(3, 4))
+    with pytest.raises(InputError, match=r"shape \(2, 4\) after steps of shape \(3, 4\); nn.reset"):
+        layer(torch.zeros(2, 4))
+    reset(layer, cut=cut)
+    layer(torch.zeros(2, 4))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tau": 1.0}, "tau, in steps, must be above 1, found 1"),
+        ({"tau": torch.tensor([2.0, 0.5])}, "must be above 1, found 0.5"),
+        ({"tau": 2.0, "v_threshold": 0.0}, "v_threshold must be above 0"),
+        ({"tau": 2.0, "reset": "none"}, "reset 'none' is neither"),
+        ({"tau": 2.0, "comparison": ">>"}, "comparison '>>' is neither"),
+        ({"tau": 2.0, "surrogate": "triangel"}, "did you mean 'triangle'"),
+        ({"tau": float("nan")}, "found nan"),
+    ],
+)
+def test_neurons_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        LIF(**options)
+
+
+@pytest.mark.parametrize("mode", ["subtract", "zero"])
+@pytest.mark.parametrize("rule", [SLTT(), BPTT(), Rate()], ids=str)
+@pytest.mark.parametrize("surrogate", ["triangle", "rectangle", "sigmoid", "atan"])
+def test_constants_of_each_neuron_are_those_of_one_layer_each(
+    mode: Any, rule: Rule, surrogate: str
+) -> None:
+    """A layer of two kinds of neurons against two layers of one kind, spikes and gradients."""
+    taus, thresholds = torch.tensor([1.5, 3.0]).double(), torch.tensor([0.4, 0.9]).double()
+
+    class Apart(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.out = nn.Linear(4, 2), nn.Linear(2, CLASSES)
+            self.lifs = nn.ModuleList(
+                LIF(float(t), float(v), mode, surrogate=surrogate)
+                for t, v in zip(taus, thresholds, strict=True)
+            )
+
+        def forward(self, x: Tensor) -> Tensor:
+            drive = self.fc(x)
+            return self.out(torch.cat([lif(drive[:, [i]]) for i, lif in enumerate(self.lifs)], 1))
+
+    torch.manual_seed(0)
+    apart = Apart().double()
+    lif = LIF(taus, thresholds, mode, surrogate=surrogate)
+    together = nn.Sequential(apart.fc, lif, apart.out)
+    frames = 3 * torch.rand(STEPS, SAMPLES, 4, dtype=torch.float64)
+    labels = torch.randint(CLASSES, (SAMPLES,))
+    losses, found = [], []
+    for net in (apart, together):
+        losses.append(rule.backward(net, frames, labels, F.cross_entropy))
+        found.append(gradients(net)["fc.weight" if net is apart else "0.weight"])
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-12, atol=1e-12)
+    assert found[0].abs().max() > 0
+    torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=1e-12)

@@ -151,11 +151,13 @@ class LIF(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Spikes of one step for input ``x`` of any shape; both have the same shape and dtype."""
         if not self.cut:
+            self._check_continues(x.unsqueeze(0))
             return self._step_with_graph(x)
         return self.over_steps(x.unsqueeze(0)).squeeze(0)
 
     def over_steps(self, x: Tensor) -> Tensor:
         """Spikes of c steps for their inputs (c, N, ...); both have the same shape and dtype."""
+        self._check_continues(x)
         if not self.cut:
             return torch.stack([self._step_with_graph(step) for step in x])
         if torch.is_grad_enabled() and x.requires_grad:
@@ -206,6 +208,15 @@ class LIF(nn.Module):
         s = Firing.apply(u, self.v_threshold, self.comparison, self.surrogate)
         self._v = u - self.v_threshold * s if self.reset == "subtract" else u * (1 - s)
         return s
+
+    def _check_continues(self, x: Tensor) -> None:
+        """Refuse input (c, N, ...) of another batch than the one whose membranes are kept."""
+        kept = self._v if self._u is None else self._u
+        if kept is not None and kept.shape != x.shape[1:]:
+            raise InputError(
+                f"{type(self).__name__}: input of shape {tuple(x.shape[1:])} after steps of shape "
+                f"{tuple(kept.shape)}; nn.reset(module) starts a new batch"
+            )
 
     def extra_repr(self) -> str:
         """Its constants, in ``print(model)``."""
