@@ -104,6 +104,8 @@ class _Builder:
         name, neuron = population.name, population.neuron
         assert neuron is not None, "the input is no layer"
         incoming = [p for p in self.network.projections if p.target == name]
+        # What acts within the step first: a bias goes there.
+        incoming.sort(key=lambda p: not self._forward(p))
         chains = {p.name: parts_to_train(p.operator) for p in incoming}
         direct = [p for p in incoming if self._forward(p)]
         bias = np.broadcast_to(np.asarray(neuron.bias, np.float64), population.shape)
