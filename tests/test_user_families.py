@@ -121,6 +121,10 @@ def test_a_recipe_trains_it_and_its_run_finds_it_again(
     monkeypatch.setattr(loop, "train_epoch", original)
     (nets / "elsewhere").mkdir()
     monkeypatch.chdir(nets / "elsewhere")
+    (nets / "nets.py").write_text(NETS + "\n")
+    with pytest.raises(InputError, match="nets.py: changed since the run began"):
+        resume_run(nets / "cut")
+    (nets / "nets.py").write_text(NETS)
     again = resume_run(nets / "cut")
     assert again.test_accuracy == whole.test_accuracy
     assert (nets / "cut/network.nir").stat().st_size > 0

@@ -28,7 +28,7 @@ from neurodeploy.data import Dataset, check_encoder, load_dataset
 from neurodeploy.errors import InputError, Setting, SimulationError, Step, Text
 from neurodeploy.nn.device import find_device, lay_out, parameter_dtype
 from neurodeploy.nn.families import SpikingNetwork
-from neurodeploy.nn.families.user import absolute
+from neurodeploy.nn.families.user import pinned
 from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.recipe import Recipe
 from neurodeploy.rules import Rule
@@ -178,7 +178,7 @@ def _as_found(recipe: Recipe, dataset: Dataset) -> Recipe:
     training, quantize = replace(recipe.training, start_from=start), recipe.quantize
     if quantize.target.endswith(".toml"):
         quantize = replace(quantize, target=str(Path(quantize.target).absolute()))
-    network = {**recipe.network, "family": absolute(recipe.network["family"])}
+    network = pinned(recipe.network)
     found = replace(recipe, data=data, training=training, quantize=quantize, network=network)
     return located(found)
 

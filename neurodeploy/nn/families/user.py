@@ -17,6 +17,7 @@ from torch import nn
 from neurodeploy.errors import InputError, NeurodeployError
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.tracing import spiking_network
+from neurodeploy.support.files import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,10 +30,16 @@ def is_users(family: str) -> bool:
     return ":" in family
 
 
-def absolute(family: str) -> str:
-    """The same function, also from another working directory."""
-    place, _, name = family.rpartition(":")
-    return f"{Path(place).resolve()}:{name}" if place.endswith(".py") else family
+def pinned(network: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's ``[network]`` that means the same code later, and from another working directory.
+
+    A file is named by its whole path and the hash of its content; a package is taken as it is.
+    """
+    place, _, name = str(network["family"]).rpartition(":")
+    if not place.endswith(".py") or not Path(place).is_file():
+        return dict(network)
+    path = Path(place).resolve()
+    return {"sha256": sha256(path), **network, "family": f"{path}:{name}"}
 
 
 def build_users(
@@ -48,7 +55,8 @@ def build_users(
     Args:
         family: ``file.py:function``, or ``package.module:function`` as Python would import it from
             the working directory.
-        options: what else the recipe's ``[network]`` says, given by name.
+        options: what else the recipe's ``[network]`` says, given by name; but ``sha256``, which a
+            file's content must have.
         sample_shape, classes, neuron: the function's arguments. ``neuron`` has the constants of
             ``[neuron]``, of which ``nn.LIF.of(neuron)`` makes a layer.
         where: names the recipe in messages.
@@ -58,9 +66,10 @@ def build_users(
             output per class.
         UnsupportedError: the module cannot be expressed as a network; see ``nn.tracing``.
     """
-    build = _function(family, where)
+    arguments = dict(options)
+    build = _function(family, arguments.pop("sha256", ""), where)
     with _named(f"{where} {family}"):
-        module = build(sample_shape, classes, neuron, **options)
+        module = build(sample_shape, classes, neuron, **arguments)
     if not isinstance(module, nn.Module):
         raise InputError(
             f"{where} {family} returned a {type(module).__name__}; it must return a torch module"
@@ -75,8 +84,13 @@ def build_users(
     return network
 
 
-def _function(family: str, where: str) -> Callable[..., Any]:
+def _function(family: str, expected: str, where: str) -> Callable[..., Any]:
     place, _, name = family.rpartition(":")
+    if expected and Path(place).is_file() and sha256(Path(place)) != expected:
+        raise InputError(
+            f"{place}: changed since the run began (SHA-256 is not {expected[:12]}...); put the old "
+            "file back, or start a new run"
+        )
     with _named(f"{where} {family}"):
         module = _from_file(Path(place), where) if place.endswith(".py") else _imported(place)
     found = getattr(module, name, None)
