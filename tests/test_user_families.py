@@ -122,7 +122,7 @@ def test_a_recipe_trains_it_and_its_run_finds_it_again(
     (nets / "elsewhere").mkdir()
     monkeypatch.chdir(nets / "elsewhere")
     (nets / "nets.py").write_text(NETS + "\n")
-    with pytest.raises(InputError, match="nets.py: changed since the run began"):
+    with pytest.raises(InputError, match=r"nets\.py: changed since the run began"):
         resume_run(nets / "cut")
     (nets / "nets.py").write_text(NETS)
     again = resume_run(nets / "cut")

@@ -88,8 +88,8 @@ def _function(family: str, expected: str, where: str) -> Callable[..., Any]:
     place, _, name = family.rpartition(":")
     if expected and Path(place).is_file() and sha256(Path(place)) != expected:
         raise InputError(
-            f"{place}: changed since the run began (SHA-256 is not {expected[:12]}...); put the old "
-            "file back, or start a new run"
+            f"{place}: changed since the run began (SHA-256 is not {expected[:12]}...); put the "
+            "old file back, or start a new run"
         )
     with _named(f"{where} {family}"):
         module = _from_file(Path(place), where) if place.endswith(".py") else _imported(place)
