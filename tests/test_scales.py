@@ -481,7 +481,7 @@ def test_data_is_never_fetched_to_calibrate(path: str, monkeypatch: pytest.Monke
     def fetched(*_: object) -> None:
         raise AssertionError("asked for the data set")
 
-    monkeypatch.setattr("neurodeploy.workflow.samples.load_dataset", fetched)
+    monkeypatch.setattr("neurodeploy.workflow.dataset.load_dataset", fetched)
     network = deep()
     contract = replace(network.contract, dataset="cifar10", source=DataSource(path))
     options = QuantizationOptions()

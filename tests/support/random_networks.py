@@ -84,6 +84,12 @@ def random_operator(rng: np.random.Generator, kind: str, shape: Shape) -> Operat
     dilation = (int(rng.integers(1, 3)), 1)
     padding = tuple((int(rng.integers(0, 2)), int(rng.integers(0, 2))) for _ in range(2))
     stride = (int(rng.integers(1, 3)), int(rng.integers(1, 3)))
+    # A kernel that reaches over the whole of a small map gets the padding that it lacks.
+    reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+    padding = tuple(
+        (before + max(0, r - n - before - after), after)
+        for (before, after), r, n in zip(padding, reach, shape[1:], strict=True)
+    )
     weights = np.zeros((outputs, channels // groups, *kernel))
     return Convolution(weights, shape, stride, padding, dilation, groups)
 
