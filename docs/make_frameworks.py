@@ -27,8 +27,7 @@ from neurodeploy.interchange.nir.network_out import without_readout
 from neurodeploy.ir.contract import Contract, InputCode, Reset
 from neurodeploy.norse.engine import NorseEngine
 from neurodeploy.recipe import load_recipe
-from neurodeploy.simulation.float_engine import FloatEngine
-from neurodeploy.simulation.reference import ReferenceEngine
+from neurodeploy.simulation.engines import FloatEngine, ReferenceEngine
 from neurodeploy.simulation.trace import SampleBatch, Samples, SpikeTrace
 from neurodeploy.support.versions import version_of
 from neurodeploy.training.assembly import graph_of

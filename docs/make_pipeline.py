@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
 from neurodeploy.artifacts.deployment import read_deployment
-from neurodeploy.artifacts.locate import newest_deployment, newest_run
+from neurodeploy.artifacts.folders import newest_deployment, newest_run
 from neurodeploy.artifacts.names import COMPLETE, SUMMARY
 from neurodeploy.workflow.samples import choose_samples
 from neurodeploy.workflow.validate import validate
@@ -100,7 +100,7 @@ def _draw_weights(axes, deployment) -> None:
 
 
 def _draw_spikes(axes, deployment) -> None:
-    from neurodeploy.simulation.reference import ReferenceEngine
+    from neurodeploy.simulation.engines import ReferenceEngine
 
     samples = choose_samples(deployment.network, samples=1)
     ((_, trace),) = ReferenceEngine(deployment.network).run(samples.batches(1))

@@ -15,7 +15,7 @@ from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.compat import lava_available
 from neurodeploy.norse.compat import norse_available
 from neurodeploy.quantization.planned import on_grid
-from neurodeploy.simulation.whole_trace import WholeTrace
+from neurodeploy.simulation.trace import WholeTrace
 from neurodeploy.workflow.arrays import simulate_arrays, validate_arrays
 from support.net_networks import random_net
 from support.random_networks import random_network

@@ -15,7 +15,7 @@ from neurodeploy.ir.operators import Dense
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.compat import lava_available
 from neurodeploy.quantization.post_training import quantize
-from neurodeploy.simulation.reference import ReferenceEngine
+from neurodeploy.simulation.engines import ReferenceEngine
 from neurodeploy.simulation.trace import Overflow, Samples, SpikeTrace
 from neurodeploy.target import load_target
 from support.random_networks import (

@@ -18,16 +18,20 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from neurodeploy.artifacts import deployment as deployment_module
-from neurodeploy.artifacts.deployment import read_deployment, write_deployment
-from neurodeploy.artifacts.locate import newest_deployment
-from neurodeploy.artifacts.records import NetxRecord, TrainingRecord
+from neurodeploy.artifacts.deployment import (
+    NetxRecord,
+    TrainingRecord,
+    read_deployment,
+    write_deployment,
+)
+from neurodeploy.artifacts.folders import newest_deployment
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import CoreMapping, CoreUse, Placement
 from neurodeploy.mapping.mapping import Traffic
 from neurodeploy.recipe import load_recipe
-from neurodeploy.simulation.reference import ReferenceEngine
+from neurodeploy.simulation.engines import ReferenceEngine
 from neurodeploy.support.files import sha256
 from neurodeploy.target import load_target
 from support.random_networks import (

@@ -13,8 +13,7 @@ from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.compat import lava_available
 from neurodeploy.quantization.planned import on_grid
-from neurodeploy.simulation.float_engine import FloatEngine
-from neurodeploy.simulation.reference import ReferenceEngine
+from neurodeploy.simulation.engines import FloatEngine, ReferenceEngine
 from neurodeploy.simulation.trace import SampleBatch, Samples
 from neurodeploy.workflow.engines import Engine
 from neurodeploy.workflow.samples import choose_samples

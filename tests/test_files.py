@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from neurodeploy.artifacts.locate import newest_deployment, newest_run, read_run
+from neurodeploy.artifacts.folders import newest_deployment, newest_run, read_run
 from neurodeploy.errors import InputError
 from neurodeploy.support.files import (
     check_new_folder,

@@ -28,8 +28,8 @@ from neurodeploy.ir.quantized import (
 )
 from neurodeploy.lava.compat import lava_available, require_lava
 from neurodeploy.neurons.dynamics import FixedStepper, FloatStepper
+from neurodeploy.simulation.engines import ReferenceEngine
 from neurodeploy.simulation.exact import exact_dtype
-from neurodeploy.simulation.reference import ReferenceEngine
 from neurodeploy.simulation.trace import SampleBatch
 from support.narrow import there
 

@@ -19,8 +19,7 @@ from neurodeploy.interchange.nir.network_in import contract_of, to_network
 from neurodeploy.interchange.nir.network_out import without_readout
 from neurodeploy.ir.contract import EXPORT_DT, Comparison, InputCode, Reset
 from neurodeploy.quantization.post_training import quantize
-from neurodeploy.simulation.float_engine import FloatEngine
-from neurodeploy.simulation.reference import ReferenceEngine
+from neurodeploy.simulation.engines import FloatEngine, ReferenceEngine
 from neurodeploy.simulation.trace import SampleBatch
 from neurodeploy.target import load_target
 from neurodeploy.training.assembly import graph_of

@@ -20,8 +20,7 @@ from neurodeploy.nn.neuron import LIF
 from neurodeploy.nn.state import reset
 from neurodeploy.nn.tracing import spiking_network
 from neurodeploy.quantization.post_training import quantize
-from neurodeploy.simulation.float_engine import FloatEngine
-from neurodeploy.simulation.reference import ReferenceEngine
+from neurodeploy.simulation.engines import FloatEngine, ReferenceEngine
 from neurodeploy.simulation.trace import SampleBatch, SpikeTrace
 from neurodeploy.target import load_target
 

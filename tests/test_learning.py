@@ -298,7 +298,7 @@ def test_a_suitable_rate_is_one_over_the_spikes_of_a_step() -> None:
     network = small_chain("dense")
     chunk = small_chunk(network, 8)
     batch = SampleBatch(0, chunk.values, False)
-    from neurodeploy.simulation.reference import ReferenceEngine
+    from neurodeploy.simulation.engines import ReferenceEngine
 
     ((_, trace),) = ReferenceEngine(network).run([batch])
     per_step = trace.populations["hidden2"].s.sum() / (8 * 3)

@@ -29,7 +29,7 @@ from neurodeploy.ir.convolution import Convolution, pool
 from neurodeploy.ir.operators import Dense, SparseMatrix
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.compat import lava_available
-from neurodeploy.simulation.reference import ReferenceEngine
+from neurodeploy.simulation.engines import ReferenceEngine
 from support.narrow import dataset, group, there
 from support.net_networks import CASES, plain_net, random_net, slayer_files
 from support.random_networks import random_input

@@ -18,7 +18,7 @@ from neurodeploy.ir.contract import Contract, InputCode, Semantics
 from neurodeploy.ir.operators import Dense
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.compat import lava_available
-from neurodeploy.simulation.reference import ReferenceEngine
+from neurodeploy.simulation.engines import ReferenceEngine
 from neurodeploy.simulation.trace import Samples
 from support.net_networks import CASES, plain_net, random_net, slayer_files
 from support.random_networks import random_input

@@ -21,7 +21,7 @@ from neurodeploy.interchange.nir.repairs import repaired
 from neurodeploy.interchange.nir.subgraphs import unnested
 from neurodeploy.ir.contract import METADATA_KEY
 from neurodeploy.ir.network import Network
-from neurodeploy.simulation.float_engine import FloatEngine
+from neurodeploy.simulation.engines import FloatEngine
 from neurodeploy.simulation.trace import SampleBatch
 from support.command import run_cli, run_json
 from support.narrow import node_of

@@ -22,7 +22,7 @@ from neurodeploy.interchange.nir.network_in import contract_of, output_spikes, t
 from neurodeploy.ir.contract import METADATA_KEY, Contract, InputCode, Semantics
 from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.network import Network, Population
-from neurodeploy.simulation.float_engine import FloatEngine
+from neurodeploy.simulation.engines import FloatEngine
 from neurodeploy.simulation.trace import PopulationTrace, SampleBatch
 from support.narrow import node_of, there
 from support.random_nir import DT, RandomGraph, chain, contract, joined, neuron

@@ -19,7 +19,7 @@ from neurodeploy.ir.contract import Comparison, Contract, Integrator, Reset, Sem
 from neurodeploy.norse.compat import norse_available, require_norse
 from neurodeploy.norse.engine import NorseEngine
 from neurodeploy.norse.neurons import norse_neuron
-from neurodeploy.simulation.float_engine import FloatEngine
+from neurodeploy.simulation.engines import FloatEngine
 from neurodeploy.simulation.trace import SampleBatch, SpikeTrace
 from neurodeploy.workflow.doctor import examine
 from support.command import run_cli, run_json

@@ -21,8 +21,7 @@ from neurodeploy.ir.quantized import (
 )
 from neurodeploy.neurons.dynamics import FixedStepper
 from neurodeploy.reporting.parity import Divergence, ParityComparison, ParityReport
-from neurodeploy.simulation.float_engine import FloatEngine
-from neurodeploy.simulation.reference import ReferenceEngine
+from neurodeploy.simulation.engines import FloatEngine, ReferenceEngine
 from neurodeploy.simulation.trace import PopulationTrace, SampleBatch, Samples, SpikeTrace
 from support.random_networks import random_input, random_network
 

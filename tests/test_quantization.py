@@ -17,8 +17,7 @@ from neurodeploy.ir.network import Network, Neuron, Population, Projection
 from neurodeploy.ir.operators import Dense
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedNeuron
 from neurodeploy.quantization.post_training import quantize
-from neurodeploy.simulation.float_engine import FloatEngine
-from neurodeploy.simulation.reference import ReferenceEngine
+from neurodeploy.simulation.engines import FloatEngine, ReferenceEngine
 from neurodeploy.simulation.trace import SampleBatch
 from neurodeploy.target import Target, load_target
 from support.narrow import there

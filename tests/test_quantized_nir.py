@@ -23,8 +23,7 @@ from neurodeploy.ir.network import Network
 from neurodeploy.ir.operators import SparseMatrix
 from neurodeploy.ir.quantized import PLAN_KEY, QuantizationPlan, QuantizedNetwork, QuantizedNeuron
 from neurodeploy.quantization.planned import on_grid, quantize_as_planned
-from neurodeploy.simulation.float_engine import FloatEngine
-from neurodeploy.simulation.reference import ReferenceEngine
+from neurodeploy.simulation.engines import FloatEngine, ReferenceEngine
 from neurodeploy.simulation.trace import SpikeTrace
 from neurodeploy.support.files import sha256
 from neurodeploy.target import load_target

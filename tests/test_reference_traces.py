@@ -26,8 +26,7 @@ from neurodeploy.ir.quantized import (
     QuantizedProjection,
 )
 from neurodeploy.lava.compat import lava_available
-from neurodeploy.simulation.float_engine import FloatEngine
-from neurodeploy.simulation.reference import ReferenceEngine
+from neurodeploy.simulation.engines import FloatEngine, ReferenceEngine
 from neurodeploy.simulation.trace import PopulationTrace, SampleBatch
 
 FOLDER = Path(__file__).parent / "data" / "lif"

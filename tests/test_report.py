@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neurodeploy.artifacts.records import TrainingRecord
+from neurodeploy.artifacts.deployment import TrainingRecord
 from neurodeploy.recipe import load_recipe
 from neurodeploy.reporting.activity_pictures import ROWS, raster
 from neurodeploy.reporting.report.deployed import in_nano, simulated

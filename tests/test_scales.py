@@ -32,8 +32,7 @@ from neurodeploy.ir.stated import Stated
 from neurodeploy.quantization.error import projection_errors
 from neurodeploy.quantization.planned import quantize_as_planned
 from neurodeploy.quantization.post_training import quantize
-from neurodeploy.simulation.float_engine import FloatEngine
-from neurodeploy.simulation.reference import ReferenceEngine
+from neurodeploy.simulation.engines import FloatEngine, ReferenceEngine
 from neurodeploy.simulation.trace import Samples
 from neurodeploy.target import load_target
 from neurodeploy.workflow.calibration import SpikeJudge

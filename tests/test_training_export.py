@@ -22,7 +22,7 @@ from neurodeploy.nn.families import FAMILIES, SpikingNetwork
 from neurodeploy.nn.layers import Scale, WSConv2d
 from neurodeploy.nn.neuron import LIF
 from neurodeploy.recipe import EncoderRecipe, NeuronRecipe, Recipe, TrainingRecipe
-from neurodeploy.simulation.float_engine import FloatEngine
+from neurodeploy.simulation.engines import FloatEngine
 from neurodeploy.simulation.trace import SampleBatch
 from neurodeploy.training.assembly import graph_of
 from support.exported_networks import (

@@ -40,7 +40,7 @@ from neurodeploy.recipe import (
     load_recipe,
 )
 from neurodeploy.rules import Batch
-from neurodeploy.simulation.reference import ReferenceEngine
+from neurodeploy.simulation.engines import ReferenceEngine
 from neurodeploy.simulation.trace import Samples, SpikeTrace
 from neurodeploy.target import load_target
 from neurodeploy.training.assembly import (

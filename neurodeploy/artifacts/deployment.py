@@ -1,4 +1,4 @@
-"""Deployment directories: what is on the chip, in files that say everything about it.
+"""Deployments: what is on the chip, in files that say everything about it and where it came from.
 
     network.nir           the float network it came from, exactly the file that was exported; not
                           there for a network that came as integers, from a .net
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from types import MappingProxyType
@@ -38,14 +38,61 @@ from neurodeploy.artifacts.names import (
     NIR_FILE,
     RESULTS,
 )
-from neurodeploy.artifacts.records import NetxRecord, TrainingRecord
 from neurodeploy.errors import InputError, Step, Text, UnsupportedError
+from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping.mapping import CoreMapping
+from neurodeploy.recipe import Recipe
 from neurodeploy.support.files import folder_written_whole, read_json, sha256, write_json
 from neurodeploy.support.schema import build
 from neurodeploy.support.versions import versions
 from neurodeploy.target import Target
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """A finished training run.
+
+    Attributes:
+        recipe: what was trained, and how.
+        test_accuracy, validation_accuracy: of the best epoch, 0 to 1.
+        best_epoch: counted from 1.
+        epochs: how many were trained.
+        seconds: that they took.
+        history: the metrics of each epoch, as the run's log holds them.
+    """
+
+    recipe: Recipe
+    test_accuracy: float
+    validation_accuracy: float
+    best_epoch: int
+    epochs: int
+    seconds: float
+    history: tuple[dict[str, Any], ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the manifest holds it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class NetxRecord:
+    """The part of a deployment that is for lava-dl.
+
+    Attributes:
+        file: name of the ``.net``, None when there is none.
+        missing: why there is none, one reason each.
+        settings: how the ``.net`` is run; its format does not say.
+    """
+
+    file: str | None = None
+    missing: tuple[str, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the manifest holds it."""
+        return asdict(self)
+
 
 HASHED = (NIR_FILE, INTEGERS, MAPPING)
 """Files of every deployment; the first one only of those that came from NIR."""
@@ -210,3 +257,16 @@ def _deployment(path: Path, manifest: dict[str, Any]) -> Deployment:
         versions=manifest["versions"],
         files=manifest["files"],
     )
+
+
+def float_network(deployment: Deployment) -> Network:
+    """The network in floats before quantisation, under the contract of the deployment.
+
+    Raises:
+        UnsupportedError: the deployment came as integers.
+    """
+    from neurodeploy.interchange.nir.file import read_nir
+    from neurodeploy.interchange.nir.network_in import to_network
+
+    graph = read_nir(deployment.nir_file)
+    return to_network(graph, deployment.network.contract, deployment.network.name)

@@ -14,6 +14,7 @@ import numpy as np
 
 from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.artifacts.names import MANIFEST
+from neurodeploy.artifacts.simulations import read_activity
 from neurodeploy.bench.configuration import bench_network
 from neurodeploy.bench.process import high_water_mb
 from neurodeploy.errors import SimulationError
@@ -23,7 +24,6 @@ from neurodeploy.mapping import map_network
 from neurodeploy.mapping.placement import STRATEGIES
 from neurodeploy.quantization.post_training import quantize
 from neurodeploy.target import load_target
-from neurodeploy.workflow.activity import read_activity
 
 RESNET = "resnet18"
 

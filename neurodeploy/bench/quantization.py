@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from neurodeploy.artifacts.locate import read_run
+from neurodeploy.artifacts.folders import read_run
 from neurodeploy.artifacts.names import COMPLETE, NIR_FILE, RECIPE
 from neurodeploy.errors import InputError, Setting, SimulationError, Text
 from neurodeploy.ir.network import Network
@@ -22,8 +22,7 @@ from neurodeploy.ir.quantized import QuantizationPlan
 from neurodeploy.ir.stated import Stated
 from neurodeploy.quantization.scales import ScaleMethod
 from neurodeploy.recipe import QuantizeRecipe, Recipe, load_recipe, recipe_from_dict
-from neurodeploy.simulation.float_engine import FloatEngine
-from neurodeploy.simulation.reference import ReferenceEngine
+from neurodeploy.simulation.engines import FloatEngine, ReferenceEngine
 from neurodeploy.target import load_target
 from neurodeploy.workflow.export import read_planned
 from neurodeploy.workflow.quantization import QuantizationOptions, quantized

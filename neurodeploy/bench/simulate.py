@@ -128,7 +128,7 @@ def _runner(
 ) -> Callable[[Iterable[SampleBatch]], Iterator[object]]:
     """The engine's ``run``, or the yardstick's."""
     if engine == "reference":
-        from neurodeploy.simulation.reference import ReferenceEngine
+        from neurodeploy.simulation.engines import ReferenceEngine
 
         return ReferenceEngine(network).run
     if engine == "lava":

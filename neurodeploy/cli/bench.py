@@ -65,7 +65,7 @@ def bench_learn(
     Learning alone is timed: without starting Lava, the comparison of weights, and the accuracy on
     held-out samples, which `learn` adds. `ratio` is to the slowest engine of the run.
     """
-    from neurodeploy.artifacts.locate import newest_deployment
+    from neurodeploy.artifacts.folders import newest_deployment
     from neurodeploy.bench.learn import bench_learn as measure
 
     chosen = deployment or newest_deployment()

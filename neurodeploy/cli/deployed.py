@@ -186,7 +186,7 @@ def learn(
     differ, and writes nothing.
     """
     from neurodeploy.artifacts.deployment import read_deployment
-    from neurodeploy.artifacts.locate import newest_deployment
+    from neurodeploy.artifacts.folders import newest_deployment
     from neurodeploy.onchip.rates import parse_rate
     from neurodeploy.workflow.learn import learn as run
 

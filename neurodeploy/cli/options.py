@@ -138,7 +138,7 @@ def load_with_samples(
 ) -> tuple[Any, Any]:
     """The deployment and the samples that the options mean."""
     from neurodeploy.artifacts.deployment import read_deployment
-    from neurodeploy.artifacts.locate import newest_deployment
+    from neurodeploy.artifacts.folders import newest_deployment
     from neurodeploy.workflow.samples import choose_samples
 
     chosen = path or newest_deployment()

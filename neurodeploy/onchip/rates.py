@@ -11,7 +11,7 @@ from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.onchip.chain import chain
 from neurodeploy.onchip.options import RATE_EXPONENTS
-from neurodeploy.simulation.reference import ReferenceEngine
+from neurodeploy.simulation.engines import ReferenceEngine
 from neurodeploy.simulation.trace import SampleBatch
 
 

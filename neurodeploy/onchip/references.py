@@ -22,7 +22,7 @@ from neurodeploy.onchip.loihi_rule import DeltaPlan, LoihiRule
 from neurodeploy.onchip.plan import ERROR_BITS, UPDATE_BITS, LayerPlan, LearningPlan, SynapsePlan
 from neurodeploy.onchip.synapses import exact, plastic
 from neurodeploy.onchip.trajectory import Counts, LayerCounts, StreamChunk, Trajectory
-from neurodeploy.simulation.reference import ReferenceEngine
+from neurodeploy.simulation.engines import ReferenceEngine
 from neurodeploy.simulation.trace import SampleBatch
 
 

@@ -22,8 +22,8 @@ import nir
 import torch
 from torch import Tensor
 
+from neurodeploy.artifacts.folders import as_read_back, open_run, read_recipe, reopen_run
 from neurodeploy.artifacts.names import COMPLETE, LEARNING_CURVE, NIR_FILE, RUN_FORMAT, RUNS
-from neurodeploy.artifacts.run_folder import as_read_back, open_run, read_recipe, reopen_run
 from neurodeploy.data import Dataset, check_encoder, load_dataset
 from neurodeploy.errors import InputError, Setting, SimulationError, Step, Text
 from neurodeploy.nn.device import find_device, lay_out, parameter_dtype

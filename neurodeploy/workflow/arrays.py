@@ -12,8 +12,7 @@ from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.reporting.parity import ParityReport
-from neurodeploy.simulation.trace import Samples, SpikeTrace
-from neurodeploy.simulation.whole_trace import WholeTrace
+from neurodeploy.simulation.trace import Samples, SpikeTrace, WholeTrace
 from neurodeploy.workflow import engines as choice
 from neurodeploy.workflow.engines import EngineSettings, OverflowCount, network_engine
 from neurodeploy.workflow.samples import array_samples

@@ -16,8 +16,8 @@ from neurodeploy.ir.fixed_point import INT32_EXACT
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedPopulation, QuantizedProjection
 from neurodeploy.neurons.dynamics import FixedStepper
+from neurodeploy.simulation.engines import FloatEngine
 from neurodeploy.simulation.exact import accumulator, activation_bound
-from neurodeploy.simulation.float_engine import FloatEngine
 from neurodeploy.simulation.trace import Samples
 
 

@@ -39,7 +39,7 @@ class DeploymentSource:
 
     def floats(self) -> Network:
         """The floats, for the float engine."""
-        from neurodeploy.artifacts.float_network import float_network
+        from neurodeploy.artifacts.deployment import float_network
 
         return float_network(self.deployment)
 

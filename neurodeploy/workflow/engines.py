@@ -60,13 +60,13 @@ def batch_size(network: Network | QuantizedNetwork) -> int:
 
 
 def _reference(source: EngineSource, settings: EngineSettings) -> Engine:
-    from neurodeploy.simulation.reference import ReferenceEngine
+    from neurodeploy.simulation.engines import ReferenceEngine
 
     return ReferenceEngine(source.integers())
 
 
 def _float(source: EngineSource, settings: EngineSettings) -> Engine:
-    from neurodeploy.simulation.float_engine import FloatEngine
+    from neurodeploy.simulation.engines import FloatEngine
 
     return FloatEngine(source.floats())
 
@@ -182,7 +182,7 @@ class OverflowCount:
     def __init__(self, engine: Engine, network: Network | QuantizedNetwork) -> None:
         self._again = None
         if engine.name in LAVA_ENGINES and isinstance(network, QuantizedNetwork):
-            from neurodeploy.simulation.reference import ReferenceEngine
+            from neurodeploy.simulation.engines import ReferenceEngine
 
             self._again = ReferenceEngine(network)
         self.found = engine.overflow if self._again is None else self._again.overflow

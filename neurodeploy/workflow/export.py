@@ -13,10 +13,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from neurodeploy.artifacts.deployment import Deployment, read_deployment, write_deployment
-from neurodeploy.artifacts.locate import newest_run, read_run, read_training
+from neurodeploy.artifacts.deployment import (
+    Deployment,
+    TrainingRecord,
+    read_deployment,
+    write_deployment,
+)
+from neurodeploy.artifacts.folders import newest_run, read_run, read_training
 from neurodeploy.artifacts.names import DEPLOYMENTS, NIR_FILE, QUANTIZED_NIR, REPORT
-from neurodeploy.artifacts.records import TrainingRecord
+from neurodeploy.artifacts.simulations import read_activity
 from neurodeploy.errors import (
     CheckFailedError,
     InputError,
@@ -33,7 +38,6 @@ from neurodeploy.ir.stated import Stated
 from neurodeploy.mapping import CoreMapping, map_network
 from neurodeploy.support.files import check_new_folder, next_free, sha256
 from neurodeploy.target import Target, load_target
-from neurodeploy.workflow.activity import read_activity
 from neurodeploy.workflow.netx import NetxPart, netx_part, netx_target, read_net_network
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from neurodeploy.artifacts.locate import read_run
+from neurodeploy.artifacts.folders import read_run
 from neurodeploy.artifacts.names import COMPLETE, MANIFEST, NETX_SCRIPT
 from neurodeploy.errors import InputError, Setting, Text, in_lines
 from neurodeploy.ir.contract import Contract

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.artifacts.deployment import Deployment
-from neurodeploy.artifacts.float_network import float_network
+from neurodeploy.artifacts.deployment import Deployment, float_network
 from neurodeploy.artifacts.names import NIR_FILE
 from neurodeploy.errors import InputError
 from neurodeploy.ir.quantized import QuantizedNetwork

@@ -28,7 +28,7 @@ def measure(
     """Accuracy of a deployed network on each set, in Lava unless the engine is the reference."""
     size = batch_size(network)
     if engine == "reference":
-        from neurodeploy.simulation.reference import ReferenceEngine
+        from neurodeploy.simulation.engines import ReferenceEngine
 
         return _accuracies(ReferenceEngine(network), network, sets, size)
     from neurodeploy.lava.fused import FusedLavaEngine
@@ -39,7 +39,7 @@ def measure(
 
 def measure_float(network: Network, sets: Mapping[str, HeldOut]) -> dict[str, float]:
     """Accuracy of a float network on each set."""
-    from neurodeploy.simulation.float_engine import FloatEngine
+    from neurodeploy.simulation.engines import FloatEngine
 
     return _accuracies(FloatEngine(network), network, sets, MOST_SAMPLES)
 

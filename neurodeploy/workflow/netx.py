@@ -9,8 +9,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from neurodeploy.artifacts.deployment import NetxRecord
 from neurodeploy.artifacts.names import NET_FILE, NETX_SCRIPT
-from neurodeploy.artifacts.records import NetxRecord
 from neurodeploy.interchange.netx.importing import import_stated
 from neurodeploy.interchange.netx.layers import (
     BIAS_EXPONENT,

@@ -11,12 +11,11 @@ import numpy as np
 
 from neurodeploy.artifacts.deployment import Deployment
 from neurodeploy.artifacts.names import ACTIVITY, RASTER, REPORT, SUMMARY
-from neurodeploy.artifacts.trace_file import TraceFile
+from neurodeploy.artifacts.simulations import ActivityCount, TraceFile, write_activity
 from neurodeploy.errors import CheckFailedError, Setting, Text
 from neurodeploy.mapping.estimate import Estimate, estimate
 from neurodeploy.simulation.trace import Overflow, SampleBatch, Samples, SpikeTrace
 from neurodeploy.support.files import write_json
-from neurodeploy.workflow.activity import ActivityCount, write_activity
 from neurodeploy.workflow.engines import OverflowCount, batch_size, make_engine
 
 
@@ -85,7 +84,7 @@ def simulate(
     """Simulate samples and keep a summary and a raster in the deployment's ``results/``.
 
     Args:
-        trace: also write what happened to this ``.npz``; see ``artifacts.trace_file``.
+        trace: also write what happened to this ``.npz``; see ``artifacts.simulations``.
         trace_state: u and v of every step as well.
         strict: any wrap or saturation is an error.
         timeout: wall-clock limit in seconds for the Lava engines.

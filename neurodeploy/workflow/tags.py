@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from neurodeploy.artifacts.deployment import Deployment
-from neurodeploy.artifacts.float_network import float_network
+from neurodeploy.artifacts.deployment import Deployment, float_network
 from neurodeploy.artifacts.names import LEARNING, NIR_FILE, TAGS
 from neurodeploy.onchip.real import remainders
 

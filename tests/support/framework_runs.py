@@ -14,7 +14,7 @@ from torch import nn
 
 from neurodeploy.interchange.nir.file import write_nir
 from neurodeploy.interchange.nir.importing import Imported, import_nir
-from neurodeploy.simulation.float_engine import FloatEngine
+from neurodeploy.simulation.engines import FloatEngine
 from neurodeploy.simulation.trace import PopulationTrace, SampleBatch
 
 STEPS, SAMPLES = 40, 3

@@ -25,7 +25,7 @@ from neurodeploy.errors import NeurodeployError
 from neurodeploy.interchange.nir.file import write_nir
 from neurodeploy.interchange.nir.importing import import_nir
 from neurodeploy.ir.contract import METADATA_KEY
-from neurodeploy.simulation.float_engine import FloatEngine
+from neurodeploy.simulation.engines import FloatEngine
 from neurodeploy.workflow.inspection import describe
 from support.narrow import dataset, group
 from support.random_nir import DT, RandomGraph, chain, contract, joined, neuron

@@ -263,6 +263,6 @@ def rounding_errors(deployment: Deployment) -> tuple[ProjectionError, ...]:
     """
     if not (deployment.path / NIR_FILE).is_file() or (deployment.path / LEARNING).is_file():
         return ()
-    from neurodeploy.artifacts.float_network import float_network
+    from neurodeploy.artifacts.deployment import float_network
 
     return projection_errors(float_network(deployment), deployment.network)

@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from safetensors.numpy import load_file
 
-from neurodeploy.artifacts.deployment import Deployment
+from neurodeploy.artifacts.deployment import Deployment, TrainingRecord
 from neurodeploy.artifacts.names import (
     ACTIVITY,
     LEARNING,
@@ -20,7 +20,6 @@ from neurodeploy.artifacts.names import (
     REPORT,
     SUMMARY,
 )
-from neurodeploy.artifacts.records import TrainingRecord
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import CoreMapping
 from neurodeploy.mapping.placement import core_messages, flows

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from neurodeploy.artifacts.records import TrainingRecord
+from neurodeploy.artifacts.deployment import TrainingRecord
 from neurodeploy.onchip.options import rate_text
 from neurodeploy.recipe import DataRecipe, Recipe, TrainingRecipe
 from neurodeploy.reporting.text import Table, facts

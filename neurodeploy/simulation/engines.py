@@ -1,0 +1,122 @@
+"""Engines of this machine: the deployed integers, exact and fast, and the network in floats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import torch
+
+from neurodeploy.ir.fixed_point import INT32_EXACT
+from neurodeploy.ir.network import Network, Projection
+from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.neurons.dynamics import FixedStepper, FloatStepper
+from neurodeploy.simulation.exact import accumulator, activation_bound
+from neurodeploy.simulation.layerwise import LayerwiseSimulator, ReadyProjection
+from neurodeploy.simulation.trace import Overflow, SampleBatch, SpikeTrace
+
+
+class ReferenceEngine:
+    """Simulates the deployed integers, exact; ``overflow`` counts wraps and saturations."""
+
+    name = "reference"
+
+    def __init__(self, network: QuantizedNetwork) -> None:
+        self.network = network
+        self.overflow = Overflow()
+        bounds = {population.name: 0.0 for population in network.populations}
+        for projection in network.projections:
+            bounds[projection.target] += activation_bound(projection)
+        steps = network.contract.steps
+        self.steppers = {
+            p.name: FixedStepper(p.neuron, p.shape, bounds[p.name], steps)
+            for p in network.populations
+            if p.neuron is not None
+        }
+        links = [
+            ReadyProjection(
+                p.source,
+                p.target,
+                p.delay,
+                accumulator(p, torch.int32 if bounds[p.target] < INT32_EXACT else torch.int64),
+            )
+            for p in network.projections
+        ]
+        self.simulator = LayerwiseSimulator(
+            network,
+            network.contract,
+            self.steppers,
+            links,
+            state_dtype=torch.int32,
+        )
+
+    def run(
+        self, batches: Iterable[SampleBatch], *, state: bool = False
+    ) -> Iterator[tuple[SampleBatch, SpikeTrace]]:
+        """Simulate batch after batch, and yield each with its trace.
+
+        Args:
+            state: record u and v of every step.
+        """
+        for batch in batches:
+            trace = self.simulator.run(batch, state=state)
+            for name, stepper in self.steppers.items():
+                self.overflow.add(name, stepper.wraps, stepper.saturations)
+                stepper.wraps = stepper.saturations = 0
+            yield batch, trace
+
+    def close(self) -> None:
+        """Nothing to release; other engines have processes to end."""
+
+
+class FloatEngine:
+    """Simulates the float network, on the same encoded integers as every other engine.
+
+    It is discrete in time, before any quantisation, and computed in float64.
+    """
+
+    name = "float"
+
+    def __init__(self, network: Network) -> None:
+        self.overflow = Overflow()
+        steppers = {
+            population.name: FloatStepper(population.neuron, population.shape)
+            for population in network.populations
+            if population.neuron is not None
+        }
+        payload = network.contract.input_code.payload
+        scales = {p.name: 1 if p.neuron else payload for p in network.populations}
+        links = [
+            ReadyProjection(p.source, p.target, p.delay, _in_float64(p, scales[p.source]))
+            for p in network.projections
+        ]
+        self.simulator = LayerwiseSimulator(
+            network,
+            network.contract,
+            steppers,
+            links,
+            state_dtype=torch.float64,
+        )
+
+    def run(
+        self, batches: Iterable[SampleBatch], *, state: bool = False
+    ) -> Iterator[tuple[SampleBatch, SpikeTrace]]:
+        """Simulate batch after batch, and yield each with its trace.
+
+        Args:
+            state: record u and v of every step.
+        """
+        for batch in batches:
+            yield batch, self.simulator.run(batch, state=state)
+
+    def close(self) -> None:
+        """Nothing to release; other engines have processes to end."""
+
+
+def _in_float64(projection: Projection, scale: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The projection of integers that mean integer/scale.
+
+    The scale goes into the weights: where these are multiples of it, nothing is rounded.
+    """
+    operator = projection.operator
+    apply = operator.with_weights(operator.weights / scale).compile(torch.float64)
+    return lambda spikes: apply(spikes.to(torch.float64))
