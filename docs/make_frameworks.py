@@ -29,7 +29,7 @@ from neurodeploy.norse.engine import NorseEngine
 from neurodeploy.recipe import load_recipe
 from neurodeploy.simulation.engines import FloatEngine, ReferenceEngine
 from neurodeploy.simulation.trace import SampleBatch, Samples, SpikeTrace
-from neurodeploy.support.versions import version_of
+from neurodeploy.support.system import version_of
 from neurodeploy.training.assembly import graph_of
 from neurodeploy.training.run import train
 from neurodeploy.workflow.engines import Engine

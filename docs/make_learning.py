@@ -23,7 +23,7 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.ticker import PercentFormatter
 
 from neurodeploy.artifacts.deployment import read_deployment
-from neurodeploy.lava.onchip.timetable import LearningTimetable
+from neurodeploy.lava.onchip.shared import LearningTimetable
 from neurodeploy.recipe import load_recipe
 from neurodeploy.training.run import train
 from neurodeploy.workflow.export import export

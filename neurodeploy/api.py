@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from neurodeploy.artifacts.deployment import Deployment, read_deployment
 from neurodeploy.errors import ImportNote
-from neurodeploy.interchange.netx import importing as netx
+from neurodeploy.interchange.netx import file as netx
 from neurodeploy.interchange.nir import importing as nir
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.operators import Shape
@@ -75,7 +75,7 @@ def import_net(
     Args:
         path: of a ``.net`` file.
         input_shape: shape of a sample, for a file that does not say.
-        stated: as in ``interchange.netx.importing.import_net``; ``steps`` and ``encoder`` are
+        stated: as in ``interchange.netx.file.import_net``; ``steps`` and ``encoder`` are
             needed.
 
     Raises:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.neuron import LIF
-from neurodeploy.nn.state import reset
+from neurodeploy.nn.steps import reset
 from neurodeploy.rules.bptt import BPTT
 from neurodeploy.rules.ottt import OTTT
 from neurodeploy.rules.rate import Rate

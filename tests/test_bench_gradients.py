@@ -19,7 +19,7 @@ from neurodeploy.bench.gradients import (
     gradients,
     table,
 )
-from neurodeploy.bench.gradients_picture import draw_gradients
+from neurodeploy.bench.pictures import draw_gradients
 from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.families.conv import Conv
 from neurodeploy.nn.families.dense import Mlp

@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from neurodeploy.artifacts.run_folder import read_recipe
+from neurodeploy.artifacts.folders import read_recipe
 from neurodeploy.data import Dataset, load_dataset
 from neurodeploy.errors import InputError, SimulationError, UnsupportedError
 from neurodeploy.interchange.nir.file import write_nir
@@ -30,8 +30,7 @@ from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.neuron import LIF
 from neurodeploy.quantization.aware import IntegerNetwork, learned_plan, trained_to_nir
 from neurodeploy.recipe import Recipe, load_recipe
-from neurodeploy.simulation.float_engine import FloatEngine
-from neurodeploy.simulation.reference import ReferenceEngine
+from neurodeploy.simulation.engines import FloatEngine, ReferenceEngine
 from neurodeploy.simulation.trace import Samples
 from neurodeploy.support.files import sha256
 from neurodeploy.target import load_target

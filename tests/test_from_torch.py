@@ -17,7 +17,7 @@ from neurodeploy.interchange.from_torch import from_torch
 from neurodeploy.lava.compat import lava_available
 from neurodeploy.nn.layers import Scale, SkipInit, WSConv2d
 from neurodeploy.nn.neuron import LIF
-from neurodeploy.nn.state import reset
+from neurodeploy.nn.steps import reset
 from neurodeploy.nn.tracing import spiking_network
 from neurodeploy.quantization.post_training import quantize
 from neurodeploy.simulation.engines import FloatEngine, ReferenceEngine

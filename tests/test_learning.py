@@ -22,8 +22,7 @@ from neurodeploy.onchip.arithmetic import (
 from neurodeploy.onchip.chain import chain
 from neurodeploy.onchip.options import LearningOptions
 from neurodeploy.onchip.plan import make_plan
-from neurodeploy.onchip.rates import parse_rate, suitable_rate
-from neurodeploy.onchip.real import real_network, remainders
+from neurodeploy.onchip.real import parse_rate, real_network, remainders, suitable_rate
 from neurodeploy.onchip.references import ReferenceLearner
 from neurodeploy.onchip.synapses import plastic
 from neurodeploy.simulation.trace import SampleBatch

@@ -10,7 +10,7 @@ import pytest
 
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.lava.compat import lava_available
-from neurodeploy.lava.onchip.timetable import DeltaTimetable, LearningTimetable
+from neurodeploy.lava.onchip.shared import DeltaTimetable, LearningTimetable
 from neurodeploy.onchip.loihi_rule import make_delta_plan
 from neurodeploy.onchip.options import LearningOptions
 from neurodeploy.onchip.plan import make_plan

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from neurodeploy.errors import NeurodeployError, UnsupportedError
+from neurodeploy.interchange.netx.file import write_net
 from neurodeploy.interchange.netx.layers import (
     NEVER_SPIKES,
     SILENT,
@@ -23,7 +24,6 @@ from neurodeploy.interchange.netx.layers import (
 from neurodeploy.interchange.netx.network_in import input_shape, to_quantized
 from neurodeploy.interchange.netx.network_out import to_layers
 from neurodeploy.interchange.netx.read import read_net
-from neurodeploy.interchange.netx.write import write_net
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
 from neurodeploy.ir.convolution import Convolution, pool
 from neurodeploy.ir.operators import Dense, SparseMatrix

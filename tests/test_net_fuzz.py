@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from neurodeploy.interchange.netx.file import write_net
 from neurodeploy.interchange.netx.network_out import to_layers
-from neurodeploy.interchange.netx.write import write_net
 from neurodeploy.lava.compat import lava_available
 from support.net_networks import CASES, random_net, slayer_files
 

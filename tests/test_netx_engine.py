@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from neurodeploy.errors import MissingDependencyError, SimulationError
+from neurodeploy.interchange.netx.file import write_net
 from neurodeploy.interchange.netx.network_in import input_shape, to_quantized
 from neurodeploy.interchange.netx.network_out import to_layers
 from neurodeploy.interchange.netx.read import read_net
-from neurodeploy.interchange.netx.write import write_net
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
 from neurodeploy.ir.operators import Dense
 from neurodeploy.ir.quantized import QuantizedNetwork

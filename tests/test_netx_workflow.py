@@ -12,8 +12,8 @@ import h5py
 import numpy as np
 import pytest
 
+from neurodeploy.interchange.netx.file import write_net
 from neurodeploy.interchange.netx.network_out import to_layers
-from neurodeploy.interchange.netx.write import write_net
 from neurodeploy.ir.operators import Dense
 from neurodeploy.lava.compat import lava_available
 from support.command import run_cli, run_json

@@ -17,8 +17,7 @@ from neurodeploy.interchange.nir.file import read_nir, write_nir
 from neurodeploy.interchange.nir.importing import import_nir
 from neurodeploy.interchange.nir.layout import Layout
 from neurodeploy.interchange.nir.network_in import contract_of, to_network
-from neurodeploy.interchange.nir.repairs import repaired
-from neurodeploy.interchange.nir.subgraphs import unnested
+from neurodeploy.interchange.nir.plain_graph import repaired, unnested
 from neurodeploy.ir.contract import METADATA_KEY
 from neurodeploy.ir.network import Network
 from neurodeploy.simulation.engines import FloatEngine

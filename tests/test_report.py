@@ -15,7 +15,7 @@ import pytest
 
 from neurodeploy.artifacts.deployment import TrainingRecord
 from neurodeploy.recipe import load_recipe
-from neurodeploy.reporting.activity_pictures import ROWS, raster
+from neurodeploy.reporting.pictures import ROWS, raster
 from neurodeploy.reporting.report.deployed import in_nano, simulated
 from neurodeploy.reporting.report.trained import trained
 from neurodeploy.simulation.trace import PopulationTrace, SpikeTrace

@@ -26,7 +26,7 @@ from neurodeploy.nn.layers import Constant, Delay, Factors
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.neuron import LIF
 from neurodeploy.quantization.planned import on_grid
-from neurodeploy.simulation.float_engine import FloatEngine
+from neurodeploy.simulation.engines import FloatEngine
 from neurodeploy.simulation.trace import SampleBatch, SpikeTrace
 from support.random_networks import (
     GRAPHS,

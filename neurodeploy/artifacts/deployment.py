@@ -45,7 +45,7 @@ from neurodeploy.mapping.mapping import CoreMapping
 from neurodeploy.recipe import Recipe
 from neurodeploy.support.files import folder_written_whole, read_json, sha256, write_json
 from neurodeploy.support.schema import build
-from neurodeploy.support.versions import versions
+from neurodeploy.support.system import versions
 from neurodeploy.target import Target
 
 

@@ -36,8 +36,8 @@ from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.recipe import NeuronRecipe, Recipe
 from neurodeploy.rules import Batch, Rule
 from neurodeploy.rules.sltt import SLTTK
-from neurodeploy.support.allocator import freed_memory_kept
 from neurodeploy.support.processes import Processes
+from neurodeploy.support.system import freed_memory_kept
 from neurodeploy.training.assembly import input_code, network_of, rule_of
 from neurodeploy.training.batches import seed_piece
 from neurodeploy.training.epoch import Job, train_epoch

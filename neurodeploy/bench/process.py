@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 
 from neurodeploy.errors import NeurodeployError, SimulationError
-from neurodeploy.support.allocator import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, glibc
+from neurodeploy.support.system import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, glibc
 
 Row = TypeVar("Row")
 

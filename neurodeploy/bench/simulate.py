@@ -139,7 +139,7 @@ def _runner(
         from neurodeploy.lava.fused import FusedLavaEngine
 
         return FusedLavaEngine(network, capacity=size).run
-    from neurodeploy.lava.yardstick import run_by_hand
+    from neurodeploy.lava.stock import run_by_hand
 
     return partial(run_by_hand, network)
 

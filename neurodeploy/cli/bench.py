@@ -240,7 +240,7 @@ def bench_gradients(
 
     from neurodeploy.bench.gradients import bench_gradients as measure
     from neurodeploy.bench.gradients import choose_recipe, table
-    from neurodeploy.bench.gradients_picture import draw_gradients
+    from neurodeploy.bench.pictures import draw_gradients
 
     chosen = choose_recipe(recipe, overrides, data, epochs)
     rows = measure(chosen, taus, steps, every, show_progress())
@@ -294,10 +294,10 @@ def bench_quantization(
     """
     from dataclasses import asdict, astuple
 
+    from neurodeploy.bench.pictures import accuracy_curve
     from neurodeploy.bench.quantization import bench_quantization as measure
     from neurodeploy.bench.quantization import modes_named, source_named, widths_named
-    from neurodeploy.reporting.accuracy_curve import accuracy_curve
-    from neurodeploy.reporting.picture import write_picture
+    from neurodeploy.reporting.pictures import write_picture
     from neurodeploy.reporting.text import table_text
     from neurodeploy.support.files import check_place
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from neurodeploy.data.dataset import Dataset, Request, SampleArray, choose
+from neurodeploy.data.files import load_npz
 from neurodeploy.data.images import load_cifar10, load_cifar100, load_digits, load_image_folder
-from neurodeploy.data.npz import load_npz
 from neurodeploy.data.recordings import load_dvs_cifar10, load_dvs_gesture, load_nmnist, load_shd
 from neurodeploy.errors import InputError, nearest
 from neurodeploy.ir.contract import DataSource, Encoder

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.data.dataset import Dataset, Request
-from neurodeploy.data.locate import downloader, find_folder, labels
+from neurodeploy.data.files import downloader, find_folder, labels
 from neurodeploy.errors import InputError, MissingDependencyError, Setting, Text
 from neurodeploy.ir.contract import DataSource
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from neurodeploy.data.dataset import Dataset, Request
 from neurodeploy.data.events import EventFrames, Events, numbered
-from neurodeploy.data.locate import downloader, find_folder, labels
+from neurodeploy.data.files import downloader, find_folder, labels
 from neurodeploy.errors import InputError, MissingDependencyError
 from neurodeploy.ir.contract import DataSource
 

@@ -1,13 +1,24 @@
-"""The ``lava-fused`` engine: the whole network in one Lava process, a batch per Lava step."""
+"""The ``lava-fused`` engine: a whole network in one Lava process, a batch of samples at a time.
+
+The arithmetic is Lava's own: neurons are ``PyDeployedLIFModel`` objects, which inherit Lava's
+fixed-point ``subthr_dynamics``, given a state with a batch axis; weights pass through Lava's
+clipping and truncation. Only numpy and scipy are used, since torch can hang in a forked process.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from neurodeploy.ir.fixed_point import FLOAT32_EXACT, INT32_EXACT
+from neurodeploy.ir.operators import Dense
+from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
+from neurodeploy.ir.schedule import step_order
 from neurodeploy.lava.engine import LavaEngineBase
 from neurodeploy.lava.shared import SharedArrays
 from neurodeploy.simulation.trace import SampleBatch
@@ -45,3 +56,144 @@ class FusedLavaEngine(LavaEngineBase):
 
     def _recorded(self, population: str, what: str, samples: int) -> np.ndarray:
         return self._arrays[f"{population}.{what}"][:samples].copy()
+
+
+BatchedSynapses = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class _Link:
+    """A projection made ready to run."""
+
+    source: str
+    delay: int
+    apply: BatchedSynapses
+
+
+class BatchedNetwork:
+    """Steps a quantised network over batches; arrays are (N, size), flattened populations."""
+
+    def __init__(self, network: QuantizedNetwork) -> None:
+        self.steps = network.contract.steps
+        order = step_order(network)
+        self.populations = [
+            population
+            for name in order
+            if (population := network.population(name)).neuron is not None
+        ]
+        (self.source,) = (population.name for population in network.inputs)
+        self.neurons = {p.name: lava_neurons(p) for p in self.populations}
+        self.links = {
+            p.name: [
+                _Link(projection.source, projection.delay, _synapses(projection))
+                for projection in network.projections
+                if projection.target == p.name
+            ]
+            for p in self.populations
+        }
+
+    def run(self, drive: np.ndarray, keep: Callable[[str, int, np.ndarray, Any], None]) -> None:
+        """Simulate a batch from reset.
+
+        Args:
+            drive: (N, T, inputs) integers, or (N, 1, inputs) when every step is the same.
+            keep: called as keep(population, step, spikes, neurons) after each step.
+        """
+        static = drive.shape[1] == 1 and self.steps > 1
+        for population in self.populations:
+            neurons = self.neurons[population.name]
+            shape = (len(drive), math.prod(population.shape))
+            neurons.u, neurons.v = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
+        spikes: dict[tuple[str, int], np.ndarray] = {}
+        unchanging: dict[int, np.ndarray] = {}
+
+        def through(link: _Link, t: int) -> np.ndarray:
+            """Activation of one projection; from an input that never changes, computed once."""
+            if not static or link.source != self.source:
+                return link.apply(spikes[link.source, t - link.delay])
+            if id(link) not in unchanging:
+                unchanging[id(link)] = link.apply(spikes[link.source, t - link.delay])
+            return unchanging[id(link)]
+
+        for t in range(self.steps):
+            spikes[self.source, t] = drive[:, 0 if static else t]
+            for population in self.populations:
+                name = population.name
+                arrived = [through(link, t) for link in self.links[name] if t >= link.delay]
+                # Lava's ports add up 32-bit integers.
+                activation = (
+                    sum(arrived[1:], start=arrived[0]) if arrived else np.zeros(1, np.int32)
+                )
+                fires = self._step(name, activation.astype(np.int32, copy=False))
+                spikes[name, t] = fires
+                keep(name, t, fires, self.neurons[name])
+
+    def _step(self, name: str, activation: np.ndarray) -> np.ndarray:
+        """One step in the order of Lava's ``run_spk``."""
+        neurons = self.neurons[name]
+        neurons.subthr_dynamics(activation_in=activation)
+        fires = neurons.spiking_activation()
+        neurons.reset_voltage(spike_vector=fires)
+        return fires
+
+
+def lava_neurons(population: QuantizedPopulation) -> Any:
+    """Lava's model of a population, outside of any Lava runtime."""
+    from neurodeploy.lava.processes.models import PyDeployedLIFModel
+
+    neuron = population.neuron
+    if neuron is None:
+        raise ValueError(f"population {population.name!r} is an input")
+
+    def flat(values: np.ndarray) -> np.ndarray:
+        array = np.broadcast_to(values, population.shape).ravel()
+        return (array[:1] if (array == array[0]).all() else array).astype(np.int32)
+
+    make: Any = PyDeployedLIFModel
+    model = make(
+        {
+            "reset_interval": 1,
+            "reset_offset": 0,
+            "soft_reset": neuron.reset == "subtract",
+            "at_threshold": neuron.comparison == ">=",
+            "spiking": neuron.threshold is not None,
+            "guard": 0,
+        }
+    )
+    model.du = flat(neuron.u_decay) - 1
+    model.dv = flat(neuron.v_decay)
+    model.bias_mant = flat(neuron.bias_mantissa)
+    model.bias_exp = flat(neuron.bias_exponent)
+    model.vth = flat(np.zeros(1) if neuron.threshold is None else neuron.threshold)
+    model.scale_bias()
+    model.scale_threshold()
+    return model
+
+
+def _synapses(projection: QuantizedProjection) -> BatchedSynapses:
+    """Lava's Dense or Sparse over a batch: clip, truncate, accumulate, shift."""
+    from lava.utils.weightutils import SignMode, clip_weights, truncate_weights
+
+    form, exponent = projection.weight_format, projection.exponent
+    sign = SignMode[form.sign.upper()]
+    dense = isinstance(projection.operator, Dense)
+    weights: Any = projection.operator.weights if dense else projection.operator.matrix()
+    weights = truncate_weights(clip_weights(weights, sign, num_bits=8), sign, form.bits)
+    bound = abs(weights).sum(axis=1).max() * projection.payload
+    dtype = np.float32 if bound < FLOAT32_EXACT else np.float64
+    integer = np.int32 if bound * 2.0 ** max(exponent, 0) < INT32_EXACT else np.int64
+    weights = weights.astype(dtype)
+    transposed = np.ascontiguousarray(weights.T) if dense else None
+
+    def accumulate(spikes: np.ndarray) -> np.ndarray:
+        if transposed is not None:
+            return spikes.astype(dtype) @ transposed
+        return (weights @ np.ascontiguousarray(spikes.T, dtype)).T
+
+    def synapses(spikes: np.ndarray) -> np.ndarray:
+        total = accumulate(spikes).astype(integer)
+        if exponent == 0:
+            return total
+        return total << exponent if exponent > 0 else total >> -exponent
+
+    return synapses

@@ -20,7 +20,7 @@ from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.compat import netx_without_slayer, require_lava_dl_installed
 from neurodeploy.lava.engine import LavaEngineBase
-from neurodeploy.lava.samples import SampleFiles, Timetable
+from neurodeploy.lava.shared import SampleFiles, Timetable
 from neurodeploy.simulation.trace import SampleBatch
 
 

@@ -1,16 +1,21 @@
 """Arrays that a running Lava network shares with the program that started it.
 
 Lava hands Var values over one scalar at a time, which would take longer than the simulation. So
-sources and recorders work on memory-mapped files in a temporary folder instead.
+sources and recorders work on memory-mapped files in a temporary folder instead: a batch is written,
+Lava runs, the records are read. Many samples run so without a rebuild between batches, and the
+files' size depends on the batch, not on how many samples are simulated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from neurodeploy.simulation.trace import SampleBatch
 
 
 class SharedArrays:
@@ -39,3 +44,102 @@ class SharedArrays:
             # A plain array over the mapping: indexing a memmap makes a view object every time.
             self._open[name] = np.asarray(mapped)
         return self._open[name]
+
+
+@dataclass(frozen=True)
+class Timetable:
+    """When a batch's samples run, in Lava's time steps, which start at 1.
+
+    Attributes:
+        steps: T, model steps per sample.
+        guard: silent steps after each sample.
+        depth: of each population, steps it lags behind.
+    """
+
+    steps: int
+    guard: int
+    depth: Mapping[str, int]
+
+    @property
+    def interval(self) -> int:
+        """Time steps from one sample's start to the next."""
+        return self.steps + self.guard
+
+    def run_length(self, samples: int) -> int:
+        """Time steps for a batch, and for the deepest population to finish it.
+
+        A whole number of intervals, so that the next batch meets the same reset offsets.
+        """
+        flush = -(-max(self.depth.values(), default=0) // self.interval)
+        return (samples + flush) * self.interval
+
+    def reset_offset(self, population: str) -> int:
+        """``time_step % interval`` at which a population starts its samples."""
+        return (1 + self.depth[population]) % self.interval
+
+
+class SampleFiles:
+    """What the processes of one network read and write.
+
+    Args:
+        folder: where the files are; must outlive the network.
+        timetable: of the network.
+        inputs: values of a sample per step, flattened.
+        capacity: most samples in a batch.
+        sizes: neurons of each recorded population.
+        static: whether a sample is the same at every step.
+        state: populations of which u and v are recorded as well.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        timetable: Timetable,
+        inputs: int,
+        capacity: int,
+        sizes: Mapping[str, int],
+        *,
+        static: bool,
+        state: Collection[str],
+    ) -> None:
+        self.timetable = timetable
+        self.inputs = inputs
+        self.static = static
+        self.state = frozenset(state)
+        length = timetable.run_length(capacity)
+        layout: dict[str, tuple[tuple[int, ...], Any]] = {
+            "clock": ((2,), np.int64),
+            "drive": ((capacity, 1 if static else timetable.steps, inputs), np.int32),
+        }
+        for name, size in sizes.items():
+            layout[f"{name}.s"] = ((length, size), np.uint8)
+            if name in self.state:
+                layout[f"{name}.u"] = ((length, size), np.int32)
+                layout[f"{name}.v"] = ((length, size), np.int32)
+        self.arrays = SharedArrays(folder, layout)
+
+    def load(self, batch: SampleBatch, start: int) -> None:
+        """Make a batch the one that runs from time step ``start`` + 1 on."""
+        drive = batch.values.reshape(len(batch), 1 if self.static else -1, self.inputs)
+        self.arrays["drive"][: len(batch)] = drive
+        self.arrays["clock"][:] = (start, len(batch))
+
+    def drive_at(self, time_step: int) -> np.ndarray:
+        """(inputs,) int32 to send at a time step; zeros in guard steps and after the batch."""
+        start, samples = self.arrays["clock"].tolist()
+        sample, step = divmod(time_step - 1 - start, self.timetable.interval)
+        if sample >= samples or step >= self.timetable.steps:
+            return np.zeros(self.inputs, np.int32)
+        return self.arrays["drive"][sample, 0 if self.static else step]
+
+    def record(self, population: str, what: str, time_step: int, values: np.ndarray) -> None:
+        """Keep the values of a population at a time step."""
+        start = int(self.arrays["clock"][0])
+        self.arrays[f"{population}.{what}"][time_step - 1 - start] = values
+
+    def recorded(self, population: str, what: str, samples: int) -> np.ndarray:
+        """(samples, T, size) in model time, the pipeline's delay taken out."""
+        first = self.timetable.depth[population]
+        length = samples * self.timetable.interval
+        rows = self.arrays[f"{population}.{what}"][first : first + length]
+        return rows.reshape(samples, self.timetable.interval, -1)[:, : self.timetable.steps].copy()

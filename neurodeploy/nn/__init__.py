@@ -9,7 +9,7 @@ from neurodeploy.nn.current import LI, CubaLIF
 from neurodeploy.nn.layers import Dropout, Scale, SkipInit, WSConv2d
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.neuron import LIF
-from neurodeploy.nn.state import reset
+from neurodeploy.nn.steps import reset
 from neurodeploy.nn.surrogate import SURROGATES
 
 __all__ = [

@@ -13,7 +13,7 @@ from neurodeploy.ir.contract import EXPORT_DT, Semantics
 from neurodeploy.ir.convolution import Convolution, paddable
 from neurodeploy.ir.network import Neuron
 from neurodeploy.ir.operators import Shape
-from neurodeploy.neurons.continuous import to_node
+from neurodeploy.neurons.kinds import to_node
 from neurodeploy.nn.current import LI, CubaLIF
 from neurodeploy.nn.layers import Factors, SparseLinear
 from neurodeploy.nn.neuron import LIF

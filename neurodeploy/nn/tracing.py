@@ -30,8 +30,7 @@ from neurodeploy.nn.functions import (
 )
 from neurodeploy.nn.graph_builder import Earlier, GraphBuilder, Value
 from neurodeploy.nn.network import INPUT, SpikingNetwork
-from neurodeploy.nn.state import reset
-from neurodeploy.nn.steps import Stateful
+from neurodeploy.nn.steps import Stateful, reset
 
 STEPS = 3
 """The first step reads nothing from before, the second is already like all that follow."""

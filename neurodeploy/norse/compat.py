@@ -11,7 +11,7 @@ import importlib.util
 import warnings
 
 from neurodeploy.errors import MissingDependencyError, Setting, Text
-from neurodeploy.support.versions import version_of
+from neurodeploy.support.system import version_of
 
 INSTALL_COMMAND = "pip install --no-deps norse==1.1.0 nirtorch==2.6"
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from neurodeploy.errors import InputError
 from neurodeploy.nn.network import SpikingNetwork
-from neurodeploy.nn.state import Carried, carried, check_forgotten, cut_carried, reset
+from neurodeploy.nn.steps import Carried, carried, check_forgotten, cut_carried, reset
 
 StepLoss = Callable[[Tensor, Tensor], Tensor]
 """l(o[t], y): outputs of one step, (N, ...), and the target, to a scalar."""

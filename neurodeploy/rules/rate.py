@@ -17,8 +17,7 @@ from neurodeploy.nn.current import LI, CubaLIF
 from neurodeploy.nn.layers import Delay
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.neuron import LIF, membrane_dtype
-from neurodeploy.nn.state import remembers_by_itself
-from neurodeploy.nn.steps import Stateful, StepsAtOnce
+from neurodeploy.nn.steps import Stateful, StepsAtOnce, remembers_by_itself
 from neurodeploy.rules.any_module import Model
 from neurodeploy.rules.feeding import parts
 from neurodeploy.rules.rule import Batch, BatchResult, Loss, Rule, Update

@@ -32,10 +32,9 @@ from neurodeploy.nn.families.user import pinned
 from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.recipe import Recipe
 from neurodeploy.rules import Rule
-from neurodeploy.support.allocator import freed_memory_kept
 from neurodeploy.support.files import sha256, write_json, written_whole
 from neurodeploy.support.processes import ContactLostError, connect
-from neurodeploy.support.versions import versions
+from neurodeploy.support.system import freed_memory_kept, versions
 from neurodeploy.training.assembly import (
     graph_of,
     input_code,

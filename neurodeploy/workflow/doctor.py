@@ -6,7 +6,7 @@ import platform
 import sys
 from dataclasses import dataclass
 
-from neurodeploy.support.versions import version_of
+from neurodeploy.support.system import version_of
 
 
 @dataclass(frozen=True)

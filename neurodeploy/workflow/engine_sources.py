@@ -46,7 +46,7 @@ class DeploymentSource:
     def graph(self) -> tuple[nir.NIRGraph, QuantizedNetwork]:
         """The floats in NIR, and a network with the same populations."""
         from neurodeploy.interchange.nir.file import read_nir
-        from neurodeploy.interchange.nir.subgraphs import unnested
+        from neurodeploy.interchange.nir.plain_graph import unnested
 
         network = self.deployment.network
         return unnested(read_nir(self.deployment.nir_file), network.name), network

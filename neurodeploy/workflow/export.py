@@ -93,7 +93,7 @@ def export(
             that does not is listed.
         InputError, UnsupportedError: something cannot be read or expressed.
     """
-    from neurodeploy.interchange.nir.importing import import_stated
+    from neurodeploy.interchange.nir.importing import import_nir_stated
     from neurodeploy.workflow.quantization import QuantizationOptions
 
     target = load_target(target_name)
@@ -109,7 +109,7 @@ def export(
     if from_net:
         quantized, part = _from_net(file, stated, quantization, input_shape)
     else:
-        imported = import_stated(file, stated)
+        imported = import_nir_stated(file, stated)
         imported = replace(imported, network=_with_data(imported.network, training))
         quantized = _quantized(imported, file, target, quantization, netx)
         quantized = replace(quantized, notes=_numbered(imported.notes) | quantized.notes)
@@ -276,9 +276,9 @@ def read_network(nir_file: Path, stated: Stated) -> Network:
 
 def read_planned(nir_file: Path, stated: Stated) -> tuple[Network, QuantizationPlan | None]:
     """The network of a NIR file, and the integers that it was trained for, if any."""
-    from neurodeploy.interchange.nir.importing import import_stated
+    from neurodeploy.interchange.nir.importing import import_nir_stated
 
-    imported = import_stated(nir_file, stated)
+    imported = import_nir_stated(nir_file, stated)
     plan = QuantizationPlan.within(imported.graph.metadata, f"{nir_file} metadata")
     return imported.network, plan
 

@@ -15,7 +15,7 @@ from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.onchip.loihi_rule import make_delta_plan, rate_exponents
 from neurodeploy.onchip.options import LearningOptions
 from neurodeploy.onchip.plan import LearningPlan, make_plan
-from neurodeploy.onchip.rates import suitable_rate
+from neurodeploy.onchip.real import suitable_rate
 from neurodeploy.onchip.references import DeltaReference, ReferenceLearner
 from neurodeploy.onchip.trajectory import Learner
 from neurodeploy.simulation.trace import Samples

@@ -11,7 +11,7 @@ from typing import Any
 
 from neurodeploy.artifacts.deployment import NetxRecord
 from neurodeploy.artifacts.names import NET_FILE, NETX_SCRIPT
-from neurodeploy.interchange.netx.importing import import_stated
+from neurodeploy.interchange.netx.file import import_net_stated, write_net
 from neurodeploy.interchange.netx.layers import (
     BIAS_EXPONENT,
     NEVER_SPIKES,
@@ -20,7 +20,6 @@ from neurodeploy.interchange.netx.layers import (
     image_shape,
 )
 from neurodeploy.interchange.netx.network_out import to_layers
-from neurodeploy.interchange.netx.write import write_net
 from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT
 from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.quantized import QuantizedNetwork
@@ -108,7 +107,7 @@ def read_net_network(
     Raises:
         InputError, UnsupportedError: the file, a layer, or what is stated about it.
     """
-    imported = import_stated(path, stated, shape)
+    imported = import_net_stated(path, stated, shape)
     return imported.network, given_netx_part(path, imported.network, imported.layers)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from neurodeploy.data import SampleArray, choose
-from neurodeploy.data.npz import class_numbers, read_arrays
+from neurodeploy.data.files import class_numbers, read_arrays
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.contract import Contract
 from neurodeploy.ir.operators import Shape

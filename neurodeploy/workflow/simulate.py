@@ -181,8 +181,7 @@ class _Tally:
         return result
 
     def _draw(self, path: Path, engine: str) -> None:
-        from neurodeploy.reporting.activity_pictures import raster
-        from neurodeploy.reporting.picture import write_picture
+        from neurodeploy.reporting.pictures import raster, write_picture
 
         if self.first is None:
             return

@@ -53,8 +53,7 @@ def validate(
     """
     from tqdm import tqdm
 
-    from neurodeploy.reporting.activity_pictures import parity_map
-    from neurodeploy.reporting.picture import write_picture
+    from neurodeploy.reporting.pictures import parity_map, write_picture
     from neurodeploy.reporting.report import write_report
 
     check_pair(engines)

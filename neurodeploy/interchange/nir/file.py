@@ -73,7 +73,8 @@ def read_nir(path: Path) -> nir.NIRGraph:
     """Read a NIR graph of any origin.
 
     NIR's own reader is not used: it reads whatever a file declares before looking at it, and its
-    type check refuses files that mean something (see ``repairs``). Shapes are left to the import.
+    type check refuses files that mean something (see ``plain_graph``). Shapes are left to the
+    import.
 
     Raises:
         InputError: the file is absent, not HDF5, not NIR, or asks for more memory than its size

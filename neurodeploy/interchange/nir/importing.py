@@ -15,8 +15,7 @@ from neurodeploy.interchange.frameworks import FRAMEWORKS, Framework
 from neurodeploy.interchange.nir.file import read_nir
 from neurodeploy.interchange.nir.layout import Layout
 from neurodeploy.interchange.nir.network_in import contract_of, network_of, output_spikes
-from neurodeploy.interchange.nir.repairs import repaired
-from neurodeploy.interchange.nir.subgraphs import unnested
+from neurodeploy.interchange.nir.plain_graph import repaired, unnested
 from neurodeploy.interchange.nir.translation import likely_framework, translated, with_gain_one
 from neurodeploy.ir.contract import (
     METADATA_KEY,
@@ -130,10 +129,10 @@ def import_nir(
     stated = Stated(
         framework, dt, reset, comparison, integrator, gain, steps, encoder, levels, decode
     )
-    return import_stated(Path(path), stated)
+    return import_nir_stated(Path(path), stated)
 
 
-def import_stated(path: Path, stated: Stated) -> Imported:
+def import_nir_stated(path: Path, stated: Stated) -> Imported:
     """``import_nir`` with all that is stated in one value.
 
     Raises:

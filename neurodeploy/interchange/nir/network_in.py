@@ -28,7 +28,7 @@ from neurodeploy.interchange.nir.paths import (
     mapped,
     merged,
 )
-from neurodeploy.interchange.nir.subgraphs import unnested
+from neurodeploy.interchange.nir.plain_graph import unnested
 from neurodeploy.ir.composition import reading
 from neurodeploy.ir.contract import METADATA_KEY, Contract
 from neurodeploy.ir.network import Network, Neuron, Population, Projection

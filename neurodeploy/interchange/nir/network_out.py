@@ -34,8 +34,7 @@ from neurodeploy.ir.contract import METADATA_KEY
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
 from neurodeploy.ir.operators import Operator, Shape
 from neurodeploy.ir.schedule import components, is_recurrent
-from neurodeploy.neurons.continuous import LEAKY, kind_of, to_node
-from neurodeploy.neurons.kinds import BEHIND, without_reset
+from neurodeploy.neurons.kinds import BEHIND, LEAKY, kind_of, to_node, without_reset
 
 
 def network_to_nir(network: Network) -> nir.NIRGraph:

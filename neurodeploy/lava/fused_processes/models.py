@@ -10,7 +10,7 @@ from lava.magma.core.model.py.model import PyLoihiProcessModel
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
-from neurodeploy.lava.batched import BatchedNetwork
+from neurodeploy.lava.fused import BatchedNetwork
 from neurodeploy.lava.fused_processes.process import FusedNetwork
 
 

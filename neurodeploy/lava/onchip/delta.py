@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.ir.quantized import QuantizedNetwork
-from neurodeploy.lava.onchip.files import LearningFiles
 from neurodeploy.lava.onchip.learner import LavaLearner
-from neurodeploy.lava.onchip.timetable import DeltaTimetable
+from neurodeploy.lava.onchip.shared import DeltaTimetable, LearningFiles
 from neurodeploy.onchip.loihi_rule import EPOCH, DeltaPlan
 from neurodeploy.onchip.references import with_learned
 from neurodeploy.onchip.trajectory import StreamChunk, Trajectory

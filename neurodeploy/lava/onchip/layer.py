@@ -16,7 +16,7 @@ from scipy import sparse
 
 from neurodeploy.ir.network import Network, Population, Projection
 from neurodeploy.ir.operators import Operator
-from neurodeploy.lava.batched import lava_neurons
+from neurodeploy.lava.fused import lava_neurons
 from neurodeploy.onchip.arithmetic import ReadoutError, integer_triangle, random_bits
 from neurodeploy.onchip.plan import ERROR_BITS, UPDATE_BITS, LayerPlan, SynapsePlan
 

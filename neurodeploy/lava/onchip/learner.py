@@ -16,9 +16,8 @@ import numpy as np
 
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork
-from neurodeploy.lava.network import LavaNetwork
-from neurodeploy.lava.onchip.files import LearningFiles
-from neurodeploy.lava.onchip.timetable import LearningTimetable
+from neurodeploy.lava.engine import LavaNetwork
+from neurodeploy.lava.onchip.shared import LearningFiles, LearningTimetable
 from neurodeploy.onchip.plan import LearningPlan
 from neurodeploy.onchip.trajectory import StreamChunk, Trajectory
 

@@ -10,7 +10,7 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.process.variable import Var
 from lava.proc.lif.process import LIF
 
-from neurodeploy.lava.samples import SampleFiles
+from neurodeploy.lava.shared import SampleFiles
 
 
 class DeployedLIF(LIF):

@@ -13,7 +13,7 @@ from lava.magma.core.model.py.type import LavaPyType
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
-from neurodeploy.lava.batched import BatchedNetwork, lava_neurons
+from neurodeploy.lava.fused import BatchedNetwork, lava_neurons
 from neurodeploy.lava.onchip.delta_processes.process import (
     DeltaReadout,
     FrozenLayers,

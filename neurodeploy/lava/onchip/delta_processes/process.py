@@ -8,8 +8,7 @@ from lava.magma.core.process.neuron import LearningNeuronProcess
 from lava.magma.core.process.ports.ports import InPort, OutPort, RefPort
 from lava.magma.core.process.process import AbstractProcess
 
-from neurodeploy.lava.onchip.files import LearningFiles
-from neurodeploy.lava.onchip.timetable import DeltaTimetable
+from neurodeploy.lava.onchip.shared import DeltaTimetable, LearningFiles
 from neurodeploy.onchip.loihi_rule import DeltaPlan
 
 

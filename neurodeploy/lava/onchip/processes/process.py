@@ -7,8 +7,7 @@ from typing import Any
 from lava.magma.core.process.ports.ports import InPort, OutPort
 from lava.magma.core.process.process import AbstractProcess
 
-from neurodeploy.lava.onchip.files import LearningFiles
-from neurodeploy.lava.onchip.timetable import LearningTimetable
+from neurodeploy.lava.onchip.shared import LearningFiles, LearningTimetable
 
 
 class StreamSource(AbstractProcess):

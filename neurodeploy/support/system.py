@@ -1,15 +1,32 @@
-"""How this process gives memory back to the kernel: at once, or not at all.
-
-What is freed and soon needed again is best kept: fresh pages have to be cleared by the kernel, one
-fault for each 4 KiB. glibc gives every block above 32 MiB back, and the end of its heap. With
-another C library nothing is changed.
-"""
+"""What this program runs on: versions of packages, and memory given back to the kernel."""
 
 from __future__ import annotations
 
 import ctypes
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import metadata
+
+PACKAGES = ("neurodeploy", "torch", "numpy", "nir", "lava-nc", "lava-dl", "norse")
+
+
+def version_of(package: str) -> str | None:
+    """Installed version of a package, or None."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def versions() -> dict[str, str]:
+    """Version of Python and of each installed package that can change a result, not imported."""
+    found = {name: version_of(name) for name in PACKAGES}
+    return {
+        "python": platform.python_version(),
+        **{name: version for name, version in found.items() if version},
+    }
+
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
 """Options of glibc's mallopt(3)."""
@@ -30,6 +47,10 @@ def glibc() -> ctypes.CDLL | None:
 @contextmanager
 def freed_memory_kept() -> Iterator[None]:
     """Keep what is freed for reuse while the context lasts; then give it all back.
+
+    What is freed and soon needed again is best kept: fresh pages have to be cleared by the kernel,
+    one fault for each 4 KiB. glibc gives every block above 32 MiB back, and the end of its heap.
+    With another C library nothing is changed.
 
     For loops that take and free the same large blocks again and again. Resident memory stays at
     its peak, and above it by what fragments.
