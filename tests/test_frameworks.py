@@ -23,7 +23,7 @@ from neurodeploy.simulation.engines import FloatEngine, ReferenceEngine
 from neurodeploy.simulation.trace import SampleBatch
 from neurodeploy.target import load_target
 from neurodeploy.training.assembly import graph_of
-from neurodeploy.workflow.quantized_nir import quantized_graph
+from neurodeploy.workflow.quantization import quantized_graph
 from support.exported_networks import NETWORKS, SHAPE, make_dataset, make_model, make_recipe
 from support.other_frameworks import RUNNERS, ending_at, last_spiking, rewritten, tau_in_steps
 

@@ -22,8 +22,8 @@ from neurodeploy.onchip.trajectory import StreamChunk, Trajectory
 from neurodeploy.recipe import load_recipe
 from neurodeploy.training.split import split_training
 from neurodeploy.workflow.learn import recovered
+from neurodeploy.workflow.learned_deployment import first_tags
 from neurodeploy.workflow.learning_data import thinned
-from neurodeploy.workflow.tags import first_tags
 from support.command import run_cli, run_json
 from support.command_processes import members, running, wait_until_lava_runs
 

@@ -27,7 +27,7 @@ from neurodeploy.simulation.engines import FloatEngine, ReferenceEngine
 from neurodeploy.simulation.trace import SpikeTrace
 from neurodeploy.support.files import sha256
 from neurodeploy.target import load_target
-from neurodeploy.workflow.quantized_nir import quantized_graph
+from neurodeploy.workflow.quantization import quantized_graph
 from support.command import run_cli, run_json
 from support.narrow import node_of, there
 from support.random_networks import (

@@ -24,6 +24,7 @@ from neurodeploy.onchip.options import LearningOptions
 from neurodeploy.onchip.tasks import make_task
 from neurodeploy.onchip.trajectory import StreamChunk
 from neurodeploy.workflow.learn import make_options
+from neurodeploy.workflow.learned_deployment import first_tags
 from neurodeploy.workflow.learners import (
     ENGINES,
     check_learning_engine,
@@ -31,9 +32,7 @@ from neurodeploy.workflow.learners import (
     most_samples,
     with_suitable_rate,
 )
-from neurodeploy.workflow.learning_data import learning_data
-from neurodeploy.workflow.measures import labelled_samples
-from neurodeploy.workflow.tags import first_tags
+from neurodeploy.workflow.learning_data import labelled_samples, learning_data
 
 CHUNK, CHUNKS = 25, 8
 """Samples between two looks at the clock, and different chunks of them, which come in turn."""

@@ -58,7 +58,7 @@ def doctor(as_json: bool) -> None:
     """Say which versions are here, what works, and how to get what is missing."""
     from dataclasses import asdict
 
-    from neurodeploy.workflow.doctor import examine
+    from neurodeploy.workflow.inspection import examine
 
     findings = examine()
     if as_json:

@@ -259,7 +259,7 @@ def _in_nir(
     network: QuantizedNetwork, target: str
 ) -> tuple[QuantizedNetwork, dict[str, Callable[[Path], None]]]:
     """What writes the integers as NIR; nothing, and a note, where NIR cannot hold them."""
-    from neurodeploy.workflow.quantized_nir import quantized_graph, write_quantized
+    from neurodeploy.workflow.quantization import quantized_graph, write_quantized
 
     try:
         graph = quantized_graph(network, target)

@@ -24,7 +24,7 @@ from neurodeploy.onchip.tasks import Task, make_task
 from neurodeploy.onchip.trajectory import StreamChunk
 from neurodeploy.simulation.trace import Samples
 from neurodeploy.support.files import check_new_folder, next_free
-from neurodeploy.workflow.learned_deployment import mapped, write_learned
+from neurodeploy.workflow.learned_deployment import first_tags, mapped, write_learned
 from neurodeploy.workflow.learners import (
     Learners,
     check_learning_engine,
@@ -32,16 +32,17 @@ from neurodeploy.workflow.learners import (
     most_samples,
     with_suitable_rate,
 )
-from neurodeploy.workflow.learning_data import excluded_classes, learning_data, thinned
-from neurodeploy.workflow.learning_result import LearningResult
-from neurodeploy.workflow.measures import (
+from neurodeploy.workflow.learning_data import (
+    excluded_classes,
     float_learner,
     labelled_samples,
+    learning_data,
     learnt_floats,
     measure,
     measure_float,
+    thinned,
 )
-from neurodeploy.workflow.tags import first_tags
+from neurodeploy.workflow.learning_result import LearningResult
 
 CURVE_POINTS, POINT_SAMPLES = 10, 10
 """Measurements during learning, at most, and samples between two of them, at least."""

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import load_file, save_file
 
-from neurodeploy.artifacts.deployment import Deployment, read_deployment, write_deployment
-from neurodeploy.artifacts.names import LEARNING, LEARNING_CURVE, NIR_FILE
+from neurodeploy.artifacts.deployment import (
+    Deployment,
+    float_network,
+    read_deployment,
+    write_deployment,
+)
+from neurodeploy.artifacts.names import LEARNING, LEARNING_CURVE, NIR_FILE, TAGS
 from neurodeploy.errors import CheckFailedError, Text, in_lines
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import CoreMapping, map_network
 from neurodeploy.onchip.learning_curve import CurvePoint, draw_learning_curve
 from neurodeploy.onchip.options import rate_text
+from neurodeploy.onchip.real import remainders
 from neurodeploy.workflow.learning_result import LearningResult
 from neurodeploy.workflow.netx import netx_part
-from neurodeploy.workflow.tags import tags_file
 
 NIR_BEFORE = f"{NIR_FILE} is the network from before learning"
 
@@ -103,3 +109,25 @@ def write_learned(
 
 def _write_bytes(path: Path, content: bytes) -> None:
     path.write_bytes(content)
+
+
+def first_tags(deployment: Deployment) -> Mapping[str, np.ndarray]:
+    """By projection, flat int64: those that learning left, else what rounding left of the floats.
+
+    Empty where neither is known: for a network that came as integers, and for weights learnt by
+    rule ``delta``.
+    """
+    if (deployment.path / TAGS).is_file():
+        found = load_file(deployment.path / TAGS)
+        return {name: tags.astype(np.int64) for name, tags in found.items()}
+    if (deployment.path / LEARNING).is_file() or not (deployment.path / NIR_FILE).is_file():
+        return {}
+    return remainders(deployment.network, float_network(deployment))
+
+
+def tags_file(tags: Mapping[str, np.ndarray]) -> dict[str, Callable[[Path], None]]:
+    """What writes tags into a deployment; nothing when there are none."""
+    if not tags:
+        return {}
+    narrow = {name: found.astype(np.int8) for name, found in tags.items()}
+    return {TAGS: lambda path: save_file(narrow, path)}

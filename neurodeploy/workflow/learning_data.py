@@ -1,18 +1,26 @@
-"""What a deployment learns from: its own data set, and the classes that training left out."""
+"""What a deployment learns from, and accuracy of networks on the samples held out from it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from neurodeploy.artifacts.deployment import Deployment
 from neurodeploy.data import Dataset
-from neurodeploy.errors import InputError, Setting, Step, Text
+from neurodeploy.errors import InputError, Setting, Step, Text, UnsupportedError
+from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.onchip.options import LearningOptions
+from neurodeploy.onchip.real import real_network
 from neurodeploy.onchip.tasks import HeldOut, Task
-from neurodeploy.workflow.dataset import dataset_of
+from neurodeploy.simulation.trace import SampleBatch, Samples
+from neurodeploy.workflow.engines import MOST_SAMPLES, Engine, batch_size
+from neurodeploy.workflow.samples import dataset_of
 
 
 def learning_data(network: QuantizedNetwork, data: Path | None) -> Dataset:
@@ -59,3 +67,92 @@ def thinned(task: Task, most: int) -> Task:
         chosen = np.arange(min(most, count)) * count // min(most, count)
         sets[name] = HeldOut(found.x[chosen], found.y[chosen])
     return replace(task, held_out=sets)
+
+
+def measure(
+    network: QuantizedNetwork,
+    sets: Mapping[str, HeldOut],
+    engine: str,
+    timeout: float | None = None,
+) -> dict[str, float]:
+    """Accuracy of a deployed network on each set, in Lava unless the engine is the reference."""
+    size = batch_size(network)
+    if engine == "reference":
+        from neurodeploy.simulation.engines import ReferenceEngine
+
+        return _accuracies(ReferenceEngine(network), network, sets, size)
+    from neurodeploy.lava.fused import FusedLavaEngine
+
+    fused = FusedLavaEngine(network, capacity=size, timeout=timeout)
+    return _accuracies(fused, network, sets, size)
+
+
+def measure_float(network: Network, sets: Mapping[str, HeldOut]) -> dict[str, float]:
+    """Accuracy of a float network on each set."""
+    from neurodeploy.simulation.engines import FloatEngine
+
+    return _accuracies(FloatEngine(network), network, sets, MOST_SAMPLES)
+
+
+def float_learner(network: QuantizedNetwork, options: LearningOptions) -> Any:
+    """SLTT in PyTorch from the deployed weights; None where training has no such neurons."""
+    from neurodeploy.training.continued import FloatLearner
+
+    when = "steps" if options.update == "sample" else "step"
+    try:
+        return FloatLearner(real_network(network), options.rate, when)
+    except UnsupportedError:
+        return None
+
+
+def learnt_floats(learner: Any) -> Network:
+    """The network of a ``float_learner`` with the weights it has learnt."""
+    weights = learner.weights()
+    return replace(
+        learner.network,
+        projections=tuple(
+            replace(p, operator=p.operator.with_weights(weights[p.name]))
+            for p in learner.network.projections
+        ),
+    )
+
+
+def labelled_samples(x: Any, y: np.ndarray, network: Any, seed: int) -> Samples:
+    """Samples of a data set, encoded as the network's contract says.
+
+    Args:
+        x: (N, *sample) or (N, T, *sample) integers, an array or anything that slices like one.
+        y: (N,) class numbers.
+        seed: of the ``rate`` encoder.
+    """
+    contract = network.contract
+    over_time = contract.input_code.encoder == "events"
+    dtype = np.uint8 if contract.input_code.levels == 1 else np.int32
+
+    def take(first: int, last: int) -> np.ndarray:
+        return x[first:last].astype(dtype)
+
+    return Samples(len(y), take, y, contract, "", over_time, seed)
+
+
+def _accuracies(
+    engine: Engine, network: Any, sets: Mapping[str, HeldOut], size: int
+) -> dict[str, float]:
+    """One run of an engine over all sets, whose samples are numbered on from set to set."""
+    counts = [len(found.y) for found in sets.values()]
+    *starts, total = accumulate(counts, initial=0)
+    right = np.empty(total, bool)
+
+    def batches() -> Iterator[SampleBatch]:
+        for start, found in zip(starts, sets.values(), strict=True):
+            for batch in labelled_samples(found.x, found.y, network, 0).batches(size):
+                yield replace(batch, first=start + batch.first)
+
+    try:
+        for batch, trace in engine.run(batches()):
+            found = trace.predictions(network.contract.decode) == batch.labels
+            right[batch.first :][: len(batch)] = found
+    finally:
+        engine.close()
+    by_set = np.split(right, starts[1:])
+    return {name: float(found.mean()) for name, found in zip(sets, by_set, strict=True)}

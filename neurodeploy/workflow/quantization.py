@@ -1,4 +1,7 @@
-"""From a NIR file's network to integers: as it was trained for, calibrated on data, or without."""
+"""From a NIR file's network to integers, as trained for, calibrated or without, and back to NIR.
+
+As NIR, integers are floats on their grid, with the formats to read them back by.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,18 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import nir
 import numpy as np
 from numpy.typing import ArrayLike
 
 from neurodeploy.data import NEED_NO_FILE
 from neurodeploy.errors import InputError, NeurodeployError, Setting, Text, UnsupportedError
+from neurodeploy.interchange.nir.network_in import to_network
+from neurodeploy.interchange.nir.network_out import network_to_nir
 from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.network import Network
-from neurodeploy.ir.quantized import QuantizationPlan, QuantizedNetwork
-from neurodeploy.quantization.planned import quantize_as_planned
+from neurodeploy.ir.quantized import PLAN_KEY, QuantizationPlan, QuantizedNetwork
+from neurodeploy.quantization.planned import on_grid, plan_of, quantize_as_planned
 from neurodeploy.quantization.post_training import quantize
 from neurodeploy.quantization.scales import ScaleMethod
 from neurodeploy.simulation.trace import Samples
@@ -188,3 +194,34 @@ def calibration_count(network: Network) -> int:
         per_step += operator.weights.size * positions
     affordable = OPERATIONS / (max(per_step, 1) * network.contract.steps * PASSES)
     return max(FEWEST, min(SAMPLES, int(affordable)))
+
+
+def quantized_graph(network: QuantizedNetwork, target: str) -> nir.NIRGraph:
+    """A NIR graph whose floats are the deployed integers.
+
+    Exporting it quantises to the same integers again, by the plan in its metadata.
+
+    Args:
+        target: name of the target that the integers are for.
+
+    Raises:
+        UnsupportedError: NIR has no node for something, which is named.
+    """
+    floats = on_grid(network)
+    graph = network_to_nir(floats)
+    _check_names(floats, to_network(graph, floats.contract, floats.name))
+    graph.metadata[PLAN_KEY] = plan_of(network, target).to_metadata()
+    return graph
+
+
+def write_quantized(graph: nir.NIRGraph, path: Path) -> None:
+    """Write what ``quantized_graph`` made."""
+    nir.write(path, graph)
+
+
+def _check_names(written: Network, read: Network) -> None:
+    """The plan finds projections by their names, so these have to survive."""
+    before, after = ({p.name for p in network.projections} for network in (written, read))
+    if before != after:
+        lost = ", ".join(map(repr, sorted(before - after)))
+        raise UnsupportedError(f"projection {lost}: takes several NIR nodes, none of that name")

@@ -6,14 +6,40 @@ from pathlib import Path
 
 import numpy as np
 
-from neurodeploy.data import SampleArray, choose
+from neurodeploy.data import Dataset, SampleArray, choose, load_dataset
 from neurodeploy.data.files import class_numbers, read_arrays
 from neurodeploy.errors import InputError, Setting, Text
-from neurodeploy.ir.contract import Contract
+from neurodeploy.ir.contract import Contract, DataSource
 from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.simulation.trace import Samples
-from neurodeploy.workflow.dataset import dataset_of
+
+
+def dataset_of(contract: Contract, place: Path | None = None) -> Dataset:
+    """The data set that the contract names, read as it was for training.
+
+    Args:
+        place: where it lies now; None looks where the contract says, and for the same content.
+
+    Raises:
+        InputError: the contract names none, or it is not there any more.
+    """
+    if not contract.dataset:
+        raise InputError(
+            "this deployment names no data set",
+            fix=Text(
+                "give samples with ",
+                Setting("data", "FILE.npz"),
+                " or ",
+                Setting("random_count", "N"),
+            ),
+        )
+    source = contract.source
+    if place is not None:
+        source = DataSource(str(place), "", source.side, source.bins)
+    # Of static samples, levels are the data set's own.
+    levels = contract.input_code.levels if contract.input_code.encoder == "events" else 0
+    return load_dataset(contract.dataset, source, contract.steps, levels)
 
 
 def dataset_samples(
