@@ -9,7 +9,7 @@ import pytest
 
 from neurodeploy.errors import InputError
 from neurodeploy.recipe import AugmentationRecipe
-from neurodeploy.training.augmentation import augment
+from neurodeploy.training.encoding import augment
 
 RNG = np.random.default_rng(0)
 

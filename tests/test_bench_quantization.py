@@ -75,12 +75,12 @@ def test_kept_runs_are_taken_again_or_gone_on_with(workspace: Path, tmp_path: Pa
 def test_an_interruption_says_how_to_go_on(
     workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from neurodeploy.training import recorder
+    from neurodeploy.training import loop
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(recorder, "save_state", interrupted)
+    monkeypatch.setattr(loop, "save_state", interrupted)
     run = workspace / "runs/digits_conv-001"
     with refused(SimulationError, "with --keep FOLDER the runs stay", by="bench quantization"):
         list(bench_quantization(run, [3], ["aware"], epochs=1))

@@ -20,7 +20,7 @@ from neurodeploy.onchip.references import ReferenceLearner
 from neurodeploy.onchip.tasks import ROTATION, make_task, rotated
 from neurodeploy.onchip.trajectory import StreamChunk, Trajectory
 from neurodeploy.recipe import load_recipe
-from neurodeploy.training.split import split_training
+from neurodeploy.training.batches import split_training
 from neurodeploy.workflow.learn import recovered
 from neurodeploy.workflow.learned_deployment import first_tags
 from neurodeploy.workflow.learning_data import thinned

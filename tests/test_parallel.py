@@ -22,10 +22,9 @@ from neurodeploy.errors import InputError, SimulationError, UnsupportedError
 from neurodeploy.support import processes as launching
 from neurodeploy.support.processes import Processes, connect
 from neurodeploy.training import train
-from neurodeploy.training.batches import own_pieces
+from neurodeploy.training.batches import own_pieces, split_training
+from neurodeploy.training.loop import Recorder
 from neurodeploy.training.parallel import average_statistics
-from neurodeploy.training.recorder import Recorder
-from neurodeploy.training.split import split_training
 from support.command import run_cli
 from support.launched import launch
 from support.parallel_runs import BATCH, CASES, COMMAND, RESUMED, make_recipe

@@ -22,12 +22,12 @@ from neurodeploy.rules import RULES
 from neurodeploy.support.processes import Processes
 from neurodeploy.training import resume_run, train
 from neurodeploy.training.assembly import input_code, network_of, rule_of
+from neurodeploy.training.batches import split_training
 from neurodeploy.training.checkpoint import TrainingState
 from neurodeploy.training.epoch import Job, train_epoch
+from neurodeploy.training.loop import Recorder
 from neurodeploy.training.metrics import PartialEpoch
 from neurodeploy.training.optimization import LEAST_SCALE, Updater
-from neurodeploy.training.recorder import Recorder
-from neurodeploy.training.split import split_training
 from support.command import run_json
 from support.small_runs import assert_same_run, make_recipe
 from support.wording import refused

@@ -17,7 +17,7 @@ from neurodeploy.data import DATASETS, Dataset, check_encoder
 from neurodeploy.errors import InputError
 from neurodeploy.recipe import Recipe, builtin_recipes, load_recipe
 from neurodeploy.training.assembly import network_of, rule_of
-from neurodeploy.training.start import find_start
+from neurodeploy.training.checkpoint import find_start
 from support.command import run_cli, run_json
 
 RECIPES = builtin_recipes()

@@ -17,7 +17,7 @@ from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.interchange.nir.file import read_nir
 from neurodeploy.interchange.nir.network_in import to_network
 from neurodeploy.ir.contract import METADATA_KEY as CONTRACT_KEY
-from neurodeploy.ir.contract import Contract, DataSource, InputCode, Semantics
+from neurodeploy.ir.contract import Contract, DataSource, InputCode, Semantics, Stated
 from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
 from neurodeploy.ir.operators import Dense
@@ -28,10 +28,9 @@ from neurodeploy.ir.quantized import (
     QuantizationPlan,
     QuantizedNetwork,
 )
-from neurodeploy.ir.stated import Stated
-from neurodeploy.quantization.error import projection_errors
 from neurodeploy.quantization.planned import quantize_as_planned
 from neurodeploy.quantization.post_training import quantize
+from neurodeploy.quantization.weights import projection_errors
 from neurodeploy.simulation.engines import FloatEngine, ReferenceEngine
 from neurodeploy.simulation.trace import Samples
 from neurodeploy.target import load_target
@@ -480,7 +479,7 @@ def test_data_is_never_fetched_to_calibrate(path: str, monkeypatch: pytest.Monke
     def fetched(*_: object) -> None:
         raise AssertionError("asked for the data set")
 
-    monkeypatch.setattr("neurodeploy.workflow.dataset.load_dataset", fetched)
+    monkeypatch.setattr("neurodeploy.workflow.samples.load_dataset", fetched)
     network = deep()
     contract = replace(network.contract, dataset="cifar10", source=DataSource(path))
     options = QuantizationOptions()

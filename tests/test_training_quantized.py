@@ -18,10 +18,9 @@ from torch import nn
 
 from neurodeploy.data import Dataset, load_dataset
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.ir.contract import Comparison, Reset
+from neurodeploy.ir.contract import Comparison, Reset, Stated
 from neurodeploy.ir.fixed_point import split_bias
 from neurodeploy.ir.quantized import QuantizationPlan, QuantizedNetwork
-from neurodeploy.ir.stated import Stated
 from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.layers import Dropout, GridLinear, Scale, WSConv2d
 from neurodeploy.nn.loss import InstantaneousLoss
@@ -632,18 +631,18 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path: Path) -> Non
 def stop_after(epochs: int, recipe: Recipe, run: Path) -> None:
     """Train, and be interrupted when so many epochs are on disk."""
     from neurodeploy.errors import SimulationError
-    from neurodeploy.training import recorder
+    from neurodeploy.training import loop
     from neurodeploy.training.run import train
 
     with pytest.MonkeyPatch.context() as patch:
-        save = recorder.save_state
+        save = loop.save_state
 
         def interrupted(where: Path, state: Any) -> None:
             save(where, state)
             if len(state.history) == epochs:
                 raise KeyboardInterrupt
 
-        patch.setattr(recorder, "save_state", interrupted)
+        patch.setattr(loop, "save_state", interrupted)
         with pytest.raises(SimulationError, match="interrupted"):
             train(recipe, run, progress=False)
 

@@ -29,14 +29,12 @@ from neurodeploy.recipe import (
     NeuronRecipe,
 )
 from neurodeploy.training import epoch, resume_run, train
-from neurodeploy.training.batches import epoch_batches, seed_piece
+from neurodeploy.training.batches import epoch_batches, seed_piece, split_training
 from neurodeploy.training.checkpoint import TrainingState, load_state, save_state
 from neurodeploy.training.encoding import evaluation_frames, training_frames
-from neurodeploy.training.loop import reproducible
+from neurodeploy.training.loop import Recorder, reproducible
 from neurodeploy.training.metrics import EpochMetrics
 from neurodeploy.training.optimization import learning_rate
-from neurodeploy.training.recorder import Recorder
-from neurodeploy.training.split import split_training
 from support.narrow import node_of
 from support.small_runs import EPOCHS, assert_same_run, make_recipe, metrics_of
 from support.wording import refused

@@ -13,7 +13,7 @@ from neurodeploy.cli.options import KEYS
 from neurodeploy.errors import InputError, Setting, Step, Text, UnsupportedError, Value, in_lines
 from neurodeploy.interchange.nir.importing import import_nir
 from neurodeploy.recipe import Recipe, load_recipe
-from neurodeploy.training.start import find_start
+from neurodeploy.training.checkpoint import find_start
 from support.command import run_cli
 from support.narrow import there
 from support.wording import said_by

@@ -33,10 +33,9 @@ from neurodeploy.rules.rule import Loss
 from neurodeploy.rules.sltt import SLTT
 from neurodeploy.support.processes import Processes
 from neurodeploy.training.assembly import input_code, network_of
-from neurodeploy.training.batches import batch_count, check_batches
+from neurodeploy.training.batches import batch_count, check_batches, split_training
 from neurodeploy.training.epoch import Job
 from neurodeploy.training.loop import fit, reproducible
-from neurodeploy.training.split import split_training
 
 COMPARED: dict[str, Rule] = {
     "sltt": SLTT(),

@@ -39,12 +39,11 @@ from neurodeploy.rules.sltt import SLTTK
 from neurodeploy.support.processes import Processes
 from neurodeploy.support.system import freed_memory_kept
 from neurodeploy.training.assembly import input_code, network_of, rule_of
-from neurodeploy.training.batches import seed_piece
+from neurodeploy.training.batches import Split, seed_piece
 from neurodeploy.training.epoch import Job, train_epoch
 from neurodeploy.training.loop import reproducible
 from neurodeploy.training.metrics import PartialEpoch
 from neurodeploy.training.optimization import Updater
-from neurodeploy.training.split import Split
 from neurodeploy.training.yardstick import PlainNetwork, PlainSLTT
 
 CANDIDATES = 64

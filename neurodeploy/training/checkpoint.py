@@ -2,6 +2,7 @@
 
 One file and one rename make a checkpoint complete or absent. It is the run's only truth: metrics
 and ``best.safetensors`` can be rewritten from it, whenever a run was killed while writing them.
+Another run's ``best.safetensors`` may be what a run starts with, for fine-tuning.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from neurodeploy.artifacts.names import BEST, LAST
-from neurodeploy.errors import InputError
+from neurodeploy.artifacts.names import BEST, COMPLETE, LAST
+from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.nn.families import SpikingNetwork
+from neurodeploy.quantization.aware import without_grids
 from neurodeploy.support.files import written_whole
 from neurodeploy.training.metrics import EpochMetrics, PartialEpoch
 
@@ -125,3 +127,48 @@ def _write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any])
     metadata = {"format": str(FORMAT), "state": json.dumps(header)}
     with written_whole(path) as temporary:
         temporary.write_bytes(safetensors.torch.save(dict(tensors), metadata))
+
+
+def find_start(name: str, runs: Path) -> Path:
+    """The run folder that ``start_from`` means: itself, or a recipe's newest complete run.
+
+    Raises:
+        InputError: neither is there.
+    """
+    if (Path(name) / BEST).is_file():
+        return Path(name).absolute()
+    found = sorted(
+        (path.parent for path in runs.glob(f"*/{COMPLETE}") if _recipe_of(path.parent) == name),
+        key=lambda run: (len(run.name), run.name),
+    )
+    if not found:
+        raise InputError(
+            f"[training] start_from = {name!r}: neither a run folder with {BEST} nor a recipe with "
+            f"a complete run in {runs}/",
+            fix=Text(
+                "train that first, or name a run with ", Setting("training.start_from", "RUN")
+            ),
+        )
+    return found[-1].absolute()
+
+
+def load_start(model: SpikingNetwork, run: Path) -> None:
+    """Put the best weights of ``run`` into ``model``.
+
+    Raises:
+        InputError: the file is damaged, or its network is another one.
+    """
+    path = run / BEST
+    try:
+        tensors = safetensors.torch.load_file(path)
+        model.load_state_dict(without_grids(tensors))
+    except (OSError, safetensors.SafetensorError) as error:
+        raise InputError(f"{path}: not readable weights: {error}") from None
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: weights of another network: {reason[:300]}") from None
+
+
+def _recipe_of(run: Path) -> str:
+    """The recipe that named a run folder ``runs/NAME-NNN``."""
+    return run.name.rpartition("-")[0]

@@ -19,13 +19,11 @@ from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.recipe import Recipe
 from neurodeploy.rules import Batch, Rule
 from neurodeploy.support.processes import Processes
-from neurodeploy.training.augmentation import augment
-from neurodeploy.training.batches import epoch_batches, own_pieces, seed_piece
-from neurodeploy.training.encoding import is_constant, training_frames
+from neurodeploy.training.batches import Split, epoch_batches, own_pieces, seed_piece
+from neurodeploy.training.encoding import augment, is_constant, training_frames
 from neurodeploy.training.metrics import PartialEpoch
 from neurodeploy.training.optimization import Updater
 from neurodeploy.training.parallel import average_statistics
-from neurodeploy.training.split import Split
 
 
 @dataclass(frozen=True, eq=False)

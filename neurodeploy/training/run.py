@@ -42,15 +42,19 @@ from neurodeploy.training.assembly import (
     quantization_aware,
     rule_of,
 )
-from neurodeploy.training.batches import check_batches
-from neurodeploy.training.checkpoint import TrainingState, copy_weights, load_state
+from neurodeploy.training.batches import check_batches, split_training
+from neurodeploy.training.checkpoint import (
+    TrainingState,
+    copy_weights,
+    find_start,
+    load_start,
+    load_state,
+)
 from neurodeploy.training.epoch import Job
 from neurodeploy.training.evaluate import Evaluation
 from neurodeploy.training.imported import keep_copy, located
 from neurodeploy.training.loop import fit, reproducible
 from neurodeploy.training.parallel import evaluate_shared
-from neurodeploy.training.split import split_training
-from neurodeploy.training.start import find_start, load_start
 
 
 @dataclass(frozen=True)

@@ -31,10 +31,10 @@ from neurodeploy.errors import (
     in_lines,
 )
 from neurodeploy.interchange.netx.layers import BIAS_EXPONENT
+from neurodeploy.ir.contract import Stated
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.quantized import QuantizationPlan, QuantizedNetwork
-from neurodeploy.ir.stated import Stated
 from neurodeploy.mapping import CoreMapping, map_network
 from neurodeploy.support.files import check_new_folder, next_free, sha256
 from neurodeploy.target import Target, load_target

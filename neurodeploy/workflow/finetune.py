@@ -8,7 +8,7 @@ from pathlib import Path
 
 from neurodeploy.data import DATASETS
 from neurodeploy.errors import InputError, Setting, Text
-from neurodeploy.ir.stated import Stated
+from neurodeploy.ir.contract import Stated
 
 RECIPE = "finetune"
 """The built-in recipe for networks from elsewhere."""

@@ -11,8 +11,7 @@ from typing import Any
 from neurodeploy.artifacts.folders import read_run
 from neurodeploy.artifacts.names import COMPLETE, MANIFEST, NETX_SCRIPT
 from neurodeploy.errors import InputError, Setting, Text, in_lines
-from neurodeploy.ir.contract import Contract
-from neurodeploy.ir.stated import Stated, listed
+from neurodeploy.ir.contract import Contract, Stated, listed
 from neurodeploy.support.system import version_of
 
 

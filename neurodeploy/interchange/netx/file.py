@@ -32,10 +32,10 @@ from neurodeploy.ir.contract import (
     InputCode,
     Reset,
     Semantics,
+    Stated,
 )
 from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.quantized import QuantizedNetwork
-from neurodeploy.ir.stated import Stated
 
 FIXED = {"reset": ("zero", "v = 0"), "comparison": (">", "v > threshold")}
 """What lava-dl's neurons do whatever is stated, and how that is said."""

@@ -28,10 +28,10 @@ from neurodeploy.ir.contract import (
     Origin,
     Reset,
     Semantics,
+    Stated,
 )
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.operators import Shape
-from neurodeploy.ir.stated import Stated
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,20 +3,67 @@
 The scale S says how many activation units of the chip are one unit of the network. Weights become
 q = clip(round(w S / (2^e step))), thresholds round(S Vth), biases round(64 S b) with 13 bits. S is
 learned as log2 S = origin + shift (Jain et al. 2020, TQT: of a logarithm, steps are relative), with
-the gradient of Esser et al. 2020 (LSQ), which follows from straight-through rounding and is divided
-by sqrt(weights x largest integer).
+the gradient of Esser et al. 2020 (LSQ), which is divided by sqrt(weights x largest integer) and
+follows from rounding with the gradient of doing nothing (straight-through, Bengio et al. 2013).
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT
-from neurodeploy.quantization.aware.rounding import gradient_scaled, rounded
 from neurodeploy.target import Target
+
+
+class _Round(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.round()
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        return grad_outputs[0]
+
+
+class _Floor(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.floor()
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        return grad_outputs[0]
+
+
+class _ScaledGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        return grad_outputs[0] * ctx.factor, None
+
+
+def rounded(x: Tensor) -> Tensor:
+    """The nearest integers, halves to even; dy/dx = 1."""
+    return _Round.apply(x)
+
+
+def floored(x: Tensor) -> Tensor:
+    """The next integers below; dy/dx = 1."""
+    return _Floor.apply(x)
+
+
+def gradient_scaled(x: Tensor, factor: float) -> Tensor:
+    """``x`` itself with ``factor`` times its gradient."""
+    return _ScaledGradient.apply(x, factor)
+
 
 STATE = 2**ACTIVATION_SHIFT
 """State units in an activation unit."""

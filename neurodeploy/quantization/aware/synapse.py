@@ -10,9 +10,8 @@ from torch.nn import functional as F
 
 from neurodeploy.ir.fixed_point import FLOAT32_EXACT, WEIGHT_BITS
 from neurodeploy.nn.layers import Factors
-from neurodeploy.quantization.aware.grid import STATE, Grid
+from neurodeploy.quantization.aware.grid import STATE, Grid, floored, rounded
 from neurodeploy.quantization.aware.paths import SynapticPath, affine, effective_weight
-from neurodeploy.quantization.aware.rounding import floored, rounded
 
 
 class QuantizedSynapse(nn.Module):

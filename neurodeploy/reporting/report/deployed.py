@@ -13,8 +13,7 @@ from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import CoreMapping
 from neurodeploy.mapping.mapping import RESOURCES
 from neurodeploy.mapping.placement import Flow
-from neurodeploy.quantization.error import ProjectionError, projection_errors
-from neurodeploy.quantization.weights import halves
+from neurodeploy.quantization.weights import ProjectionError, halves, projection_errors
 from neurodeploy.reporting.text import Table, facts
 
 SIGNS = {"mixed": "\u00b1", "excitatory": "+", "inhibitory": "\u2212"}
