@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.nn.graph_builder import Value
+from neurodeploy.nn.graph_builder import LayerSum
 from neurodeploy.nn.layers import Scale
 
 
@@ -20,7 +20,7 @@ class Call(Protocol):
     """One call of a function in a module's ``forward``, with what is known of it.
 
     Attributes:
-        args, kwargs: a ``Value`` for what depends on the network's input, else what it is.
+        args, kwargs: a ``LayerSum`` for what depends on the network's input, else what it is.
         given: the shape of the first argument, (N, ...).
         made: the shape of the result.
     """
@@ -30,7 +30,7 @@ class Call(Protocol):
     given: tuple[int, ...]
     made: tuple[int, ...]
 
-    def layer(self, name: str, layer: nn.Module, reads: Value) -> Value: ...
+    def layer(self, name: str, layer: nn.Module, reads: LayerSum) -> LayerSum: ...
     def refused(self, why: str) -> UnsupportedError: ...
     def parameter(self, value: Any) -> nn.Parameter | None: ...
 
@@ -44,7 +44,7 @@ def is_value(argument: Any) -> bool:
     return isinstance(argument, _Values)
 
 
-def value(parts: Value) -> Value:
+def value(parts: LayerSum) -> LayerSum:
     """A sum of layers as an argument."""
     return _Values(parts)
 
@@ -62,7 +62,7 @@ def _bound(call: Call, *names: str, **defaults: Any) -> list[Any]:
     return [found.get(name, defaults.get(name)) for name in names]
 
 
-def add(call: Call) -> Value:
+def add(call: Call) -> LayerSum:
     """Sums of two values of one shape, or of a value and nothing."""
     first, second, alpha = _bound(call, "input", "other", "alpha", alpha=1)
     if alpha != 1:
@@ -70,7 +70,7 @@ def add(call: Call) -> Value:
     return _sum(call, first, second)
 
 
-def subtract(call: Call) -> Value:
+def subtract(call: Call) -> LayerSum:
     """a - b."""
     first, second, alpha = _bound(call, "input", "other", "alpha", alpha=1)
     return _sum(call, first, _scaled(call, second, -float(alpha)))
@@ -82,7 +82,7 @@ def _scaled(call: Call, argument: Any, factor: float) -> Any:
     return argument * factor
 
 
-def _sum(call: Call, first: Any, second: Any) -> Value:
+def _sum(call: Call, first: Any, second: Any) -> LayerSum:
     if is_value(first) and is_value(second):
         if call.made != call.given:
             raise call.refused("adds values of different shapes")
@@ -95,7 +95,7 @@ def _sum(call: Call, first: Any, second: Any) -> Value:
     raise call.refused("adds a constant; put it into the bias of a layer")
 
 
-def multiply(call: Call) -> Value:
+def multiply(call: Call) -> LayerSum:
     """A value times a number."""
     first, second = _bound(call, "input", "other")
     known, other = (first, second) if is_value(first) else (second, first)
@@ -107,7 +107,7 @@ def multiply(call: Call) -> Value:
     return value(call.layer("scale", Scale(factor), known))
 
 
-def divide(call: Call) -> Value:
+def divide(call: Call) -> LayerSum:
     """A value divided by a number."""
     first, second = _bound(call, "input", "other")
     divisor = number(second)
@@ -116,12 +116,12 @@ def divide(call: Call) -> Value:
     return value(call.layer("scale", Scale(1 / divisor), first))
 
 
-def negate(call: Call) -> Value:
+def negate(call: Call) -> LayerSum:
     """-a."""
     return value(call.layer("scale", Scale(-1.0), call.args[0]))
 
 
-def reshape(call: Call) -> Value:
+def reshape(call: Call) -> LayerSum:
     """Flattening to (N, features); any other change of shape has no node in a network."""
     if call.made == call.given:
         return call.args[0]
@@ -133,7 +133,7 @@ def reshape(call: Call) -> Value:
     )
 
 
-def average_pool(call: Call) -> Value:
+def average_pool(call: Call) -> LayerSum:
     """Average pooling over two axes."""
     names = (
         *("input", "kernel_size", "stride", "padding"),
@@ -157,7 +157,7 @@ def checked_pool(call: Call, layer: nn.AvgPool2d) -> nn.AvgPool2d:
     return layer
 
 
-def adaptive_pool(call: Call) -> Value:
+def adaptive_pool(call: Call) -> LayerSum:
     """Pooling to a size that divides the input's."""
     return value(call.layer("pool", pool_to(call), call.args[0]))
 
@@ -170,20 +170,20 @@ def pool_to(call: Call) -> nn.AvgPool2d:
     return nn.AvgPool2d((height // rows, width // columns))
 
 
-def dropout(call: Call) -> Value:
+def dropout(call: Call) -> LayerSum:
     """Dropout with the mode in which the module was followed."""
     first, probability, training = _bound(call, "input", "p", "training", p=0.5, training=True)
     return value(call.layer("dropout", nn.Dropout(probability), first)) if training else first
 
 
-def linear(call: Call) -> Value:
+def linear(call: Call) -> LayerSum:
     """A linear layer whose weights are parameters of the module around it."""
     first, weight, bias = _bound(call, "input", "weight", "bias")
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
     return value(call.layer("linear", _with_weights(call, layer, weight, bias), first))
 
 
-def convolve(call: Call) -> Value:
+def convolve(call: Call) -> LayerSum:
     """A convolution whose weights are parameters of the module around it."""
     names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
     first, weight, bias, stride, padding, dilation, groups = _bound(
@@ -214,12 +214,12 @@ def _with_weights(call: Call, layer: Any, weight: Any, bias: Any) -> nn.Module:
     return layer
 
 
-def same(call: Call) -> Value:
+def same(call: Call) -> LayerSum:
     """What is passed on as it is; of precisions, a network has one."""
     return call.args[0]
 
 
-FUNCTIONS: dict[Callable[..., Any], Callable[[Call], Value]] = {
+FUNCTIONS: dict[Callable[..., Any], Callable[[Call], LayerSum]] = {
     **dict.fromkeys((operator.add, operator.iadd, torch.add), add),
     **dict.fromkeys((operator.sub, operator.isub, torch.sub), subtract),
     **dict.fromkeys((operator.mul, operator.imul, torch.mul), multiply),
@@ -235,7 +235,7 @@ FUNCTIONS: dict[Callable[..., Any], Callable[[Call], Value]] = {
 }
 """By function, what it adds to a network."""
 
-METHODS: dict[str, Callable[[Call], Value]] = {
+METHODS: dict[str, Callable[[Call], LayerSum]] = {
     **dict.fromkeys(("add", "add_"), add),
     **dict.fromkeys(("sub", "sub_"), subtract),
     **dict.fromkeys(("mul", "mul_"), multiply),

@@ -19,7 +19,7 @@ class Earlier(NamedTuple):
     place: int
 
 
-Value = tuple["str | Earlier", ...]
+LayerSum = tuple["str | Earlier", ...]
 """A sum of the outputs of layers, of this step or of the one before."""
 
 
@@ -28,10 +28,10 @@ class GraphBuilder:
 
     def __init__(self) -> None:
         self.layers: dict[str, nn.Module] = {}
-        self._reads: dict[str, Value] = {}
+        self._reads: dict[str, LayerSum] = {}
         self._where: dict[str, str] = {}
 
-    def add(self, wanted: str, layer: nn.Module, reads: Value, where: str) -> Value:
+    def add(self, wanted: str, layer: nn.Module, reads: LayerSum, where: str) -> LayerSum:
         """One more layer.
 
         Args:
@@ -51,7 +51,7 @@ class GraphBuilder:
         return (free,)
 
     def network(
-        self, output: Value, places: list[Value], sample_shape: tuple[int, ...]
+        self, output: LayerSum, places: list[LayerSum], sample_shape: tuple[int, ...]
     ) -> SpikingNetwork:
         """The network whose output is a value; layers that it does not depend on are left out.
 
@@ -86,7 +86,7 @@ class GraphBuilder:
         layers = {name: self.layers[name] for name in names}
         return SpikingNetwork(layers, sample_shape, {name: sources[name] for name in names})
 
-    def _sources(self, name: str, places: list[Value], order: dict[str, int]) -> tuple[str, ...]:
+    def _sources(self, name: str, places: list[LayerSum], order: dict[str, int]) -> tuple[str, ...]:
         """The layers that a layer reads, where those of the step before must not come before it."""
         found: list[str] = []
         for part in self._reads[name]:
@@ -108,7 +108,7 @@ class GraphBuilder:
                 found.append(before)
         return tuple(found)
 
-    def _distinct(self, name: str, reads: Value, where: str) -> Value:
+    def _distinct(self, name: str, reads: LayerSum, where: str) -> LayerSum:
         """Refuse to add up one thing twice, which sources cannot say."""
         if len(set(reads)) != len(reads):
             twice = next(part for part in reads if reads.count(part) > 1)

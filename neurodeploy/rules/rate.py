@@ -22,7 +22,7 @@ from neurodeploy.rules.any_module import Model
 from neurodeploy.rules.feeding import parts
 from neurodeploy.rules.rule import Batch, BatchResult, Loss, Rule, Update
 
-Call = Callable[[Tensor], Tensor]
+Forward = Callable[[Tensor], Tensor]
 
 REMEMBERING = (CubaLIF, LI, Delay)
 """Layers whose mean does not follow from the mean of what they read, as is needed here."""
@@ -119,7 +119,7 @@ def _check_memoryless(model: Model) -> None:
 def _recording(model: Model, samples: int) -> Iterator[dict[nn.Module, StandIn]]:
     """Let layers take c N samples as c steps of N, and yield the stand-ins that take notes."""
     found: dict[nn.Module, StandIn] = {}
-    calls: dict[nn.Module, Call] = {}
+    calls: dict[nn.Module, Forward] = {}
     for layer in model.modules():
         if isinstance(layer, LIF):
             found[layer] = RecordedLIF(layer)
@@ -140,13 +140,13 @@ def _each(layer: nn.Module, x: Tensor) -> Tensor:
     return torch.stack([type(layer).forward(layer, step) for step in x])
 
 
-def _on_steps(call: Call, samples: int, x: Tensor) -> Tensor:
+def _on_steps(call: Forward, samples: int, x: Tensor) -> Tensor:
     """What a call on (c, N, ...) makes of (c N, ...)."""
     return call(x.unflatten(0, (-1, samples))).flatten(0, 1)
 
 
 @contextmanager
-def _replaced(calls: Mapping[nn.Module, Call]) -> Iterator[None]:
+def _replaced(calls: Mapping[nn.Module, Forward]) -> Iterator[None]:
     """Let layers compute something else for a while."""
     for layer, call in calls.items():
         vars(layer)["forward"] = call

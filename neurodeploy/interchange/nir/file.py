@@ -84,7 +84,7 @@ def read_nir(path: Path) -> nir.NIRGraph:
     root = tree.get("node")
     if not isinstance(root, dict):
         raise InputError(f"{path}: an HDF5 file, but not a NIR graph (it has no folder 'node')")
-    return graph_of(root, str(path))
+    return graph_from_tree(root, str(path))
 
 
 def write_nir(path: Path, graph: nir.NIRGraph) -> None:
@@ -147,7 +147,7 @@ def _write(group: h5py.Group, name: str, value: Any) -> None:
     group.create_dataset(name, data=array, compression="gzip" if packed else None)
 
 
-def graph_of(tree: Tree, where: str) -> nir.NIRGraph:
+def graph_from_tree(tree: Tree, where: str) -> nir.NIRGraph:
     """The graph that a file's tree holds, subgraphs included; nothing is checked against another.
 
     Raises:
@@ -176,7 +176,7 @@ def _node(tree: Any, where: str) -> Any:
         raise InputError(f"{where} is not a folder")
     kind = _kind(tree, where)
     if kind == "NIRGraph":
-        return graph_of(tree, where)
+        return graph_from_tree(tree, where)
     values = {key: value for key, value in tree.items() if key not in ("type", "metadata")}
     fields = FIELDS[kind]
     for name in values:

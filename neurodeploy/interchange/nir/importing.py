@@ -14,7 +14,7 @@ from neurodeploy.errors import InputError, Setting, Text, nearest
 from neurodeploy.interchange.frameworks import FRAMEWORKS, Framework
 from neurodeploy.interchange.nir.file import read_nir
 from neurodeploy.interchange.nir.layout import Layout
-from neurodeploy.interchange.nir.network_in import contract_of, network_of, output_spikes
+from neurodeploy.interchange.nir.network_in import contract_of, network_from_layout, output_spikes
 from neurodeploy.interchange.nir.plain_graph import repaired, unnested
 from neurodeploy.interchange.nir.translation import likely_framework, translated, with_gain_one
 from neurodeploy.ir.contract import (
@@ -152,7 +152,7 @@ def import_nir_stated(path: Path, stated: Stated) -> Imported:
     if stated.gain == "one":
         graph = with_gain_one(graph, contract.semantics, path.name)
     layout = Layout(graph, path.name)
-    network = network_of(layout, contract)
+    network = network_from_layout(layout, contract)
     unchanged = contract == file.contract and not notes and stated.gain != "one"
     return Imported(network, _self_contained(graph, contract, layout.shapes), notes, unchanged)
 

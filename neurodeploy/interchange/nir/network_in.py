@@ -66,10 +66,10 @@ def to_network(graph: nir.NIRGraph, contract: Contract, name: str) -> Network:
         UnsupportedError: nodes or connections that cannot be expressed, each named with the reason
             and what would help.
     """
-    return network_of(Layout(unnested(graph, name), name), contract)
+    return network_from_layout(Layout(unnested(graph, name), name), contract)
 
 
-def network_of(layout: Layout, contract: Contract) -> Network:
+def network_from_layout(layout: Layout, contract: Contract) -> Network:
     """Discretise a graph whose layout is known; it is named as the layout is.
 
     Raises:
