@@ -16,9 +16,9 @@ from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.data import load_dataset
 from neurodeploy.errors import InputError
 from neurodeploy.lava.compat import lava_available
+from neurodeploy.onchip.learner import StreamChunk, Trajectory
 from neurodeploy.onchip.references import ReferenceLearner
 from neurodeploy.onchip.tasks import ROTATION, make_task, rotated
-from neurodeploy.onchip.trajectory import StreamChunk, Trajectory
 from neurodeploy.recipe import load_recipe
 from neurodeploy.training.batches import split_training
 from neurodeploy.workflow.learn import recovered

@@ -20,7 +20,7 @@ from neurodeploy.onchip.arithmetic import (
     surrogate_shift,
 )
 from neurodeploy.onchip.chain import chain
-from neurodeploy.onchip.options import LearningOptions
+from neurodeploy.onchip.learner import LearningOptions
 from neurodeploy.onchip.plan import make_plan
 from neurodeploy.onchip.real import parse_rate, real_network, remainders, suitable_rate
 from neurodeploy.onchip.references import ReferenceLearner

@@ -11,10 +11,9 @@ import pytest
 from neurodeploy.ir.convolution import Convolution
 from neurodeploy.onchip.circuits import EMBEDDED, MICROCODE, STOCK, transposed
 from neurodeploy.onchip.cost import learning_cost
+from neurodeploy.onchip.learner import LayerCounts, LearningOptions
 from neurodeploy.onchip.loihi_rule import make_delta_plan
-from neurodeploy.onchip.options import LearningOptions
 from neurodeploy.onchip.plan import make_plan
-from neurodeploy.onchip.trajectory import LayerCounts
 from neurodeploy.target import load_target
 from support.learning_networks import small_chain
 

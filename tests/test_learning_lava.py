@@ -11,11 +11,10 @@ import pytest
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.lava.compat import lava_available
 from neurodeploy.lava.onchip.shared import DeltaTimetable, LearningTimetable
+from neurodeploy.onchip.learner import Learner, LearningOptions, StreamChunk
 from neurodeploy.onchip.loihi_rule import make_delta_plan
-from neurodeploy.onchip.options import LearningOptions
 from neurodeploy.onchip.plan import make_plan
 from neurodeploy.onchip.references import DeltaReference, ReferenceLearner
-from neurodeploy.onchip.trajectory import Learner, StreamChunk
 from neurodeploy.training.continued import FloatLearner
 from support.learning_networks import float_chain, random_tags, small_chain, small_chunk
 
@@ -102,7 +101,7 @@ def test_the_gradient_accumulated_in_lava_is_pytorchs(kind: str) -> None:
 )
 def test_lavas_own_rule_is_reproduced(rate: float, update: Any, bits: int) -> None:
     """Its accumulator, its one random number per epoch, its trace, tags and clipping."""
-    from neurodeploy.lava.onchip.delta import DeltaLavaLearner
+    from neurodeploy.lava.onchip.learner import DeltaLavaLearner
 
     network = small_chain("conv", bits=bits, payload=16, steps=4)
     options = LearningOptions(rule="delta", rate=rate, update=update, seed=11)
@@ -123,7 +122,7 @@ def test_lavas_own_rule_is_reproduced(rate: float, update: Any, bits: int) -> No
 @needs_lava
 def test_tags_that_overflow_do_so_as_in_lava() -> None:
     """Errors of one sign over many steps leave the tag's 8 bits."""
-    from neurodeploy.lava.onchip.delta import DeltaLavaLearner
+    from neurodeploy.lava.onchip.learner import DeltaLavaLearner
 
     network = small_chain("dense", steps=9)
     options = LearningOptions(rule="delta", rate=2**-1, update="sample")

@@ -24,7 +24,7 @@ from neurodeploy.support.processes import Processes, connect
 from neurodeploy.training import train
 from neurodeploy.training.batches import own_pieces, split_training
 from neurodeploy.training.loop import Recorder
-from neurodeploy.training.parallel import average_statistics
+from neurodeploy.training.optimization import average_statistics
 from support.command import run_cli
 from support.launched import launch
 from support.parallel_runs import BATCH, CASES, COMMAND, RESUMED, make_recipe

@@ -20,9 +20,8 @@ from pathlib import Path
 from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.bench.process import answer, in_turns, median, peak_memory_mb, run_alone
 from neurodeploy.errors import InputError, Setting, Text
-from neurodeploy.onchip.options import LearningOptions
+from neurodeploy.onchip.learner import LearningOptions, StreamChunk
 from neurodeploy.onchip.tasks import make_task
-from neurodeploy.onchip.trajectory import StreamChunk
 from neurodeploy.workflow.learn import make_options
 from neurodeploy.workflow.learned_deployment import first_tags
 from neurodeploy.workflow.learners import (

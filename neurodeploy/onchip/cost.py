@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from neurodeploy.mapping import CoreMapping, map_network
 from neurodeploy.mapping.estimate import Range
 from neurodeploy.onchip.circuits import Circuit, synapses_of, with_learning
+from neurodeploy.onchip.learner import LayerCounts
 from neurodeploy.onchip.loihi_rule import DeltaPlan
 from neurodeploy.onchip.plan import LearningPlan
-from neurodeploy.onchip.trajectory import LayerCounts
 from neurodeploy.target import Target
 
 

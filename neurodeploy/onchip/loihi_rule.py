@@ -27,7 +27,7 @@ from neurodeploy.ir.operators import Dense
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.onchip.arithmetic import ReadoutError
 from neurodeploy.onchip.chain import Link, chain
-from neurodeploy.onchip.options import LearningOptions, rate_text
+from neurodeploy.onchip.learner import LearningOptions, rate_text
 
 EPOCH = 2
 """Lava steps in a learning epoch."""

@@ -31,7 +31,7 @@ from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
 from neurodeploy.onchip.arithmetic import MOST_BITS, ReadoutError, random_feedback, surrogate_shift
 from neurodeploy.onchip.chain import Link, chain
-from neurodeploy.onchip.options import LearningOptions, rate_text
+from neurodeploy.onchip.learner import LearningOptions, rate_text
 
 TAG_BITS = 8
 """Bits of a synapse below its weight; Loihi's synapses have a tag of 8 bits."""

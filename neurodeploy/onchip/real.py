@@ -17,7 +17,7 @@ from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, DECAY_ONE
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
 from neurodeploy.onchip.chain import chain
-from neurodeploy.onchip.options import RATE_EXPONENTS
+from neurodeploy.onchip.learner import RATE_EXPONENTS
 from neurodeploy.onchip.plan import TAG_BITS
 from neurodeploy.simulation.engines import ReferenceEngine
 from neurodeploy.simulation.trace import SampleBatch

@@ -18,10 +18,10 @@ from neurodeploy.onchip.arithmetic import (
     shifted_stochastically,
     shifted_to_nearest,
 )
+from neurodeploy.onchip.learner import Counts, LayerCounts, StreamChunk, Trajectory
 from neurodeploy.onchip.loihi_rule import DeltaPlan, LoihiRule
 from neurodeploy.onchip.plan import ERROR_BITS, UPDATE_BITS, LayerPlan, LearningPlan, SynapsePlan
 from neurodeploy.onchip.synapses import exact, plastic
-from neurodeploy.onchip.trajectory import Counts, LayerCounts, StreamChunk, Trajectory
 from neurodeploy.simulation.engines import ReferenceEngine
 from neurodeploy.simulation.trace import SampleBatch
 

@@ -22,8 +22,7 @@ from neurodeploy.support.processes import Processes
 from neurodeploy.training.batches import Split, epoch_batches, own_pieces, seed_piece
 from neurodeploy.training.encoding import augment, is_constant, training_frames
 from neurodeploy.training.metrics import PartialEpoch
-from neurodeploy.training.optimization import Updater
-from neurodeploy.training.parallel import average_statistics
+from neurodeploy.training.optimization import Updater, average_statistics
 
 
 @dataclass(frozen=True, eq=False)

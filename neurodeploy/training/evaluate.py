@@ -8,11 +8,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from neurodeploy.data import SampleArray
+from neurodeploy.data import SampleArray, choose
 from neurodeploy.ir.contract import InputCode
 from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.rules.feeding import Feed, parts, steps_at_once
+from neurodeploy.support.processes import Processes
 from neurodeploy.training.encoding import evaluation_frames, is_constant
 
 BATCH, VALUES = 512, 1 << 22
@@ -72,3 +73,28 @@ def evaluate(
     model.reset_state()
     model.train(was_training)
     return Evaluation(summed_loss / len(samples), right / len(samples))
+
+
+def evaluate_shared(
+    model: SpikingNetwork,
+    samples: SampleArray,
+    labels: np.ndarray,
+    code: InputCode,
+    steps: int,
+    loss: InstantaneousLoss,
+    processes: Processes,
+) -> Evaluation:
+    """``evaluate``, each process a part of the samples; all get the result of the whole."""
+    if processes.count == 1:
+        return evaluate(model, samples, labels, code, steps, loss)
+    numbers = np.array_split(np.arange(len(labels)), processes.count)[processes.index]
+    summed_loss, right = 0.0, 0
+    with processes.together():
+        if len(numbers):
+            own = choose(samples, numbers)
+            found = evaluate(model, own, labels[numbers], code, steps, loss, int(numbers[0]))
+            summed_loss = found.loss * len(numbers)
+            # An integer again: equal counts must give equal accuracies, however they came about.
+            right = round(found.accuracy * len(numbers))
+    summed_loss, right = processes.total(summed_loss, right)
+    return Evaluation(summed_loss / len(labels), right / len(labels))

@@ -20,10 +20,9 @@ from neurodeploy.training.assembly import begin_when_due
 from neurodeploy.training.batches import batch_count
 from neurodeploy.training.checkpoint import TrainingState, copy_weights, save_best, save_state
 from neurodeploy.training.epoch import Job, check_finite, train_epoch
-from neurodeploy.training.evaluate import Evaluation
+from neurodeploy.training.evaluate import Evaluation, evaluate_shared
 from neurodeploy.training.metrics import EpochMetrics, MetricsLog, PartialEpoch
 from neurodeploy.training.optimization import Updater, learning_rate
-from neurodeploy.training.parallel import evaluate_shared
 
 
 class Recorder:

@@ -1,4 +1,7 @@
-"""How parameters change: optimiser, learning rate, and the update that rules call."""
+"""How parameters change: optimiser, learning rate, and the update that rules call.
+
+On several processes, each holds the whole network and a share of every batch.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,6 @@ from neurodeploy.nn.device import laid_out_as
 from neurodeploy.recipe import TrainingRecipe
 from neurodeploy.support.processes import Processes
 from neurodeploy.training.checkpoint import copied
-from neurodeploy.training.parallel import add_gradients
 
 SCALER = "scaler"
 """Whose state this is, among the numbers of parameters."""
@@ -118,3 +120,38 @@ def learning_rate(training: TrainingRecipe, epoch: int) -> float:
         return training.learning_rate * epoch / (training.warmup_epochs + 1)
     done = (epoch - training.warmup_epochs - 1) / (training.epochs - training.warmup_epochs)
     return training.learning_rate * (1 + math.cos(math.pi * done)) / 2
+
+
+def add_gradients(model: nn.Module, processes: Processes) -> None:
+    """Give every process the sum of all processes' gradients.
+
+    This happens once per update, not once per backward pass: rules go backward many times before
+    they update, and between that nothing needs to be exchanged.
+
+    Each has already been multiplied by its share of the batch (``InstantaneousLoss.factor``), so
+    that the sum is the gradient of the whole batch.
+    """
+    processes.add([p.grad for p in model.parameters() if p.grad is not None])
+
+
+def average_statistics(model: nn.Module, share: float, processes: Processes) -> None:
+    """Give every process the mean of all processes' running statistics.
+
+    Batch norm normalises with the samples of its own process. What it remembers of them is
+    averaged here, so that all processes go on, and are evaluated, as the same network.
+
+    Args:
+        share: this process's part of the batch, 0 to 1; the weight of its statistics.
+    """
+    if processes.count == 1:
+        return
+    statistics = [buffer for buffer in _saved_buffers(model) if buffer.is_floating_point()]
+    for buffer in statistics:
+        buffer.mul_(share)
+    processes.add(statistics)
+
+
+def _saved_buffers(model: nn.Module) -> list[Tensor]:
+    """Buffers that change and are saved; the rest are constants."""
+    saved = model.state_dict(keep_vars=True)
+    return [buffer for name, buffer in model.named_buffers() if name in saved]

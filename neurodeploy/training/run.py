@@ -51,10 +51,9 @@ from neurodeploy.training.checkpoint import (
     load_state,
 )
 from neurodeploy.training.epoch import Job
-from neurodeploy.training.evaluate import Evaluation
+from neurodeploy.training.evaluate import Evaluation, evaluate_shared
 from neurodeploy.training.imported import keep_copy, located
 from neurodeploy.training.loop import fit, reproducible
-from neurodeploy.training.parallel import evaluate_shared
 
 
 @dataclass(frozen=True)

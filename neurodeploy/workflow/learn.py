@@ -18,10 +18,9 @@ from neurodeploy.artifacts.names import NIR_FILE
 from neurodeploy.errors import InputError
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.onchip.cost import learning_cost
-from neurodeploy.onchip.learning_curve import CurvePoint
-from neurodeploy.onchip.options import LearningOptions
+from neurodeploy.onchip.learner import LearningOptions, StreamChunk
 from neurodeploy.onchip.tasks import Task, make_task
-from neurodeploy.onchip.trajectory import StreamChunk
+from neurodeploy.reporting.pictures import CurvePoint
 from neurodeploy.simulation.trace import Samples
 from neurodeploy.support.files import check_new_folder, next_free
 from neurodeploy.workflow.learned_deployment import first_tags, mapped, write_learned

@@ -20,9 +20,9 @@ from neurodeploy.artifacts.names import LEARNING, LEARNING_CURVE, NIR_FILE, TAGS
 from neurodeploy.errors import CheckFailedError, Text, in_lines
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import CoreMapping, map_network
-from neurodeploy.onchip.learning_curve import CurvePoint, draw_learning_curve
-from neurodeploy.onchip.options import rate_text
+from neurodeploy.onchip.learner import rate_text
 from neurodeploy.onchip.real import remainders
+from neurodeploy.reporting.pictures import CurvePoint, draw_learning_curve
 from neurodeploy.workflow.learning_result import LearningResult
 from neurodeploy.workflow.netx import netx_part
 

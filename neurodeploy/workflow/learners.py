@@ -12,12 +12,11 @@ import numpy as np
 
 from neurodeploy.errors import InputError, Setting, Text, nearest
 from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.onchip.learner import Learner, LearningOptions
 from neurodeploy.onchip.loihi_rule import make_delta_plan, rate_exponents
-from neurodeploy.onchip.options import LearningOptions
 from neurodeploy.onchip.plan import LearningPlan, make_plan
 from neurodeploy.onchip.real import suitable_rate
 from neurodeploy.onchip.references import DeltaReference, ReferenceLearner
-from neurodeploy.onchip.trajectory import Learner
 from neurodeploy.simulation.trace import Samples
 
 ENGINES = ("lava", "lava-fused", "reference")
@@ -130,7 +129,7 @@ def make_learners(
 
 
 def _delta_in_lava(plan: Any, capacity: int, timeout: float | None) -> Learner:
-    from neurodeploy.lava.onchip.delta import DeltaLavaLearner
+    from neurodeploy.lava.onchip.learner import DeltaLavaLearner
 
     return DeltaLavaLearner(plan, capacity=capacity, timeout=timeout)
 

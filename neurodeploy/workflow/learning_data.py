@@ -15,7 +15,7 @@ from neurodeploy.data import Dataset
 from neurodeploy.errors import InputError, Setting, Step, Text, UnsupportedError
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork
-from neurodeploy.onchip.options import LearningOptions
+from neurodeploy.onchip.learner import LearningOptions
 from neurodeploy.onchip.real import real_network
 from neurodeploy.onchip.tasks import HeldOut, Task
 from neurodeploy.simulation.trace import SampleBatch, Samples

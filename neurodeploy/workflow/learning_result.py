@@ -9,8 +9,7 @@ from typing import Any
 from neurodeploy.artifacts.names import LEARNING, LEARNING_CURVE
 from neurodeploy.errors import Setting, Step, Text, in_lines
 from neurodeploy.onchip.cost import LearningCost
-from neurodeploy.onchip.options import LearningOptions, rate_text
-from neurodeploy.onchip.trajectory import LayerCounts
+from neurodeploy.onchip.learner import LayerCounts, LearningOptions, rate_text
 from neurodeploy.reporting.text import overflow_text, table_text
 
 KNOWN = 0.5

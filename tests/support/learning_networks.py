@@ -20,9 +20,8 @@ from neurodeploy.ir.network import Network, Neuron, Population, Projection
 from neurodeploy.ir.operators import Dense, Operator
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.onchip.arithmetic import random_bits
-from neurodeploy.onchip.options import LearningOptions
+from neurodeploy.onchip.learner import LearningOptions, StreamChunk
 from neurodeploy.onchip.plan import LearningPlan
-from neurodeploy.onchip.trajectory import StreamChunk
 from neurodeploy.quantization.post_training import quantize
 from neurodeploy.target import load_target
 

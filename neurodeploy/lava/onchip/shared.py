@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.lava.shared import SharedArrays
+from neurodeploy.onchip.learner import StreamChunk, Trajectory, UpdateTime
 from neurodeploy.onchip.loihi_rule import EPOCH, DeltaPlan
-from neurodeploy.onchip.options import UpdateTime
-from neurodeploy.onchip.trajectory import StreamChunk, Trajectory
 
 
 class LearningFiles:

@@ -23,10 +23,9 @@ from neurodeploy.artifacts.names import (
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import CoreMapping
 from neurodeploy.mapping.placement import core_messages, flows
-from neurodeploy.onchip.learning_curve import CurvePoint, learning_figure
 from neurodeploy.reporting.network_pictures import core_map, network_graph
 from neurodeploy.reporting.parity import Divergence
-from neurodeploy.reporting.pictures import firing_rates, svg
+from neurodeploy.reporting.pictures import CurvePoint, firing_rates, learning_figure, svg
 from neurodeploy.reporting.report import deployed, trained
 from neurodeploy.reporting.text import facts
 from neurodeploy.support.files import read_json, written_whole

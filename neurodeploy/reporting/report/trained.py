@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from neurodeploy.artifacts.deployment import TrainingRecord
-from neurodeploy.onchip.options import rate_text
+from neurodeploy.onchip.learner import rate_text
 from neurodeploy.recipe import DataRecipe, Recipe, TrainingRecipe
 from neurodeploy.reporting.text import Table, facts
 
