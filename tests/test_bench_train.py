@@ -135,7 +135,7 @@ def test_timed_draws_are_no_luckier_than_the_mean(K: int, steps: int) -> None:
     mean = K * (steps + 1) / (K + 1)
     assert all(abs(total - count * mean) <= 1 for count, total in enumerate(run, start=1))
     for draw in made:
-        seeds = seed_piece(recipe, draw.epoch, 0, 0, torch.device("cpu"))
+        seeds = seed_piece(recipe.seed, draw.epoch, 0, 0, torch.device("cpu"))
         drawn = torch.randperm(steps, generator=seeds)[:K]
         assert draw.steps == drawn.max() + 1
 

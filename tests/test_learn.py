@@ -20,7 +20,7 @@ from neurodeploy.onchip.learner import StreamChunk, Trajectory
 from neurodeploy.onchip.references import ReferenceLearner
 from neurodeploy.onchip.tasks import ROTATION, make_task, rotated
 from neurodeploy.recipe import load_recipe
-from neurodeploy.training.batches import split_training
+from neurodeploy.training.assembly import split_of
 from neurodeploy.workflow.learn import recovered
 from neurodeploy.workflow.learned_deployment import first_tags
 from neurodeploy.workflow.learning_data import thinned
@@ -277,12 +277,12 @@ def test_recovered_is_a_share_of_what_was_lost() -> None:
 def test_an_excluded_class_is_seen_neither_in_training_nor_in_validation() -> None:
     digits = load_dataset("digits")
     recipe = load_recipe("digits_conv", ["data.exclude=[9,3]"])
-    split = split_training(recipe, digits)
+    split = split_of(recipe, digits)
     for labels in (split.y_train, split.y_validation):
         assert set(np.unique(labels)) == {0, 1, 2, 4, 5, 6, 7, 8}
     assert digits.classes == 10, "the network keeps an output for them"
     with pytest.raises(InputError, match="exclude = \\[10\\]"):
-        split_training(load_recipe("digits_conv", ["data.exclude=[10]"]), digits)
+        split_of(load_recipe("digits_conv", ["data.exclude=[10]"]), digits)
 
 
 @needs_lava

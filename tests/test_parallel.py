@@ -22,7 +22,8 @@ from neurodeploy.errors import InputError, SimulationError, UnsupportedError
 from neurodeploy.support import processes as launching
 from neurodeploy.support.processes import Processes, connect
 from neurodeploy.training import train
-from neurodeploy.training.batches import own_pieces, split_training
+from neurodeploy.training.assembly import split_of
+from neurodeploy.training.batches import own_pieces
 from neurodeploy.training.loop import Recorder
 from neurodeploy.training.optimization import average_statistics
 from support.command import run_cli
@@ -33,7 +34,7 @@ from support.wording import refused
 
 def batches() -> int:
     """Of one epoch."""
-    samples = len(split_training(make_recipe(), load_dataset("digits")).y_train)
+    samples = len(split_of(make_recipe(), load_dataset("digits")).y_train)
     return math.ceil(samples / BATCH)
 
 
@@ -186,8 +187,7 @@ def test_accelerate_launch_starts_the_command(tmp_path: Path) -> None:
 
 
 def test_pieces_cover_a_batch_once_and_lie_side_by_side() -> None:
-    recipe = make_recipe(training={"accumulate": 2})
-    found = [p for i in range(3) for p in own_pieces(20, recipe, Processes(i, 3))]
+    found = [piece for i in range(3) for piece in own_pieces(20, 2, Processes(i, 3))]
     assert [piece.number for piece in found] == list(range(6))
     assert [piece.size for piece in found] == [4, 4, 3, 3, 3, 3]
     assert [piece.first for piece in found] == [0, 4, 8, 11, 14, 17]

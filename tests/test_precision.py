@@ -21,8 +21,7 @@ from neurodeploy.recipe import Precision, Recipe
 from neurodeploy.rules import RULES
 from neurodeploy.support.processes import Processes
 from neurodeploy.training import resume_run, train
-from neurodeploy.training.assembly import input_code, network_of, rule_of
-from neurodeploy.training.batches import split_training
+from neurodeploy.training.assembly import input_code, network_of, rule_of, split_of
 from neurodeploy.training.checkpoint import TrainingState
 from neurodeploy.training.epoch import Job, train_epoch
 from neurodeploy.training.loop import Recorder
@@ -50,7 +49,7 @@ def first_update(precision: Precision, rule: str) -> dict[str, np.ndarray]:
     torch.manual_seed(0)
     model = network_of(recipe, dataset).to(CPU, parameter_dtype(precision))
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    split, code = split_training(recipe, dataset), input_code(recipe, dataset)
+    split, code = split_of(recipe, dataset), input_code(recipe, dataset)
     job = Job(recipe, model, rule_of(recipe), split, code, Processes())
     next(train_epoch(job, Updater(model, recipe.training, Processes()), 1, PartialEpoch()))
     return {n: (p.detach() - before[n]).double().numpy() for n, p in model.named_parameters()}

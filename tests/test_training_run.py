@@ -29,7 +29,8 @@ from neurodeploy.recipe import (
     NeuronRecipe,
 )
 from neurodeploy.training import epoch, resume_run, train
-from neurodeploy.training.batches import epoch_batches, seed_piece, split_training
+from neurodeploy.training.assembly import split_of
+from neurodeploy.training.batches import epoch_batches, seed_piece
 from neurodeploy.training.checkpoint import TrainingState, load_state, save_state
 from neurodeploy.training.encoding import evaluation_frames, training_frames
 from neurodeploy.training.loop import Recorder, reproducible
@@ -234,7 +235,7 @@ def test_every_batch_of_every_epoch_and_seed_draws_its_own_numbers() -> None:
     cases = [(s, e, b) for s in (0, 1) for e in (1, 2) for b in (0, 1)]
     with reproducible(CPU):
         for seed, number, batch in cases:
-            own = torch.rand(1, generator=seed_piece(make_recipe(seed=seed), number, batch, 0, CPU))
+            own = torch.rand(1, generator=seed_piece(seed, number, batch, 0, CPU))
             draws |= {own.item(), torch.rand(1).item()}
     assert len(draws) == 2 * len(cases)
 
@@ -243,14 +244,14 @@ def test_pieces_of_a_batch_share_the_draws_for_all_and_no_dropout_mask() -> None
     shared, masks = set(), set()
     with reproducible(CPU):
         for piece in range(3):
-            generator = seed_piece(make_recipe(), 1, 0, piece, CPU)
+            generator = seed_piece(0, 1, 0, piece, CPU)
             shared.add(torch.rand(1, generator=generator).item())
             masks.add(torch.rand(1).item())
     assert (len(shared), len(masks)) == (1, 3)
 
 
 def test_every_epoch_has_an_order_of_its_own_with_every_sample_once() -> None:
-    orders = [epoch_batches(300, make_recipe(seed=s), e) for s, e in ((0, 1), (0, 2), (1, 1))]
+    orders = [epoch_batches(300, 128, s, e) for s, e in ((0, 1), (0, 2), (1, 1))]
     for batches in orders:
         assert [len(batch) for batch in batches] == [100, 100, 100], "batch_size is 128"
         assert sorted(torch.cat(batches).tolist()) == list(range(300))
@@ -271,7 +272,7 @@ def test_parameters_change_once_per_batch(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(torch.optim.Adam, "step", counting("update", torch.optim.Adam.step))
     one_step_at_a_time = {"epochs": 1, "warmup_epochs": 0, "time_chunk": 1}
     train(make_recipe(training=one_step_at_a_time), tmp_path / "run")
-    batches = math.ceil(len(split_training(make_recipe(), load_dataset("digits")).y_train) / 128)
+    batches = math.ceil(len(split_of(make_recipe(), load_dataset("digits")).y_train) / 128)
     assert calls == {"backward": 3 * batches, "update": batches}
 
 
@@ -390,7 +391,7 @@ def test_learning_rate_rises_then_falls_as_a_cosine() -> None:
 
 def test_validation_split_keeps_classes_in_proportion_and_the_test_samples_out() -> None:
     dataset = load_dataset("digits")
-    split = split_training(make_recipe(), dataset)
+    split = split_of(make_recipe(), dataset)
     assert len(split.y_validation) == 144
     assert len(split.y_train) + 144 == len(dataset.y_train)
     counts = np.bincount(split.y_validation)
@@ -400,7 +401,7 @@ def test_validation_split_keeps_classes_in_proportion_and_the_test_samples_out()
         np.concatenate([split.x_train[:], split.x_validation[:]]).reshape(-1, 64), axis=0
     )
     np.testing.assert_array_equal(together, np.sort(dataset.x_train[:].reshape(-1, 64), axis=0))
-    other = split_training(make_recipe(seed=1), dataset)
+    other = split_of(make_recipe(seed=1), dataset)
     assert not np.array_equal(split.x_validation[:], other.x_validation[:])
 
 

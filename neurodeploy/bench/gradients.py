@@ -32,8 +32,8 @@ from neurodeploy.rules.rate import Rate
 from neurodeploy.rules.rule import Loss
 from neurodeploy.rules.sltt import SLTT
 from neurodeploy.support.processes import Processes
-from neurodeploy.training.assembly import input_code, network_of
-from neurodeploy.training.batches import batch_count, check_batches, split_training
+from neurodeploy.training.assembly import check_batches_of, input_code, network_of, split_of
+from neurodeploy.training.batches import batch_count
 from neurodeploy.training.epoch import Job
 from neurodeploy.training.loop import fit, reproducible
 
@@ -146,11 +146,11 @@ def _compare(recipe: Recipe, every: int, progress: bool) -> Iterator[GradientRow
     ):
         torch.manual_seed(recipe.seed)
         model = network_of(recipe, dataset).to(device, parameter_dtype(precision))
-        split, watched = split_training(recipe, dataset), Watched(every)
-        check_batches(model, recipe, len(split.y_train), Processes())
+        split, watched = split_of(recipe, dataset), Watched(every)
+        check_batches_of(recipe, model, len(split.y_train), Processes())
         job = Job(recipe, model, watched, split, input_code(recipe, dataset), Processes())
         fit(job, Path(folder), None, progress)
-    batches = batch_count(len(split.y_train), recipe)
+    batches = batch_count(len(split.y_train), recipe.training.batch_size)
     for epoch, found in watched.by_epoch(batches).items():
         for (rule, layer), values in found.items():
             cosine, ratio = (fmean(part) for part in zip(*values, strict=True))

@@ -77,7 +77,7 @@ def balanced_draws(recipe: Recipe) -> Iterator[Draw]:
         yield from (Draw(epoch, steps) for epoch in itertools.count(1))
         return
     mean = rule.K * (steps + 1) / (rule.K + 1)
-    seeds = partial(seed_piece, recipe, batch=0, piece=0, device=torch.device("cpu"))
+    seeds = partial(seed_piece, recipe.seed, batch=0, piece=0, device=torch.device("cpu"))
     draws = [
         Draw(epoch, steps_run(rule, steps, seeds(epoch=epoch)))
         for epoch in range(1, CANDIDATES + 1)

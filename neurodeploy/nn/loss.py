@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neurodeploy.recipe import MseTarget, TrainingRecipe
+from neurodeploy.recipe import MseTarget
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,6 @@ class InstantaneousLoss:
     mse_weight: float = 0.0
     mse_target: MseTarget = "ones"
     factor: float = 1.0
-
-    @staticmethod
-    def of(training: TrainingRecipe) -> InstantaneousLoss:
-        """The loss that a recipe asks for."""
-        return InstantaneousLoss(training.mse_weight, training.mse_target)
 
     def __call__(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Loss of one step, a scalar.

@@ -11,10 +11,13 @@ from neurodeploy.errors import UnsupportedError
 from neurodeploy.ir.contract import InputCode
 from neurodeploy.nn.device import LOW
 from neurodeploy.nn.families import SpikingNetwork, build_network
+from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.quantization.aware import IntegerNetwork, trained_to_nir
 from neurodeploy.recipe import Recipe
 from neurodeploy.rules import Rate, Rule, build_rule
+from neurodeploy.support.processes import Processes
 from neurodeploy.target import load_target
+from neurodeploy.training.batches import Split, check_batches, split_training
 from neurodeploy.training.imported import imported_network, is_file
 
 
@@ -41,6 +44,34 @@ def rule_of(recipe: Recipe) -> Rule:
         InputError: unknown rule or option, or options that do not suit the recipe's steps.
     """
     return build_rule(recipe.rule, recipe.training.steps, f"recipe {recipe.name}: [rule]")
+
+
+def loss_of(recipe: Recipe) -> InstantaneousLoss:
+    """The loss of one step that the recipe asks for."""
+    return InstantaneousLoss(recipe.training.mse_weight, recipe.training.mse_target)
+
+
+def split_of(recipe: Recipe, dataset: Dataset) -> Split:
+    """The training samples, split by the recipe's share and seed, without excluded classes.
+
+    Raises:
+        InputError: the share leaves a class without a sample in one of the parts, or an excluded
+            class does not exist.
+    """
+    chosen, where = recipe.data, f"recipe {recipe.name}: "
+    return split_training(dataset, chosen.validation, recipe.seed, chosen.exclude, where)
+
+
+def check_batches_of(
+    recipe: Recipe, model: SpikingNetwork, samples: int, processes: Processes
+) -> None:
+    """Refuse batches that cannot be cut into pieces as the recipe and the processes ask.
+
+    Raises:
+        InputError: as ``check_batches``.
+    """
+    training, where = recipe.training, f"recipe {recipe.name}: "
+    check_batches(model, samples, training.batch_size, training.accumulate, processes, where)
 
 
 def input_code(recipe: Recipe, dataset: Dataset) -> InputCode:

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from neurodeploy.data import Dataset, SampleArray, choose
 from neurodeploy.errors import InputError
-from neurodeploy.recipe import Recipe
 from neurodeploy.support.processes import Processes
 
 
@@ -29,21 +28,27 @@ class Split(NamedTuple):
     y_validation: np.ndarray
 
 
-def split_training(recipe: Recipe, dataset: Dataset) -> Split:
-    """Split the training samples by the recipe's share and seed, each class in proportion.
+def split_training(
+    dataset: Dataset, validation: float, seed: int, exclude: tuple[int, ...] = (), where: str = ""
+) -> Split:
+    """Split the training samples, each class in proportion.
 
-    Samples of excluded classes come into neither part. The test samples play no part: they are
-    looked at once, when training is over.
+    The test samples play no part: they are looked at once, when training is over.
+
+    Args:
+        validation: share that is held back, 0 < validation < 1.
+        seed: of the draw.
+        exclude: classes whose samples come into neither part.
+        where: names the recipe in messages.
 
     Raises:
         InputError: the share leaves a class without a sample in one of the parts, or an excluded
             class does not exist.
     """
-    exclude = recipe.data.exclude
     unknown = [number for number in exclude if not 0 <= number < dataset.classes]
     if unknown or len(set(exclude)) >= dataset.classes - 1:
         raise InputError(
-            f"recipe {recipe.name}: [data] exclude = {list(exclude)}: the data set has classes 0 "
+            f"{where}[data] exclude = {list(exclude)}: the data set has classes 0 "
             f"to {dataset.classes - 1}, and at least two of them have to stay"
         )
     numbers = np.flatnonzero(~np.isin(dataset.y_train, exclude))
@@ -53,21 +58,21 @@ def split_training(recipe: Recipe, dataset: Dataset) -> Split:
     try:
         parts = train_test_split(
             numbers,
-            test_size=recipe.data.validation,
+            test_size=validation,
             stratify=dataset.y_train[numbers],
-            random_state=recipe.seed,
+            random_state=seed,
         )
     except ValueError as error:
         raise InputError(
-            f"recipe {recipe.name}: [data] validation = {recipe.data.validation} cannot split "
+            f"{where}[data] validation = {validation} cannot split "
             f"{len(numbers)} samples of {dataset.classes - len(set(exclude))} classes: {error}"
         ) from None
-    train, validation = (np.asarray(part) for part in parts)
+    train, held_back = (np.asarray(part) for part in parts)
     return Split(
         choose(dataset.x_train, train),
         dataset.y_train[train],
-        choose(dataset.x_train, validation),
-        dataset.y_train[validation],
+        choose(dataset.x_train, held_back),
+        dataset.y_train[held_back],
     )
 
 
@@ -87,30 +92,29 @@ class Piece(NamedTuple):
     share: float
 
 
-def batch_count(samples: int, recipe: Recipe) -> int:
+def batch_count(samples: int, batch_size: int) -> int:
     """Batches an epoch is cut into: of equal size to within one, none above ``batch_size``.
 
     Equal sizes spare the last batch from being a small one, with a noisier update.
     """
-    return math.ceil(samples / recipe.training.batch_size)
+    return math.ceil(samples / batch_size)
 
 
-def epoch_batches(samples: int, recipe: Recipe, epoch: int) -> tuple[Tensor, ...]:
+def epoch_batches(samples: int, batch_size: int, seed: int, epoch: int) -> tuple[Tensor, ...]:
     """Numbers of the samples in each batch: all samples once, in this epoch's own order."""
-    order = torch.randperm(samples, generator=_generator(recipe, epoch))
-    return order.tensor_split(batch_count(samples, recipe))
+    order = torch.randperm(samples, generator=_generator(seed, epoch))
+    return order.tensor_split(batch_count(samples, batch_size))
 
 
-def own_pieces(size: int, recipe: Recipe, processes: Processes) -> list[Piece]:
+def own_pieces(size: int, accumulate: int, processes: Processes) -> list[Piece]:
     """This process's pieces of a batch, of equal size to within one; they lie side by side."""
-    each = recipe.training.accumulate
-    parts = np.array_split(np.arange(size), processes.count * each)
-    own = range(processes.index * each, (processes.index + 1) * each)
+    parts = np.array_split(np.arange(size), processes.count * accumulate)
+    own = range(processes.index * accumulate, (processes.index + 1) * accumulate)
     return [Piece(n, int(parts[n][0]), len(parts[n]), len(parts[n]) / size) for n in own]
 
 
 def seed_piece(
-    recipe: Recipe, epoch: int, batch: int, piece: int, device: torch.device
+    seed: int, epoch: int, batch: int, piece: int, device: torch.device
 ) -> torch.Generator:
     """Seed everything that is drawn while a piece is trained on.
 
@@ -123,39 +127,50 @@ def seed_piece(
     # torch.manual_seed also leaves word for devices that are not in use, which takes longer than
     # all else here.
     seed_global = torch.default_generator if device.type == "cpu" else torch
-    seed_global.manual_seed(_seed(recipe, epoch, batch, piece))
-    return _generator(recipe, epoch, batch)
+    seed_global.manual_seed(_seed(seed, epoch, batch, piece))
+    return _generator(seed, epoch, batch)
 
 
-def check_batches(model: nn.Module, recipe: Recipe, samples: int, processes: Processes) -> None:
-    """Refuse batches that cannot be cut into pieces as the recipe and the processes ask.
+def check_batches(
+    model: nn.Module,
+    samples: int,
+    batch_size: int,
+    accumulate: int,
+    processes: Processes,
+    where: str = "",
+) -> None:
+    """Refuse batches that cannot be cut into pieces as ``accumulate`` and the processes ask.
+
+    Args:
+        samples: for training.
+        where: names the recipe in messages.
 
     Raises:
         InputError: a piece would be empty, or batch norm would meet a piece of one sample, which
             has no variance.
     """
     normalised = any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in model.modules())
-    least, pieces = (2 if normalised else 1), processes.count * recipe.training.accumulate
-    batch = samples // batch_count(samples, recipe)
+    least, pieces = (2 if normalised else 1), processes.count * accumulate
+    batch = samples // batch_count(samples, batch_size)
     if batch // pieces >= least:
         return
     cut = f" and pieces of {batch // pieces}" if pieces > 1 else ""
     raise InputError(
-        f"recipe {recipe.name}: [training] batch_size = {recipe.training.batch_size} with "
+        f"{where}[training] batch_size = {batch_size} with "
         f"{samples} training samples, {processes.count} processes and accumulate = "
-        f"{recipe.training.accumulate} gives batches of {batch}{cut} samples, but "
+        f"{accumulate} gives batches of {batch}{cut} samples, but "
         f"{'batch_norm' if normalised else 'a piece'} needs at least {least}; raise batch_size"
         + (" or turn batch_norm off" if normalised else "")
     )
 
 
-def _generator(recipe: Recipe, epoch: int, *within: int) -> torch.Generator:
-    return torch.Generator().manual_seed(_seed(recipe, epoch, *within))
+def _generator(seed: int, epoch: int, *within: int) -> torch.Generator:
+    return torch.Generator().manual_seed(_seed(seed, epoch, *within))
 
 
-def _seed(recipe: Recipe, epoch: int, *within: int) -> int:
+def _seed(seed: int, epoch: int, *within: int) -> int:
     """A seed for an epoch, or for something in it, that looks unrelated to any other."""
     # A spawn key of its own, because numpy takes an entropy and the same with zeros after it for
     # equal.
-    sequence = np.random.SeedSequence((recipe.seed, epoch), spawn_key=within)
+    sequence = np.random.SeedSequence((seed, epoch), spawn_key=within)
     return int(sequence.generate_state(2, np.uint32)[1])

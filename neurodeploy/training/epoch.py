@@ -15,10 +15,10 @@ from neurodeploy.errors import SimulationError
 from neurodeploy.ir.contract import InputCode
 from neurodeploy.nn.device import autocast
 from neurodeploy.nn.families import SpikingNetwork
-from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.recipe import Recipe
 from neurodeploy.rules import Batch, Rule
 from neurodeploy.support.processes import Processes
+from neurodeploy.training.assembly import loss_of
 from neurodeploy.training.batches import Split, epoch_batches, own_pieces, seed_piece
 from neurodeploy.training.encoding import augment, is_constant, training_frames
 from neurodeploy.training.metrics import PartialEpoch
@@ -55,7 +55,9 @@ def train_epoch(
         SimulationError: the loss became infinite or NaN.
     """
     started = time.perf_counter() - done.seconds
-    batches = epoch_batches(len(job.split.y_train), job.recipe, epoch)
+    batches = epoch_batches(
+        len(job.split.y_train), job.recipe.training.batch_size, job.recipe.seed, epoch
+    )
     job.model.train()
     for number in range(done.batches, len(batches)):
         batch = batches[number].numpy()
@@ -83,7 +85,7 @@ def _train_batch(
         Mean loss and number of right answers, both of the whole batch.
     """
     recipe, split, processes = job.recipe, job.split, job.processes
-    pieces = own_pieces(len(batch), recipe, processes)
+    pieces = own_pieces(len(batch), recipe.training.accumulate, processes)
     start, stop = pieces[0].first, pieces[-1].first + pieces[-1].size
     own = batch[start:stop]
     with processes.together():
@@ -96,10 +98,10 @@ def _train_batch(
         rows = slice(piece.first - start, piece.first - start + piece.size)
         samples = torch.from_numpy(images[rows]).to(device)
         labels = torch.from_numpy(split.y_train[own[rows]]).to(device)
-        generator = seed_piece(recipe, epoch, number, piece.number, device)
+        generator = seed_piece(recipe.seed, epoch, number, piece.number, device)
         frames = training_frames(samples, job.code, steps, generator, piece.first, len(batch))
         frames = (frame.to(dtype) for frame in frames)
-        piece_loss = replace(InstantaneousLoss.of(recipe.training), factor=piece.share * scale)
+        piece_loss = replace(loss_of(recipe), factor=piece.share * scale)
         # Until the last piece, gradients are left to add up.
         update = updater if piece is pieces[-1] else _leave
         with autocast(recipe.training.precision, device):

@@ -13,10 +13,9 @@ from types import TracebackType
 import torch
 from tqdm import tqdm
 
-from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.recipe import TrainingRecipe
 from neurodeploy.support.processes import Processes
-from neurodeploy.training.assembly import begin_when_due
+from neurodeploy.training.assembly import begin_when_due, loss_of
 from neurodeploy.training.batches import batch_count
 from neurodeploy.training.checkpoint import TrainingState, copy_weights, save_best, save_state
 from neurodeploy.training.epoch import Job, check_finite, train_epoch
@@ -150,7 +149,7 @@ def fit(job: Job, run: Path, state: TrainingState | None, progress: bool) -> Tra
     if state is not None:
         model.load_state_dict(dict(state.model))
         updater.restore(state.optimizer)
-    batches = batch_count(samples, job.recipe)
+    batches = batch_count(samples, training.batch_size)
     with Recorder(run, training, batches, state, job.processes, progress) as recorder:
         for epoch in range(len(now.history) + 1, training.epochs + 1):
             recorder.begin_epoch(epoch)
@@ -185,7 +184,7 @@ def _validate(job: Job, epoch: int) -> Evaluation:
         split.y_validation,
         job.code,
         training.steps,
-        InstantaneousLoss.of(training),
+        loss_of(job.recipe),
         job.processes,
     )
     check_finite(found.loss, job.recipe, epoch, "in validation")

@@ -29,20 +29,21 @@ from neurodeploy.errors import InputError, Setting, SimulationError, Step, Text
 from neurodeploy.nn.device import find_device, lay_out, parameter_dtype
 from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.families.user import pinned
-from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.recipe import Recipe
 from neurodeploy.rules import Rule
 from neurodeploy.support.files import sha256, write_json, written_whole
 from neurodeploy.support.processes import ContactLostError, connect
 from neurodeploy.support.system import freed_memory_kept, versions
 from neurodeploy.training.assembly import (
+    check_batches_of,
     graph_of,
     input_code,
+    loss_of,
     network_of,
     quantization_aware,
     rule_of,
+    split_of,
 )
-from neurodeploy.training.batches import check_batches, split_training
 from neurodeploy.training.checkpoint import (
     TrainingState,
     copy_weights,
@@ -118,9 +119,9 @@ def train(
         model = model.to(where, parameter_dtype(training.precision))
         model = lay_out(model, training.batch_size, training.precision)
         rule = rule_of(recipe)
-        split = split_training(recipe, dataset)
+        split = split_of(recipe, dataset)
         _check_rule(rule, recipe)
-        check_batches(model, recipe, len(split.y_train), processes)
+        check_batches_of(recipe, model, len(split.y_train), processes)
         model.load_state_dict(processes.on_main(lambda: _first_weights(model, recipe)))
         code = input_code(recipe, dataset)
         model = quantization_aware(model, recipe, code.payload, rule)
@@ -257,7 +258,7 @@ def _finish(run: Path, job: Job, dataset: Dataset, state: TrainingState) -> RunR
         dataset.y_test,
         job.code,
         training.steps,
-        InstantaneousLoss.of(training),
+        loss_of(job.recipe),
         job.processes,
     )
     return job.processes.on_main(lambda: _write_result(run, job, dataset, state, tested))
