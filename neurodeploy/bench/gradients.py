@@ -1,4 +1,4 @@
-"""How well the gradients of cheaper rules agree with those of BPTT while a network is trained.
+"""Agreement of the gradients of cheaper rules with those of BPTT while a network is trained.
 
 Reproduces figure 3 of Meng et al. 2023: the network is trained by SLTT, and on some batches every
 rule says which gradient it would have taken there, with the same weights and the same samples.

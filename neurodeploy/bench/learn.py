@@ -1,4 +1,4 @@
-"""How many samples a second a deployment learns from, on each engine.
+"""Samples per second that a deployment learns from, on each engine.
 
 Every row is measured in a process of its own: training samples of the deployment's data set are
 learnt from chunk by chunk, as on-chip learning does it between two measurements of accuracy.

@@ -1,4 +1,4 @@
-"""How far messages travel with each way of placing a network, and what placing it takes."""
+"""Ways of placing a network: how far messages travel with each, and what it takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast each engine simulates, and how much memory it takes.
+"""Speed and memory of each engine that simulates.
 
 Every row is measured in a process of its own: batches of random spikes go through the engine as
 a simulation sends them, the first is not counted, and the others are timed until enough seconds

@@ -1,4 +1,4 @@
-"""Import Lava 0.10.0 safely on Python 3.10 to 3.12, or say what to install.
+"""Safe import of Lava 0.10.0 on Python 3.10 to 3.12, or word of what to install.
 
 Lava is archived: it says it needs Python 3.10 and will never say anything else. Three things
 stand in its way on later Pythons or in a larger program, and are dealt with here, on request:

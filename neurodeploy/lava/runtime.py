@@ -1,4 +1,4 @@
-"""Run Lava processes so that no failure hangs and nothing outlives the run.
+"""Runs of Lava processes that no failure hangs and that nothing outlives.
 
 Lava 0.10.0 by itself waits for ever when one of its processes raises in the middle of a chain,
 when a process is killed, and at interpreter exit when ``stop`` was forgotten; the exception is

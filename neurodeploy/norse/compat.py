@@ -1,4 +1,4 @@
-"""Import Norse, or say what to install.
+"""Import of Norse, or word of what to install.
 
 Norse's metadata ask for torchvision, which it never imports and which may replace a CPU build of
 PyTorch; so it is installed without its dependencies, of which only nirtorch is not ours too.

@@ -1,4 +1,4 @@
-"""How samples are shared out: some kept for validation, the rest in batches, and these in pieces.
+"""Shares of the samples: some kept for validation, the rest in batches, and these in pieces.
 
 A batch is what one update sees, on however many processes. Each process takes ``accumulate``
 neighbouring pieces of it and runs them one after another. Orders and draws come from the seed, the

@@ -1,4 +1,4 @@
-"""How parameters change: optimiser, learning rate, and the update that rules call.
+"""Changes of the parameters: optimiser, learning rate, and the update that rules call.
 
 On several processes, each holds the whole network and a share of every batch.
 """

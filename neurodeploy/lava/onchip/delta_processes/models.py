@@ -1,4 +1,4 @@
-"""How the processes behave; the learning itself is Lava's ``LearningDense``."""
+"""Behaviour of the processes; the learning itself is Lava's ``LearningDense``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the processes behave in time; what they compute is in ``neurodeploy.lava.onchip.layer``.
+"""Behaviour of the processes in time; what they compute is in ``neurodeploy.lava.onchip.layer``.
 
 Synapses send what they computed in the previous step before they receive anything. That is the one
 step that each of them costs, and it keeps the loop of spikes and errors from waiting for itself.
