@@ -189,7 +189,8 @@ def convolve(call: Call) -> LayerSum:
     first, weight, bias, stride, padding, dilation, groups = _bound(
         call, *names, stride=1, padding=0, dilation=1, groups=1
     )
-    layer = nn.Conv2d(
+    make: Any = nn.Conv2d if weight.ndim == 4 else nn.Conv1d
+    layer = make(
         weight.shape[1] * groups,
         weight.shape[0],
         tuple(weight.shape[2:]),
@@ -230,7 +231,7 @@ FUNCTIONS: dict[Callable[..., Any], Callable[[Call], LayerSum]] = {
     F.adaptive_avg_pool2d: adaptive_pool,
     F.dropout: dropout,
     F.linear: linear,
-    F.conv2d: convolve,
+    **dict.fromkeys((F.conv1d, F.conv2d), convolve),
     torch.clone: same,
 }
 """By function, what it adds to a network."""

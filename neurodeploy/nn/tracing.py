@@ -219,7 +219,7 @@ def _known_layer(layer: nn.Module, call: _Call) -> nn.Module:
         if call.made != (call.given[0], math.prod(call.given[1:])):
             raise call.refused("flattens only some axes; a network flattens all of a sample")
         return layer
-    if isinstance(layer, nn.Conv2d):
+    if isinstance(layer, nn.Conv1d | nn.Conv2d):
         return _with_numbers(layer, call)
     if isinstance(layer, (*PASSING, *LAYERS)):
         return layer
@@ -233,7 +233,7 @@ def _known_layer(layer: nn.Module, call: _Call) -> nn.Module:
     )
 
 
-def _with_numbers(layer: nn.Conv2d, call: _Call) -> nn.Conv2d:
+def _with_numbers(layer: nn.Conv1d | nn.Conv2d, call: _Call) -> nn.Module:
     """A convolution whose padding is zeros and given in numbers."""
     if layer.padding_mode != "zeros":
         raise call.refused(f"pads with padding_mode {layer.padding_mode!r}; only zeros are known")
@@ -241,9 +241,9 @@ def _with_numbers(layer: nn.Conv2d, call: _Call) -> nn.Conv2d:
         return layer
     reach = [d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
     if layer.padding == "valid":
-        reach = [0, 0]
+        reach = [0] * len(reach)
     if any(r % 2 for r in reach):
         raise call.refused("pads to the same size by more on one side; use an odd kernel")
-    found = copy.copy(layer)
+    found: Any = copy.copy(layer)
     found.padding = tuple(r // 2 for r in reach)
     return found
