@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from neurodeploy.artifacts.deployment import Deployment, read_deployment
-from neurodeploy.errors import ImportNote
+from neurodeploy.errors import ImportNote, InputError
 from neurodeploy.interchange.netx import file as netx
 from neurodeploy.interchange.nir import importing as nir
 from neurodeploy.ir.network import Network
@@ -108,9 +108,10 @@ def quantize(
         The network in integers; its ``notes`` say what had to give way.
 
     Raises:
-        InputError: an unknown target, samples that do not fit, or a width the target lacks.
-        UnsupportedError: the target cannot hold the network.
+        InputError: an unknown target, or samples that do not fit.
+        UnsupportedError: the target has no such width, or cannot hold the network.
     """
+    _check(network, Network, "quantize")
     return quantized_on(network, _target(target), bits, scale, calibration)
 
 
@@ -133,6 +134,7 @@ def map(
     Raises:
         InputError: an unknown target.
     """
+    _check(network, QuantizedNetwork, "map")
     return map_network(network, _target(target), activity)
 
 
@@ -158,6 +160,7 @@ def deploy(
         CheckFailedError: the network does not fit the target; every violation is listed.
         InputError, UnsupportedError: as ``quantize``; or ``path`` is there already.
     """
+    _check(network, Network | QuantizedNetwork, "deploy")
     out = None if path is None else Path(path)
     return deploy_network(
         network, _target(target), out, bits=bits, scale=scale, calibration=calibration
@@ -208,3 +211,17 @@ def train(
 
 def _target(target: str | Path | Target) -> Target:
     return target if isinstance(target, Target) else load_target(str(target))
+
+
+def _check(network: object, kinds: Any, function: str) -> None:
+    """Refuse what is no network of the kind that a function takes.
+
+    Raises:
+        InputError: it is not, and how one comes to such a network.
+    """
+    if not isinstance(network, kinds):
+        found = type(network).__name__
+        raise InputError(
+            f"{function} takes {getattr(kinds, '__name__', kinds)}, found {found}: a torch module "
+            "becomes a Network by from_torch, and a Network a QuantizedNetwork by quantize"
+        )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -357,3 +359,119 @@ def test_constants_of_each_neuron_are_those_of_one_layer_each(
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-12, atol=1e-12)
     assert found[0].abs().max() > 0
     torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=1e-12)
+
+
+def test_a_new_tau_is_what_the_layer_keeps_by() -> None:
+    layer = LIF(2.0)
+    layer.tau = 4.0
+    assert layer.keep == 0.75
+    layer.tau = torch.tensor([2.0, 4.0])
+    assert torch.equal(torch.as_tensor(layer.keep), torch.tensor([0.5, 0.75]))
+    layer.tau = 2.0
+    assert layer.keep == 0.5
+    with pytest.raises(InputError, match="must be above 1"):
+        layer.tau = 0.5
+
+
+@pytest.mark.parametrize("value", [[2.0, 3.0], np.array([2.0, 3.0])])
+def test_constants_may_be_arrays(value: Any) -> None:
+    assert torch.equal(torch.as_tensor(LIF(value).tau), torch.tensor([2.0, 3.0]))
+
+
+@pytest.mark.parametrize("value", ["2", None, nn.Parameter(torch.tensor([2.0, 3.0]))])
+def test_constants_that_are_none_or_learnt_are_refused(value: Any) -> None:
+    with pytest.raises(InputError, match="tau is a"):
+        LIF(value)
+
+
+def test_a_layer_with_a_graph_can_be_copied() -> None:
+    layer = LIF(2.0)
+    reset(layer, cut=False)
+    layer(torch.ones(2, 3, requires_grad=True))
+    twin = copy.deepcopy(layer)
+    assert twin.v is not None and not twin.v.requires_grad
+
+
+class InContainers(ByHandWithReset):
+    """The state of ``ByHand`` in a list in a dict."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: dict[str, list[Tensor]] = {}
+
+    def reset_state(self) -> None:
+        self.kept = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        drive = self.into(x)
+        if self.kept:
+            drive = drive + self.back(self.kept["spikes"][0])
+        self.kept = {"spikes": [self.lif(drive)]}
+        return self.out(self.kept["spikes"][0])
+
+
+@pytest.mark.parametrize("rule", [SLTT(), SLTTK(K=2), BPTT(), OTTT()], ids=str)
+def test_state_in_lists_and_dicts_is_cut_too(rule: Rule) -> None:
+    torch.manual_seed(0)
+    module, twin = InContainers().double(), ByHandWithReset().double()
+    twin.load_state_dict(module.state_dict())
+    frames = 2 * torch.rand(STEPS, SAMPLES, 4, dtype=torch.float64)
+    labels = torch.randint(CLASSES, (SAMPLES,))
+    found = []
+    for net in (module, twin):
+        draws = torch.Generator().manual_seed(5)
+        rule.backward(net, frames, labels, F.cross_entropy, generator=draws)
+        found.append(gradients(net)["back.weight"])
+    torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=1e-12)
+
+
+def test_state_in_a_dict_that_nothing_resets_is_refused() -> None:
+    class Forgetful(InContainers):
+        reset_state = None  # type: ignore[assignment]
+
+    with pytest.raises(InputError, match=r"Forgetful\.kept"):
+        SLTT().backward(Forgetful(), torch.rand(2, 3, 4), torch.tensor([0, 1, 2]), F.cross_entropy)
+
+
+def test_mean_rates_have_one_target_and_one_membrane_for_each_layer() -> None:
+    frames, labels = make_batch()
+    targets = torch.randn(STEPS, SAMPLES, CLASSES, dtype=torch.float64)
+    with pytest.raises(UnsupportedError, match="one target"):
+        Rate().backward(make_module(), frames, targets, F.mse_loss, each_step=True)
+    lif = LIF(2.0)
+    twice = nn.Sequential(nn.Flatten(), nn.Linear(72, 8), lif, nn.Linear(8, 8), lif).double()
+    with pytest.raises(UnsupportedError, match="used twice in a step"):
+        Rate().backward(twice, frames, labels, F.cross_entropy)
+
+
+@pytest.mark.parametrize("product", ["x @ w.T", "torch.einsum('ni,oi->no', x, w)"])
+def test_ottt_refuses_synapses_that_are_no_layers(product: str) -> None:
+    class Product(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.lif = nn.Linear(4, 5), LIF(2.0)
+            self.weight = nn.Parameter(torch.randn(3, 5))
+
+        def forward(self, x: Tensor) -> Tensor:
+            names = {"x": self.lif(self.fc(x)), "w": self.weight, "torch": torch}
+            return eval(product, names)
+
+    with pytest.raises(UnsupportedError, match="no trace for products"):
+        OTTT().backward(Product(), torch.rand(2, 3, 4), torch.tensor([0, 1, 2]), F.cross_entropy)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [SLTT(update="stepss"), Rate(variant="x"), SLTTK(1, scale="foo"), OTTT(update="")],  # type: ignore[arg-type]
+    ids=str,
+)
+def test_choices_that_there_are_not_are_refused(rule: Rule) -> None:
+    frames, labels = make_batch()
+    with pytest.raises(InputError, match="is one of"):
+        rule.backward(make_module(), frames, labels, F.cross_entropy)
+
+
+@pytest.mark.parametrize("target", [[0, 1], np.zeros(6), None])
+def test_a_target_that_is_no_tensor_is_refused(target: Any) -> None:
+    with pytest.raises(InputError, match="the target is a"):
+        SLTT().backward(make_module(), make_batch()[0], target, F.cross_entropy)

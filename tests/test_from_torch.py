@@ -151,12 +151,38 @@ def ending_in_spikes() -> nn.Module:
     return nn.Sequential(nn.Linear(6, 8), lif(), nn.Linear(8, 3), lif(1.5, 0.1))
 
 
+class Loop(nn.Module):
+    """Two layers in one loop; the second sees the first within the step, or a step later."""
+
+    def __init__(self, late: bool = True) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 5), nn.Linear(5, 5, bias=False)
+        self.back, self.out = nn.Linear(5, 5, bias=False), nn.Linear(5, 3)
+        self.first, self.second = lif(threshold=0.3), lif(threshold=0.1)
+        self.late = late
+        self.kept: dict[str, Tensor] = {}
+
+    def reset_state(self) -> None:
+        self.kept = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        drive = self.a(x)
+        if self.kept:
+            drive = drive + self.back(self.kept["second"])
+        first = self.first(drive)
+        seen = first if not self.late else self.kept.get("first", torch.zeros_like(first))
+        second = self.second(self.b(seen))
+        self.kept = {"first": first, "second": second}
+        return self.out(second)
+
+
 MODULES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "residual": (Residual, (2, 6, 6)),
     "functions": (Functions, (8,)),
     "recurrent": (Recurrent, (5,)),
     "recurrent-buffer": (RecurrentBuffer, (5,)),
     "sequential": (two_layers, (3, 2, 2)),
+    "loop": (Loop, (4,)),
     "one-axis": (OneAxis, (2, 7)),
     "spikes": (ending_in_spikes, (6,)),
     "standardised": (standardised, (2, 4, 4)),
@@ -352,3 +378,70 @@ def test_no_steps_or_levels_are_refused(steps: int, levels: int) -> None:
 def test_samples_that_do_not_fit_name_the_layer_that_fails() -> None:
     with pytest.raises(UnsupportedError, match=r"fails on samples of shape \(7,\)"):
         from_torch(make("recurrent")[0], (7,), STEPS)
+
+
+def test_a_loop_of_layers_within_a_step_is_refused() -> None:
+    """A chip brings spikes at every connection of a loop one step later."""
+    with pytest.raises(UnsupportedError, match="'first' and 'second' lie in one loop"):
+        from_torch(Loop(late=False).double(), (4,), STEPS)
+
+
+def test_a_counter_that_acts_late_is_found() -> None:
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.count = nn.Linear(4, 4), 0
+
+        def reset_state(self) -> None:
+            self.count = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.count += 1
+            return self.fc(x) * 2.0 if self.count > 7 else self.fc(x)
+
+    spiking_network(Counting(), (4,))
+    with pytest.raises(UnsupportedError, match="computes something else at step 8"):
+        from_torch(Counting(), (4,), 10)
+
+
+def test_a_class_made_from_a_layer_is_that_layer() -> None:
+    class Mine(LIF):
+        pass
+
+    network = from_torch(nn.Sequential(nn.Linear(4, 4), Mine(2.0), nn.Linear(4, 2)), (4,), STEPS)
+    assert {p.name for p in network.populations} == {"input", "1", "readout"}
+
+
+def test_pruned_layers_and_float_literals_are_followed() -> None:
+    from torch.nn.utils import prune
+
+    module = nn.Sequential(nn.Linear(4, 6), lif(), nn.Linear(6, 2))
+    prune.random_unstructured(module[0], "weight", 0.5)
+    assert from_torch(module, (4,), STEPS).output == "readout"
+
+    class Zeros(Recurrent):
+        def reset_state(self) -> None:
+            self.spikes = torch.zeros(1, 6)
+
+    assert from_torch(Zeros(), (5,), STEPS).output == "readout"
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "message"),
+    [
+        (nn.Sequential(nn.Linear(4, 8), lif()), (3, 4), "flatten them first"),
+        (lambda x: x, (4,), "a torch module is needed, found a function"),
+        (nn.Linear(4, 2), 4, "not iterable"),
+        (nn.Linear(4, 2), (0,), "at least 1"),
+        (nn.Sequential(nn.Linear(4, 4), nn.ReLU()), (4,), "layer '1' uses ReLU"),
+    ],
+)
+def test_mistakes_get_one_message(module: Any, shape: Any, message: str) -> None:
+    with pytest.raises((InputError, UnsupportedError), match=message) as error:
+        from_torch(module, shape, STEPS)
+    assert "While executing" not in str(error.value)
+
+
+def test_neurons_alone_are_a_network() -> None:
+    network = from_torch(nn.Sequential(lif()), (4,), STEPS)
+    assert network.output == "0"

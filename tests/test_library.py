@@ -183,3 +183,19 @@ def test_a_file_from_elsewhere_says_what_was_assumed(tmp_path: Path, network: nd
     with pytest.warns(ImportNote, match="is written 2 times"):
         found = nd.import_nir(tmp_path / "bare.nir", steps=T, **semantics)
     assert {p.name for p in found.populations} == {p.name for p in network.populations}
+
+
+def test_networks_of_the_wrong_kind_say_how_to_come_to_one(network: nd.Network) -> None:
+    module, integers = Net(), nd.quantize(network, "loihi2")
+    calls: list[Any] = [
+        lambda: nd.quantize(module, "loihi2"),  # type: ignore[arg-type]
+        lambda: nd.quantize(integers, "loihi2"),  # type: ignore[arg-type]
+        lambda: nd.map(network, "loihi2"),  # type: ignore[arg-type]
+        lambda: nd.deploy(module, "loihi2"),  # type: ignore[arg-type]
+        lambda: nd.simulate(module, np.zeros((1, 1, 8, 8), int)),  # type: ignore[arg-type]
+        lambda: nd.quantize(network, "loihi2", scale="foo"),  # type: ignore[arg-type]
+        lambda: nd.quantize(network, "loihi2", bits="8"),  # type: ignore[arg-type]
+    ]
+    for call in calls:
+        with pytest.raises(InputError):
+            call()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from neurodeploy.errors import InputError
@@ -44,14 +45,19 @@ def from_torch(
         UnsupportedError: a layer or an operation that cannot be expressed, named with its place in
             the module's code.
     """
+    if not isinstance(module, nn.Module) or isinstance(module, torch.jit.ScriptModule):
+        raise InputError(f"from_torch: a torch module is needed, found a {type(module).__name__}")
     try:
-        code = InputCode(encoder, levels)
-        if steps < 1:
+        shape = tuple(int(size) for size in sample_shape)
+        code = InputCode(encoder, int(levels))
+        if int(steps) < 1:
             raise ValueError(f"steps must be at least 1, found {steps}")
-    except ValueError as error:
+        if not shape or min(shape) < 1:
+            raise ValueError(f"sizes of sample_shape must be at least 1, found {shape}")
+    except (TypeError, ValueError) as error:
         raise InputError(f"from_torch: {error}") from None
     name = name or type(module).__name__
-    graph = module_to_nir(spiking_network(module, tuple(sample_shape)), code, steps)
+    graph = module_to_nir(spiking_network(module, shape, steps), code, steps)
     contract = contract_of(graph, name)
     assert contract is not None  # it was just written
     return to_network(graph, contract, name)

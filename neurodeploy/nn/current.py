@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.errors import InputError
-from neurodeploy.nn.neuron import LIF, Parameter, hold, membrane_dtype
+from neurodeploy.nn.constants import Parameter, hold
+from neurodeploy.nn.neuron import LIF, membrane_dtype
 
 
 class CubaLIF(nn.Module):

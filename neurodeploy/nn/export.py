@@ -25,19 +25,17 @@ from neurodeploy.errors import UnsupportedError
 from neurodeploy.ir.contract import (
     EXPORT_DT,
     METADATA_KEY,
-    Comparison,
     Contract,
     DataSource,
     Decode,
     InputCode,
-    Reset,
     Semantics,
 )
-from neurodeploy.nn.current import LI, CubaLIF
+from neurodeploy.nn.current import LI
+from neurodeploy.nn.expressible import check_expressible, check_first_step, semantics_of
 from neurodeploy.nn.folding import PADS, PASSING, Folded, fold
 from neurodeploy.nn.layers import Constant, Delay
 from neurodeploy.nn.network import INPUT, SpikingNetwork
-from neurodeploy.nn.neuron import LIF
 from neurodeploy.nn.nodes import NEURONS, full, neuron_node, per_channel, plain_node, typed
 
 
@@ -60,9 +58,10 @@ def module_to_nir(
         dataset, source: what it was trained on, as in ``Contract``.
 
     Raises:
-        UnsupportedError: a layer that cannot be written, or LIF layers that disagree on reset or
-            comparison.
+        UnsupportedError: a layer that cannot be written, LIF layers that disagree on reset or
+            comparison, or a loop within which spikes pass from layer to layer in the same step.
     """
+    check_expressible(model)
     semantics = semantics_of(model)
     writer = _Writer(model, semantics)
     writer.write()
@@ -71,51 +70,6 @@ def module_to_nir(
     )
     metadata = {METADATA_KEY: contract.to_metadata()}
     return nir.NIRGraph(nodes=writer.nodes, edges=writer.edges, metadata=metadata)
-
-
-def _check_first_step(model: SpikingNetwork, biases: dict[str, np.ndarray]) -> None:
-    """Refuse biases that the network adds from the second step on, and NIR from the first.
-
-    Before the first step nothing was fed back, so that a layer which reads nothing else gives
-    nothing then, not even its bias.
-    """
-    place = {name: index for index, name in enumerate(model.layers)}
-    silent: set[str] = set()
-    for name in model.layers:
-        late = {s for s in model.sources[name] if s in place and place[s] >= place[name]}
-        if {*model.sources[name]} <= late | silent:
-            silent.add(name)
-        for layer in late | ({name} & silent):
-            if np.any(biases.get(layer, 0)):
-                raise UnsupportedError(
-                    f"layer {layer!r} acts on the next step and has a bias, which is not added at "
-                    "the first one; NIR has no word for that. Use bias=False there, and give the "
-                    "bias to a layer that acts within the step"
-                )
-
-
-def semantics_of(model: SpikingNetwork) -> Semantics:
-    """Time step, reset, comparison and integrator of a network's neurons.
-
-    Raises:
-        UnsupportedError: LIF layers that disagree on reset or comparison.
-    """
-    found = {
-        name: layer.lif if isinstance(layer, CubaLIF) else layer
-        for name, layer in model.layers.items()
-    }
-    layers = {name: layer for name, layer in found.items() if isinstance(layer, LIF)}
-    kinds: dict[tuple[Reset, Comparison], list[str]] = {}
-    for name, layer in layers.items():
-        kinds.setdefault((layer.reset, layer.comparison), []).append(name)
-    if len(kinds) > 1:
-        listed = "; ".join(
-            f"{', '.join(map(repr, names))}: reset {reset!r}, comparison {comparison!r}"
-            for (reset, comparison), names in kinds.items()
-        )
-        raise UnsupportedError(f"all LIF layers need one reset and one comparison: {listed}")
-    reset, comparison = next(iter(kinds), ("subtract", ">="))
-    return Semantics(EXPORT_DT, reset, comparison, "euler")
 
 
 class _Writer:
@@ -136,7 +90,7 @@ class _Writer:
 
     def write(self) -> None:
         model, folded = self.model, self.folded
-        _check_first_step(model, {name: bias for name, (_, bias) in folded.weights.items()})
+        check_first_step(model, {name: bias for name, (_, bias) in folded.weights.items()})
         for name, sources in folded.inputs.items():
             self.nodes[name] = self._node(name)
             self._lead(sources, name)
@@ -250,7 +204,7 @@ def _input_shapes(model: SpikingNetwork) -> dict[str, tuple[int, ...]]:
     try:
         model.eval()
         model.reset_state()
-        first = next(model.parameters())
+        first = next(model.parameters(), torch.zeros(()))
         x = torch.zeros((1, *model.sample_shape), dtype=first.dtype, device=first.device)
         for _ in range(1 + bool(model.fed_back)):  # recurrence is silent at the first step
             model(x)

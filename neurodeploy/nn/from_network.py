@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
 from neurodeploy.ir.operators import Dense, Shape
+from neurodeploy.nn.constants import Parameter
 from neurodeploy.nn.current import LI, CubaLIF
 from neurodeploy.nn.layers import Constant, Delay
 from neurodeploy.nn.network import INPUT, SpikingNetwork
-from neurodeploy.nn.neuron import LIF, Parameter
+from neurodeploy.nn.neuron import LIF
 from neurodeploy.nn.surrogate import Surrogate
 from neurodeploy.nn.synapses import Part, as_layer, as_tensor, parts_to_train, takes_bias
 

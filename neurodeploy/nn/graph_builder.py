@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import nn
 
 from neurodeploy.errors import UnsupportedError
+from neurodeploy.nn.layers import Delay
 from neurodeploy.nn.network import INPUT, SpikingNetwork
 
 RESERVED = {INPUT, "output", "readout"}
@@ -30,6 +32,7 @@ class GraphBuilder:
         self.layers: dict[str, nn.Module] = {}
         self._reads: dict[str, LayerSum] = {}
         self._where: dict[str, str] = {}
+        self._delays: dict[str, str] = {}
 
     def add(self, wanted: str, layer: nn.Module, reads: LayerSum, where: str) -> LayerSum:
         """One more layer.
@@ -51,12 +54,12 @@ class GraphBuilder:
         return (free,)
 
     def network(
-        self, output: LayerSum, places: list[LayerSum], sample_shape: tuple[int, ...]
+        self, output: LayerSum, places: Callable[[int], LayerSum], sample_shape: tuple[int, ...]
     ) -> SpikingNetwork:
         """The network whose output is a value; layers that it does not depend on are left out.
 
         Args:
-            places: what each place of a step gives.
+            places: what a place of the step gives, by its number.
 
         Raises:
             UnsupportedError: something acts over two steps, or on a layer behind it.
@@ -66,7 +69,7 @@ class GraphBuilder:
         (last,) = output
         assert isinstance(last, str)
         sources: dict[str, tuple[str, ...]] = {}
-        order = {name: index for index, name in enumerate(self.layers)}
+        order: dict[str, float] = {name: index for index, name in enumerate(self.layers)}
         waiting = [last]
         while waiting:
             name = waiting.pop()
@@ -86,27 +89,37 @@ class GraphBuilder:
         layers = {name: self.layers[name] for name in names}
         return SpikingNetwork(layers, sample_shape, {name: sources[name] for name in names})
 
-    def _sources(self, name: str, places: list[LayerSum], order: dict[str, int]) -> tuple[str, ...]:
-        """The layers that a layer reads, where those of the step before must not come before it."""
+    def _sources(
+        self, name: str, places: Callable[[int], LayerSum], order: dict[str, float]
+    ) -> tuple[str, ...]:
+        """The layers that a layer reads, those of the step before as they stand or delayed."""
         found: list[str] = []
         for part in self._reads[name]:
             if isinstance(part, str):
                 found.append(part)
                 continue
-            for before in places[part.place]:
+            for before in places(part.place):
                 if isinstance(before, Earlier):
                     raise UnsupportedError(
                         f"{self._where[name]}layer {name!r} reads what happened two steps before; "
                         "a network keeps one"
                     )
-                if before == INPUT or order[before] < order[name]:
+                if before == INPUT:
                     raise UnsupportedError(
-                        f"{self._where[name]}layer {name!r} reads what {before!r} gave at the step "
-                        "before, although that comes before it within a step; only recurrence "
-                        "crosses steps"
+                        f"{self._where[name]}layer {name!r} reads the input of the step before; a "
+                        "network sees that of each step only"
                     )
-                found.append(before)
+                late = order[before] >= order[name]
+                found.append(before if late else self._delayed(before, order))
         return tuple(found)
+
+    def _delayed(self, name: str, order: dict[str, float]) -> str:
+        """A layer that passes another one's output on one step later, made once."""
+        if name not in self._delays:
+            (made,) = self.add(f"{name}_before", Delay(1), (name,), self._where[name])
+            self._delays[name] = str(made)
+            order[str(made)] = order[name] + 0.5
+        return self._delays[name]
 
     def _distinct(self, name: str, reads: LayerSum, where: str) -> LayerSum:
         """Refuse to add up one thing twice, which sources cannot say."""

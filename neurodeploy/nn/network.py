@@ -168,7 +168,7 @@ class SpikingNetwork(nn.Module):
         modes = [(module, module.training) for module in self.modules()]
         self.eval()
         self.reset_state()
-        parameter = next(self.parameters())
+        parameter = next(self.parameters(), torch.zeros(()))
         frame = parameter.new_zeros(1, *self.sample_shape)
         values = {INPUT: frame}
         self.compute(values, noted)

@@ -17,10 +17,8 @@ from torch import Tensor, nn
 
 from neurodeploy.errors import InputError, nearest
 from neurodeploy.ir.contract import Comparison, Reset
+from neurodeploy.nn.constants import Parameter, check_above, constant, hold
 from neurodeploy.nn.surrogate import SURROGATES, Surrogate
-
-Parameter = float | Tensor
-"""One value for all neurons, or one for each: a tensor that broadcasts to the layer's shape."""
 
 
 class NeuronOptions(Protocol):
@@ -83,8 +81,9 @@ class LIF(nn.Module):
             InputError: a value out of range, or an unknown reset, comparison or surrogate.
         """
         super().__init__()
-        _check_above(tau, 1, "tau, in steps,")
-        _check_above(v_threshold, 0, "v_threshold")
+        tau, v_threshold = constant(tau, "tau"), constant(v_threshold, "v_threshold")
+        check_above(tau, 1, "tau, in steps,")
+        check_above(v_threshold, 0, "v_threshold")
         if reset not in ("subtract", "zero"):
             raise InputError(f"LIF: reset {reset!r} is neither 'subtract' nor 'zero'")
         if comparison not in (">=", ">"):
@@ -94,7 +93,7 @@ class LIF(nn.Module):
         hold(self, "v_threshold", v_threshold)
         self.reset: Reset = reset
         self.comparison: Comparison = comparison
-        self.surrogate = surrogate if callable(surrogate) else find_surrogate(surrogate)
+        self.surrogate = surrogate if callable(surrogate) else find_surrogate(str(surrogate))
         self.by_keep = False
         self.cut = True
         # What is carried: u when gradients are cut, v with its graph when they are not. The first
@@ -122,6 +121,23 @@ class LIF(nn.Module):
         hold(layer, "keep", keep)
         layer.by_keep = True
         return layer
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """As of any module; but a new tau comes with the share that it keeps."""
+        if name == "tau" and "keep" in {*vars(self), *self._buffers}:
+            value = constant(value, "tau")
+            check_above(value, 1, "tau, in steps,")
+            del self.tau, self.keep
+            hold(self, "tau", value)
+            hold(self, "keep", 1 - 1 / value)
+            self.by_keep = False
+        else:
+            super().__setattr__(name, value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: a membrane goes without its graph."""
+        kept = None if self._v is None else self._v.detach()
+        return {**vars(self), "_v": kept}
 
     @property
     def v(self) -> Tensor | None:
@@ -204,9 +220,13 @@ class LIF(nn.Module):
 
     def _step_with_graph(self, x: Tensor) -> Tensor:
         """Spikes of one step with the path through membrane and reset (backward through time)."""
-        u = x if self._v is None else self.keep * self._v + x
-        s = Firing.apply(u, self.v_threshold, self.comparison, self.surrogate)
-        self._v = u - self.v_threshold * s if self.reset == "subtract" else u * (1 - s)
+        keep, threshold = (
+            value.to(x.dtype) if isinstance(value, Tensor) else value
+            for value in (self.keep, self.v_threshold)
+        )
+        u = x if self._v is None else keep * self._v + x
+        s = Firing.apply(u, threshold, self.comparison, self.surrogate)
+        self._v = u - threshold * s if self.reset == "subtract" else u * (1 - s)
         return s
 
     def _check_continues(self, x: Tensor) -> None:
@@ -230,14 +250,6 @@ class LIF(nn.Module):
         )
 
 
-def hold(module: nn.Module, name: str, value: Parameter) -> None:
-    """Keep a constant of an equation: a number as it is, a tensor as a buffer."""
-    if isinstance(value, Tensor) and value.numel() > 1:
-        module.register_buffer(name, value.detach().clone())
-    else:
-        setattr(module, name, float(value))
-
-
 def find_surrogate(name: str) -> Surrogate:
     """The surrogate of that name.
 
@@ -247,12 +259,6 @@ def find_surrogate(name: str) -> Surrogate:
     if name not in SURROGATES:
         raise InputError(f"[neuron] surrogate {name!r} is not known{nearest(name, SURROGATES)}")
     return SURROGATES[name]
-
-
-def _check_above(value: Parameter, bound: float, name: str) -> None:
-    lowest = float(value.min()) if isinstance(value, Tensor) else value
-    if not lowest > bound:
-        raise InputError(f"LIF: {name} must be above {bound}, found {lowest:g}")
 
 
 class _CutSteps(torch.autograd.Function):

@@ -6,6 +6,7 @@ samples; the others say for themselves what c steps mean, or get one after the o
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
@@ -127,8 +128,11 @@ class _NormOfSteps(torch.autograd.Function):
         return grad_x, grad_weight, grad_bias, None
 
 
-Carried = dict[tuple[str, str], Tensor]
-"""By place, the name of a module and of an attribute of it: the tensor that stands there."""
+Carried = dict[tuple[str, str], list[Tensor]]
+"""By place, the name of a module and of an attribute of it: the tensors that it holds."""
+
+TORCHS_OWN = frozenset(vars(nn.Module()))
+"""Attributes that every module of torch has."""
 
 
 def reset(module: nn.Module, cut: bool = True) -> None:
@@ -155,23 +159,63 @@ def reset(module: nn.Module, cut: bool = True) -> None:
 def carried(module: nn.Module) -> Carried:
     """Tensors that modules other than the layers of ``nn`` hold beside their parameters.
 
-    These are plain attributes and buffers; among them is whatever a hand-written step keeps for
-    the next one.
+    These are buffers and plain attributes, also in lists, tuples and dicts; among them is whatever
+    a hand-written step keeps for the next one.
     """
     found: Carried = {}
     for name, part in module.named_modules():
-        if _is_ours(part):
-            continue
-        for place in (vars(part), part._buffers):
-            found |= {(name, key): v for key, v in place.items() if isinstance(v, Tensor)}
+        for key, value in () if _is_ours(part) else _kept(part):
+            held = [*_within(value)]
+            if held:
+                found[name, key] = held
     return found
+
+
+def _kept(part: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Attributes and buffers of a module, without what torch keeps of it."""
+    yield from ((key, value) for key, value in vars(part).items() if key not in TORCHS_OWN)
+    yield from part._buffers.items()
+
+
+def _within(value: Any) -> Iterator[Tensor]:
+    """Tensors in a value: itself, or in lists, tuples and dicts."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        yield from (tensor for item in value for tensor in _within(item))
+    elif isinstance(value, dict):
+        yield from (tensor for item in value.values() for tensor in _within(item))
+
+
+def _cut(value: Any) -> Any:
+    """The same without graphs."""
+    if isinstance(value, Tensor):
+        return value.detach()
+    if type(value) in (list, tuple):
+        return type(value)(map(_cut, value))
+    if type(value) is dict:
+        return {key: _cut(item) for key, item in value.items()}
+    return value
 
 
 def cut_carried(module: nn.Module) -> None:
     """Detach what a hand-written step keeps for the next one, so that no gradient crosses."""
-    for (name, key), value in carried(module).items():
-        if value.grad_fn is not None:
-            setattr(module.get_submodule(name), key, value.detach())
+    for (name, key), held in carried(module).items():
+        if any(tensor.grad_fn is not None for tensor in held):
+            part = module.get_submodule(name)
+            setattr(part, key, _cut(getattr(part, key)))
+
+
+def copied(module: nn.Module) -> nn.Module:
+    """A deep copy, also of modules that hold tensors with a graph, as pruned ones do."""
+    known = {id(t): t.detach().clone() for t in _graphs(module)}
+    return copy.deepcopy(module, known)
+
+
+def _graphs(module: nn.Module) -> Iterator[Tensor]:
+    for part in module.modules():
+        for _, value in _kept(part):
+            yield from (tensor for tensor in _within(value) if tensor.grad_fn is not None)
 
 
 def check_forgotten(module: nn.Module, before: Carried) -> None:
@@ -184,8 +228,9 @@ def check_forgotten(module: nn.Module, before: Carried) -> None:
         InputError: the step has put a tensor into an attribute of a module that, like all around
             it, has no ``reset_state``.
     """
-    for (name, key), value in carried(module).items():
-        if before.get((name, key)) is value or any(map(_forgets, _around(module, name))):
+    for (name, key), held in carried(module).items():
+        known = {id(tensor) for tensor in before.get((name, key), [])}
+        if {*map(id, held)} <= known or any(map(_forgets, _around(module, name))):
             continue
         owner = type(module.get_submodule(name)).__name__
         raise InputError(
@@ -206,9 +251,11 @@ def _forgets(part: nn.Module) -> bool:
 
 def remembers_by_itself(part: nn.Module) -> bool:
     """Whether a module of the user's keeps something between steps."""
-    return _forgets(part) and not type(part).__module__.startswith("neurodeploy.")
+    return _forgets(part) and not _is_ours(part)
 
 
 def _is_ours(part: nn.Module) -> bool:
-    """Whether it is a layer of this package with a state, which looks after itself."""
-    return type(part).__module__.startswith("neurodeploy.") and isinstance(part, Stateful)
+    """Whether it is a layer of this package with a state, or one made from it, which resets it."""
+    makers = (kind for kind in type(part).__mro__ if "reset_state" in vars(kind))
+    found = next(makers, None)
+    return found is not None and found.__module__.startswith("neurodeploy.")

@@ -6,7 +6,6 @@ graph like any other, whatever attribute carried it.
 
 from __future__ import annotations
 
-import copy
 import traceback
 import warnings
 from typing import Any
@@ -17,7 +16,7 @@ from torch.fx.proxy import TraceError
 
 from neurodeploy.errors import NeurodeployError, UnsupportedError
 from neurodeploy.nn.network import SpikingNetwork
-from neurodeploy.nn.steps import reset
+from neurodeploy.nn.steps import copied, reset
 
 STEPS = 3
 """The first step reads nothing from before, the second is already like all that follow."""
@@ -50,7 +49,9 @@ def followed(
         raise
     except Exception as error:
         raise UnsupportedError(
-            f"{_place(traceback.extract_tb(error.__traceback__))}cannot be followed: {error}"
+            f"{_place(traceback.extract_tb(error.__traceback__))}cannot be followed: {error}. One "
+            "call is one step, (N, ...), without a loop over time; sizes of the input are not "
+            "known while it is followed, so start a state with None or x.new_zeros(...)"
         ) from None
     finally:
         tracer.restore()
@@ -112,7 +113,11 @@ class _Tracer(fx.Tracer):
         """Layers of torch and of this package are taken whole."""
         if isinstance(m, nn.Sequential | SpikingNetwork):
             return False
-        return type(m).__module__.startswith(("torch.nn.", "neurodeploy.nn."))
+        # A class made from a layer of this package, with nothing but a name of its own, is one.
+        kind = next(kind for kind in type(m).__mro__ if "forward" in vars(kind))
+        if not type(m).__module__.startswith("torch.nn."):
+            return kind.__module__.startswith("neurodeploy.nn.")
+        return True
 
     def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
         """A node that knows its step."""
@@ -149,7 +154,7 @@ def _computed(
     module: nn.Module, graph: fx.Graph, constants: dict[str, Any], sample: Tensor
 ) -> dict[fx.Node, Any]:
     """What each node computes, by running all steps on zeros; the module is left as it was."""
-    trial = copy.deepcopy(module).eval()
+    trial = copied(module).eval()
     values: dict[fx.Node, Any] = {}
 
     class Noting(fx.Interpreter):
@@ -170,5 +175,7 @@ def _computed(
     vars(root).update(constants)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what matters of them is refused by name
-        Noting(fx.GraphModule(root, graph)).run([sample] * STEPS)
+        interpreter = Noting(fx.GraphModule(root, graph))
+        interpreter.extra_traceback = False
+        interpreter.run([sample] * STEPS)
     return values

@@ -26,14 +26,19 @@ from neurodeploy.nn.functions import (
 )
 from neurodeploy.nn.graph_builder import Earlier, GraphBuilder, LayerSum
 from neurodeploy.nn.network import INPUT, SpikingNetwork
-from neurodeploy.nn.steps import Stateful, reset
+from neurodeploy.nn.steps import Stateful, copied, reset
 from neurodeploy.nn.tracer import STEPS, followed, place_of
+
+MOST_STEPS = 64
+"""Steps for which a network is compared with its module at most."""
 
 LAYERS = (nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d)
 """Layers of torch that a network takes as they are."""
 
 
-def spiking_network(module: nn.Module, sample_shape: tuple[int, ...]) -> SpikingNetwork:
+def spiking_network(
+    module: nn.Module, sample_shape: tuple[int, ...], steps: int = 0
+) -> SpikingNetwork:
     """The network that a module's ``forward`` computes in one step.
 
     Its layers are the module's own, not copies: training one trains the other. Sums, differences,
@@ -44,6 +49,7 @@ def spiking_network(module: nn.Module, sample_shape: tuple[int, ...]) -> Spiking
         module: from (N, *sample_shape) to the outputs o[t] of one step, (N, ...); left as it is
             apart from its state, which is reset.
         sample_shape: shape of one sample, without batch.
+        steps: T; the network is compared with the module for so many steps, a few at least.
 
     Raises:
         InputError: the module does not run on samples of this shape.
@@ -54,25 +60,29 @@ def spiking_network(module: nn.Module, sample_shape: tuple[int, ...]) -> Spiking
         return module
     graph, values, sample = followed(module, sample_shape)
     network = _Reader(module, graph, values).network(sample_shape)
-    _check_same(module, network, sample)
+    _check_same(module, network, sample, min(max(steps, STEPS + 1), MOST_STEPS))
     return network.train(module.training)
 
 
+def _run(net: nn.Module, frames: Tensor) -> list[Tensor]:
+    reset(net)
+    return [net(frame) for frame in frames]
+
+
 @torch.no_grad()
-def _check_same(module: nn.Module, network: SpikingNetwork, sample: Tensor) -> None:
-    """Run both for some steps, in float64 and in evaluation, on copies.
+def _check_same(module: nn.Module, network: SpikingNetwork, sample: Tensor, steps: int) -> None:
+    """Run both for some steps in evaluation, on copies; in float64 if the module's code allows.
 
     Raises:
         UnsupportedError: they differ: the module does something that its graph does not show.
     """
-    module, network = copy.deepcopy((module, network))
     generator = torch.Generator().manual_seed(0)
-    frames = 2 * torch.rand((STEPS + 1, *sample.shape), generator=generator, dtype=torch.float64)
-    outputs = []
-    for net in (module, network):
-        net.double().eval()
-        reset(net)
-        outputs.append([net(frame.to(sample.device)) for frame in frames])
+    frames = 2 * torch.rand((steps, *sample.shape), generator=generator, dtype=torch.float64)
+    pair: Any = copied(nn.ModuleList([module, network])).eval()
+    try:
+        outputs = [_run(net, frames.to(sample.device)) for net in pair.double()]
+    except RuntimeError:  # code that makes tensors of another type than its input
+        outputs = [_run(net, frames.to(sample)) for net in pair.to(sample.dtype)]
     for step, (wanted, found) in enumerate(zip(*outputs, strict=True), start=1):
         if wanted.shape != found.shape or not torch.allclose(wanted, found, rtol=1e-6, atol=1e-9):
             raise UnsupportedError(
@@ -93,6 +103,7 @@ class _Reader:
         self.parameters = dict(module.named_parameters())
         self.used: set[nn.Module] = set()
         self.found: dict[fx.Node, LayerSum] = {}
+        self.refused: dict[fx.Node, UnsupportedError] = {}
         (self.output,) = (node for node in graph.nodes if node.op == "output")
         steps: list[list[fx.Node]] = [[] for _ in range(STEPS)]
         depends: set[fx.Node] = set()
@@ -114,15 +125,27 @@ class _Reader:
     def network(self, sample_shape: tuple[int, ...]) -> SpikingNetwork:
         """The network of the last step."""
         for node in self.now:
-            self.found[node] = self._read(node)
+            try:
+                self.found[node] = self._read(node)
+            except UnsupportedError as error:
+                # Refused where it is used: code may compute what nothing reads.
+                self.refused[node] = error
         result: Any = self.output.args[0]
-        if not isinstance(result[-1], fx.Node) or result[-1] not in self.found:
+        if not isinstance(result[-1], fx.Node) or result[-1] not in {*self.now}:
             raise UnsupportedError(
                 f"{type(self.module).__name__} gives no tensor that depends on its input; a step "
                 "of a network gives one, its output o[t]"
             )
-        places = [self.found[node] for node in self.now]
-        return self.builder.network(self.found[result[-1]], places, sample_shape)
+
+        def place(number: int) -> LayerSum:
+            return self._known(self.now[number])
+
+        return self.builder.network(self._known(result[-1]), place, sample_shape)
+
+    def _known(self, node: fx.Node) -> LayerSum:
+        if node in self.refused:
+            raise self.refused[node]
+        return self.found[node]
 
     def _read(self, node: fx.Node) -> LayerSum:
         if node.op == "call_function" and node.args and _is_frame(node):
@@ -145,7 +168,7 @@ class _Reader:
         self.used.add(layer)
         if len(call.args) != 1 or call.kwargs or not is_value(call.args[0]):
             raise call.refused(f"gives {name!r} other than one tensor")
-        return value(call.layer(name, _known_layer(layer, call), call.args[0]))
+        return value(call.layer(name, _known_layer(name, layer, call), call.args[0]))
 
     def argument(self, given: Any) -> Any:
         """An argument of a call as ``functions`` takes it."""
@@ -153,8 +176,8 @@ class _Reader:
             return type(given)(self.argument(part) for part in given)
         if not isinstance(given, fx.Node):
             return given
-        if given in self.found:
-            return self.found[given]
+        if given in self.found or given in self.refused:
+            return self._known(given)
         if given in self.before:
             return value((Earlier(self.before[given]),))
         if given in self.long_ago:
@@ -205,7 +228,7 @@ def _has_state(part: nn.Module) -> bool:
     return isinstance(part, Stateful | _BatchNorm)
 
 
-def _known_layer(layer: nn.Module, call: _Call) -> nn.Module:
+def _known_layer(name: str, layer: nn.Module, call: _Call) -> nn.Module:
     """A layer as networks have it, with the same parameters.
 
     Raises:
@@ -221,15 +244,19 @@ def _known_layer(layer: nn.Module, call: _Call) -> nn.Module:
         return layer
     if isinstance(layer, nn.Conv1d | nn.Conv2d):
         return _with_numbers(layer, call)
+    if isinstance(layer, nn.Linear) and len(call.given) != 2:
+        raise call.refused(
+            f"uses a linear layer on samples of shape {call.given[1:]}; flatten them first"
+        )
     if isinstance(layer, (*PASSING, *LAYERS)):
         return layer
-    if type(layer).__module__.startswith("neurodeploy.nn."):
+    if not type(layer).__module__.startswith("torch.nn."):
         return layer
     kind = type(layer).__name__
     raise call.refused(
-        f"uses {kind}, which has no counterpart on spiking hardware; known are linear and "
-        "convolutional layers, batch norm, average pooling, flattening, dropout, and the layers "
-        "of nn"
+        f"layer {name!r} uses {kind}, which has no counterpart on spiking hardware; known are "
+        "linear and convolutional layers, batch norm, average pooling over two axes, flattening, "
+        "dropout, and the layers of nn"
     )
 
 

@@ -85,6 +85,10 @@ class LossOfStep:
             target = target[self._step]
             self._step = (self._step + 1) % self.steps
         loss = self.function(outputs, target)
+        if not isinstance(loss, Tensor):
+            raise InputError(
+                f"the loss of a step is a {type(loss).__name__}; it must be a tensor with its graph"
+            )
         if loss.ndim:
             raise InputError(
                 f"the loss of a step has shape {tuple(loss.shape)}; it must be one number, for "

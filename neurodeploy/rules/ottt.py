@@ -144,6 +144,10 @@ class PresynapticTraces(TorchFunctionMode):
             return self._linear(*args, **options)
         if func is F.conv2d:
             return self._conv2d(*args, **options)
+        if func in PRODUCTS and not _is_own(self._layer):
+            raise UnsupportedError(
+                "rule ottt has no trace for products of matrices outside a layer; use nn.Linear"
+            )
         if func in UNTRACED:
             raise UnsupportedError(f"rule ottt has no trace for {func.__name__}")
         return func(*args, **options)
@@ -172,7 +176,10 @@ class PresynapticTraces(TorchFunctionMode):
         """a[t] of what the present layer is given."""
         layer, self._layer = self._layer, None
         if layer is None:
-            raise UnsupportedError("rule ottt needs layers with one weight each")
+            raise UnsupportedError(
+                "rule ottt needs layers with one weight each; use nn.Linear and nn.Conv2d instead "
+                "of their functions"
+            )
         if layer in self._used:
             raise UnsupportedError(
                 f"rule ottt: a {type(layer).__name__} is used twice in a step, and has one trace"
@@ -240,6 +247,19 @@ def _pair(value: int | Sequence[int]) -> list[int]:
     """torch takes some two-dimensional options as one number or two."""
     return [value, value] if isinstance(value, int) else list(value)
 
+
+def _is_own(layer: nn.Module | None) -> bool:
+    """Whether it is a layer of this package, which multiplies weights on the way to its synapse."""
+    return layer is not None and type(layer).__module__.startswith("neurodeploy.")
+
+
+PRODUCTS = frozenset(
+    {
+        *(torch.matmul, torch.mm, torch.bmm, torch.addmm, torch.einsum, torch.tensordot),
+        *(Tensor.matmul, Tensor.__matmul__, Tensor.__rmatmul__, Tensor.mm, Tensor.bmm),
+    }
+)
+"""What may be a synapse, and has no layer of its own."""
 
 UNTRACED = frozenset({F.bilinear, F.conv1d, F.conv3d, F.conv_transpose2d, F.embedding})
 """Synapses that would otherwise pass without a trace, and so be trained by another rule."""

@@ -18,7 +18,7 @@ from neurodeploy.nn.layers import Delay
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.neuron import LIF, membrane_dtype
 from neurodeploy.nn.steps import Stateful, StepsAtOnce, remembers_by_itself
-from neurodeploy.rules.any_module import Model
+from neurodeploy.rules.any_module import LossOfStep, Model
 from neurodeploy.rules.feeding import parts
 from neurodeploy.rules.rule import Batch, BatchResult, Loss, Rule, Update
 
@@ -65,9 +65,20 @@ class Rate(Rule):
     ) -> BatchResult:
         """Add dl(mean_t o[t], y)/dW; the loss that is reported is the mean of l(o[t], y)."""
         _check_memoryless(model)
+        if isinstance(loss, LossOfStep) and loss.steps:
+            raise UnsupportedError(
+                "rule rate compares the mean output with one target; for a target of each step use "
+                "sltt, ottt or bptt"
+            )
         model.reset_state(cut=True)
         with _recording(model, batch.size) as stand_ins, torch.no_grad():
             outputs, rate = self._record(model, batch)
+            for layer, stand_in in stand_ins.items():
+                if isinstance(stand_in, RecordedLIF) and stand_in.steps > batch.steps:
+                    raise UnsupportedError(
+                        f"rule rate: a {type(layer).__name__} is used twice in a step, and has one "
+                        "membrane"
+                    )
             reported = loss.over_steps(outputs, batch.labels) / batch.steps
         with _replaced({layer: stand_in.replay for layer, stand_in in stand_ins.items()}):
             loss(model(rate), batch.labels).backward()
@@ -162,7 +173,7 @@ class RecordedLIF:
 
     def __init__(self, layer: LIF) -> None:
         self.layer = layer
-        self._steps = 0
+        self.steps = 0
         self._rate = self._eligibility = torch.zeros(())
         self._rho: Tensor | float = 1.0
 
@@ -171,7 +182,7 @@ class RecordedLIF:
         threshold = self.layer.v_threshold
         membranes = torch.empty_like(x, dtype=membrane_dtype(x))
         spikes = self.layer.integrate(x, membranes.unbind())
-        if self._steps == 0:
+        if self.steps == 0:
             self._rate, self._eligibility = (torch.zeros_like(membranes[0]) for _ in range(2))
         for u, s in zip(membranes, spikes, strict=True):
             derivative = self.layer.surrogate(u - threshold, threshold)
@@ -179,13 +190,13 @@ class RecordedLIF:
             self._eligibility += self._rho * derivative
             kept = self._rho if self.layer.reset == "subtract" else self._rho * (1 - s)
             self._rho = 1 + self.layer.keep * kept
-        self._steps += len(x)
+        self.steps += len(x)
         return spikes
 
     def replay(self, x: Tensor) -> Tensor:
         """The rate as value, the eligibility as derivative."""
-        eligible = x * (self._eligibility / self._steps)
-        return self._rate / self._steps + (eligible - eligible.detach())
+        eligible = x * (self._eligibility / self.steps)
+        return self._rate / self.steps + (eligible - eligible.detach())
 
 
 class RecordedNorm:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Literal, NamedTuple, Protocol
+from functools import cache
+from typing import Literal, NamedTuple, Protocol, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -81,6 +82,13 @@ class Loss(Protocol):
         ...
 
 
+@cache
+def _choices(rule: type) -> dict[str, tuple[str, ...]]:
+    """What each option that is a choice may be."""
+    hints = get_type_hints(rule).items()
+    return {name: get_args(hint) for name, hint in hints if get_origin(hint) is Literal}
+
+
 class Rule(ABC):
     """A training rule: a frozen dataclass of options."""
 
@@ -123,6 +131,12 @@ class Rule(ABC):
                 do not suit T.
             UnsupportedError: the rule does not apply to a network such as this.
         """
+        for name, choices in _choices(type(self)).items():
+            if getattr(self, name) not in choices:
+                raise InputError(
+                    f"{type(self).__name__}: {name} is one of {', '.join(map(repr, choices))}, "
+                    f"found {getattr(self, name)!r}"
+                )
         shown, constant = frames_of(frames)
         steps = len(shown)
         try:
@@ -133,6 +147,11 @@ class Rule(ABC):
             raise InputError(
                 f"{type(self).__name__}(update='step') changes parameters after every step: give "
                 "`update`, which calls your optimiser's step and zero_grad"
+            )
+        if not isinstance(target, Tensor):
+            raise InputError(
+                f"the target is a {type(target).__name__}; give a tensor, (N, ...), and let the "
+                "loss know all else"
             )
         if each_step and len(target) != steps:
             raise InputError(f"a target for each of {steps} steps, found {len(target)}")

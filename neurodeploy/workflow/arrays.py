@@ -110,6 +110,11 @@ def _samples(network: Network | QuantizedNetwork, x: ArrayLike, seed: int) -> Sa
     Raises:
         InputError: its shape, type or values do not fit.
     """
+    if not isinstance(network, Network | QuantizedNetwork):
+        raise InputError(
+            f"a Network or QuantizedNetwork is simulated, found {type(network).__name__}; a torch "
+            "module becomes one by from_torch"
+        )
     (source,) = (p for p in network.populations if p.neuron is None)
     return array_samples(np.asarray(x), None, network.contract, source.shape, seed=seed)
 

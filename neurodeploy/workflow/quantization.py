@@ -8,13 +8,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import nir
 import numpy as np
 from numpy.typing import ArrayLike
 
 from neurodeploy.data import NEED_NO_FILE
-from neurodeploy.errors import InputError, NeurodeployError, Setting, Text, UnsupportedError
+from neurodeploy.errors import (
+    InputError,
+    NeurodeployError,
+    Setting,
+    Text,
+    UnsupportedError,
+    nearest,
+)
 from neurodeploy.interchange.nir.network_in import to_network
 from neurodeploy.interchange.nir.network_out import network_to_nir
 from neurodeploy.ir.convolution import Convolution
@@ -137,6 +145,10 @@ def quantized_on(
         UnsupportedError: the target has no such width, or cannot hold the network.
     """
     widest = target.synapse.weight_bits.value
+    if scale is not None and scale not in get_args(ScaleMethod):
+        raise InputError(f"scale {scale!r} is not known{nearest(scale, get_args(ScaleMethod))}")
+    if bits is not None and not isinstance(bits, int):
+        raise InputError(f"bits is a whole number, found {bits!r}")
     if bits is not None and not 1 <= bits <= widest:
         raise UnsupportedError(f"bits = {bits}: weights of {target.name} have 1 to {widest} bits")
     samples = None

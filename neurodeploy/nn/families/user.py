@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from neurodeploy.errors import InputError, NeurodeployError
+from neurodeploy.nn.expressible import check_expressible
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.tracing import spiking_network
 from neurodeploy.support.files import sha256
@@ -75,6 +76,7 @@ def build_users(
             f"{where} {family} returned a {type(module).__name__}; it must return a torch module"
         )
     network = spiking_network(module, sample_shape)
+    check_expressible(network)
     *_, last = network.layers
     if network.shapes[last] != (classes,):
         raise InputError(

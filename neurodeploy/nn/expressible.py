@@ -1,0 +1,120 @@
+"""Conditions on a network for files and hardware to have a word for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from neurodeploy.errors import UnsupportedError
+from neurodeploy.ir.contract import EXPORT_DT, Comparison, Reset, Semantics
+from neurodeploy.nn.current import CubaLIF
+from neurodeploy.nn.layers import Delay
+from neurodeploy.nn.network import SpikingNetwork
+from neurodeploy.nn.neuron import LIF
+from neurodeploy.nn.nodes import NEURONS
+
+
+def check_expressible(model: SpikingNetwork) -> None:
+    """Refuse what no exported network can be, whatever its weights.
+
+    Raises:
+        UnsupportedError: LIF layers that disagree on reset or comparison, or a loop of several
+            layers of neurons in which spikes reach the next one within the step. A chip brings
+            spikes at every connection of a loop one step later.
+    """
+    semantics_of(model)
+    reads = {name: {*_neurons_behind(model, name)} for name in _neurons(model)}
+    for name, found in reads.items():
+        for source, late in found:
+            if source != name and not late and _reaches(name, source, reads):
+                raise UnsupportedError(
+                    f"layers {source!r} and {name!r} lie in one loop, and {name!r} sees the spikes "
+                    f"of {source!r} within the step; hardware brings them one step later at every "
+                    "connection of a loop. Let each layer of the loop read what the one before it "
+                    "gave at the step before"
+                )
+
+
+def _neurons(model: SpikingNetwork) -> list[str]:
+    return [name for name, layer in model.layers.items() if isinstance(layer, NEURONS)]
+
+
+def _neurons_behind(model: SpikingNetwork, name: str) -> Iterator[tuple[str, bool]]:
+    """Layers of neurons that a layer reads, each with whether it is what they gave earlier.
+
+    Linear layers between them have no state, but may themselves be read one step late.
+    """
+    place = {layer: index for index, layer in enumerate(model.layers)}
+    waiting: list[tuple[str, bool]] = [(name, False)]
+    seen: set[tuple[str, bool]] = set()
+    while waiting:
+        reader, so_far = waiting.pop()
+        for source in model.sources[reader]:
+            if source not in place:
+                continue
+            found = (source, so_far or place[source] >= place[reader])
+            if found in seen:
+                continue
+            seen.add(found)
+            if isinstance(model.layers[source], NEURONS):
+                yield found
+            else:
+                waiting.append((source, found[1] or isinstance(model.layers[source], Delay)))
+
+
+def _reaches(start: str, goal: str, reads: Mapping[str, set[tuple[str, bool]]]) -> bool:
+    """Whether spikes of one layer lead to another one, over any number of steps."""
+    waiting, seen = [goal], {goal}
+    while waiting:
+        found = {source for source, _ in reads[waiting.pop()]}
+        if start in found:
+            return True
+        waiting += found - seen
+        seen |= found
+    return False
+
+
+def check_first_step(model: SpikingNetwork, biases: dict[str, np.ndarray]) -> None:
+    """Refuse biases that the network adds from the second step on, and NIR from the first.
+
+    Before the first step nothing was fed back, so that a layer which reads nothing else gives
+    nothing then, not even its bias.
+    """
+    place = {name: index for index, name in enumerate(model.layers)}
+    silent: set[str] = set()
+    for name in model.layers:
+        late = {s for s in model.sources[name] if s in place and place[s] >= place[name]}
+        if {*model.sources[name]} <= late | silent:
+            silent.add(name)
+        for layer in late | ({name} & silent):
+            if np.any(biases.get(layer, 0)):
+                raise UnsupportedError(
+                    f"layer {layer!r} acts on the next step and has a bias, which is not added at "
+                    "the first one; NIR has no word for that. Use bias=False there, and give the "
+                    "bias to a layer that acts within the step"
+                )
+
+
+def semantics_of(model: SpikingNetwork) -> Semantics:
+    """Time step, reset, comparison and integrator of a network's neurons.
+
+    Raises:
+        UnsupportedError: LIF layers that disagree on reset or comparison.
+    """
+    found = {
+        name: layer.lif if isinstance(layer, CubaLIF) else layer
+        for name, layer in model.layers.items()
+    }
+    layers = {name: layer for name, layer in found.items() if isinstance(layer, LIF)}
+    kinds: dict[tuple[Reset, Comparison], list[str]] = {}
+    for name, layer in layers.items():
+        kinds.setdefault((layer.reset, layer.comparison), []).append(name)
+    if len(kinds) > 1:
+        listed = "; ".join(
+            f"{', '.join(map(repr, names))}: reset {reset!r}, comparison {comparison!r}"
+            for (reset, comparison), names in kinds.items()
+        )
+        raise UnsupportedError(f"all LIF layers need one reset and one comparison: {listed}")
+    reset, comparison = next(iter(kinds), ("subtract", ">="))
+    return Semantics(EXPORT_DT, reset, comparison, "euler")
