@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from neurodeploy.errors import InputError, NeurodeployError
+from neurodeploy.errors import InputError, NeurodeployError, UnsupportedError
 from neurodeploy.nn.expressible import check_expressible
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.tracing import spiking_network
@@ -75,8 +75,11 @@ def build_users(
         raise InputError(
             f"{where} {family} returned a {type(module).__name__}; it must return a torch module"
         )
-    network = spiking_network(module, sample_shape)
-    check_expressible(network)
+    try:
+        network = spiking_network(module, sample_shape)
+        check_expressible(network)
+    except UnsupportedError as error:
+        raise UnsupportedError(f"{where} {family}: {error}") from None
     *_, last = network.layers
     if network.shapes[last] != (classes,):
         raise InputError(
@@ -134,7 +137,6 @@ def _named(where: str) -> Iterator[None]:
     except NeurodeployError:
         raise
     except Exception as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        raise InputError(
-            f"{where} fails: {type(error).__name__}: {error} ({last.filename}, line {last.lineno})"
-        ) from None
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
+        place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+        raise InputError(f"{where} fails: {type(error).__name__}: {error}{place}") from None
