@@ -32,7 +32,7 @@ from neurodeploy.ir.contract import (
     Semantics,
 )
 from neurodeploy.nn.current import LI
-from neurodeploy.nn.expressible import check_expressible, check_first_step, semantics_of
+from neurodeploy.nn.expressible import check_expressible, check_first_step
 from neurodeploy.nn.folding import PADS, PASSING, Folded, fold
 from neurodeploy.nn.layers import Constant, Delay
 from neurodeploy.nn.network import INPUT, SpikingNetwork
@@ -61,8 +61,7 @@ def module_to_nir(
         UnsupportedError: a layer that cannot be written, LIF layers that disagree on reset or
             comparison, or a loop within which spikes pass from layer to layer in the same step.
     """
-    check_expressible(model)
-    semantics = semantics_of(model)
+    semantics = check_expressible(model)
     writer = _Writer(model, semantics)
     writer.write()
     contract = Contract(

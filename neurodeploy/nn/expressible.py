@@ -15,15 +15,15 @@ from neurodeploy.nn.neuron import LIF
 from neurodeploy.nn.nodes import NEURONS
 
 
-def check_expressible(model: SpikingNetwork) -> None:
-    """Refuse what no exported network can be, whatever its weights.
+def check_expressible(model: SpikingNetwork) -> Semantics:
+    """What all neurons of a network share, if it is one that can be exported whatever its weights.
 
     Raises:
         UnsupportedError: LIF layers that disagree on reset or comparison, or a loop of several
             layers of neurons in which spikes reach the next one within the step. A chip brings
             spikes at every connection of a loop one step later.
     """
-    semantics_of(model)
+    semantics = semantics_of(model)
     reads = {name: {*_neurons_behind(model, name)} for name in _neurons(model)}
     for name, found in reads.items():
         for source, late in found:
@@ -34,6 +34,7 @@ def check_expressible(model: SpikingNetwork) -> None:
                     "connection of a loop. Let each layer of the loop read what the one before it "
                     "gave at the step before"
                 )
+    return semantics
 
 
 def _neurons(model: SpikingNetwork) -> list[str]:

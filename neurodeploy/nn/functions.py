@@ -32,7 +32,6 @@ class Call(Protocol):
 
     def layer(self, name: str, layer: nn.Module, reads: LayerSum) -> LayerSum: ...
     def refused(self, why: str) -> UnsupportedError: ...
-    def parameter(self, value: Any) -> nn.Parameter | None: ...
 
 
 class _Values(tuple):
@@ -210,8 +209,8 @@ def _with_weights(call: Call, layer: Any, weight: Any, bias: Any) -> nn.Module:
             raise call.refused("has weights that depend on the input")
         if tensor is not None:
             # Weights that were computed on the way stay what they are now.
-            held = call.parameter(tensor)
-            setattr(layer, name, nn.Parameter(tensor.detach().clone()) if held is None else held)
+            learns = isinstance(tensor, nn.Parameter)
+            setattr(layer, name, tensor if learns else nn.Parameter(tensor.detach().clone()))
     return layer
 
 

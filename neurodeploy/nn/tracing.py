@@ -197,7 +197,9 @@ class _Call:
         self._reader, self._node = reader, node
         self.args = tuple(reader.argument(part) for part in node.args)
         self.kwargs = {name: reader.argument(part) for name, part in node.kwargs.items()}
-        first = next((n for n in node.all_input_nodes if _is_tensor(reader.values.get(n))), node)
+        first = next(
+            (n for n in node.all_input_nodes if isinstance(reader.values.get(n), Tensor)), node
+        )
         self.given = tuple(reader.values[first].shape)
         self.made = tuple(reader.values[node].shape)
 
@@ -208,14 +210,6 @@ class _Call:
     def refused(self, why: str) -> UnsupportedError:
         """An error that names the place in the user's code."""
         return UnsupportedError(f"{place_of(self._node)}{why}")
-
-    def parameter(self, value: Any) -> nn.Parameter | None:
-        """A parameter of the module that is used as it is."""
-        return value if isinstance(value, nn.Parameter) else None
-
-
-def _is_tensor(value: Any) -> bool:
-    return isinstance(value, Tensor)
 
 
 def _is_frame(node: fx.Node) -> bool:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.errors import UnsupportedError
+from neurodeploy.nn.folding import BATCH_NORMS
 from neurodeploy.nn.layers import Delay, Dropout, Factors, GridLinear, Scale, WSConv2d
 from neurodeploy.nn.network import INPUT, SpikingNetwork
 from neurodeploy.nn.neuron import LIF
@@ -27,7 +28,6 @@ from neurodeploy.nn.neuron import LIF
 READOUT = "readout"
 """Name of the population that a network's last layer becomes, unless it ends in neurons."""
 
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 WEIGHTED = (nn.Linear, nn.Conv2d, nn.Conv1d)
 PASSING = (nn.Flatten, nn.Identity, nn.ZeroPad2d, nn.ConstantPad1d, Dropout, Delay)
 
