@@ -154,8 +154,10 @@ class TrainingRecipe:
         warmup_epochs: linear rise of the learning rate before its cosine decay.
         start_from: start with the best weights of another run instead of random ones: its folder,
             or the name of a recipe, whose newest complete run in ``runs/`` is meant.
-        threads: CPU threads of torch, 0 for its own choice. Small networks train faster with one,
-            which also makes their numbers the same on any number of cores.
+        threads: CPU threads of torch; 0 for as many as there are cores that no other program uses,
+            looked at anew every two seconds. How many there are shows in the last digits of a sum,
+            and so in the course of a training: state a number for one that can be repeated to the
+            bit. Small networks train faster with one.
         checkpoint_minutes: within a longer epoch, save the state this often; 0 for never.
         time_chunk: steps that run at once, layer by layer, in rules whose gradients do not cross
             steps; the gradients stay the same. More are faster in small networks, and take as many

@@ -123,7 +123,7 @@ class Configuration:
         batch: samples per iteration, from 2, because batch norm needs two.
         device: as torch names it.
         precision: as in ``TrainingRecipe``.
-        threads: CPU threads of torch, 0 for its own choice.
+        threads: CPU threads of torch, 0 for as many as other programs leave cores.
         time_chunk: steps run at once, 0 for the rule's own choice; as in ``TrainingRecipe``.
     """
 

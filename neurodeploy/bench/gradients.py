@@ -141,14 +141,15 @@ def _compare(recipe: Recipe, every: int, progress: bool) -> Iterator[GradientRow
     precision = recipe.training.precision
     device = find_device("cpu", precision, Processes())
     with (
-        reproducible(device, recipe.training.threads),
+        reproducible(device, recipe.training.threads) as threads,
         tempfile.TemporaryDirectory() as folder,
     ):
         torch.manual_seed(recipe.seed)
         model = network_of(recipe, dataset).to(device, parameter_dtype(precision))
         split, watched = split_of(recipe, dataset), Watched(every)
         check_batches_of(recipe, model, len(split.y_train), Processes())
-        job = Job(recipe, model, watched, split, input_code(recipe, dataset), Processes())
+        code = input_code(recipe, dataset)
+        job = Job(recipe, model, watched, split, code, Processes(), threads)
         fit(job, Path(folder), None, progress)
     batches = batch_count(len(split.y_train), recipe.training.batch_size)
     for epoch, found in watched.by_epoch(batches).items():

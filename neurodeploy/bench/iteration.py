@@ -44,6 +44,7 @@ from neurodeploy.training.epoch import Job, train_epoch
 from neurodeploy.training.loop import reproducible
 from neurodeploy.training.metrics import PartialEpoch
 from neurodeploy.training.optimization import Updater
+from neurodeploy.training.threads import Threads
 from neurodeploy.training.yardstick import PlainNetwork, PlainSLTT
 
 CANDIDATES = 64
@@ -192,7 +193,7 @@ class Iteration:
         model: the network, or a plain copy of it for the yardstick.
     """
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, threads: Threads | None = None) -> None:
         """Raises InputError or UnsupportedError when this cannot be trained."""
         recipe, dataset = configuration.recipe, configuration.dataset()
         precision = recipe.training.precision
@@ -209,7 +210,9 @@ class Iteration:
         whole = Split(images, labels, images[:0], labels[:0])
         some = Split(images[:SETTLING_SAMPLES], labels[:SETTLING_SAMPLES], images[:0], labels[:0])
         code = input_code(recipe, dataset)
-        self._job = Job(recipe, self.model, rule, whole, code, Processes())
+        self._job = Job(
+            recipe, self.model, rule, whole, code, Processes(), threads or Threads.as_they_are()
+        )
         self._small_job = replace(self._job, split=some)
         self._updater = Updater(self.model, recipe.training, Processes())
 
@@ -248,8 +251,8 @@ def measure(configuration: Configuration, seconds: float, exact: bool) -> dict[s
     if exact and device.type == "cpu":
         allocate_exactly()
     kept = nullcontext() if exact or plain else freed_memory_kept()
-    with reproducible(device, configuration.threads), kept:
-        iteration = Iteration(configuration)
+    with reproducible(device, configuration.threads) as threads, kept:
+        iteration = Iteration(configuration, threads)
         draws = balanced_draws(configuration.recipe)
         iteration.settle()
         memory = Watermark(device, exact)

@@ -83,12 +83,17 @@ def bench_simulate(
             )
         )
     bench_network(network, steps)
-    tasks = [partial(_in_own_process, engine, network, steps, seconds) for engine in engines]
+    tasks = [partial(in_own_process, engine, network, steps, seconds) for engine in engines]
     found = in_turns(tasks, rounds, "engines", progress)
     return [median(rows, lambda row: -row.samples_per_second) for rows in found]
 
 
-def _in_own_process(engine: str, network: str, steps: int, seconds: float) -> SimulateRow:
+def in_own_process(engine: str, network: str, steps: int, seconds: float) -> SimulateRow:
+    """``measure`` in a process of its own.
+
+    Raises:
+        SimulationError: it failed.
+    """
     arguments = [engine, network, str(steps), str(seconds)]
     return SimulateRow(**run_alone(__name__, arguments, engine))
 

@@ -153,7 +153,7 @@ WHOLE, ANY = _Numbers(int), _Numbers(float)
     metavar="A,B,...",
     help="fp32, fp64, bf16, fp16.",
 )
-@click.option("--threads", default=0, help="CPU threads, 0 for torch's own choice.")
+@click.option("--threads", default=0, help="CPU threads, 0 for as many as cores are free.")
 @click.option(
     "--time-chunk",
     default=0,
@@ -201,6 +201,28 @@ def bench_train(
         print_json({"rows": [asdict(row) for row in rows]})
     else:
         click.echo(table(rows))
+
+
+@bench.command("busy")
+@click.option("--network", default="conv-28-16-32-10", show_default=True, help="Layers, by name.")
+@click.option("--T", "steps", default=4, show_default=True, help="Steps per sample.")
+@click.option("--batch", default=64, show_default=True, help="Samples per iteration of training.")
+@click.option(
+    "--subjects",
+    default="sltt,reference,lava-fused",
+    show_default=True,
+    metavar="A,B,...",
+    help="sltt for an iteration of training, or engines as in bench simulate.",
+)
+@click.option("--seconds", default=3.0, show_default=True, help="Time each so long.")
+@click.option("--rounds", default=3, show_default=True, help="Take turns; the median counts.")
+@json_option
+def bench_busy(subjects: str, as_json: bool, **options: Any) -> None:
+    """What it costs when another program takes one core: samples per second with and without it."""
+    from neurodeploy.bench.busy import bench_busy as measure
+
+    rows = measure(subjects=subjects.split(","), progress=show_progress(), **options)
+    _show(rows, as_json)
 
 
 @bench.command("gradients")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from neurodeploy.training.batches import Split, epoch_batches, own_pieces, seed_
 from neurodeploy.training.encoding import augment, is_constant, training_frames
 from neurodeploy.training.metrics import PartialEpoch
 from neurodeploy.training.optimization import Updater, average_statistics
+from neurodeploy.training.threads import Threads
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,7 @@ class Job:
         split: training and validation samples.
         code: encoder and levels.
         processes: who shares the work.
+        threads: of the CPU; by default as many as there are when the job is made.
     """
 
     recipe: Recipe
@@ -44,6 +46,7 @@ class Job:
     split: Split
     code: InputCode
     processes: Processes
+    threads: Threads = field(default_factory=Threads.as_they_are)
 
 
 def train_epoch(
@@ -60,6 +63,7 @@ def train_epoch(
     )
     job.model.train()
     for number in range(done.batches, len(batches)):
+        job.threads.adapt()
         batch = batches[number].numpy()
         loss, right = _train_batch(job, updater, epoch, number, batch)
         check_finite(loss, job.recipe, epoch, "in training")

@@ -22,6 +22,7 @@ from neurodeploy.training.epoch import Job, check_finite, train_epoch
 from neurodeploy.training.evaluate import Evaluation, evaluate_shared
 from neurodeploy.training.metrics import EpochMetrics, MetricsLog, PartialEpoch
 from neurodeploy.training.optimization import Updater, learning_rate
+from neurodeploy.training.threads import Threads
 
 
 class Recorder:
@@ -104,21 +105,22 @@ class Recorder:
 
 
 @contextmanager
-def reproducible(device: torch.device, threads: int = 0) -> Iterator[None]:
+def reproducible(device: torch.device, threads: int = 0) -> Iterator[Threads]:
     """Ask for deterministic kernels; leave the caller's settings and generators as they were.
 
     Args:
-        threads: CPU threads, 0 to leave them alone.
+        threads: CPU threads, 0 for as many as other programs leave.
+
+    Yields:
+        What adapts their number from time to time.
     """
     cudnn = torch.backends.cudnn
     before = cudnn.deterministic, cudnn.benchmark
     threads_before = torch.get_num_threads()
     cudnn.deterministic, cudnn.benchmark = True, False
-    if threads:
-        torch.set_num_threads(threads)
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            yield
+            yield Threads(threads)
     finally:
         cudnn.deterministic, cudnn.benchmark = before
         torch.set_num_threads(threads_before)
@@ -178,6 +180,7 @@ def fit(job: Job, run: Path, state: TrainingState | None, progress: bool) -> Tra
 def _validate(job: Job, epoch: int) -> Evaluation:
     """Loss and accuracy on the validation samples."""
     training, split = job.recipe.training, job.split
+    job.threads.adapt()
     found = evaluate_shared(
         job.model,
         split.x_validation,

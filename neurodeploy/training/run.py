@@ -113,7 +113,7 @@ def train(
     recipe = processes.on_main(lambda: _as_found(recipe, dataset))
     with processes.together():
         _check_data(dataset, recipe)
-    with reproducible(where, training.threads), freed_memory_kept():
+    with reproducible(where, training.threads) as threads, freed_memory_kept():
         torch.manual_seed(recipe.seed)
         model = network_of(recipe, dataset, out if resume else None)
         model = model.to(where, parameter_dtype(training.precision))
@@ -129,7 +129,7 @@ def train(
         open_folder = reopen_run if resume else open_run
         run = processes.on_main(lambda: open_folder(recipe, out))
         processes.on_main(lambda: keep_copy(recipe, run))
-        job = Job(recipe, model, rule, split, code, processes)
+        job = Job(recipe, model, rule, split, code, processes, threads)
         try:
             before = processes.on_main(lambda: load_state(run) if resume else None)
             state = fit(job, run, before, progress)
