@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,11 @@ import pytest
 
 from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.errors import InputError, UnsupportedError
-from neurodeploy.interchange.nir.file import read_nir, write_nir
 from neurodeploy.interchange.nir.importing import import_nir
 from neurodeploy.interchange.nir.layout import Layout
 from neurodeploy.interchange.nir.network_in import contract_of, to_network
 from neurodeploy.interchange.nir.plain_graph import repaired, unnested
+from neurodeploy.interchange.nir_file import read_nir, write_nir
 from neurodeploy.ir.contract import METADATA_KEY
 from neurodeploy.ir.network import Network
 from neurodeploy.simulation.engines import FloatEngine
@@ -42,6 +44,49 @@ def stated(**changes: Any) -> dict[str, Any]:
 def file_of(graph: nir.NIRGraph, folder: Path, name: str = "a.nir") -> Path:
     write_nir(folder / name, graph)
     return folder / name
+
+
+# --- the public door ---
+
+
+def test_the_public_reader_and_writer_take_strings_and_paths(tmp_path: Path) -> None:
+    """In a program of its own, with the import that scripts of others have."""
+    program = (
+        "from pathlib import Path\n"
+        "import nir, numpy as np\n"
+        "from neurodeploy.interchange.nir_file import read_nir, write_nir\n"
+        "nodes = [nir.Linear(np.eye(2)), nir.I(r=np.ones(2))]\n"
+        "graph = nir.NIRGraph.from_list(*nodes)\n"
+        "write_nir('a.nir', graph)\n"
+        "write_nir(Path('b.nir'), graph)\n"
+        "print(len(read_nir('b.nir').nodes), len(read_nir(Path('a.nir')).nodes))\n"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["4", "4"]
+
+
+@pytest.mark.parametrize("wrong", [None, 7, b"a.nir", "", "a\0.nir", ["a.nir"], nir.NIRGraph])
+def test_what_is_no_path_is_named(wrong: Any) -> None:
+    graph = nir.NIRGraph.from_list(nir.Linear(np.eye(2)))
+    with pytest.raises(InputError, match=r"read_nir.* path"):
+        read_nir(wrong)
+    with pytest.raises(InputError, match=r"write_nir.* path"):
+        write_nir(wrong, graph)
+
+
+def test_what_is_no_graph_is_named_and_nothing_written(tmp_path: Path) -> None:
+    for graph in (None, "a.nir", nir.Linear(np.eye(2))):
+        wrong: Any = graph
+        with pytest.raises(InputError, match=f"NIRGraph, found {type(graph).__name__}"):
+            write_nir(tmp_path / "a.nir", wrong)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_no_place_for_a_file(tmp_path: Path) -> None:
+    for place in (".", "/", str(tmp_path)):
+        with pytest.raises(InputError, match="cannot be written"):
+            write_nir(place, nir.NIRGraph.from_list(nir.Linear(np.eye(2))))
 
 
 # --- subgraphs ---

@@ -16,6 +16,27 @@ from typing import Any
 from neurodeploy.errors import InputError, Setting, Text
 
 
+def as_path(path: str | os.PathLike[str], function: str) -> Path:
+    """A path that a caller gave, whatever stands for one in Python.
+
+    Args:
+        function: that takes it, to be named.
+
+    Raises:
+        InputError: it is none, or empty.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(
+            f"{function} takes a path, found {type(path).__name__}: give a str or Path"
+        )
+    found = os.fspath(path)
+    if not isinstance(found, str):
+        raise InputError(f"{function} takes a path of text, found bytes: give a str or Path")
+    if not found or "\0" in found:
+        raise InputError(f"{function}: {found!r} is no path")
+    return Path(found)
+
+
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its name when the block ends well.
@@ -23,6 +44,8 @@ def written_whole(path: Path) -> Iterator[Path]:
     Raises:
         InputError: the folder cannot be written to.
     """
+    if not path.name:
+        raise InputError(f"{path}: cannot be written: it is a folder")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield temporary

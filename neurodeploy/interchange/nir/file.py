@@ -16,7 +16,7 @@ import numpy as np
 
 from neurodeploy.errors import InputError, nearest
 from neurodeploy.interchange.hdf5 import Tree, read_tree
-from neurodeploy.support.files import written_whole
+from neurodeploy.support.files import as_path, written_whole
 
 NUMBERS, WHOLE, ONE = "numbers", "whole numbers", "one whole number"
 PADDING = "whole numbers, 'same' or 'valid'"
@@ -69,7 +69,7 @@ LARGEST = 2**31 - 1
 """Of whole numbers: sizes beyond this are nonsense."""
 
 
-def read_nir(path: Path) -> nir.NIRGraph:
+def read_nir(path: Path | str) -> nir.NIRGraph:
     """Read a NIR graph of any origin.
 
     NIR's own reader is not used: it reads whatever a file declares before looking at it, and its
@@ -80,6 +80,7 @@ def read_nir(path: Path) -> nir.NIRGraph:
         InputError: the file is absent, not HDF5, not NIR, or asks for more memory than its size
             can explain.
     """
+    path = as_path(path, "read_nir")
     tree = read_tree(path, "NIR")
     root = tree.get("node")
     if not isinstance(root, dict):
@@ -87,16 +88,19 @@ def read_nir(path: Path) -> nir.NIRGraph:
     return graph_from_tree(root, str(path))
 
 
-def write_nir(path: Path, graph: nir.NIRGraph) -> None:
+def write_nir(path: Path | str, graph: nir.NIRGraph) -> None:
     """Write a graph as ``nir.write`` does, whole or not at all.
 
     Also graphs that it cannot write, though frameworks make them: with parameters that are single
     numbers or torch tensors, with convolutions and Flatten that do not say what shape they take.
 
     Raises:
-        InputError: a node is None, or the file cannot be written.
+        InputError: ``graph`` is no NIR graph, a node is None, or the file cannot be written.
     """
-    with written_whole(path) as temporary, h5py.File(temporary, "w") as file:
+    if not isinstance(graph, nir.NIRGraph):
+        found = type(graph).__name__
+        raise InputError(f"write_nir takes a path and a nir.NIRGraph, found {found} for the graph")
+    with written_whole(as_path(path, "write_nir")) as temporary, h5py.File(temporary, "w") as file:
         file["version"] = nir.version
         _write_graph(file.create_group("node"), graph)
 
