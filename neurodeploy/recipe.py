@@ -32,6 +32,7 @@ class DataRecipe:
         path, sha256, side, bins: as in ``neurodeploy.ir.contract.DataSource``.
         levels: event counts are clipped to this; 1 makes event frames binary. 0 takes the data
             set's own.
+        classes: how many there are, where some have no sample in the data set; 0 counts them.
         exclude: classes left out of training and validation, for on-chip learning to bring in
             later; the test samples keep them, and the network its output for them.
     """
@@ -43,6 +44,7 @@ class DataRecipe:
     side: int = 0
     bins: TimeBins = "time"
     levels: int = 0
+    classes: int = 0
     exclude: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -50,6 +52,8 @@ class DataRecipe:
             raise ValueError(f"validation is a share between 0 and 1, found {self.validation}")
         if not 0 <= self.levels <= 255:
             raise ValueError(f"levels is from 1 to 255, or 0, found {self.levels}")
+        if self.classes < 0 or self.classes == 1:
+            raise ValueError(f"classes is at least 2, or 0 to count them, found {self.classes}")
         _ = self.source
 
     @property

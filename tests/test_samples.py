@@ -123,7 +123,7 @@ def test_a_limit_below_one_is_refused() -> None:
 
 
 def test_a_limit_holds_for_files_and_random_samples_too(tmp_path: Path) -> None:
-    path = save(tmp_path / "a.npz", x=np.zeros((9, 2), int), y=np.arange(9))
+    path = save(tmp_path / "a.npz", x=np.zeros((9, 2), int), y=np.arange(9) % 2)
     net = network(shape=(2,))
     assert choose_samples(net, data=path, samples=4).count == 4
     assert choose_samples(net, data=path, default_count=4).count == 4

@@ -10,10 +10,12 @@ numbers that are not integers would not survive the way to a chip.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from neurodeploy.data.dataset import Dataset, Request, SampleArray, choose
 from neurodeploy.data.files import load_npz
 from neurodeploy.data.images import load_cifar10, load_cifar100, load_digits, load_image_folder
+from neurodeploy.data.labels import class_numbers, count_classes
 from neurodeploy.data.recordings import load_dvs_cifar10, load_dvs_gesture, load_nmnist, load_shd
 from neurodeploy.errors import InputError, nearest
 from neurodeploy.ir.contract import DataSource, Encoder
@@ -34,8 +36,23 @@ NEED_NO_FILE = frozenset({"digits"})
 """Data sets that come with a package: they are there without being named or fetched."""
 
 
+CLASSES = {
+    "cifar10": 10,
+    "cifar100": 100,
+    "dvs_cifar10": 10,
+    "dvs_gesture": 11,
+    "nmnist": 10,
+    "shd": 20,
+}
+"""Classes of sets that have theirs, so that a part of such a set keeps an output for all."""
+
+
 def load_dataset(
-    name: str, source: DataSource | None = None, steps: int = 1, levels: int = 0
+    name: str,
+    source: DataSource | None = None,
+    steps: int = 1,
+    levels: int = 0,
+    classes: int = 0,
 ) -> Dataset:
     """Load a data set by name.
 
@@ -44,9 +61,12 @@ def load_dataset(
         source: file or folder and how to read it; None for a data set that needs none.
         steps: T, of data sets with time.
         levels: event counts are clipped to this; 0 for the data set's own.
+        classes: how many there are, some perhaps without a sample; 0 for the data set's own, or
+            as many as have samples.
 
     Raises:
-        InputError: no data set of that name, or it cannot be read from there or in that way.
+        InputError: no data set of that name, it cannot be read from there or in that way, or its
+            labels are not the numbers of that many classes.
         MissingDependencyError: reading or fetching it needs a package that is not installed.
     """
     if name not in DATASETS:
@@ -60,7 +80,11 @@ def load_dataset(
             raise InputError(
                 f"[data] {key} = {value}: data set {name!r} does not take this; it has {given[key]}"
             )
-    return dataset
+    stated = classes or dataset.stated_classes or CLASSES.get(name, 0)
+    where = dataset.source.path or f"data set {name!r}"
+    parts = {"training": dataset.y_train, "test": dataset.y_test}
+    count, notes = count_classes(parts, where, stated)
+    return replace(dataset, stated_classes=count, notes=(*dataset.notes, *notes))
 
 
 def check_encoder(dataset: Dataset, encoder: Encoder) -> None:
@@ -82,11 +106,13 @@ def check_encoder(dataset: Dataset, encoder: Encoder) -> None:
 
 
 __all__ = [
+    "CLASSES",
     "DATASETS",
     "NEED_NO_FILE",
     "Dataset",
     "SampleArray",
     "check_encoder",
     "choose",
+    "class_numbers",
     "load_dataset",
 ]

@@ -78,6 +78,8 @@ class Dataset:
         y_train, y_test: (N,) int64 class numbers from 0.
         over_time: each sample has its T steps of input already, as event recordings do.
         source: where it was read from.
+        stated_classes: number of classes that is known without counting; 0 counts by the highest.
+        notes: what was found about the samples that their user should know.
     """
 
     name: str
@@ -88,6 +90,8 @@ class Dataset:
     y_test: np.ndarray
     over_time: bool = False
     source: DataSource = field(default_factory=DataSource)
+    stated_classes: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -97,7 +101,7 @@ class Dataset:
     @property
     def classes(self) -> int:
         """Number of classes."""
-        return int(max(self.y_train.max(), self.y_test.max())) + 1
+        return self.stated_classes or int(max(self.y_train.max(), self.y_test.max())) + 1
 
 
 def encode(

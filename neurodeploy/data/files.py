@@ -13,6 +13,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from neurodeploy.data.dataset import Dataset, Request
+from neurodeploy.data.labels import class_numbers
 from neurodeploy.errors import InputError, MissingDependencyError, Setting, Text
 from neurodeploy.ir.contract import DataSource
 from neurodeploy.support.files import sha256
@@ -185,21 +186,6 @@ def read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
                 return {name: archive[name] for name in names if name in archive}
     except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: not a readable .npz file: {error}") from None
-
-
-def class_numbers(y: np.ndarray, count: int, where: str) -> np.ndarray:
-    """Labels as (N,) int64, checked.
-
-    Raises:
-        InputError: another shape, not integers, or negative.
-    """
-    if y.shape != (count,):
-        raise InputError(f"{where} has shape {y.shape}, expected ({count},)")
-    if not np.issubdtype(y.dtype, np.integer):
-        raise InputError(f"{where} is {y.dtype}; class numbers are integers from 0")
-    if count and y.min() < 0:
-        raise InputError(f"{where} goes down to {y.min()}; class numbers are integers from 0")
-    return y.astype(np.int64)
 
 
 def _images(x: np.ndarray, name: str, path: str) -> np.ndarray:

@@ -240,7 +240,9 @@ def load_image_folder(request: Request) -> Dataset:
         parts.append((ImageFiles(list(files), side), labels(numbers)))
     (x_train, y_train), (x_test, y_test) = parts
     source = DataSource(str(folder), side=request.source.side)
-    return Dataset("image_folder", 255, x_train, y_train, x_test, y_test, False, source)
+    return Dataset(
+        "image_folder", 255, x_train, y_train, x_test, y_test, False, source, len(classes)
+    )
 
 
 def _classes(folder: Path) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from neurodeploy.artifacts.names import START
 from neurodeploy.data import Dataset
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.interchange.nir.importing import import_nir, open_nir
 from neurodeploy.ir.contract import (
     Comparison,
@@ -187,6 +187,14 @@ def _sample_shape(network: Network, dataset: Dataset, family: str) -> tuple[int,
     if source.shape not in (shape, flat) or outputs != dataset.classes:
         raise InputError(
             f"{family} takes samples of shape {source.shape} and has {outputs} outputs; data set "
-            f"{dataset.name!r} has samples of shape {shape} in {dataset.classes} classes"
+            f"{dataset.name!r} has samples of shape {shape} in {dataset.classes} classes",
+            fix=_outputs_without_samples(outputs, dataset.classes),
         )
     return shape
+
+
+def _outputs_without_samples(outputs: int, classes: int) -> Text | None:
+    """How to say that some outputs are for classes that the data set has no sample of."""
+    if outputs <= classes:
+        return None
+    return Text("if the set lacks classes, say ", Setting("data.classes", str(outputs)))

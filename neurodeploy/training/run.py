@@ -165,7 +165,8 @@ def is_run_of(recipe: Recipe, run: Path) -> bool:
 def _load(recipe: Recipe) -> Dataset:
     """The recipe's data set, which must suit its encoder."""
     data = recipe.data
-    dataset = load_dataset(data.name, data.source, recipe.training.steps, data.levels)
+    steps = recipe.training.steps
+    dataset = load_dataset(data.name, data.source, steps, data.levels, data.classes)
     check_encoder(dataset, recipe.encoder.name)
     return dataset
 

@@ -115,8 +115,7 @@ def _samples(network: Network | QuantizedNetwork, x: ArrayLike, seed: int) -> Sa
             f"a Network or QuantizedNetwork is simulated, found {type(network).__name__}; a torch "
             "module becomes one by from_torch"
         )
-    (source,) = (p for p in network.populations if p.neuron is None)
-    return array_samples(np.asarray(x), None, network.contract, source.shape, seed=seed)
+    return array_samples(np.asarray(x), None, network, seed=seed)
 
 
 def _size(network: Network | QuantizedNetwork, samples: Samples, wanted: int | None) -> int:

@@ -153,9 +153,7 @@ def quantized_on(
         raise UnsupportedError(f"bits = {bits}: weights of {target.name} have 1 to {widest} bits")
     samples = None
     if calibration is not None:
-        (source,) = (p for p in network.populations if p.neuron is None)
-        x = np.asarray(calibration)
-        samples = array_samples(x, None, network.contract, source.shape, where="calibration")
+        samples = array_samples(np.asarray(calibration), None, network, where="calibration")
     method = scale or ("mse" if samples is None else "calibrate")
     if (method == "calibrate") != (samples is not None):
         raise InputError(
@@ -183,15 +181,14 @@ def _has_data(network: Network) -> bool:
 
 def _samples(network: Network, choice: str | None) -> Samples:
     """Calibration samples: so many of the training set, or those of a file."""
-    (source,) = (p for p in network.populations if p.neuron is None)
     most = calibration_count(network)
     if choice is None:
-        return training_samples(network.contract, source.shape, most)
+        return training_samples(network, most)
     if not choice.isdecimal():
-        return file_samples(Path(choice), network.contract, source.shape, None)
+        return file_samples(Path(choice), network, None)
     if int(choice) < 1:
         raise InputError(Text(Setting("calibrate", choice), ": needs at least 1 sample"))
-    return training_samples(network.contract, source.shape, int(choice))
+    return training_samples(network, int(choice))
 
 
 def calibration_count(network: Network) -> int:

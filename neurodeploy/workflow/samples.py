@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 
-from neurodeploy.data import Dataset, SampleArray, choose, load_dataset
-from neurodeploy.data.files import class_numbers, read_arrays
+from neurodeploy.data import Dataset, SampleArray, choose, class_numbers, load_dataset
+from neurodeploy.data.files import read_arrays
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.contract import Contract, DataSource
+from neurodeploy.ir.network import Network
 from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.simulation.trace import Samples
 
+AnyNetwork = Network | QuantizedNetwork
 
-def dataset_of(contract: Contract, place: Path | None = None) -> Dataset:
+
+def outputs_of(network: AnyNetwork) -> int:
+    """Classes that a network tells apart: its outputs, of which the largest names the class."""
+    return math.prod(network.population(network.output).shape)
+
+
+def input_shape(network: AnyNetwork) -> Shape:
+    """Shape of a sample at one step."""
+    (source,) = (p for p in network.populations if p.neuron is None)
+    return source.shape
+
+
+def dataset_of(contract: Contract, place: Path | None = None, classes: int = 0) -> Dataset:
     """The data set that the contract names, read as it was for training.
 
     Args:
         place: where it lies now; None looks where the contract says, and for the same content.
+        classes: that the network tells apart; 0 takes the data set's own number.
 
     Raises:
-        InputError: the contract names none, or it is not there any more.
+        InputError: the contract names none, it is not there any more, or it has other classes.
     """
     if not contract.dataset:
         raise InputError(
@@ -39,15 +55,11 @@ def dataset_of(contract: Contract, place: Path | None = None) -> Dataset:
         source = DataSource(str(place), "", source.side, source.bins)
     # Of static samples, levels are the data set's own.
     levels = contract.input_code.levels if contract.input_code.encoder == "events" else 0
-    return load_dataset(contract.dataset, source, contract.steps, levels)
+    return load_dataset(contract.dataset, source, contract.steps, levels, classes)
 
 
 def dataset_samples(
-    contract: Contract,
-    shape: Shape,
-    limit: int | None,
-    seed: int = 0,
-    folder: Path | None = None,
+    network: AnyNetwork, limit: int | None, seed: int = 0, folder: Path | None = None
 ) -> Samples:
     """The test part of the data set that the contract names.
 
@@ -58,27 +70,25 @@ def dataset_samples(
         InputError: the contract names none, it is not there any more, or its samples do not fit
             the network.
     """
-    dataset = dataset_of(contract, folder)
+    dataset = dataset_of(network.contract, folder, outputs_of(network))
     where = f"{dataset.name} test set"
-    return array_samples(dataset.x_test, dataset.y_test, contract, shape, limit, seed, where)
+    return array_samples(dataset.x_test, dataset.y_test, network, limit, seed, where)
 
 
-def training_samples(contract: Contract, shape: Shape, count: int, seed: int = 0) -> Samples:
+def training_samples(network: AnyNetwork, count: int, seed: int = 0) -> Samples:
     """Samples drawn from the training part of the data set that the contract names.
 
     Raises:
         InputError: as ``dataset_samples``.
     """
-    dataset = dataset_of(contract)
+    dataset = dataset_of(network.contract, classes=outputs_of(network))
     drawn = np.random.default_rng(seed).permutation(len(dataset.x_train))[:count]
     where = f"{dataset.name} training set"
     x, y = choose(dataset.x_train, drawn), dataset.y_train[drawn]
-    return array_samples(x, y, contract, shape, count, seed, where)
+    return array_samples(x, y, network, count, seed, where)
 
 
-def file_samples(
-    path: Path, contract: Contract, shape: Shape, limit: int | None, seed: int = 0
-) -> Samples:
+def file_samples(path: Path, network: AnyNetwork, limit: int | None, seed: int = 0) -> Samples:
     """Samples of an ``.npz`` with ``x`` and optionally ``y``, or else ``x_test`` and ``y_test``.
 
     ``x`` is (N, T, *input) spikes or graded integers, or (N, *input) static integers that are
@@ -89,21 +99,20 @@ def file_samples(
     """
     arrays = read_arrays(path, ("x", "y", "x_test", "y_test"))
     if "x" in arrays:
-        return array_samples(arrays["x"], arrays.get("y"), contract, shape, limit, seed, str(path))
+        return array_samples(arrays["x"], arrays.get("y"), network, limit, seed, str(path))
     if "x_test" not in arrays:
         raise InputError(f"{path}: holds no array 'x', and no 'x_test' either")
-    x = arrays["x_test"]
+    x, shape = arrays["x_test"], input_shape(network)
     if x.shape[1:] == shape[1:] and shape[0] == 1:
         x = x[:, None]
     where = f"{path}, x_test"
-    return array_samples(x, arrays.get("y_test"), contract, shape, limit, seed, where)
+    return array_samples(x, arrays.get("y_test"), network, limit, seed, where)
 
 
 def array_samples(
     x: SampleArray,
     labels: np.ndarray | None,
-    contract: Contract,
-    shape: Shape,
+    network: AnyNetwork,
     limit: int | None = None,
     seed: int = 0,
     where: str = "samples",
@@ -112,8 +121,7 @@ def array_samples(
 
     Args:
         x: (N, *shape) integers for the contract's encoder, or (N, T, *shape) of each step.
-        labels: (N,) class numbers, or None.
-        shape: of the network's input.
+        labels: (N,) class numbers below the number of outputs, or None.
         limit: at most so many samples.
         seed: of the draws of the ``rate`` encoder.
         where: what messages name.
@@ -121,6 +129,7 @@ def array_samples(
     Raises:
         InputError: a shape, a type or a value does not fit.
     """
+    contract, shape = network.contract, input_shape(network)
     over_time = x.shape[1:] == (contract.steps, *shape)
     if not over_time and x.shape[1:] != shape:
         sample = ", ".join(map(str, shape))
@@ -134,7 +143,7 @@ def array_samples(
     if isinstance(x, np.ndarray):
         _check_values(x, largest, where)
     if labels is not None:
-        labels = class_numbers(labels, len(x), f"{where}: y")
+        labels = class_numbers(labels, len(x), f"{where}: y", outputs_of(network))
     count = _limited(len(x), limit)
     dtype = np.uint8 if largest == 1 else np.int32
     return Samples(
@@ -226,13 +235,12 @@ def choose_samples(
         )
     if seed < 0:
         raise InputError(Text(Setting("seed", str(seed)), ": needs a number from 0"))
-    contract, (source,) = network.contract, network.inputs
     limit = default_count if samples is None else samples
     if data is not None and data.is_dir():
-        return dataset_samples(contract, source.shape, limit, seed, data)
+        return dataset_samples(network, limit, seed, data)
     if random_count is not None:
         count = _limited(random_count, samples)
-        return random_samples(count, rate, seed, contract, source.shape)
+        return random_samples(count, rate, seed, network.contract, input_shape(network))
     if data is not None:
-        return file_samples(data, contract, source.shape, limit, seed)
-    return dataset_samples(contract, source.shape, limit, seed)
+        return file_samples(data, network, limit, seed)
+    return dataset_samples(network, limit, seed)
