@@ -163,6 +163,7 @@ class NeuronLimits:
 
     Attributes:
         programmable: soft reset, >= and neurons that never spike need it.
+        refractory_max: steps after a spike that a neuron can rest.
     """
 
     threshold_bits: Limit
@@ -170,6 +171,7 @@ class NeuronLimits:
     bias_exponent_max: Limit
     decay_bits: Limit
     programmable: Ability
+    refractory_max: Limit | None = None
 
 
 @dataclass(frozen=True)

@@ -142,14 +142,20 @@ class LiteralNeuron:
     threshold: int | None
     reset: str
     comparison: str
+    refractory_period: int = 0
     u: int = 0
     v: int = 0
     wraps: int = 0
     saturations: int = 0
+    resting: int = 0
     record: list[tuple[int, int, bool]] = field(default_factory=list)
 
     def step(self, activation: int) -> None:
         self.u = self.wrapped(self.decayed(self.u, self.u_decay) + (activation << 6))
+        if self.resting:
+            self.resting -= 1
+            self.record.append((self.u, self.v, False))
+            return
         v = self.decayed(self.v, self.v_decay) + self.u + self.bias
         if abs(v) > 2**23 - 1:
             self.saturations += 1
@@ -160,6 +166,7 @@ class LiteralNeuron:
             fires = v >= threshold if self.comparison == ">=" else v > threshold
             if fires:
                 v = 0 if self.reset == "zero" else v - threshold
+                self.resting = self.refractory_period
         self.v = v
         self.record.append((self.u, self.v, fires))
 
@@ -196,6 +203,7 @@ def quantized_neurons(draw: st.DrawFn, size: int) -> QuantizedNeuron:
         threshold=values(0, 131071) if draw(st.booleans()) else None,
         reset=draw(st.sampled_from(["zero", "subtract"])),
         comparison=draw(st.sampled_from([">", ">="])),
+        refractory_period=draw(st.sampled_from([0, 0, 1, 2, 5])),
     )
 
 
@@ -218,6 +226,7 @@ def literal(neuron: QuantizedNeuron, size: int, activations: np.ndarray) -> list
                 else int(np.broadcast_to(threshold, (size,))[place]),
                 reset=neuron.reset,
                 comparison=neuron.comparison,
+                refractory_period=neuron.refractory_period,
             )
             for activation in sample[:, place]:
                 plain.step(int(activation))
@@ -333,6 +342,37 @@ def test_a_potential_at_exactly_the_threshold(
     after = [(left(v) if fires else v, bool(fires)) for v, fires in expected]
     found = run_steps(FixedStepper(neuron, (1,)), [25] * 4)
     assert [(v / 64, fires) for _, v, fires in found] == after
+
+
+@pytest.mark.parametrize(
+    ("reset", "period", "expected"),
+    [
+        ("zero", 1, [(40, 0), (0, 1), (0, 0), (0, 1), (0, 0)]),
+        ("zero", 2, [(40, 0), (0, 1), (0, 0), (0, 0), (0, 1)]),
+        ("subtract", 1, [(40, 0), (50, 1), (50, 0), (75, 1), (75, 0)]),
+    ],
+)
+def test_a_neuron_rests_after_a_spike(
+    reset: str, period: int, expected: list[tuple[int, int]]
+) -> None:
+    """v stays as the reset left it and nothing fires, not even above the threshold; u goes on."""
+    changes = {"threshold": np.array([50]), "reset": reset, "refractory_period": period}
+    stepper = FixedStepper(one_neuron(u_decay=np.array([2048]), **changes), (1,))
+    found = run_steps(stepper, [40] * 5)
+    assert [u / 64 for u, _, _ in found] == [40, 60, 70, 75, 77.5]
+    assert [(v / 64, fires) for _, v, fires in found] == expected
+
+    neuron = float_neuron(
+        u_keep=np.array([0.5]),
+        v_threshold=np.array([50.0]),
+        reset=reset,
+        refractory_period=period,
+    )
+    floats = FloatStepper(neuron, (1,))
+    floats.reset()
+    for v, fires in expected:
+        assert bool(floats.step(torch.tensor([[40.0]], dtype=torch.float64))) == fires
+        assert float(floats.v) == v
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])

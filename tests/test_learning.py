@@ -266,14 +266,14 @@ def test_what_cannot_learn_is_refused_by_name() -> None:
     hidden = network.population("hidden1")
     assert hidden.neuron is not None and hidden.neuron.threshold is not None
     uneven = hidden.neuron.threshold + np.arange(6)
-    changed = replace(hidden, neuron=replace(hidden.neuron, threshold=uneven))
-    with pytest.raises(UnsupportedError, match="'hidden1' has thresholds from"):
-        chain(
-            replace(
-                network,
-                populations=tuple(changed if p is hidden else p for p in network.populations),
-            )
-        )
+    for neuron, reason in (
+        (replace(hidden.neuron, threshold=uneven), "'hidden1' has thresholds from"),
+        (replace(hidden.neuron, refractory_period=2), "'hidden1' rests for 2 steps"),
+    ):
+        changed = replace(hidden, neuron=neuron)
+        populations = tuple(changed if p is hidden else p for p in network.populations)
+        with pytest.raises(UnsupportedError, match=reason):
+            chain(replace(network, populations=populations))
 
 
 def test_rates_are_powers_of_two_within_reach() -> None:

@@ -489,6 +489,11 @@ CASES = [
         "8,388,544; use fewer steps (--set training.steps=...) or fewer inputs",
     ),
     (
+        chain(dense(2, 2), refractory_period=63),
+        "population 'l0': rests for 63 steps after a spike, loihi1 allows 62; "
+        "shorten the refractory period",
+    ),
+    (
         edited(chain(dense(2, 2)), "p0", delay=64),
         "projection 'p0': 63 steps of synaptic delay, loihi1 allows 62; "
         "shorten the delay or the path beside it",

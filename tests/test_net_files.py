@@ -400,6 +400,7 @@ MISSING: dict[str, tuple[Callable[[], QuantizedNetwork], str]] = {
         "population 'p0': resets by subtraction, lava-dl's neurons go to 0",
     ),
     "comparison": (lambda: changed(FLAT, comparison=">="), "'p0': fires at v >= threshold"),
+    "rest": (lambda: changed(FLAT, refractory_period=2), "'p0': rests after a spike"),
     "thresholds": (
         lambda: changed(FLAT, threshold=np.array([1, 2, 3, 4, 5])),
         "'p0': 5 thresholds",

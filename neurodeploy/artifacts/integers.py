@@ -63,6 +63,7 @@ def structure_of(network: QuantizedNetwork) -> dict[str, Any]:
                     "reset": p.neuron.reset,
                     "comparison": p.neuron.comparison,
                     "spikes": p.neuron.threshold is not None,
+                    "refractory_period": p.neuron.refractory_period,
                 },
             }
             for p in network.populations
@@ -144,7 +145,12 @@ def _neuron(
         for field in NEURON_ARRAYS
     }
     return QuantizedNeuron(
-        kind=table["kind"], reset=table["reset"], comparison=table["comparison"], **values
+        kind=table["kind"],
+        reset=table["reset"],
+        comparison=table["comparison"],
+        # Deployments had no such key before neurons could rest.
+        refractory_period=table.get("refractory_period", 0),
+        **values,
     )
 
 

@@ -7,6 +7,8 @@ A ``Network`` is a graph of populations and projections. Each step t, a populati
     s[t] = v[t] > v_threshold   (or >=; never, when v_threshold is None)
     v[t] = 0 where s[t]         (or v[t] - v_threshold)
 
+and for ``refractory_period`` steps after a spike v[t] = v[t-1] and s[t] = 0, whatever u[t] is.
+
 A projection of delay 0 brings the spikes of the same step, so those must not form a cycle; a
 projection inside a cycle brings spikes of an earlier step.
 """
@@ -31,6 +33,8 @@ class Neuron:
         v_keep: share of the membrane potential v kept per step, 0 <= v_keep <= 1.
         bias: added to v at every step.
         v_threshold: firing threshold, or None for a population that never spikes.
+        refractory_period: steps after a spike, at least 0, in which v stays what the reset left and
+            no spike can come; the input of these steps reaches u but not v.
     """
 
     kind: str
@@ -40,6 +44,7 @@ class Neuron:
     v_threshold: np.ndarray | None
     reset: Reset
     comparison: Comparison
+    refractory_period: int = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,9 @@ Each step, in Lava's arithmetic (``fixed_point``), with trz(x, d) = sign(x) (|x|
     v    = clip(trz(v, v_decay) + u + (bias_mantissa << bias_exponent), +-(2^23 - 1))
     s    = v > threshold << 6   (or >=; never, when threshold is None)
     v    = 0 where s, or v - (threshold << 6)
+
+For ``refractory_period`` steps after a spike v stays as the reset left it and s is 0, as in Lava's
+LIFRefractory.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ class QuantizedNeuron:
         v_decay: 0..4095 in 1/4096 (Lava's ``dv``).
         bias_mantissa, bias_exponent: bias of v in state units is mantissa << exponent.
         threshold: 0..131071, compared with v after << 6; None for a population without spikes.
+        refractory_period: steps after a spike in which v is held.
     """
 
     kind: str
@@ -48,6 +52,7 @@ class QuantizedNeuron:
     threshold: np.ndarray | None
     reset: Reset
     comparison: Comparison
+    refractory_period: int = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -104,6 +104,7 @@ class BatchedNetwork:
             neurons = self.neurons[population.name]
             shape = (len(drive), math.prod(population.shape))
             neurons.u, neurons.v = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
+            neurons.begin_sample()
         spikes: dict[tuple[str, int], np.ndarray] = {}
         unchanging: dict[int, np.ndarray] = {}
 
@@ -157,6 +158,7 @@ def lava_neurons(population: QuantizedPopulation) -> Any:
             "soft_reset": neuron.reset == "subtract",
             "at_threshold": neuron.comparison == ">=",
             "spiking": neuron.threshold is not None,
+            "refractory_period": neuron.refractory_period,
             "guard": 0,
         }
     )

@@ -115,12 +115,13 @@ def _neurons(
     }
     guard = timetable.guard if needs_silence(network, population.name) else 0
     stock = neuron.reset == "zero" and neuron.comparison == ">" and neuron.threshold is not None
-    if stock and not guard and isinstance(threshold, int):
+    if stock and not (guard or neuron.refractory_period) and isinstance(threshold, int):
         return LIFReset(**options)
     return DeployedLIF(
         soft_reset=neuron.reset == "subtract",
         at_threshold=neuron.comparison == ">=",
         spiking=neuron.threshold is not None,
+        refractory_period=neuron.refractory_period,
         guard=guard,
         **options,
     )

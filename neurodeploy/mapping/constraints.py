@@ -19,6 +19,7 @@ from neurodeploy.mapping.neuron_rules import (
     comparison,
     decays,
     never_spiking,
+    refractory_periods,
     soft_reset,
     thresholds,
 )
@@ -179,6 +180,7 @@ CONSTRAINTS: list[Constraint] = [
     soft_reset,
     comparison,
     never_spiking,
+    refractory_periods,
     delays,
     weight_bits,
     weight_exponents,

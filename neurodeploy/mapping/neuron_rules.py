@@ -151,6 +151,26 @@ def decays(
     ]
 
 
+def refractory_periods(
+    network: QuantizedNetwork, target: Target, mapping: CoreMapping | None = None
+) -> list[Violation]:
+    """Neurons rest after a spike for as long as their field can say."""
+    most = target.neuron.refractory_max
+    if most is None:
+        return []
+    return [
+        Violation(
+            "refractory_periods",
+            f"population {name!r}",
+            f"rests for {neuron.refractory_period:,} steps after a spike",
+            f"{target.name} allows {most.value:,}",
+            "shorten the refractory period",
+        )
+        for name, neuron in _spiking(network)
+        if neuron.refractory_period > most.value
+    ]
+
+
 def _spiking(network: QuantizedNetwork) -> list[tuple[str, QuantizedNeuron]]:
     """Populations whose neurons can spike."""
     return [

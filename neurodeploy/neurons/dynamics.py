@@ -29,6 +29,32 @@ def _tensor(values: np.ndarray, shape: Shape) -> torch.Tensor:
     )
 
 
+class _Rest:
+    """Who holds still after a spike, and for how many more steps."""
+
+    def __init__(self, period: int) -> None:
+        self.period = period
+        self._left: torch.Tensor | None = None
+
+    def end(self) -> None:
+        """Nobody rests at the start of a sample."""
+        self._left = None
+
+    def held(self, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+        """v of this step: as it was ``before`` in those that rest, else ``after``."""
+        return after if self._left is None else torch.where(self._left > 0, before, after)
+
+    def passed(self, fires: torch.Tensor) -> torch.Tensor:
+        """The spikes of those that do not rest, who will; called once a step."""
+        if not self.period:
+            return fires
+        if self._left is None:
+            self._left = torch.zeros_like(fires, dtype=torch.int32)
+        fires = fires & (self._left == 0)
+        self._left = (self._left - 1).clamp_(min=0).masked_fill_(fires, self.period)
+        return fires
+
+
 class FloatStepper:
     """Steps the equations of ``network`` in float64."""
 
@@ -38,11 +64,13 @@ class FloatStepper:
         self.v_keep = _tensor(neuron.v_keep, shape)
         self.bias = _tensor(neuron.bias, shape)
         self.threshold = None if neuron.v_threshold is None else _tensor(neuron.v_threshold, shape)
+        self.rest = _Rest(neuron.refractory_period)
         self.u = self.v = torch.zeros(())
 
     def reset(self) -> None:
         """Forget the state: the next step starts a sample."""
         self.u = self.v = torch.zeros((), dtype=torch.float64)
+        self.rest.end()
 
     def step(self, activation: torch.Tensor) -> torch.Tensor:
         """Advance by one step.
@@ -54,11 +82,12 @@ class FloatStepper:
             (N, *shape) bool, who fires.
         """
         self.u = self.u_keep * self.u + activation
-        self.v = self.v_keep * self.v + self.u + self.bias
+        self.v = self.rest.held(self.v, self.v_keep * self.v + self.u + self.bias)
         if self.threshold is None:
             return torch.zeros_like(self.v, dtype=torch.bool)
         at_or_above = self.neuron.comparison == ">="
         fires = self.v >= self.threshold if at_or_above else self.v > self.threshold
+        fires = self.rest.passed(fires)
         if self.neuron.reset == "zero":
             self.v = self.v.masked_fill(fires, 0.0)
         else:
@@ -103,6 +132,7 @@ class FixedStepper:
             if neuron.threshold is None
             else self._integers(neuron.threshold, shape) << ACTIVATION_SHIFT
         )
+        self.rest = _Rest(neuron.refractory_period)
         self._biases, self._steps = float(self.bias.abs().max()), steps or math.inf
         self.may_wrap = self.may_saturate = True
         self.expect(limit)
@@ -124,6 +154,7 @@ class FixedStepper:
     def reset(self) -> None:
         """Forget the state: the next step starts a sample."""
         self._first = True
+        self.rest.end()
 
     def step(self, activation: torch.Tensor) -> torch.Tensor:
         """Advance by one step: ``integrate``, then ``fire``.
@@ -153,6 +184,7 @@ class FixedStepper:
             v = self.v + u
         if self.biased:
             v += self.bias
+        v = self.rest.held(self.v, v)
         if self.may_saturate:
             v = self._saturated(v)
         self.v = v
@@ -164,6 +196,7 @@ class FixedStepper:
         if self.threshold is None:
             return torch.zeros_like(v, dtype=torch.bool)
         fires = v >= self.threshold if self.neuron.comparison == ">=" else v > self.threshold
+        fires = self.rest.passed(fires)
         if self.neuron.reset == "zero":
             v.masked_fill_(fires, 0)
         else:

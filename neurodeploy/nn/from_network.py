@@ -145,6 +145,11 @@ class _Builder:
                 f"population {where!r}: a threshold of {np.min(neuron.v_threshold):g} has no "
                 "surrogate gradient; thresholds must be above 0 to be trained with"
             )
+        if neuron.refractory_period:
+            raise UnsupportedError(
+                f"population {where!r}: rests for {neuron.refractory_period} steps after a spike, "
+                "which no layer that is trained does"
+            )
         threshold = _constant(neuron.v_threshold, shape)
         options = (threshold, neuron.reset, neuron.comparison, self.surrogate)
         if not np.any(neuron.u_keep):

@@ -58,6 +58,11 @@ def _check_hidden(population: QuantizedPopulation) -> None:
     neuron = population.neuron
     if neuron is None or neuron.threshold is None:
         raise UnsupportedError(f"hidden population {population.name!r} does not spike")
+    if neuron.refractory_period:
+        raise UnsupportedError(
+            f"population {population.name!r} rests for {neuron.refractory_period} steps after a "
+            "spike; learning knows no refractory period"
+        )
     lowest, highest = int(neuron.threshold.min()), int(neuron.threshold.max())
     if lowest != highest:
         raise UnsupportedError(

@@ -55,6 +55,7 @@ def _neuron(population: QuantizedPopulation) -> Neuron | None:
         v_threshold=None if threshold is None else threshold / population.scale,
         reset=neuron.reset,
         comparison=neuron.comparison,
+        refractory_period=neuron.refractory_period,
     )
 
 

@@ -189,6 +189,7 @@ def _neuron_on_grid(neuron: QuantizedNeuron) -> Neuron:
         v_threshold=None if neuron.threshold is None else neuron.threshold.astype(np.float64),
         reset=neuron.reset,
         comparison=neuron.comparison,
+        refractory_period=neuron.refractory_period,
     )
 
 

@@ -229,5 +229,6 @@ def quantized_neuron(
         threshold=threshold,
         reset=neuron.reset,
         comparison=neuron.comparison,
+        refractory_period=neuron.refractory_period,
     )
     return quantized, [*clipped, *lowered, *notes]

@@ -47,6 +47,7 @@ def random_neuron(rng: np.random.Generator, kind: str, shape: Shape) -> Quantize
         threshold=draw(0, int(rng.choice([300, 3000, 131071]))) if kind in SPIKING else None,
         reset=str(rng.choice(["zero", "subtract"])),  # pyright: ignore[reportArgumentType]
         comparison=str(rng.choice([">", ">="])),  # pyright: ignore[reportArgumentType]
+        refractory_period=int(rng.choice([0, 0, 1, 2])),
     )
 
 

@@ -155,6 +155,8 @@ class _Block:
             self._no(f"{where}: resets by subtraction, lava-dl's neurons go to 0")
         if neuron.threshold is not None and neuron.comparison == ">=":
             self._no(f"{where}: fires at v >= threshold, lava-dl's neurons at v > threshold")
+        if neuron.threshold is not None and neuron.refractory_period:
+            self._no(f"{where}: rests after a spike, which lava-dl's reader skips")
         thresholds = np.unique(self._threshold(neuron))
         if thresholds.size > 1:
             self._no(f"{where}: {thresholds.size} thresholds, a layer of a .net has one")

@@ -43,21 +43,36 @@ class PyDeployedLIFModel(AbstractPyLifModelFixed):
         self.soft_reset = proc_params["soft_reset"]
         self.at_threshold = proc_params["at_threshold"]
         self.spiking = proc_params["spiking"]
+        self.refractory_period = proc_params["refractory_period"]
         self.guard = proc_params["guard"]
+        self.resting = np.zeros(1, np.int32)
 
     def scale_threshold(self) -> None:
         """As Lava's LIF: thresholds are shifted left by 6 bits."""
         self.effective_vth = np.left_shift(self.vth, self.vth_shift)
         self.isthrscaled = True
 
+    def subthr_dynamics(self, activation_in: np.ndarray) -> None:
+        """Lava's, but v stays as it was where a neuron rests after a spike."""
+        if not self.refractory_period:
+            super().subthr_dynamics(activation_in)
+            return
+        before = self.v.copy()
+        super().subthr_dynamics(activation_in)
+        self.v[:] = np.where(self.resting > 0, before, self.v)
+
     def spiking_activation(self) -> np.ndarray:
         """Who fires at this step."""
         if not self.spiking:
             return np.zeros(self.v.shape, bool)
-        return self.v >= self.effective_vth if self.at_threshold else self.v > self.effective_vth
+        fires = self.v >= self.effective_vth if self.at_threshold else self.v > self.effective_vth
+        return fires & (self.resting == 0) if self.refractory_period else fires
 
     def reset_voltage(self, spike_vector: np.ndarray) -> None:
-        """Subtract the threshold where a neuron fired, or go to 0."""
+        """Subtract the threshold where a neuron fired, or go to 0; and let it rest."""
+        if self.refractory_period:
+            left = np.maximum(self.resting - 1, 0)
+            self.resting = np.where(spike_vector, self.refractory_period, left)
         if self.soft_reset:
             self.v[:] -= np.where(spike_vector, self.effective_vth, 0)
         else:
@@ -68,14 +83,18 @@ class PyDeployedLIFModel(AbstractPyLifModelFixed):
         position = (self.time_step - self.reset_offset) % self.reset_interval
         if position >= self.reset_interval - self.guard:
             self.a_in.recv()
-            self.u[:] = 0
-            self.v[:] = 0
+            self.begin_sample()
             self.s_out.send(np.zeros(self.v.shape, bool))
             return
         if position == 0:
-            self.u[:] = 0
-            self.v[:] = 0
+            self.begin_sample()
         super().run_spk()
+
+    def begin_sample(self) -> None:
+        """As at the start of a sample: at 0, and nobody rests."""
+        self.u[:] = 0
+        self.v[:] = 0
+        self.resting = np.zeros(1, np.int32)
 
 
 @implements(proc=SampleSource, protocol=LoihiProtocol)

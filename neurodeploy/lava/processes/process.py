@@ -16,12 +16,15 @@ from neurodeploy.lava.shared import SampleFiles
 class DeployedLIF(LIF):
     """Lava's LIF with what no stock process has: soft reset, >=, no spikes, silent guard steps.
 
+    And a refractory period in fixed point, which Lava's LIFRefractory has in floats alone.
+
     It also resets u and v before the first step of every sample, as Lava's LIFReset does.
 
     Args:
         soft_reset: subtract the threshold after a spike instead of going to 0.
         at_threshold: fire at v >= threshold instead of v > threshold.
         spiking: False for a readout that only integrates.
+        refractory_period: steps after a spike in which v is held and no spike can come.
         reset_interval, reset_offset: samples start where time_step % interval == offset.
         guard: steps at the end of each interval in which it is held silent at 0.
         vth: one threshold, or one per neuron, which Lava's LIF cannot hold.
@@ -34,6 +37,7 @@ class DeployedLIF(LIF):
         soft_reset: bool,
         at_threshold: bool,
         spiking: bool,
+        refractory_period: int,
         reset_interval: int,
         reset_offset: int,
         guard: int,
@@ -44,6 +48,7 @@ class DeployedLIF(LIF):
             soft_reset=soft_reset,
             at_threshold=at_threshold,
             spiking=spiking,
+            refractory_period=refractory_period,
             reset_interval=reset_interval,
             reset_offset=reset_offset,
             guard=guard,
