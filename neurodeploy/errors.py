@@ -134,6 +134,12 @@ class SimulationError(NeurodeployError):
     """A simulation ran into an exception, a time limit or an interruption."""
 
 
+class DivergedError(SimulationError):
+    """A training has run away: its loss or its weights are beyond use."""
+
+    exit_code = 1
+
+
 class CheckFailedError(NeurodeployError):
     """A check the user asked for failed: target limits, parity, strict arithmetic."""
 

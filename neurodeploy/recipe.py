@@ -19,6 +19,7 @@ from neurodeploy.support.schema import build, builtin_names, find_toml, read_tom
 PACKAGE = "neurodeploy.models"
 
 MseTarget = Literal["ones", "one_hot"]
+ClassWeights = tuple[float, ...] | str
 Precision = Literal["fp32", "fp64", "bf16", "fp16"]
 
 
@@ -155,6 +156,11 @@ class TrainingRecipe:
             (1 - a) CE + a MSE (Meng et al. 2023, eq. 14).
         mse_target: what that error draws the outputs to: ``ones`` for all classes alike, which
             is the default of the authors' code, or the label's ``one_hot`` vector.
+        class_weights: factor of each sample's loss by its class: one number per class, taken as
+            they are, or ``balanced`` for those that give all classes the same sum of factors and
+            the training samples a mean of 1. Empty for none.
+        clip_norm: length of the gradient of all parameters together beyond which it is cut down to
+            that length before an update; 0 for never.
         warmup_epochs: linear rise of the learning rate before its cosine decay.
         start_from: start with the best weights of another run instead of random ones: its folder,
             or the name of a recipe, whose newest complete run in ``runs/`` is meant.
@@ -177,6 +183,8 @@ class TrainingRecipe:
     weight_decay: float = 0.0
     mse_weight: float = 0.0
     mse_target: MseTarget = "ones"
+    class_weights: ClassWeights = ""
+    clip_norm: float = 0.0
     warmup_epochs: int = 0
     start_from: str = ""
     threads: int = 0
@@ -191,7 +199,7 @@ class TrainingRecipe:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
         if self.learning_rate <= 0:
             raise ValueError(f"learning_rate must be positive, found {self.learning_rate}")
-        for name in ("threads", "weight_decay", "checkpoint_minutes", "time_chunk"):
+        for name in ("threads", "weight_decay", "checkpoint_minutes", "time_chunk", "clip_norm"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, found {getattr(self, name)}")
         if not 0 <= self.momentum < 1:
@@ -203,6 +211,21 @@ class TrainingRecipe:
             )
         if not 0 <= self.mse_weight <= 1:
             raise ValueError(f"mse_weight is a share from 0 to 1, found {self.mse_weight}")
+        _check_class_weights(self.class_weights)
+
+
+def _check_class_weights(weights: ClassWeights) -> None:
+    """Refuse what is neither ``balanced`` nor positive numbers."""
+    if isinstance(weights, str):
+        if weights not in ("", "balanced"):
+            raise ValueError(
+                f'class_weights is "balanced" or a list of one number per class, found {weights!r}'
+            )
+    elif not all(weight > 0 for weight in weights):
+        raise ValueError(
+            f"class_weights must be positive, found {list(weights)}; data.exclude leaves a class "
+            "out"
+        )
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,7 @@ def test_processes_resume_what_one_began(alone: Path, together: Together) -> Non
 @pytest.mark.parametrize(
     ("name", "messages"),
     [
-        ("diverges", ["SimulationError: recipe small: the loss became"] * 2),
+        ("diverges", ["DivergedError: recipe small: the loss became"] * 2),
         ("too many pieces", ["InputError: recipe small: [training] batch_size = 3"] * 2),
         ("one cannot read", ["InputError: process 1: sample 17 cannot be read"] * 2),
     ],

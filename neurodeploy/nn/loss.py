@@ -15,6 +15,9 @@ from neurodeploy.recipe import MseTarget
 class InstantaneousLoss:
     """l = (1 - a) CE(o, y) + a MSE(o, target), each a mean over samples (MSE also over classes).
 
+    With class weights w, a sample counts w_y times in the mean, which still divides by the number
+    of samples: the losses of a batch's pieces add up whatever classes are in them.
+
     With target ``ones`` the second term does not classify: it keeps all outputs near 1. That is
     the authors' default (a = 0.05, their option ``loss_means`` = 1); ``one_hot`` is their choice
     for DVS-CIFAR10 (option ``mse_n_reg``).
@@ -24,12 +27,14 @@ class InstantaneousLoss:
     Attributes:
         mse_weight: a, 0 <= a <= 1.
         mse_target: what the outputs are drawn to.
+        class_weights: w, one per class; none when empty.
         factor: of the whole. For a piece of a batch, its share: the losses of all pieces then add
             up to the batch's, and their gradients to the batch's gradient.
     """
 
     mse_weight: float = 0.0
     mse_target: MseTarget = "ones"
+    class_weights: tuple[float, ...] = ()
     factor: float = 1.0
 
     def __call__(self, outputs: Tensor, labels: Tensor) -> Tensor:
@@ -56,12 +61,24 @@ class InstantaneousLoss:
 
     def _mean(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """The mean over samples, as the class says it."""
+        if self.class_weights:
+            return self._weighted_mean(outputs, labels)
         cross_entropy = F.cross_entropy(outputs, labels)
         if self.mse_weight == 0:
             return cross_entropy
-        if self.mse_target == "ones":
-            target = torch.ones_like(outputs)
-        else:
-            target = F.one_hot(labels, outputs.shape[1]).to(outputs.dtype)
-        error = F.mse_loss(outputs, target)
+        error = F.mse_loss(outputs, self._target(outputs, labels))
         return (1 - self.mse_weight) * cross_entropy + self.mse_weight * error
+
+    def _weighted_mean(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """The mean over samples that count as often as their class's weight says."""
+        loss = F.cross_entropy(outputs, labels, reduction="none")
+        if self.mse_weight:
+            error = (outputs - self._target(outputs, labels)).square().mean(1)
+            loss = (1 - self.mse_weight) * loss + self.mse_weight * error
+        return (loss * outputs.new_tensor(self.class_weights)[labels]).mean()
+
+    def _target(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """What the squared error draws the outputs to."""
+        if self.mse_target == "ones":
+            return torch.ones_like(outputs)
+        return F.one_hot(labels, outputs.shape[1]).to(outputs.dtype)

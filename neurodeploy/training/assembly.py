@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import nir
+import numpy as np
 
 from neurodeploy.data import Dataset
-from neurodeploy.errors import UnsupportedError
+from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.ir.contract import InputCode
 from neurodeploy.nn.device import LOW
 from neurodeploy.nn.families import SpikingNetwork, build_network
 from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.quantization.aware import IntegerNetwork, trained_to_nir
-from neurodeploy.recipe import Recipe
+from neurodeploy.recipe import ClassWeights, Recipe
 from neurodeploy.rules import Rate, Rule, build_rule
 from neurodeploy.support.processes import Processes
 from neurodeploy.target import load_target
@@ -46,9 +47,44 @@ def rule_of(recipe: Recipe) -> Rule:
     return build_rule(recipe.rule, recipe.training.steps, f"recipe {recipe.name}: [rule]")
 
 
-def loss_of(recipe: Recipe) -> InstantaneousLoss:
-    """The loss of one step that the recipe asks for."""
-    return InstantaneousLoss(recipe.training.mse_weight, recipe.training.mse_target)
+def loss_of(recipe: Recipe, labels: np.ndarray, classes: int) -> InstantaneousLoss:
+    """The loss of one step that the recipe asks for.
+
+    Args:
+        labels: (N,) classes of the training samples.
+        classes: how many the network tells apart.
+
+    Raises:
+        InputError: class weights for another number of classes.
+    """
+    training = recipe.training
+    weights = class_weights(training.class_weights, labels, classes, f"recipe {recipe.name}: ")
+    return InstantaneousLoss(training.mse_weight, training.mse_target, weights)
+
+
+def class_weights(
+    chosen: ClassWeights, labels: np.ndarray, classes: int, where: str = ""
+) -> tuple[float, ...]:
+    """A factor per class, or none.
+
+    ``balanced`` is N / (K n) for a class with n of the N samples, where K classes have any: all K
+    then weigh the same together, and the mean over the samples is 1. The other classes get 0.
+
+    Raises:
+        InputError: not one weight per class.
+    """
+    if not chosen:
+        return ()
+    if isinstance(chosen, str):
+        counts = np.bincount(labels, minlength=classes)
+        present = np.count_nonzero(counts)
+        return tuple(float(len(labels) / (present * n)) if n else 0.0 for n in counts)
+    if len(chosen) != classes:
+        raise InputError(
+            f"{where}[training] class_weights has {len(chosen)} numbers for {classes} classes; "
+            'give one per class, or "balanced"'
+        )
+    return chosen
 
 
 def split_of(recipe: Recipe, dataset: Dataset) -> Split:

@@ -43,6 +43,7 @@ class TrainingState:
         history: metrics of the epochs done.
         best_epoch: counted from 1; 0 while there is none.
         partial: what was done of the epoch after these.
+        initial_loss: of the first iteration; 0 while there is none.
     """
 
     model: Mapping[str, Tensor]
@@ -51,6 +52,7 @@ class TrainingState:
     history: tuple[EpochMetrics, ...]
     best_epoch: int
     partial: PartialEpoch = field(default_factory=PartialEpoch)
+    initial_loss: float = 0.0
 
     @property
     def best_is_now(self) -> bool:
@@ -81,6 +83,7 @@ def save_state(run: Path, state: TrainingState) -> None:
         "history": [asdict(metrics) for metrics in state.history],
         "best_epoch": state.best_epoch,
         "partial": asdict(state.partial),
+        "initial_loss": state.initial_loss,
     }
     _write(run / LAST, tensors, header)
 
@@ -110,6 +113,8 @@ def load_state(run: Path) -> TrainingState | None:
         history = tuple(EpochMetrics(**row) for row in header["history"])
         best_epoch = int(header["best_epoch"])
         partial = PartialEpoch(**header["partial"])
+        # Older checkpoints do not say it.
+        initial_loss = float(header.get("initial_loss", 0.0))
     except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a readable checkpoint: {error}") from None
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "best": {}}
@@ -117,7 +122,8 @@ def load_state(run: Path) -> TrainingState | None:
         part, _, name = key.partition(".")
         parts.setdefault(part, {})[name] = value
     state = TrainingState(
-        parts["model"], parts["optimizer"], parts["best"], history, best_epoch, partial
+        *(parts["model"], parts["optimizer"], parts["best"]),
+        *(history, best_epoch, partial, initial_loss),
     )
     return replace(state, best=state.model) if state.best_is_now else state
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Iterator
@@ -11,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurodeploy.errors import SimulationError
 from neurodeploy.ir.contract import InputCode
 from neurodeploy.nn.device import autocast
 from neurodeploy.nn.families import SpikingNetwork
+from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.recipe import Recipe
 from neurodeploy.rules import Batch, Rule
 from neurodeploy.support.processes import Processes
@@ -48,6 +49,17 @@ class Job:
     processes: Processes
     threads: Threads = field(default_factory=Threads.as_they_are)
 
+    @property
+    def classes(self) -> int:
+        """How many classes the network tells apart."""
+        *_, last = self.model.layers
+        return math.prod(self.model.shapes[last])
+
+    @functools.cached_property
+    def loss(self) -> InstantaneousLoss:
+        """The loss of one step."""
+        return loss_of(self.recipe, self.split.y_train, self.classes)
+
 
 def train_epoch(
     job: Job, updater: Updater, epoch: int, done: PartialEpoch
@@ -55,7 +67,7 @@ def train_epoch(
     """Train on the batches of an epoch that are not done yet; after each, say how far it has come.
 
     Raises:
-        SimulationError: the loss became infinite or NaN.
+        DivergedError: gradients have outgrown the precision.
     """
     started = time.perf_counter() - done.seconds
     batches = epoch_batches(
@@ -66,12 +78,12 @@ def train_epoch(
         job.threads.adapt()
         batch = batches[number].numpy()
         loss, right = _train_batch(job, updater, epoch, number, batch)
-        check_finite(loss, job.recipe, epoch, "in training")
         done = PartialEpoch(
             batches=number + 1,
             summed_loss=done.summed_loss + loss * len(batch),
             right=done.right + right,
             seconds=time.perf_counter() - started,
+            loss=loss,
         )
         yield done
 
@@ -105,7 +117,7 @@ def _train_batch(
         generator = seed_piece(recipe.seed, epoch, number, piece.number, device)
         frames = training_frames(samples, job.code, steps, generator, piece.first, len(batch))
         frames = (frame.to(dtype) for frame in frames)
-        piece_loss = replace(loss_of(recipe), factor=piece.share * scale)
+        piece_loss = replace(job.loss, factor=piece.share * scale)
         # Until the last piece, gradients are left to add up.
         update = updater if piece is pieces[-1] else _leave
         with autocast(recipe.training.precision, device):
@@ -130,17 +142,3 @@ def _leave() -> None:
 def _right(outputs: Tensor, labels: Tensor) -> int:
     """How many samples have their largest output at their label."""
     return int((outputs.argmax(1) == labels).sum().item())
-
-
-def check_finite(loss: float, recipe: Recipe, epoch: int, where: str) -> None:
-    """Stop at the first loss that is not a number: nothing after it can be right.
-
-    Raises:
-        SimulationError: it is not.
-    """
-    if not math.isfinite(loss):
-        raise SimulationError(
-            f"recipe {recipe.name}: the loss became {loss} {where} in epoch {epoch}; lower "
-            f"training.learning_rate (now {recipe.training.learning_rate:g}) or set "
-            "training.warmup_epochs"
-        )

@@ -15,10 +15,11 @@ from tqdm import tqdm
 
 from neurodeploy.recipe import TrainingRecipe
 from neurodeploy.support.processes import Processes
-from neurodeploy.training.assembly import begin_when_due, loss_of
+from neurodeploy.training.assembly import begin_when_due
 from neurodeploy.training.batches import batch_count
 from neurodeploy.training.checkpoint import TrainingState, copy_weights, save_best, save_state
-from neurodeploy.training.epoch import Job, check_finite, train_epoch
+from neurodeploy.training.divergence import Guard
+from neurodeploy.training.epoch import Job, train_epoch
 from neurodeploy.training.evaluate import Evaluation, evaluate_shared
 from neurodeploy.training.metrics import EpochMetrics, MetricsLog, PartialEpoch
 from neurodeploy.training.optimization import Updater, learning_rate
@@ -143,7 +144,8 @@ def fit(job: Job, run: Path, state: TrainingState | None, progress: bool) -> Tra
 
     Raises:
         InputError: the samples cannot be read, or the folder cannot be written.
-        SimulationError: the loss became infinite or NaN, or another process is gone.
+        DivergedError: the loss or the weights ran away.
+        SimulationError: another process is gone.
     """
     model, training, samples = job.model, job.recipe.training, len(job.split.y_train)
     updater = Updater(model, training, job.processes)
@@ -152,6 +154,7 @@ def fit(job: Job, run: Path, state: TrainingState | None, progress: bool) -> Tra
         model.load_state_dict(dict(state.model))
         updater.restore(state.optimizer)
     batches = batch_count(samples, training.batch_size)
+    guard = Guard(job.recipe, run, batches, job.classes, now.initial_loss)
     with Recorder(run, training, batches, state, job.processes, progress) as recorder:
         for epoch in range(len(now.history) + 1, training.epochs + 1):
             recorder.begin_epoch(epoch)
@@ -160,10 +163,12 @@ def fit(job: Job, run: Path, state: TrainingState | None, progress: bool) -> Tra
             updater.set_learning_rate(rate)
             trained = now.partial
             for trained in train_epoch(job, updater, epoch, now.partial):
-                if recorder.end_batch():
-                    recorder.save(_within_epoch(now, job, updater, trained))
+                guard.check_batch(now, trained, rate)
+                if recorder.end_batch() and guard.is_calm(model):
+                    recorder.save(_within_epoch(now, job, updater, trained, guard))
             started = time.perf_counter()
-            validated = _validate(job, epoch)
+            validated = _validate(job)
+            guard.check_epoch(now, validated.loss, model, rate)
             metrics = EpochMetrics(
                 epoch,
                 trained.summed_loss / samples,
@@ -172,38 +177,41 @@ def fit(job: Job, run: Path, state: TrainingState | None, progress: bool) -> Tra
                 rate,
                 trained.seconds + time.perf_counter() - started,
             )
-            now = _after_epoch(now, job, updater, metrics)
+            now = _after_epoch(now, job, updater, metrics, guard)
             recorder.end_epoch(now)
     return now
 
 
-def _validate(job: Job, epoch: int) -> Evaluation:
+def _validate(job: Job) -> Evaluation:
     """Loss and accuracy on the validation samples."""
     training, split = job.recipe.training, job.split
     job.threads.adapt()
-    found = evaluate_shared(
+    return evaluate_shared(
         job.model,
         split.x_validation,
         split.y_validation,
         job.code,
         training.steps,
-        loss_of(job.recipe),
+        job.loss,
         job.processes,
     )
-    check_finite(found.loss, job.recipe, epoch, "in validation")
-    return found
 
 
 def _within_epoch(
-    before: TrainingState, job: Job, updater: Updater, partial: PartialEpoch
+    before: TrainingState, job: Job, updater: Updater, partial: PartialEpoch, guard: Guard
 ) -> TrainingState:
     """The state in an epoch that began with ``before``."""
-    weights = copy_weights(job.model)
-    return replace(before, model=weights, optimizer=updater.state(), partial=partial)
+    return replace(
+        before,
+        model=copy_weights(job.model),
+        optimizer=updater.state(),
+        partial=partial,
+        initial_loss=guard.initial_loss,
+    )
 
 
 def _after_epoch(
-    before: TrainingState, job: Job, updater: Updater, metrics: EpochMetrics
+    before: TrainingState, job: Job, updater: Updater, metrics: EpochMetrics, guard: Guard
 ) -> TrainingState:
     """The state at the end of an epoch that began with ``before``."""
     weights = copy_weights(job.model)
@@ -213,4 +221,6 @@ def _after_epoch(
     starts_over = best_epoch == 0 or best_epoch < first <= metrics.epoch
     if starts_over or metrics.better_than(history[best_epoch - 1]):
         best, best_epoch = weights, metrics.epoch
-    return TrainingState(weights, updater.state(), best, history, best_epoch)
+    return TrainingState(
+        *(weights, updater.state(), best, history, best_epoch), initial_loss=guard.initial_loss
+    )

@@ -48,12 +48,14 @@ class PartialEpoch:
         summed_loss: over the samples of these batches.
         right: how many of the samples were classified correctly.
         seconds: wall time.
+        loss: mean over the samples of the last batch.
     """
 
     batches: int = 0
     summed_loss: float = 0.0
     right: int = 0
     seconds: float = 0.0
+    loss: float = 0.0
 
 
 class MetricsLog:

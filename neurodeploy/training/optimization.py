@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from neurodeploy.errors import SimulationError
+from neurodeploy.errors import DivergedError
 from neurodeploy.nn.device import laid_out_as
 from neurodeploy.recipe import TrainingRecipe
 from neurodeploy.support.processes import Processes
@@ -27,6 +27,8 @@ LEAST_SCALE = 2.0**-8
 class Updater:
     """Changes the parameters by the gradients of all processes, and clears these.
 
+    What is cut down to a length is their sum, the gradient of the whole batch.
+
     In ``fp16`` the loss is multiplied by ``scale``, so that small gradients do not become zero. It
     halves when a gradient overflows, which skips the update, and doubles after long peace.
     """
@@ -35,6 +37,7 @@ class Updater:
         self.optimizer = make_optimizer(model, training)
         self._model = model
         self._processes = processes
+        self._clip_norm = training.clip_norm
         device = next(model.parameters()).device
         self._scaler = torch.amp.GradScaler(device.type, enabled=training.precision == "fp16")
         # The loss is scaled elsewhere, but torch's scaler begins only with a tensor that it scales.
@@ -51,17 +54,20 @@ class Updater:
             group["lr"] = rate
 
     def __call__(self) -> None:
-        """Update once.
+        """Update once, by gradients cut down to the recipe's ``clip_norm``.
 
         Raises:
-            SimulationError: gradients have outgrown fp16.
+            DivergedError: gradients have outgrown fp16.
         """
         add_gradients(self._model, self._processes)
+        if self._clip_norm:
+            self._scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self._model.parameters(), self._clip_norm)
         self._scaler.step(self.optimizer)
         self._scaler.update()
         self.optimizer.zero_grad()
         if self.scale < LEAST_SCALE:
-            raise SimulationError(
+            raise DivergedError(
                 "gradients have become too large for fp16; lower training.learning_rate or set "
                 "training.precision=bf16"
             )

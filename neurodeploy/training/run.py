@@ -101,7 +101,8 @@ def train(
 
     Raises:
         InputError: the recipe, device or folder cannot be used.
-        SimulationError: the training diverged or was interrupted.
+        DivergedError: the loss or the weights ran away.
+        SimulationError: the training was interrupted.
     """
     if not 0 <= recipe.seed < 2**32:
         raise InputError(f"recipe {recipe.name}: seed must be from 0 to 2^32 - 1: {recipe.seed}")
@@ -121,6 +122,7 @@ def train(
         rule = rule_of(recipe)
         split = split_of(recipe, dataset)
         _check_rule(rule, recipe)
+        _ = loss_of(recipe, split.y_train, dataset.classes)
         check_batches_of(recipe, model, len(split.y_train), processes)
         model.load_state_dict(processes.on_main(lambda: _first_weights(model, recipe)))
         code = input_code(recipe, dataset)
@@ -147,7 +149,7 @@ def resume_run(path: Path, *, device: str | None = None, progress: bool = True) 
 
     Raises:
         InputError: not a run folder, or a complete one.
-        SimulationError: the training diverged or was interrupted again.
+        DivergedError, SimulationError: as ``train``.
     """
     recipe = connect().on_main(lambda: read_recipe(path))
     return train(recipe, path, device=device, resume=True, progress=progress)
@@ -259,7 +261,7 @@ def _finish(run: Path, job: Job, dataset: Dataset, state: TrainingState) -> RunR
         dataset.y_test,
         job.code,
         training.steps,
-        loss_of(job.recipe),
+        job.loss,
         job.processes,
     )
     return job.processes.on_main(lambda: _write_result(run, job, dataset, state, tested))
