@@ -22,9 +22,10 @@ from neurodeploy.onchip.arithmetic import (
 from neurodeploy.onchip.chain import chain
 from neurodeploy.onchip.learner import LearningOptions
 from neurodeploy.onchip.plan import make_plan
-from neurodeploy.onchip.real import parse_rate, real_network, remainders, suitable_rate
+from neurodeploy.onchip.real import parse_rate, remainders, suitable_rate
 from neurodeploy.onchip.references import ReferenceLearner
 from neurodeploy.onchip.synapses import plastic
+from neurodeploy.quantization.planned import real_network
 from neurodeploy.simulation.trace import SampleBatch
 from neurodeploy.training.continued import FloatLearner
 from support.learning_networks import (

@@ -1,7 +1,8 @@
 """Deployments: what is on the chip, in files that say everything about it and where it came from.
 
-    network.nir           the float network it came from, exactly the file that was exported; not
-                          there for a network that came as integers, from a .net
+    network.nir           the float network it came from, exactly the file that was exported; of
+                          integers that learnt, these over their scales, where NIR can hold them;
+                          not there for a network that came as integers, from a .net
     quantized.nir         the deployed integers as floats in NIR, where NIR can hold them
     integers.safetensors  weights, biases, thresholds and decays
     mapping.json          which neurons sit on which core, and what each core uses
@@ -32,6 +33,7 @@ from neurodeploy.artifacts.integers import arrays_of, network_from, structure_of
 from neurodeploy.artifacts.names import (
     DEPLOYMENT_FORMAT,
     INTEGERS,
+    LEARNING,
     MANIFEST,
     MAPPING,
     NET_FILE,
@@ -127,6 +129,11 @@ class Deployment:
     files: Mapping[str, str]
 
     @property
+    def learned(self) -> bool:
+        """Whether its integers learnt, so that no floats were rounded to them."""
+        return LEARNING in self.files
+
+    @property
     def nir_file(self) -> Path:
         """The float network that was deployed.
 
@@ -177,7 +184,8 @@ def write_deployment(
     Args:
         path: the new directory.
         mapping: of the network on ``target``.
-        nir_file: the NIR the network was read from, copied; None for one that came as integers.
+        nir_file: the NIR the network was read from, copied; None for one that came as integers,
+            whose NIR, if any, is in ``extra_files``.
         source: what the user exported, a run or a file, for people to read.
         training: of the run; None for a file from elsewhere.
         netx: what the manifest says about lava-dl.
@@ -200,7 +208,7 @@ def write_deployment(
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "source": source,
             "training": training and training.to_dict(),
-            "origin": "nir" if nir_file else "net",
+            "origin": "nir" if NIR_FILE in hashed else "net",
             "target": asdict(target),
             "network": structure_of(network),
             "netx": netx.to_dict() if netx else {},
@@ -260,11 +268,18 @@ def _deployment(path: Path, manifest: dict[str, Any]) -> Deployment:
 
 
 def float_network(deployment: Deployment) -> Network:
-    """The network in floats before quantisation, under the contract of the deployment.
+    """The network in floats that its integers are, under the contract of the deployment.
+
+    The one that they were rounded from; of integers that learnt, these over their scales, whatever
+    file lies beside them: the first versions left the network from before learning there.
 
     Raises:
         UnsupportedError: the deployment came as integers.
     """
+    if deployment.learned:
+        from neurodeploy.quantization.planned import real_network
+
+        return real_network(deployment.network)
     from neurodeploy.interchange.nir.file import read_nir
     from neurodeploy.interchange.nir.network_in import to_network
 

@@ -46,7 +46,7 @@ def simulate(
 ) -> None:
     """Simulate DEPLOYMENT (default: the newest) on its test set or on samples of yours."""
     from neurodeploy.reporting.text import estimate_text, overflow_text
-    from neurodeploy.workflow.engines import check_engine
+    from neurodeploy.workflow.engines import check_engine, engine_remarks
 
     check_engine(engine)
     if trace_state and trace is None:
@@ -68,6 +68,8 @@ def simulate(
         print_json(result.as_dict())
         return
     click.echo(f"Engine {result.engine}: {result.samples} samples ({result.origin})")
+    for remark in engine_remarks([engine], loaded):
+        click.echo(remark)
     if result.accuracy is not None:
         click.echo(f"Accuracy {result.accuracy:.2%}")
     click.echo(f"{result.samples_per_second:,.1f} samples/s ({result.seconds:.2f} s)")
@@ -97,7 +99,7 @@ def validate(
     Exits with 1 when integer engines differ anywhere. Takes 64 samples unless told otherwise.
     """
     from neurodeploy.reporting.text import parity_text
-    from neurodeploy.workflow.engines import check_engine
+    from neurodeploy.workflow.engines import check_engine, engine_remarks
 
     names = tuple(engines.split(","))
     if len(names) != 2:
@@ -112,6 +114,8 @@ def validate(
     if as_json:
         print_json({**report.as_dict(), "picture": str(result.picture)})
     else:
+        for remark in engine_remarks(names, loaded):
+            click.echo(remark)
         click.echo(parity_text(report))
         click.echo(f"Wrote {result.picture}, {result.summary} and {result.page}")
     if report.exact and report.mismatches:

@@ -6,6 +6,7 @@ network is not the one that the plan was made for, and is refused.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -151,12 +152,34 @@ def on_grid(network: QuantizedNetwork) -> Network:
     these neither wrap, saturate nor round: a leak that keeps a fraction of a state unit, and a
     right shift.
     """
+    return _in_floats(network, lambda population: SCALE, _exact_contract(network.contract))
+
+
+def real_network(network: QuantizedNetwork) -> Network:
+    """The same in the units of the float network: integers over the scale S of their population.
+
+        weight     W 2^exponent payload / S of the target
+        threshold  over S
+        bias       (mantissa << exponent) / (64 S)
+
+    Of integers that learnt, this is the float network that they are: none was rounded to them. S is
+    no power of two, so a potential that lies exactly on its threshold in integers may lie on either
+    side of it in floats.
+    """
+    return _in_floats(network, lambda population: population.scale, network.contract)
+
+
+def _in_floats(
+    network: QuantizedNetwork,
+    scale_of: Callable[[QuantizedPopulation], float],
+    contract: Contract,
+) -> Network:
+    scales = {p.name: scale_of(p) for p in network.populations}
     populations = tuple(
-        Population(p.name, p.shape, None if p.neuron is None else _neuron_on_grid(p.neuron))
+        Population(p.name, p.shape, None if p.neuron is None else _neuron(p.neuron, scales[p.name]))
         for p in network.populations
     )
-    projections = tuple(_projection_on_grid(p) for p in network.projections)
-    contract = _exact_contract(network.contract)
+    projections = tuple(_projection(p, scales[p.target]) for p in network.projections)
     return Network(network.name, populations, projections, network.output, contract)
 
 
@@ -179,23 +202,23 @@ def _exact_contract(contract: Contract) -> Contract:
     return replace(contract, semantics=semantics)
 
 
-def _neuron_on_grid(neuron: QuantizedNeuron) -> Neuron:
+def _neuron(neuron: QuantizedNeuron, scale: float) -> Neuron:
     bias = neuron.bias_mantissa << neuron.bias_exponent
+    threshold = neuron.threshold
     return Neuron(
         kind=neuron.kind,
         u_keep=1 - neuron.u_decay / DECAY_ONE,
         v_keep=1 - neuron.v_decay / DECAY_ONE,
-        bias=bias / 2.0**ACTIVATION_SHIFT,
-        v_threshold=None if neuron.threshold is None else neuron.threshold.astype(np.float64),
+        bias=bias / (scale * 2.0**ACTIVATION_SHIFT),
+        v_threshold=None if threshold is None else threshold / scale,
         reset=neuron.reset,
         comparison=neuron.comparison,
+        refractory_period=neuron.refractory_period,
         refractory_period=neuron.refractory_period,
     )
 
 
-def _projection_on_grid(projection: QuantizedProjection) -> Projection:
-    weights = projection.operator.weights * (2.0**projection.exponent * projection.payload)
-    operator = projection.operator.with_weights(weights)
-    return Projection(
-        projection.name, projection.source, projection.target, operator, projection.delay
-    )
+def _projection(projection: QuantizedProjection, scale: float) -> Projection:
+    p = projection
+    weights = p.operator.weights * (2.0**p.exponent * p.payload / scale)
+    return Projection(p.name, p.source, p.target, p.operator.with_weights(weights), p.delay)

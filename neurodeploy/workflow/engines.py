@@ -52,6 +52,8 @@ class DeploymentSource:
         from neurodeploy.interchange.nir.plain_graph import unnested
 
         network = self.deployment.network
+        if self.deployment.learned:
+            return _in_nir(self.floats()), network
         return unnested(read_nir(self.deployment.nir_file), network.name), network
 
     def net_file(self) -> Path:
@@ -88,22 +90,8 @@ class NetworkSource:
 
     def graph(self) -> tuple[nir.NIRGraph, Network]:
         """The floats in NIR, and a network with the same populations."""
-        from neurodeploy.interchange.nir.network_in import to_network
-        from neurodeploy.interchange.nir.network_out import network_to_nir
-
         network = self.floats()
-        graph = network_to_nir(network)
-        written = {
-            p.name: p.shape for p in to_network(graph, network.contract, network.name).populations
-        }
-        changed = [p.name for p in network.populations if written.get(p.name) != p.shape]
-        if changed:
-            raise UnsupportedError(
-                f"{network.name}: engine norse runs NIR, which has population "
-                f"{', '.join(map(repr, changed))} under another name or in another shape",
-                fix=Text("use ", Setting("engine", "float")),
-            )
-        return graph, network
+        return _in_nir(network), network
 
     def net_file(self) -> Path:
         """The integers as lava-dl reads them."""
@@ -121,6 +109,29 @@ class NetworkSource:
         path = Path(folder) / NET_FILE
         part.write(path)
         return path
+
+
+def _in_nir(network: Network) -> nir.NIRGraph:
+    """A float network as NIR with the same populations.
+
+    Raises:
+        UnsupportedError: NIR cannot say it, or only in other populations.
+    """
+    from neurodeploy.interchange.nir.network_in import to_network
+    from neurodeploy.interchange.nir.network_out import network_to_nir
+
+    graph = network_to_nir(network)
+    written = {
+        p.name: p.shape for p in to_network(graph, network.contract, network.name).populations
+    }
+    changed = [p.name for p in network.populations if written.get(p.name) != p.shape]
+    if changed:
+        raise UnsupportedError(
+            f"{network.name}: engine norse runs NIR, which has population "
+            f"{', '.join(map(repr, changed))} under another name or in another shape",
+            fix=Text("use ", Setting("engine", "float")),
+        )
+    return graph
 
 
 BATCH_BYTES = 32 * 2**20
@@ -228,6 +239,18 @@ ENGINES: dict[str, Callable[[EngineSource, EngineSettings], Engine]] = {
     "lava-fused": _lava_fused,
     "netx": _netx,
 }
+
+
+def engine_remarks(names: Iterable[str], deployment: Deployment) -> list[str]:
+    """What has to be said of the networks that engines run: floats that no integers came from."""
+    if not deployment.learned:
+        return []
+    return [
+        f"Engine {name}: the learnt integers over their scales, since no floats were rounded to "
+        "them"
+        for name in names
+        if name in FLOAT_ENGINES
+    ]
 
 
 def make_engine(

@@ -6,10 +6,9 @@ Of a run, the deployed network is what its file says, never the module that was 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,7 @@ from neurodeploy.artifacts.deployment import (
     write_deployment,
 )
 from neurodeploy.artifacts.folders import newest_run, read_run, read_training
-from neurodeploy.artifacts.names import DEPLOYMENTS, NIR_FILE, QUANTIZED_NIR, REPORT
+from neurodeploy.artifacts.names import DEPLOYMENTS, NIR_FILE, REPORT
 from neurodeploy.artifacts.simulations import read_activity
 from neurodeploy.errors import (
     CheckFailedError,
@@ -205,8 +204,9 @@ def _written(
 ) -> Deployment:
     """Write a deployment with its report, and read it back."""
     from neurodeploy.reporting.report import write_report
+    from neurodeploy.workflow.quantization import quantized_nir
 
-    network, nir_files = _in_nir(network, target.name)
+    network, nir_files = quantized_nir(network, target.name)
     write_deployment(
         out,
         network,
@@ -253,20 +253,6 @@ def _from_net(
                 fix="leave it out",
             )
     return read_net_network(file, stated, input_shape)
-
-
-def _in_nir(
-    network: QuantizedNetwork, target: str
-) -> tuple[QuantizedNetwork, dict[str, Callable[[Path], None]]]:
-    """What writes the integers as NIR; nothing, and a note, where NIR cannot hold them."""
-    from neurodeploy.workflow.quantization import quantized_graph, write_quantized
-
-    try:
-        graph = quantized_graph(network, target)
-    except UnsupportedError as error:
-        note = Text("not written: ", error.text)
-        return replace(network, notes={**network.notes, QUANTIZED_NIR: note}), {}
-    return network, {QUANTIZED_NIR: partial(write_quantized, graph)}
 
 
 def read_network(nir_file: Path, stated: Stated) -> Network:

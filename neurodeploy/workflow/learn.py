@@ -264,9 +264,11 @@ class _Session:
         """What the task's measure is to come back to."""
         if self.task.baseline is not None:
             return {f"{self.task.baseline}, before": first.accuracies[self.task.baseline]}
-        if self.task.name != "continue" or not (self.deployment.path / NIR_FILE).is_file():
+        deployment = self.deployment
+        from_floats = not deployment.learned and (deployment.path / NIR_FILE).is_file()
+        if self.task.name != "continue" or not from_floats:
             return {}
-        found = measure_float(float_network(self.deployment), self.task.held_out)
+        found = measure_float(float_network(deployment), self.task.held_out)
         return {FLOAT_LEVEL: found[self.task.measure]}
 
 

@@ -22,11 +22,12 @@ from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import CoreMapping, map_network
 from neurodeploy.onchip.learner import rate_text
 from neurodeploy.onchip.real import remainders
+from neurodeploy.quantization.planned import real_network
 from neurodeploy.reporting.pictures import CurvePoint, draw_learning_curve
 from neurodeploy.workflow.learning_result import LearningResult
 from neurodeploy.workflow.netx import netx_part
 
-NIR_BEFORE = f"{NIR_FILE} is the network from before learning"
+FLOATS = "engines float and norse run the learnt integers over their scales"
 
 
 def mapped(network: QuantizedNetwork, deployment: Deployment) -> CoreMapping:
@@ -67,7 +68,9 @@ def write_learned(
         CheckFailedError: the network does not fit the target.
         InputError: ``out`` exists or cannot be written.
     """
+    from neurodeploy.interchange.nir.network_out import network_to_nir
     from neurodeploy.reporting.report import write_report
+    from neurodeploy.workflow.quantization import nir_part, quantized_nir
 
     options = result.options
     kept = result.kept_after
@@ -86,18 +89,23 @@ def write_learned(
         "points": [asdict(point) for point in points],
     }
     summary = json.dumps({**result.as_dict(), "curve": curve}, indent=2)
-    network = replace(network, notes={**network.notes, "learning": f"{how}; {NIR_BEFORE}"})
+    network = replace(network, notes={**network.notes, "learning": f"{how}; {FLOATS}"})
+    network, integers = quantized_nir(network, old.target.name)
+    floats = real_network(network)
+    network, real = nir_part(network, NIR_FILE, lambda: network_to_nir(floats))
     part = netx_part(network)
     write_deployment(
         out,
         network,
         mapped(network, old),
-        old.nir_file if (old.path / NIR_FILE).is_file() else None,
+        None,
         old.target,
         f"{old.path}, {how}",
         old.training,
         netx=part.record,
         extra_files={
+            **real,
+            **integers,
             **part.files,
             **tags_file(tags),
             LEARNING_CURVE: lambda path: _write_bytes(path, picture),
@@ -120,7 +128,7 @@ def first_tags(deployment: Deployment) -> Mapping[str, np.ndarray]:
     if (deployment.path / TAGS).is_file():
         found = load_file(deployment.path / TAGS)
         return {name: tags.astype(np.int64) for name, tags in found.items()}
-    if (deployment.path / LEARNING).is_file() or not (deployment.path / NIR_FILE).is_file():
+    if deployment.learned or not (deployment.path / NIR_FILE).is_file():
         return {}
     return remainders(deployment.network, float_network(deployment))
 

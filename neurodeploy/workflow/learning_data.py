@@ -16,8 +16,8 @@ from neurodeploy.errors import InputError, Setting, Step, Text, UnsupportedError
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.onchip.learner import LearningOptions
-from neurodeploy.onchip.real import real_network
 from neurodeploy.onchip.tasks import HeldOut, Task
+from neurodeploy.quantization.planned import real_network
 from neurodeploy.simulation.trace import SampleBatch, Samples
 from neurodeploy.workflow.engines import MOST_SAMPLES, Engine, batch_size
 from neurodeploy.workflow.samples import dataset_of, outputs_of

@@ -6,6 +6,7 @@ As NIR, integers are floats on their grid, with the formats to read them back by
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
@@ -14,6 +15,7 @@ import nir
 import numpy as np
 from numpy.typing import ArrayLike
 
+from neurodeploy.artifacts.names import QUANTIZED_NIR
 from neurodeploy.data import NEED_NO_FILE
 from neurodeploy.errors import (
     InputError,
@@ -223,9 +225,28 @@ def quantized_graph(network: QuantizedNetwork, target: str) -> nir.NIRGraph:
     return graph
 
 
-def write_quantized(graph: nir.NIRGraph, path: Path) -> None:
-    """Write what ``quantized_graph`` made."""
-    nir.write(path, graph)
+def quantized_nir(
+    network: QuantizedNetwork, target: str
+) -> tuple[QuantizedNetwork, dict[str, Callable[[Path], None]]]:
+    """What writes the integers as NIR into a deployment; nothing, and a note, where NIR cannot."""
+    return nir_part(network, QUANTIZED_NIR, lambda: quantized_graph(network, target))
+
+
+def nir_part(
+    network: QuantizedNetwork, name: str, make: Callable[[], nir.NIRGraph]
+) -> tuple[QuantizedNetwork, dict[str, Callable[[Path], None]]]:
+    """What writes a graph into a deployment; nothing, and a note, where NIR cannot hold it.
+
+    Args:
+        name: of the file.
+        make: gives the graph, or raises UnsupportedError.
+    """
+    try:
+        graph = make()
+    except UnsupportedError as error:
+        note = Text("not written: ", error.text)
+        return replace(network, notes={**network.notes, name: note}), {}
+    return network, {name: lambda path: nir.write(path, graph)}
 
 
 def _check_names(written: Network, read: Network) -> None:

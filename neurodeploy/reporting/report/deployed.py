@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from neurodeploy.artifacts.deployment import Deployment
-from neurodeploy.artifacts.names import LEARNING, NIR_FILE
+from neurodeploy.artifacts.names import NIR_FILE
 from neurodeploy.ir.contract import Contract
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import CoreMapping
@@ -260,7 +260,7 @@ def rounding_errors(deployment: Deployment) -> tuple[ProjectionError, ...]:
 
     Nothing for a network that came as integers or went on learning.
     """
-    if not (deployment.path / NIR_FILE).is_file() or (deployment.path / LEARNING).is_file():
+    if deployment.learned or not (deployment.path / NIR_FILE).is_file():
         return ()
     from neurodeploy.artifacts.deployment import float_network
 
