@@ -185,4 +185,4 @@ def test_nir_cannot_write_its_convolutions_and_leaks(tmp_path: Path) -> None:
 
 def test_a_file_of_it_is_known(tmp_path: Path) -> None:
     nir.write(tmp_path / "a.nir", exported(nn.Sequential(nn.Linear(4, 3), iaf()), 4))
-    assert open_nir(tmp_path / "a.nir").likely == "sinabs"
+    assert next(iter(open_nir(tmp_path / "a.nir").likely)) == "sinabs"

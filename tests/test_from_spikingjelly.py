@@ -160,4 +160,4 @@ def test_a_file_of_it_passes_nirs_check_and_is_known(tmp_path: Path) -> None:
     nir.write(tmp_path / "a.nir", exported(nn.Sequential(layer.Linear(4, 3), neuron.LIFNode()), 4))
     nir.read(tmp_path / "a.nir")
     file = open_nir(tmp_path / "a.nir")
-    assert (file.likely, file.notes) == ("spikingjelly", [])
+    assert (next(iter(file.likely)), file.notes) == ("spikingjelly", [])

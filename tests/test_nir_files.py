@@ -409,8 +409,11 @@ def test_inspect_says_what_was_repaired_and_what_is_missing(tmp_path: Path) -> N
     file_of(chain((8, 2), ("w", nir.Linear(W)), ("n", lif(tau=4e-4, r=4.0))), tmp_path)
     output = run_cli("inspect", "a.nir", folder=tmp_path).output
     assert "Repaired: Input 'input' has shape (8, 2)" in output
-    assert "this one looks like --from snntorch" in output
-    assert output.count("--") == 7
+    assert "this one could come from --from snntorch" in output
+    assert "--from spikingjelly" in output
+    assert "  snnTorch: r = tau / 1e-4\n" in output
+    assert output.count("--from") == 3  # and Lava, which only reads NIR
+    assert output.count("--") - output.count("--from") == 6
 
 
 def test_a_file_of_a_framework_is_deployed_with_one_word(tmp_path: Path) -> None:

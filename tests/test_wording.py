@@ -116,7 +116,8 @@ def test_python_reads_what_the_command_line_reads_in_other_words(tmp_path: Path)
         import_nir(tmp_path / "a.nir", dt=1e-4, reset="zero", integrator="euler", steps=3)
     assert str(caught.value).splitlines()[1:] == [
         "  comparison: > or >=; NIR's equations say >",
-        "or, in place of all but steps, the framework that wrote it",
+        "or, in place of all but steps, the framework that wrote it; this one could come from "
+        "framework=norse, framework=spikingjelly, framework=nengo, framework=lava",
     ]
     options = [
         "--dt",
@@ -134,5 +135,6 @@ def test_python_reads_what_the_command_line_reads_in_other_words(tmp_path: Path)
     assert result.exit_code == 2
     assert result.output.splitlines()[1:] == [
         "  --compare: gt or ge; NIR's equations say gt",
-        "or, in place of all but --steps, the framework that wrote it",
+        "or, in place of all but --steps, the framework that wrote it; this one could come from "
+        "--from norse, --from spikingjelly, --from nengo, --from lava",
     ]

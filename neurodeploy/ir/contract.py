@@ -9,7 +9,7 @@ file from elsewhere it is ``Stated``, and the contract follows from that and the
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -193,7 +193,7 @@ class Stated:
         where: str,
         spiking_output: bool,
         defaults: Semantics | None = None,
-        likely: str | None = None,
+        likely: Sequence[str] = (),
     ) -> Contract:
         """The contract in force: what the file carries, overridden by what is stated.
 
@@ -201,7 +201,7 @@ class Stated:
             spiking_output: whether the output fires; without a contract its spikes are counted
                 then, and its potential summed otherwise.
             defaults: the semantics of ``framework``.
-            likely: a framework that the file looks like, for the advice in the message.
+            likely: frameworks that the file could come from, for the advice in the message.
 
         Raises:
             UnsupportedError: neither says everything; the message lists what is missing.
@@ -270,11 +270,12 @@ HINTS: dict[str, str] = {
 """What a file without metadata needs to be run."""
 
 
-def listed(missing: list[str], likely: str | None) -> Text:
-    """What is missing, a line each, and which framework would say most of it."""
+def listed(missing: list[str], likely: Sequence[str]) -> Text:
+    """What is missing, a line each, and which frameworks would say most of it."""
     lines = [Text("  ", Setting(name), ": ", HINTS[name]) for name in missing]
     if missing != ["steps"]:
         all_but = ("or, in place of all but ", Setting("steps"), ", the framework that wrote it")
-        meant = ("; this one looks like ", Setting("framework", likely)) if likely else ()
+        named = [part for name in likely for part in (", ", Setting("framework", name))][1:]
+        meant = ("; this one could come from ", *named) if named else ()
         lines.append(Text(*all_but, *meant))
     return in_lines(lines)

@@ -39,7 +39,7 @@ def _nir(path: Path) -> Text:
 
     file = open_nir(path)
     graph = file.graph
-    lines = [f"{path}: NIR graph, {len(graph.nodes)} nodes, {len(graph.edges)} edges"]
+    lines: list[str] = [f"{path}: NIR graph, {len(graph.nodes)} nodes, {len(graph.edges)} edges"]
     before = {target: source for source, target in graph.edges}
     after: dict[str, list[str]] = {name: [] for name in graph.nodes}
     for source, target in graph.edges:
@@ -54,7 +54,16 @@ def _nir(path: Path) -> Text:
         return in_lines([*lines, *_contract(file.contract)])
     missing = Stated().missing(None)
     lines.append("No neurodeploy contract in the metadata; export needs")
-    return in_lines([*lines, listed(missing, file.likely)])
+    lines.append(listed(missing, tuple(file.likely)))
+    return in_lines([*lines, *(_speaks_for(name, file.likely[name]) for name in file.likely)])
+
+
+def _speaks_for(name: str, evidence: list[str]) -> str:
+    from neurodeploy.interchange.frameworks import FRAMEWORKS
+
+    framework = FRAMEWORKS[name]
+    without = "nothing speaks against it" if framework.writes else "only reads NIR"
+    return f"  {framework.title}: {'; '.join(evidence) or without}"
 
 
 def _net(path: Path) -> Text:

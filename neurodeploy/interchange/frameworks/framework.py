@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import nir
 import numpy as np
 
-from neurodeploy.errors import UnsupportedError
+from neurodeploy.errors import Setting, Text, UnsupportedError
 from neurodeploy.ir.contract import Semantics
 from neurodeploy.neurons.leak import keep_and_feed, time_constant
 
@@ -29,7 +29,11 @@ class Framework:
         neurons: a translation per neuron primitive that it writes or reads; others are refused.
         notes: what its files do not say and what is taken instead, for people to read.
         late_reset: primitives whose spike by default lowers v at the next step only, undecayed.
-        looks_so: whether a graph looks like one it wrote; only for advice.
+        evidence: what in a graph speaks for this framework, a few words each; None where something
+            speaks against it that its translations would take. Only for advice.
+        writes: whether it writes NIR, or a script reads NIR into it.
+        starts: where v is when a sample starts.
+        unread: parameters that it does not read, by primitive; others than 1 are noted.
         prepared: changes to the whole graph before the nodes are translated, and what was done.
         time_step: reads dt off the graph, where files differ in it; None where they do not say.
     """
@@ -40,7 +44,10 @@ class Framework:
     semantics: Semantics
     neurons: Mapping[str, Translate]
     notes: tuple[str, ...]
-    looks_so: Callable[[nir.NIRGraph], bool]
+    evidence: Callable[[nir.NIRGraph], list[str] | None]
+    writes: bool = True
+    starts: Literal["v_reset", "v_leak"] = "v_reset"
+    unread: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     late_reset: frozenset[str] = frozenset()
     prepared: Callable[[nir.NIRGraph, Semantics], tuple[nir.NIRGraph, list[str]]] = field(
         default=lambda graph, semantics: (graph, [])
@@ -51,6 +58,75 @@ class Framework:
 def as_it_says(node: Any, semantics: Semantics) -> Any:
     """A node whose equation in NIR, stepped as the semantics say, is what is computed."""
     return node
+
+
+IN_PLACE_OF_A_FRAMEWORK = Text(
+    "state ",
+    Setting("dt"),
+    ", ",
+    Setting("reset"),
+    ", ",
+    Setting("comparison"),
+    " and ",
+    Setting("integrator"),
+    " in place of ",
+    Setting("framework"),
+)
+"""What helps where a file is not one of the framework's."""
+
+
+def fixed(framework: str, translate: Translate, **values: float) -> Translate:
+    """A translation of nodes whose other parameters have the one value that the framework knows.
+
+    Args:
+        framework: its title.
+        values: by name of the parameter; each of the others is used by ``translate``.
+    """
+
+    def checked(node: Any, semantics: Semantics) -> Any:
+        for name, value in values.items():
+            if getattr(node, name) is None:
+                continue
+            found = numbers(getattr(node, name))
+            others = np.ravel(found)[np.ravel(found) != value]
+            if others.size:
+                raise UnsupportedError(
+                    f"{name} is {others[0]:g}, where {framework} has {value:g}",
+                    fix=IN_PLACE_OF_A_FRAMEWORK,
+                )
+        return translate(node, semantics)
+
+    return checked
+
+
+def require_written(name: str, found: Any, written: Any, framework: str, fix: Text) -> None:
+    """Refuse a parameter that follows from others in the framework's files and does not here.
+
+    Raises:
+        UnsupportedError: it differs by more than single precision rounds.
+    """
+    found, written = np.broadcast_arrays(numbers(found), numbers(written))
+    with np.errstate(invalid="ignore"):
+        other = ~((found == written) | np.isclose(found, written, rtol=1e-3, atol=1e-6))
+    if other.any():
+        raise UnsupportedError(
+            f"{name} is {found[other].flat[0]:g}, where {framework} has {written[other].flat[0]:g}",
+            fix=fix,
+        )
+
+
+def one_value(values: np.ndarray, digits: int) -> float | None:
+    """The number that all of these are but for rounding; None where they differ."""
+    if not values.size or not np.all(np.isfinite(values) & (values > 0)):
+        return None
+    if np.ptp(values) > 1e-3 * values.mean():
+        return None
+    return float(f"{np.median(values):.{digits}g}")
+
+
+def is_round(value: float | None) -> bool:
+    """Whether a number has three digits at most, as a person would choose it."""
+    return value is not None and abs(float(f"{value:.3g}") - value) <= 1e-4 * abs(value)
 
 
 def neurons_of(graph: nir.NIRGraph, *kinds: str) -> list[Any]:
@@ -115,11 +191,24 @@ def stepping(
     return getattr(nir, kind)(**dict(zip(values, map(np.array, spread), strict=True)))
 
 
-def require(condition: Any, message: str) -> None:
+def require(condition: Any, message: str, fix: Text | None = None) -> None:
     """Refuse a node whose parameters the framework does not write or cannot mean.
 
     Raises:
         UnsupportedError: the condition does not hold; the caller adds which node it is.
     """
     if not np.all(condition):
-        raise UnsupportedError(message)
+        raise UnsupportedError(message, fix=fix)
+
+
+def same_for_all(node: Any, framework: str, *names: str) -> None:
+    """Refuse parameters that the framework has once for a layer and that differ in it.
+
+    Raises:
+        UnsupportedError: one does.
+    """
+    for name in names:
+        require(
+            np.unique(numbers(getattr(node, name))).size == 1,
+            f"{framework} takes one {name} for all neurons of a layer",
+        )

@@ -8,31 +8,27 @@ from typing import Any
 import nir
 import numpy as np
 
-from neurodeploy.interchange.frameworks.framework import Framework, numbers, require, stepping
+from neurodeploy.interchange.frameworks.framework import (
+    Framework,
+    fixed,
+    numbers,
+    require,
+    same_for_all,
+    stepping,
+)
 from neurodeploy.ir.contract import Semantics
 from neurodeploy.neurons.leak import keep_and_feed
 
 
-def _uniform(node: Any, *names: str) -> None:
-    for name in names:
-        require(
-            np.unique(numbers(getattr(node, name))).size == 1,
-            f"Nengo takes one {name} for all neurons of a layer",
-        )
-
-
 def _lif(node: Any, semantics: Semantics) -> Any:
     """nengo.LIF with tau_ref = 0: v += (x - v) (1 - exp(-dt/tau))."""
-    _uniform(node, "tau")
-    require(numbers(node.r) == 1, "the script for Nengo takes r = 1")
-    require(numbers(node.v_leak) == 0, "the script for Nengo takes v_leak = 0")
+    same_for_all(node, "Nengo", "tau")
     return node
 
 
 def _cuba_lif(node: Any, semantics: Semantics) -> Any:
     """A low-pass of time constant -dt/log(1 - dt/tau_syn) before nengo.LIF."""
-    _uniform(node, "tau_mem", "tau_syn", "r", "v_threshold")
-    require(numbers(node.v_leak) == 0, "the script for Nengo takes v_leak = 0")
+    same_for_all(node, "Nengo", "tau_mem", "tau_syn", "r", "v_threshold")
     feed_syn = semantics.dt / numbers(node.tau_syn)
     require(feed_syn < 1, "the script for Nengo takes tau_syn above dt")
     keep, feed = keep_and_feed(numbers(node.tau_mem), semantics, "tau_mem")
@@ -48,19 +44,17 @@ def _cuba_lif(node: Any, semantics: Semantics) -> Any:
 
 def _if(node: Any, semantics: Semantics) -> Any:
     """v += x."""
-    require(numbers(node.r) == 1, "the script for Nengo takes r = 1")
     return stepping("IF", semantics, v_threshold=node.v_threshold)
 
 
 def _li(node: Any, semantics: Semantics) -> Any:
     """A low-pass filter, whatever r says."""
-    _uniform(node, "tau")
-    require(numbers(node.v_leak) == 0, "the script for Nengo takes v_leak = 0")
+    same_for_all(node, "Nengo", "tau")
     return replace(node, r=np.ones(np.shape(node.r)))
 
 
-def _looks_so(graph: nir.NIRGraph) -> bool:
-    return False
+def _evidence(graph: nir.NIRGraph) -> list[str] | None:
+    return []
 
 
 NENGO = Framework(
@@ -68,10 +62,17 @@ NENGO = Framework(
     version="4.1.0",
     sources=("nengo/neurons.py", "neuromorphs/NIR: paper/nir_to_nengo.py"),
     semantics=Semantics(1e-3, "zero", ">", "exponential"),
-    neurons={"LIF": _lif, "CubaLIF": _cuba_lif, "IF": _if, "LI": _li},
+    neurons={
+        "LIF": fixed("Nengo", _lif, r=1, v_leak=0, v_reset=0),
+        "CubaLIF": fixed("Nengo", _cuba_lif, v_leak=0, v_reset=0),
+        "IF": fixed("Nengo", _if, r=1, v_reset=0),
+        "LI": fixed("Nengo", _li, v_leak=0),
+    },
     notes=(
         "Nengo does not let v fall below 0: here it may, as no neuron of the chip has such a floor",
         "spikes weigh 1; the script's LIF, but not its CubaLIF and IF, has spikes of 1/dt",
     ),
-    looks_so=_looks_so,
+    evidence=_evidence,
+    writes=False,
+    unread={"LI": ("r",)},
 )

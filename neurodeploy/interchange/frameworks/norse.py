@@ -11,6 +11,7 @@ import numpy as np
 from neurodeploy.errors import Setting, Text
 from neurodeploy.interchange.frameworks.framework import (
     Framework,
+    fixed,
     membrane_time,
     neurons_of,
     numbers,
@@ -23,38 +24,49 @@ from neurodeploy.neurons.leak import keep_and_feed
 TIME_CONSTANTS = ("tau", "tau_mem", "tau_syn")
 
 
-def _starts_at_zero(node: Any) -> None:
-    require(
-        numbers(node.v_leak) == 0,
-        "Norse starts a sample with v at v_leak and its exporter drops v_reset, so that a v_leak "
-        "other than 0 leaves open where v starts and returns to; export it with a v_leak of 0",
-    )
-
-
 def _box(node: Any, semantics: Semantics) -> Any:
-    """LIFBox and LIBox: v += dt/tau (v_leak - v + x), whatever r says."""
-    _starts_at_zero(node)
-    return replace(node, r=np.ones(np.shape(node.r)))
+    """LIFBox and LIBox: v += dt/tau (v_leak - v + x)."""
+    return node
 
 
 def _cell(node: Any, semantics: Semantics) -> Any:
     """LIFCell: i = (1 - dt/tau_syn) i + x, then v += dt/tau_mem (v_leak - v + i)."""
-    _starts_at_zero(node)
+    _resets_to_a_value(semantics, "LIFCell")
+    return _with_current("CubaLIF", node, semantics)
+
+
+def _readout_cell(node: Any, semantics: Semantics) -> Any:
+    """LICell: the equations of LIFCell without a spike."""
+    return _with_current("CubaLI", node, semantics)
+
+
+def _with_current(kind: str, node: Any, semantics: Semantics) -> Any:
     current_keep, _ = keep_and_feed(numbers(node.tau_syn), semantics, "tau_syn")
     keep, feed = keep_and_feed(numbers(node.tau_mem), semantics, "tau_mem")
     return stepping(
-        "CubaLIF",
+        kind,
         semantics,
         keep=keep,
         current_keep=current_keep,
         gain=feed,
-        v_threshold=node.v_threshold,
+        v_leak=node.v_leak,
+        v_threshold=getattr(node, "v_threshold", None),
+        v_reset=getattr(node, "v_reset", 0.0),
     )
 
 
 def _counting(node: Any, semantics: Semantics) -> Any:
-    """IAFCell: v += x, without dt."""
-    return stepping("IF", semantics, v_threshold=node.v_threshold)
+    """IAFCell: v += x, without dt; v starts at v_reset."""
+    _resets_to_a_value(semantics, "IAFCell")
+    return stepping("IF", semantics, v_threshold=node.v_threshold, v_reset=node.v_reset)
+
+
+def _resets_to_a_value(semantics: Semantics, cell: str) -> None:
+    require(
+        semantics.reset == "zero",
+        f"Norse's {cell} resets to v_reset always, only LIFBoxCell has a reset_method",
+        fix=Text("leave ", Setting("reset"), " out"),
+    )
 
 
 def _with_time_constants(
@@ -66,7 +78,7 @@ def _with_time_constants(
     """
     found = [
         numbers(getattr(node, name))
-        for node in neurons_of(graph, "LIF", "LI", "CubaLIF")
+        for node in neurons_of(graph, "LIF", "LI", "CubaLIF", "CubaLI")
         for name in TIME_CONSTANTS
         if hasattr(node, name)
     ]
@@ -87,15 +99,16 @@ def _with_time_constants(
     return nir.NIRGraph(nodes, graph.edges, graph.metadata, type_check=False), [note]
 
 
-def _looks_so(graph: nir.NIRGraph) -> bool:
-    """Single numbers for whole layers, r = 1, time constants in seconds."""
-    leaky = neurons_of(graph, "LIF", "CubaLIF", "LI")
-    return bool(leaky) and all(
-        np.ndim(node.r) == 0
-        and np.all(numbers(node.r) == 1)
-        and np.all(numbers(membrane_time(node)) < 1)
-        for node in leaky
-    )
+def _evidence(graph: nir.NIRGraph) -> list[str] | None:
+    """Single numbers for whole layers, and time constants in seconds."""
+    found = neurons_of(graph, "LIF", "CubaLIF", "LI", "CubaLI", "IF")
+    leaky = [node for node in found if hasattr(node, "v_leak")]
+    spoken = []
+    if all(np.size(node.r) == 1 for node in found):
+        spoken.append("single numbers for whole layers")
+    if leaky and all(np.all(numbers(membrane_time(node)) < 1) for node in leaky):
+        spoken.append("time constants in seconds with r = 1")
+    return spoken
 
 
 NORSE = Framework(
@@ -105,19 +118,27 @@ NORSE = Framework(
         "norse/torch/utils/export_nir.py",
         "norse/torch/functional/lif_box.py",
         "norse/torch/functional/lif.py",
+        "norse/torch/functional/leaky_integrator.py",
         "norse/torch/functional/leaky_integrator_box.py",
         "norse/torch/functional/iaf.py",
     ),
     semantics=Semantics(1e-3, "zero", ">", "euler"),
-    neurons={"LIF": _box, "LI": _box, "CubaLIF": _cell, "IF": _counting},
+    neurons={
+        "LIF": fixed("Norse", _box, r=1),
+        "LI": fixed("Norse", _box, r=1),
+        "CubaLIF": fixed("Norse", _cell, r=1, w_in=1),
+        "CubaLI": fixed("Norse", _readout_cell, r=1, w_in=1),
+        "IF": fixed("Norse", _counting, r=1),
+    },
     notes=(
         Text(
-            "Norse does not write reset_method and v_reset: taken as reset_value and 0; for "
-            "reset_subtract add ",
+            "Norse does not write reset_method: taken as reset_value; for reset_subtract add ",
             Setting("reset", "subtract"),
         ),
+        "norse 1.1.0 does not write v_reset, its current exporter does: taken as the file says",
         Text("Norse does not write dt: taken as its default; for another add ", Setting("dt")),
     ),
-    looks_so=_looks_so,
+    evidence=_evidence,
+    starts="v_leak",
     prepared=_with_time_constants,
 )

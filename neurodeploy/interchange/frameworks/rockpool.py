@@ -8,12 +8,16 @@ import nir
 import numpy as np
 from scipy.special import lambertw
 
+from neurodeploy.errors import Setting, Text
 from neurodeploy.interchange.frameworks.framework import (
     Framework,
+    fixed,
+    is_round,
     membrane_time,
     neurons_of,
     numbers,
-    require,
+    one_value,
+    require_written,
     stepping,
 )
 from neurodeploy.ir.contract import Semantics
@@ -24,20 +28,26 @@ def _keep(tau: Any, semantics: Semantics) -> np.ndarray:
     return keep_and_feed(numbers(tau), semantics, "time constant")[0]
 
 
-def _no_leak(node: Any) -> None:
-    require(numbers(node.v_leak) == 0, "Rockpool has no v_leak; set it to 0 or use a bias")
+def _r_of(tau: Any, r: Any, semantics: Semantics) -> None:
+    """Rockpool writes r = tau exp(-dt/tau) / dt."""
+    tau = numbers(tau)
+    written = tau * np.exp(-semantics.dt / tau) / semantics.dt
+    require_written("r", r, written, "Rockpool", WITH_ITS_DT)
+
+
+WITH_ITS_DT = Text("state the ", Setting("dt"), " that it was exported with")
 
 
 def _lif_neuron(node: Any, semantics: Semantics) -> Any:
     """LIFNeuronTorch: v = alpha v + x."""
-    _no_leak(node)
+    _r_of(node.tau, node.r, semantics)
     keep = _keep(node.tau, semantics)
     return stepping("LIF", semantics, keep=keep, v_threshold=node.v_threshold)
 
 
 def _lif(node: Any, semantics: Semantics) -> Any:
     """LIFTorch: i = beta (i + x), then v = alpha v + i."""
-    _no_leak(node)
+    _r_of(node.tau_mem, node.r, semantics)
     current_keep = _keep(node.tau_syn, semantics)
     return stepping(
         "CubaLIF",
@@ -51,7 +61,7 @@ def _lif(node: Any, semantics: Semantics) -> Any:
 
 def _exp_syn(node: Any, semantics: Semantics) -> Any:
     """ExpSynTorch: i = beta (i + x)."""
-    _no_leak(node)
+    _r_of(node.tau, node.r, semantics)
     keep = _keep(node.tau, semantics)
     return stepping("LI", semantics, keep=keep, gain=keep)
 
@@ -67,24 +77,18 @@ def _implied_steps(graph: nir.NIRGraph) -> np.ndarray:
 
 
 def _time_step(graph: nir.NIRGraph) -> float | None:
-    steps = _implied_steps(graph)
-    if not steps.size or not np.all(np.isfinite(steps) & (steps > 0)):
-        return None
-    if np.ptp(steps) > 1e-3 * steps.mean():
-        return None
-    return float(f"{np.median(steps):.5g}")
+    return one_value(_implied_steps(graph), 5)
 
 
-def _looks_so(graph: nir.NIRGraph) -> bool:
-    """One dt in all values of r, and none of the round numbers that other frameworks write."""
-    leaky = neurons_of(graph, "LIF", "LI", "CubaLIF")
-    if not leaky or _time_step(graph) is None:
-        return False
-    return not any(
-        np.any(numbers(node.r) == 1)
-        or np.any(np.isclose(numbers(node.r) * 1e-4, numbers(membrane_time(node)), rtol=1e-4))
-        for node in leaky
-    )
+def _evidence(graph: nir.NIRGraph) -> list[str] | None:
+    """One dt in all values of r, and names with the module's class."""
+    told = _time_step(graph)
+    if told is not None and not is_round(told):  # as r and tau of any other file would tell one
+        return None
+    spoken = [] if told is None else ["r = tau exp(-dt/tau) / dt"]
+    if any(name.rsplit("_", 1)[-1].endswith("Torch") for name in graph.nodes):
+        spoken.append("names with the classes of its modules")
+    return spoken
 
 
 ROCKPOOL = Framework(
@@ -97,12 +101,16 @@ ROCKPOOL = Framework(
         "rockpool/nn/modules/torch/exp_syn_torch.py",
     ),
     semantics=Semantics(1e-3, "subtract", ">=", "exponential"),
-    neurons={"LIF": _lif_neuron, "CubaLIF": _lif, "LI": _exp_syn},
+    neurons={
+        "LIF": fixed("Rockpool", _lif_neuron, v_leak=0, v_reset=0),
+        "CubaLIF": fixed("Rockpool", _lif, v_leak=0, v_reset=0, w_in=1),
+        "LI": fixed("Rockpool", _exp_syn, v_leak=0),
+    },
     notes=(
         "Rockpool does not write a neuron's bias and its recurrent weights: taken as none",
         "Rockpool does not write max_spikes_per_dt: taken as 1; what it fires beyond one spike per "
         "step is lost, as no neuron here can",
     ),
-    looks_so=_looks_so,
+    evidence=_evidence,
     time_step=_time_step,
 )

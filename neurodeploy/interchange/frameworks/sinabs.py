@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import nir
@@ -11,24 +10,25 @@ import numpy as np
 from neurodeploy.errors import Setting, Text
 from neurodeploy.interchange.frameworks.framework import (
     Framework,
+    fixed,
     neurons_of,
     numbers,
-    require,
     stepping,
 )
 from neurodeploy.ir.contract import Semantics
 from neurodeploy.neurons.leak import keep_and_feed
 
+SHORTEST = 0.25
+"""Steps; a shorter time constant keeps less than 2 % of v per step, and is hardly one in steps."""
+
 
 def _lif(node: Any, semantics: Semantics) -> Any:
     """LIF with norm_input: v = alpha v + (1 - alpha) x, alpha = exp(-1/tau)."""
-    require(numbers(node.v_leak) == 0, "sinabs has no v_leak; set it to 0 or use a bias")
-    return replace(node, r=np.ones(np.shape(node.r)))
+    return node
 
 
 def _exp_leak(node: Any, semantics: Semantics) -> Any:
     """ExpLeak, by default without norm_input: v = alpha v + x."""
-    require(numbers(node.v_leak) == 0, "sinabs has no v_leak; set it to 0 or use a bias")
     keep, _ = keep_and_feed(numbers(node.tau), semantics, "tau")
     return stepping("LI", semantics, keep=keep)
 
@@ -38,13 +38,16 @@ def _iaf(node: Any, semantics: Semantics) -> Any:
     return stepping("IF", semantics, v_threshold=node.v_threshold)
 
 
-def _looks_so(graph: nir.NIRGraph) -> bool:
-    """r = 1, and time constants that are numbers of steps."""
+def _evidence(graph: nir.NIRGraph) -> list[str] | None:
+    """Time constants that are numbers of steps."""
     found = neurons_of(graph, "LIF", "LI", "IF")
-    return bool(found) and all(
-        np.all(numbers(node.r) == 1) and np.all(numbers(getattr(node, "tau", 1)) >= 1)
-        for node in found
-    )
+    leaky = [node for node in found if hasattr(node, "tau")]
+    if any(np.any(numbers(node.tau) < SHORTEST) for node in leaky):
+        return None
+    spoken = ["time constants in steps with r = 1"] if leaky else []
+    if found and all(np.ndim(node.r) > 0 for node in found if hasattr(node, "v_threshold")):
+        spoken.append("r = 1 for every neuron")
+    return spoken
 
 
 SINABS = Framework(
@@ -59,7 +62,11 @@ SINABS = Framework(
         "sinabs/activation/spike_generation.py",
     ),
     semantics=Semantics(1.0, "subtract", ">=", "exponential"),
-    neurons={"LIF": _lif, "LI": _exp_leak, "IF": _iaf},
+    neurons={
+        "LIF": fixed("sinabs", _lif, r=1, v_leak=0, v_reset=0),
+        "LI": fixed("sinabs", _exp_leak, r=1, v_leak=0),
+        "IF": fixed("sinabs", _iaf, r=1, v_reset=0),
+    },
     notes=(
         "sinabs does not write spike_fn: taken as SingleSpike; what its default MultiSpike fires "
         "beyond one spike per step is lost, as no neuron here can",
@@ -68,7 +75,11 @@ SINABS = Framework(
             "defaults; for False throughout add ",
             Setting("gain", "one"),
         ),
-        "sinabs does not write reset_fn, tau_syn and min_v_mem: taken as subtraction and none",
+        Text(
+            "sinabs does not write reset_fn: taken as MembraneSubtract; for MembraneReset add ",
+            Setting("reset", "zero"),
+        ),
+        "sinabs does not write tau_syn and min_v_mem: taken as none",
     ),
-    looks_so=_looks_so,
+    evidence=_evidence,
 )

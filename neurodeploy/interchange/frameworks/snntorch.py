@@ -10,11 +10,11 @@ import numpy as np
 from neurodeploy.errors import Setting, Text
 from neurodeploy.interchange.frameworks.framework import (
     Framework,
+    fixed,
     held_in_single,
     membrane_time,
     neurons_of,
     numbers,
-    require,
     stepping,
 )
 from neurodeploy.ir.contract import Semantics
@@ -34,14 +34,12 @@ def _decay_and_gain(tau: Any, factor: Any, semantics: Semantics) -> tuple[np.nda
 
 def _leaky(node: Any, semantics: Semantics) -> Any:
     """Leaky: mem = beta mem + x."""
-    require(numbers(node.v_leak) == 0, "snnTorch has no v_leak; set it to 0 or use a bias")
     keep, gain = _decay_and_gain(node.tau, node.r, semantics)
     return stepping("LIF", semantics, keep=keep, gain=gain, v_threshold=node.v_threshold)
 
 
 def _synaptic(node: Any, semantics: Semantics) -> Any:
     """Synaptic: syn = alpha syn + x, then mem = beta mem + syn."""
-    require(numbers(node.v_leak) == 0, "snnTorch has no v_leak; set it to 0")
     keep, gain = _decay_and_gain(node.tau_mem, node.r, semantics)
     current_keep, input_gain = _decay_and_gain(node.tau_syn, node.w_in, semantics)
     return stepping(
@@ -54,13 +52,14 @@ def _synaptic(node: Any, semantics: Semantics) -> Any:
     )
 
 
-def _looks_so(graph: nir.NIRGraph) -> bool:
-    """r = tau/1e-4 in single precision, or of a recurrent layer in double from single."""
+def _evidence(graph: nir.NIRGraph) -> list[str] | None:
+    """r = tau/1e-4, and w_in = tau_syn/1e-4."""
     found = neurons_of(graph, "LIF", "CubaLIF")
-    return bool(found) and all(
-        np.allclose(numbers(node.r) * 1e-4, numbers(membrane_time(node)), rtol=1e-4)
-        for node in found
-    )
+    pairs = [(node.r, membrane_time(node)) for node in found]
+    pairs += [(node.w_in, node.tau_syn) for node in found if hasattr(node, "w_in")]
+    if not all(np.allclose(numbers(r) * 1e-4, numbers(tau), rtol=1e-4) for r, tau in pairs):
+        return None
+    return ["r = tau / 1e-4"]
 
 
 SNNTORCH = Framework(
@@ -74,7 +73,10 @@ SNNTORCH = Framework(
         "snntorch/_neurons/rleaky.py",
     ),
     semantics=Semantics(1e-4, "subtract", ">", "euler"),
-    neurons={"LIF": _leaky, "CubaLIF": _synaptic},
+    neurons={
+        "LIF": fixed("snnTorch", _leaky, v_leak=0, v_reset=0),
+        "CubaLIF": fixed("snnTorch", _synaptic, v_leak=0, v_reset=0),
+    },
     notes=(
         Text(
             "snnTorch does not write reset_mechanism and reset_delay: taken as its defaults, "
@@ -85,6 +87,6 @@ SNNTORCH = Framework(
         ),
         "snnTorch does not write inhibition, state_quant and graded_spikes_factor: taken as unused",
     ),
-    looks_so=_looks_so,
+    evidence=_evidence,
     late_reset=frozenset({"LIF", "CubaLIF"}),
 )

@@ -1,4 +1,4 @@
-"""Spyx: spikes of the membrane of the step before, a late reset, and r that nothing reads."""
+"""Spyx: spikes of the membrane of the step before, a late reset, channels last."""
 
 from __future__ import annotations
 
@@ -10,30 +10,49 @@ import numpy as np
 from neurodeploy.errors import Setting, Text
 from neurodeploy.interchange.frameworks.framework import (
     Framework,
+    fixed,
     held_in_single,
+    is_round,
     membrane_time,
     neurons_of,
     numbers,
+    one_value,
+    require_written,
     stepping,
 )
+from neurodeploy.interchange.frameworks.spyx_layers import channels_first
 from neurodeploy.ir.contract import Semantics
-from neurodeploy.neurons.leak import keep_and_feed
 
 SPIKING = (nir.LIF, nir.IF, nir.CubaLIF)
 
 
+WITH_ITS_DT = Text("state the ", Setting("dt"), " that it was exported with")
+
+
 def _keep(tau: Any, semantics: Semantics) -> np.ndarray:
-    return held_in_single(keep_and_feed(numbers(tau), semantics, "time constant")[0])
+    """beta as it runs, clipped to 0..1; the file has it as it was learned."""
+    return np.clip(held_in_single(_beta(tau, semantics)), 0, 1)
+
+
+def _beta(tau: Any, semantics: Semantics) -> np.ndarray:
+    return 1 - semantics.dt / numbers(tau)
+
+
+def _r_is_beta(node: Any, semantics: Semantics) -> None:
+    beta = _beta(membrane_time(node), semantics)
+    require_written("r", node.r, beta, "Spyx", WITH_ITS_DT)
 
 
 def _lif(node: Any, semantics: Semantics) -> Any:
     """LIF: V = beta V + x, less the threshold if V was above it."""
+    _r_is_beta(node, semantics)
     keep = _keep(node.tau, semantics)
     return stepping("LIF", semantics, keep=keep, v_threshold=node.v_threshold)
 
 
 def _cuba_lif(node: Any, semantics: Semantics) -> Any:
     """CuBaLIF: I = alpha I + x, then V = beta V + I."""
+    _r_is_beta(node, semantics)
     return stepping(
         "CubaLIF",
         semantics,
@@ -56,7 +75,8 @@ def _li(node: Any, semantics: Semantics) -> Any:
 def _as_it_runs(graph: nir.NIRGraph, semantics: Semantics) -> tuple[nir.NIRGraph, list[str]]:
     """Recurrent layers wired as they run, and a step of delay behind every spiking layer.
 
-    ``to_nir`` leads the input of a recurrent layer through its recurrent weights.
+    ``to_nir`` leads the input of a recurrent layer through its recurrent weights. Layers over
+    images are brought to channels first.
     """
     nodes, edges, notes = dict(graph.nodes), [], []
     loops = {
@@ -86,21 +106,29 @@ def _as_it_runs(graph: nir.NIRGraph, semantics: Semantics) -> tuple[nir.NIRGraph
             edges.append((late, target))
         else:
             edges.append((source, target))
-    return nir.NIRGraph(nodes, edges, graph.metadata, type_check=False), notes
+    wired = nir.NIRGraph(nodes, edges, graph.metadata, type_check=False)
+    done, more = channels_first(wired)
+    return done, [*notes, *more]
 
 
-def _looks_so(graph: nir.NIRGraph) -> bool:
-    """Names by layer number, and r = beta = 1 - 1/tau."""
-    found = neurons_of(graph, "LIF", "CubaLIF", "IF", "LI")
-    return (
-        bool(found)
-        and any(name.startswith("layer_") for name in graph.nodes)
-        and all(
-            type(node).__name__ in ("IF", "LI")
-            or np.allclose(numbers(node.r), 1 - 1 / numbers(membrane_time(node)), atol=1e-3)
-            for node in found
-        )
-    )
+def _time_step(graph: nir.NIRGraph) -> float | None:
+    """dt from r = beta = 1 - dt/tau."""
+    found = [np.zeros(0)]
+    for node in neurons_of(graph, "LIF", "CubaLIF"):
+        with np.errstate(all="ignore"):
+            found.append(np.ravel(numbers(membrane_time(node)) * (1 - numbers(node.r))))
+    steps = np.concatenate(found)
+    return one_value(steps[np.isfinite(steps)], 5)
+
+
+def _evidence(graph: nir.NIRGraph) -> list[str] | None:
+    """Names by layer number, and r = beta = 1 - dt/tau."""
+    spoken = []
+    if any(name.startswith("layer_") for name in graph.nodes):
+        spoken.append("names by layer number")
+    if is_round(_time_step(graph)):
+        spoken.append("r = 1 - dt/tau")
+    return spoken
 
 
 SPYX = Framework(
@@ -108,13 +136,25 @@ SPYX = Framework(
     version="1.0.0",
     sources=("spyx/nir.py", "spyx/nn.py", "spyx/axn.py"),
     semantics=Semantics(1.0, "subtract", ">", "euler"),
-    neurons={"LIF": _lif, "CubaLIF": _cuba_lif, "IF": _if, "LI": _li},
+    neurons={
+        "LIF": fixed("Spyx", _lif, v_leak=0, v_reset=0),
+        "CubaLIF": fixed("Spyx", _cuba_lif, v_leak=0, v_reset=0, w_in=1),
+        "IF": fixed("Spyx", _if, r=1, v_reset=0),
+        "LI": fixed("Spyx", _li, r=1, v_leak=0),
+    },
     notes=(
-        Text("Spyx does not write dt: taken as its default, 1; for another add ", Setting("dt")),
+        Text(
+            "Spyx does not write dt: where r of a leaking neuron does not tell it, taken as its "
+            "default, 1; for another add ",
+            Setting("dt"),
+        ),
+        "Spyx writes convolutions without dilation, with the padding before for both sides, and "
+        "leaves out LI and other layers that NIR lacks: taken as the file says",
         "Spyx hands spikes on one step late: a delay of one step stands behind every spiking "
         "layer; the spikes of the last layer come out one step earlier than in Spyx",
     ),
-    looks_so=_looks_so,
+    evidence=_evidence,
     late_reset=frozenset({"LIF"}),
     prepared=_as_it_runs,
+    time_step=_time_step,
 )

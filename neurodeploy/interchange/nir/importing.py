@@ -10,13 +10,17 @@ from typing import Any
 import nir
 import numpy as np
 
-from neurodeploy.errors import InputError, Setting, Text, nearest
+from neurodeploy.errors import InputError, Setting, Text, UnsupportedError, nearest
 from neurodeploy.interchange.frameworks import FRAMEWORKS, Framework
 from neurodeploy.interchange.nir.file import read_nir
 from neurodeploy.interchange.nir.layout import Layout
 from neurodeploy.interchange.nir.network_in import contract_of, network_from_layout, output_spikes
 from neurodeploy.interchange.nir.plain_graph import repaired, unnested
-from neurodeploy.interchange.nir.translation import likely_framework, translated, with_gain_one
+from neurodeploy.interchange.nir.translation import (
+    likely_frameworks,
+    translated,
+    with_gain_one,
+)
 from neurodeploy.ir.contract import (
     METADATA_KEY,
     Comparison,
@@ -42,14 +46,20 @@ class NirFile:
         graph: without subgraphs, and repaired.
         notes: the repairs, a line each.
         contract: what the file carries, if any.
-        likely: name of the framework that it looks like; only for advice.
     """
 
     path: Path
     graph: nir.NIRGraph
     notes: list[str]
     contract: Contract | None
-    likely: str | None
+
+    @cached_property
+    def likely(self) -> dict[str, list[str]]:
+        """The frameworks that it could come from, the likeliest first, and what speaks for each.
+
+        Only for advice; empty where the file says itself how it is stepped.
+        """
+        return {} if self.contract else likely_frameworks(self.graph)
 
     @cached_property
     def shapes(self) -> dict[str, Shape]:
@@ -82,9 +92,7 @@ def open_nir(path: Path) -> NirFile:
         UnsupportedError: subgraphs that cannot be written out.
     """
     graph, notes = repaired(unnested(read_nir(path), str(path)))
-    found = contract_of(graph, str(path))
-    likely = None if found else likely_framework(graph)
-    return NirFile(path, graph, notes, found, likely)
+    return NirFile(path, graph, notes, contract_of(graph, str(path)))
 
 
 def import_nir(
@@ -142,17 +150,23 @@ def import_nir_stated(path: Path, stated: Stated) -> Imported:
     framework = _framework(stated)
     graph, notes = file.graph, list(file.notes)
     defaults, more = _defaults(framework, stated, graph)
-    contract = stated.applied_to(
-        file.contract, str(path), output_spikes(graph), defaults, file.likely
-    )
+    likely = () if defaults else tuple(file.likely)
+    contract = stated.applied_to(file.contract, str(path), output_spikes(graph), defaults, likely)
+    moved: frozenset[str] = frozenset()
     if framework is not None:
         late = stated.reset is None
         done = translated(graph, framework, contract.semantics, path.name, late=late)
-        graph, notes = done.graph, [*notes, *more, *done.notes]
+        graph, notes, moved = done.graph, [*notes, *more, *done.notes], done.moved
     if stated.gain == "one":
         graph = with_gain_one(graph, contract.semantics, path.name)
     layout = Layout(graph, path.name)
     network = network_from_layout(layout, contract)
+    if network.output in moved and contract.decode != "spike_count":
+        raise UnsupportedError(
+            f"{path.name}: node {network.output!r}: v counts from v_leak here, which differs "
+            "between neurons or from where a spike takes v, so that the largest v is another",
+            fix=Text("decode ", Setting("decode", "spike_count"), ", or give all one v_leak"),
+        )
     unchanged = contract == file.contract and not notes and stated.gain != "one"
     return Imported(network, _self_contained(graph, contract, layout.shapes), notes, unchanged)
 

@@ -8,28 +8,56 @@ from typing import Any
 import nir
 import numpy as np
 
-from neurodeploy.errors import Setting, Text, UnsupportedError, in_lines
+from neurodeploy.errors import Text, UnsupportedError, in_lines
 from neurodeploy.interchange.frameworks import FRAMEWORKS, Framework
-from neurodeploy.interchange.frameworks.framework import numbers
+from neurodeploy.interchange.frameworks.framework import IN_PLACE_OF_A_FRAMEWORK, numbers
+from neurodeploy.interchange.nir.own_synapses import add_late_reset, start_at_leak
 from neurodeploy.ir.contract import Semantics
 from neurodeploy.neurons import NEURONS
-from neurodeploy.neurons.leak import exactly_one, keep_and_feed
+from neurodeploy.neurons.leak import keep_and_feed
 
 
 @dataclass(frozen=True, eq=False)
 class Translation:
-    """A graph to be read by NIR's equations, and what was assumed or changed for that."""
+    """A graph to be read by NIR's equations, and what was assumed or changed for that.
+
+    Attributes:
+        moved: neurons whose potential here is not the framework's plus one number for all of them.
+    """
 
     graph: nir.NIRGraph
     notes: list[str]
+    moved: frozenset[str] = frozenset()
 
 
-def likely_framework(graph: nir.NIRGraph) -> str | None:
-    """The name in ``FRAMEWORKS`` whose files look like this graph; for advice, never acted on."""
-    try:
-        return next((name for name, f in FRAMEWORKS.items() if f.looks_so(graph)), None)
-    except (AttributeError, TypeError, ValueError):  # a graph so odd that it looks like none
-        return None
+def likely_frameworks(graph: nir.NIRGraph) -> dict[str, list[str]]:
+    """Names in ``FRAMEWORKS`` of all that the file could come from, and what speaks for each.
+
+    Those for which more speaks come first, those that only read NIR last. For advice, never acted
+    on: that a framework could have written a file does not say that it did.
+    """
+    neurons = {
+        name: node
+        for name, node in graph.nodes.items()
+        if type(node).__name__ in NEURONS and type(node).__name__ != "Threshold"
+    }
+    alone = nir.NIRGraph(neurons, [], {}, type_check=False)
+    found: dict[str, list[str]] = {}
+    for name, framework in FRAMEWORKS.items():
+        try:
+            evidence = framework.evidence(graph)
+            if neurons and evidence is not None:
+                semantics = framework.semantics
+                told = framework.time_step(alone)
+                semantics = semantics if told is None else replace(semantics, dt=told)
+                prepared, _ = framework.prepared(alone, semantics)
+                for node in prepared.nodes.values():
+                    _translated(type(node).__name__, node, framework, semantics)
+                found[name] = evidence
+        except (UnsupportedError, AttributeError, TypeError, ValueError):  # it cannot be its file
+            continue
+    order = sorted(found, key=lambda name: (not FRAMEWORKS[name].writes, -len(found[name])))
+    return {name: found[name] for name in order}
 
 
 def translated(
@@ -48,21 +76,25 @@ def translated(
     graph, notes = framework.prepared(graph, semantics)
     nodes, edges = dict(graph.nodes), list(graph.edges)
     problems: list[str] = []
+    moved = set()
     for name, node in graph.nodes.items():
         kind = type(node).__name__
         if kind not in NEURONS or kind == "Threshold":  # which knows no time
             continue
         try:
             nodes[name] = _translated(kind, node, framework, semantics)
+            notes += _unread(name, node, framework)
+            if framework.starts == "v_leak" and hasattr(node, "v_leak"):
+                notes += start_at_leak(name, nodes, edges, semantics, moved)
         except UnsupportedError as error:
             problems.append(Text(f"{where}: node {name!r} ({kind}): ", error.text))
             continue
         if late and kind in framework.late_reset:
-            _add_late_reset(name, nodes, edges, semantics)
+            add_late_reset(name, nodes, edges, semantics)
     if problems:
         raise UnsupportedError(in_lines(problems))
     done = nir.NIRGraph(nodes, edges, graph.metadata, type_check=False)
-    return Translation(done, [*notes, *framework.notes])
+    return Translation(done, [*notes, *framework.notes], frozenset(moved))
 
 
 def with_gain_one(graph: nir.NIRGraph, semantics: Semantics, where: str) -> nir.NIRGraph:
@@ -81,51 +113,19 @@ def _translated(kind: str, node: Any, framework: Framework, semantics: Semantics
         raise UnsupportedError(
             f"{framework.title} {framework.version} neither writes nor reads this neuron, only "
             f"{known}",
-            fix=Text(
-                "state ",
-                Setting("dt"),
-                ", ",
-                Setting("reset"),
-                ", ",
-                Setting("comparison"),
-                " and ",
-                Setting("integrator"),
-                " in place of ",
-                Setting("framework"),
-            ),
+            fix=IN_PLACE_OF_A_FRAMEWORK,
         )
     return translate(node, semantics)
 
 
-def _add_late_reset(
-    name: str, nodes: dict[str, Any], edges: list[tuple[str, str]], semantics: Semantics
-) -> None:
-    """Subtract the whole threshold one step after the spike, by an inhibitory synapse onto itself.
-
-    Subtracted at once, v_threshold decays to keep v_threshold by the next step; the synapse, one
-    step late, subtracts the rest. Where it enters through a current that decays, a second synapse,
-    two steps late, takes back what the current would keep of it.
-    """
-    node = nodes[name]
-    if isinstance(node, nir.CubaLIF):
-        current_keep, current_feed = keep_and_feed(node.tau_syn, semantics, name)
-        keep, feed = keep_and_feed(node.tau_mem, semantics, name)
-        gain = exactly_one(current_feed * node.w_in * feed * node.r)
-    else:
-        current_keep = np.zeros(1)
-        keep, feed = keep_and_feed(node.tau, semantics, name)
-        gain = exactly_one(feed * node.r)
-    rest = -(1 - keep) * numbers(node.v_threshold) / gain
-    if not rest.any():
-        return
-    first = _free(f"{name}.late_reset", nodes)
-    nodes[first] = nir.Scale(np.asarray(rest))
-    edges += [(name, first), (first, name)]
-    if current_keep.any():
-        second, delay = _free(f"{name}.late_reset_end", nodes), _free(f"{name}.two_steps", nodes)
-        nodes[second] = nir.Scale(np.asarray(-current_keep * rest))
-        nodes[delay] = nir.Delay(np.array([2 * semantics.dt]))
-        edges += [(name, second), (second, delay), (delay, name)]
+def _unread(name: str, node: Any, framework: Framework) -> list[str]:
+    """What the framework's reader passes over in a node, though it says something."""
+    kind = type(node).__name__
+    return [
+        f"node {name!r} ({kind}): {parameter} is passed over, as {framework.title} does"
+        for parameter in framework.unread.get(kind, ())
+        if np.any(numbers(getattr(node, parameter)) != 1)
+    ]
 
 
 def _with_gain_one(node: Any, semantics: Semantics, where: str) -> Any:
@@ -138,9 +138,3 @@ def _with_gain_one(node: Any, semantics: Semantics, where: str) -> Any:
         r = 1 / keep_and_feed(node.tau_mem, semantics, where)[1]
         return replace(node, r=r, w_in=1 / keep_and_feed(node.tau_syn, semantics, where)[1])
     return node
-
-
-def _free(name: str, nodes: dict[str, Any]) -> str:
-    while name in nodes:
-        name += "_"
-    return name
