@@ -150,6 +150,10 @@ class ImportNote(UserWarning):
     """What an import repaired in a file or assumed about it."""
 
 
+class DataWarning(UserWarning):
+    """What was taken for granted about samples, or looks like a mistake in them."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Say which known name is meant: ``"; did you mean 'x'?"`` or a list of them all."""
     known = sorted(known)

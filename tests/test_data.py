@@ -58,10 +58,10 @@ def test_npz_gets_a_channel_axis_and_remembers_its_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shape", "dtype", "sample", "levels"),
     [
-        ((20,), np.uint8, (20,), 255),
-        ((3, 5, 4), np.uint8, (3, 5, 4), 255),
+        ((20,), np.uint8, (20,), 1),
+        ((3, 5, 4), np.uint8, (3, 5, 4), 1),
         ((5, 4), bool, (1, 5, 4), 1),
-        ((2, 3, 5, 4), np.uint8, (3, 5, 4), 255),
+        ((2, 3, 5, 4), np.uint8, (3, 5, 4), 1),
     ],
 )
 def test_npz_shapes(

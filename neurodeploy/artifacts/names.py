@@ -58,6 +58,8 @@ RESULTS = "results"
 SUMMARY = "summary.json"
 ACTIVITY = "activity.safetensors"
 PARITY = "parity.json"
+PREDICTIONS = "predictions.csv"
+"""The class of every sample, also of the test samples in a run folder."""
 
 RASTER = "raster.png"
 PARITY_MAP = "parity.png"

@@ -15,6 +15,7 @@ from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.artifacts.names import ACTIVITY
 from neurodeploy.errors import InputError, Setting, Step, Text
 from neurodeploy.ir.operators import Shape
+from neurodeploy.simulation.predictions import Predictions
 from neurodeploy.simulation.trace import SpikeTrace
 from neurodeploy.support.files import written_whole
 
@@ -22,8 +23,9 @@ from neurodeploy.support.files import written_whole
 class TraceFile:
     """Collects traces of all batches and writes ``NAME.s``, ``NAME.u`` and ``NAME.v``.
 
-    One array per population and variable, (N, T, *population). They grow on disk batch by batch
-    and are packed at the end, so memory does not follow N.
+    One array per population and variable, (N, T, *population): ``s`` is spikes, of a graded input
+    the values. They grow on disk batch by batch and are packed at the end, so memory does not
+    follow N. Beside them stand ``predicted`` and, where known, ``labels``, both (N,).
 
     Args:
         path: the ``.npz`` to write, whole or not at all.
@@ -56,12 +58,15 @@ class TraceFile:
             self._arrays[key] = open_memmap(file, "w+", values.dtype, shape)
         return self._arrays[key]
 
-    def finish(self) -> None:
+    def finish(self, predictions: Predictions) -> None:
         """Pack everything into the ``.npz``.
 
         Raises:
             InputError: it cannot be written.
         """
+        self._array("predicted", predictions.predicted)[:] = predictions.predicted
+        if predictions.labels is not None:
+            self._array("labels", predictions.labels)[:] = predictions.labels
         with (
             written_whole(self.path) as temporary,
             zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,

@@ -136,8 +136,9 @@ def _variant(recipe: Recipe, tau: float, T: int) -> Recipe:
 def _compare(recipe: Recipe, every: int, progress: bool) -> Iterator[GradientRow]:
     """Train one variant as a training run does."""
     data, T = recipe.data, recipe.training.steps
-    dataset = load_dataset(data.name, data.source, T, data.levels, data.classes)
-    check_encoder(dataset, recipe.encoder.name)
+    encoder = recipe.encoder.name
+    dataset = load_dataset(data.name, data.source, T, data.levels, data.classes, encoder)
+    check_encoder(dataset, encoder)
     precision = recipe.training.precision
     device = find_device("cpu", precision, Processes())
     with (

@@ -45,7 +45,12 @@ def simulate(
     **choice: Any,
 ) -> None:
     """Simulate DEPLOYMENT (default: the newest) on its test set or on samples of yours."""
-    from neurodeploy.reporting.text import estimate_text, overflow_text
+    from neurodeploy.reporting.text import (
+        by_class_text,
+        estimate_text,
+        overflow_text,
+        spikes_text,
+    )
     from neurodeploy.workflow.engines import check_engine, engine_remarks
 
     check_engine(engine)
@@ -72,13 +77,17 @@ def simulate(
         click.echo(remark)
     if result.accuracy is not None:
         click.echo(f"Accuracy {result.accuracy:.2%}")
+        click.echo(by_class_text(result.predictions.summary()))
     click.echo(f"{result.samples_per_second:,.1f} samples/s ({result.seconds:.2f} s)")
     for name, spikes in result.spikes_per_sample.items():
         overflow = overflow_text(result.wraps.get(name, 0), result.saturations.get(name, 0))
-        click.echo(f"  {name:<16} {spikes:12,.1f} spikes per sample{overflow}")
+        events = spikes_text(spikes, result.values_per_sample[name])
+        click.echo(f"  {name:<16} {events}{overflow}")
     for name, count in result.clipped_weights.items():
         if count:
             click.echo(f"  {name}: {count:,} weights clipped when quantised")
+    for warning in result.warnings:
+        click.echo(f"Warning: {worded_here(warning)}")
     click.echo(estimate_text(result.estimate))
     click.echo(f"Wrote {result.raster}" + (f", {trace}" if trace else "") + f" and {result.report}")
     click.echo("Next: neurodeploy validate")

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from neurodeploy.data.dataset import Dataset, Request, SampleArray, choose
-from neurodeploy.data.files import load_npz
 from neurodeploy.data.images import load_cifar10, load_cifar100, load_digits, load_image_folder
 from neurodeploy.data.labels import class_numbers, count_classes
+from neurodeploy.data.npz import load_npz
 from neurodeploy.data.recordings import load_dvs_cifar10, load_dvs_gesture, load_nmnist, load_shd
 from neurodeploy.errors import InputError, nearest
 from neurodeploy.ir.contract import DataSource, Encoder
@@ -53,6 +53,7 @@ def load_dataset(
     steps: int = 1,
     levels: int = 0,
     classes: int = 0,
+    encoder: Encoder = "direct",
 ) -> Dataset:
     """Load a data set by name.
 
@@ -60,9 +61,11 @@ def load_dataset(
         name: a key of ``DATASETS``.
         source: file or folder and how to read it; None for a data set that needs none.
         steps: T, of data sets with time.
-        levels: event counts are clipped to this; 0 for the data set's own.
+        levels: largest integer of a sample: event counts are clipped to this, values of an
+            ``.npz`` end there. 0 for the data set's own.
         classes: how many there are, some perhaps without a sample; 0 for the data set's own, or
             as many as have samples.
+        encoder: of the network; samples of an ``.npz`` for ``events`` have a time axis.
 
     Raises:
         InputError: no data set of that name, it cannot be read from there or in that way, or its
@@ -72,7 +75,7 @@ def load_dataset(
     if name not in DATASETS:
         raise InputError(f"data set {name!r} is not known{nearest(name, DATASETS)}")
     source = source or DataSource()
-    dataset = DATASETS[name](Request(source, steps, levels))
+    dataset = DATASETS[name](Request(source, steps, levels, encoder == "events"))
     asked = {"side": source.side, "bins": source.bins, "levels": levels or dataset.levels}
     given = {"side": dataset.source.side, "bins": dataset.source.bins, "levels": dataset.levels}
     for key, value in asked.items():

@@ -59,12 +59,15 @@ class Request:
     Attributes:
         source: where it lies and how it is read.
         steps: T, of data sets with time.
-        levels: event counts are clipped to this; 0 where nobody said.
+        levels: largest integer of a sample, which event counts are clipped to; 0 where nobody
+            said.
+        over_time: whether samples have a time axis, where their shape alone does not say.
     """
 
     source: DataSource = field(default_factory=DataSource)
     steps: int = 1
     levels: int = 0
+    over_time: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -214,7 +214,6 @@ def _neuron(neuron: QuantizedNeuron, scale: float) -> Neuron:
         reset=neuron.reset,
         comparison=neuron.comparison,
         refractory_period=neuron.refractory_period,
-        refractory_period=neuron.refractory_period,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,13 @@ def parity_text(report: ParityReport) -> str:
     return "\n".join(lines)
 
 
+def spikes_text(events: float, values: float) -> str:
+    """Events per sample, and what they carry when that is not 1 each."""
+    if events == values:
+        return f"{events:12,.1f} spikes per sample"
+    return f"{events:12,.1f} events per sample, of values that add up to {values:,.1f}"
+
+
 def overflow_text(wraps: int, saturations: int) -> str:
     """A remark on one population's overflow, empty without any."""
     if not wraps and not saturations:
@@ -64,6 +71,31 @@ def estimate_text(estimate: Estimate) -> str:
         )
     lines += [f"  {source}" for source in estimate.sources]
     return "\n".join(lines)
+
+
+WORST = 5
+"""Of more classes than twice this, a line of text names so many that do worst."""
+
+
+def by_class_text(summary: Mapping[str, Any]) -> str:
+    """Balanced accuracy and accuracy by class in a line; empty without labels.
+
+    Args:
+        summary: as ``Predictions.summary`` gives it.
+    """
+    found = enumerate(summary["accuracy_by_class"])
+    shares = {number: share for number, share in found if share is not None}
+    if not shares:
+        return ""
+    listed, what = list(shares), "by class"
+    if len(shares) > 2 * WORST:
+        listed = sorted(shares, key=lambda number: shares[number])[:WORST]
+        what = f"lowest of {len(shares)} classes"
+    words = ", ".join(f"{number} {shares[number]:.1%}" for number in listed)
+    lacking = len(summary["accuracy_by_class"]) - len(shares)
+    return f"Balanced accuracy {summary['balanced_accuracy']:.2%}; {what}: {words}" + (
+        f"; {lacking} without a sample" if lacking else ""
+    )
 
 
 def table_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

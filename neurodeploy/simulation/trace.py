@@ -43,6 +43,7 @@ class Samples:
         origin: where they come from, for people to read.
         over_time: the values are spikes or integers of each step already; nothing is encoded.
         seed: of the Bernoulli draws of the ``rate`` encoder.
+        warnings: what looks like a mistake in them.
     """
 
     count: int
@@ -52,6 +53,7 @@ class Samples:
     origin: str
     over_time: bool = False
     seed: int = 0
+    warnings: tuple[str, ...] = ()
 
     @property
     def static(self) -> bool:
@@ -75,7 +77,8 @@ class PopulationTrace:
     """One population over a batch, in model time.
 
     Attributes:
-        s: (N, T, *shape) uint8 spikes; for a graded input int32 values.
+        s: (N, T, *shape) uint8 spikes; for a graded input int32 values, of which those that are
+            not 0 are events.
         u, v: (N, T, *shape) state after the step (v after its reset), int32 for the integer
             engines and float64 for the float one; None when not recorded, and for inputs.
     """
@@ -88,6 +91,11 @@ class PopulationTrace:
     def spikes(self) -> np.ndarray:
         """``s`` by its full name."""
         return self.s
+
+    @property
+    def events(self) -> int:
+        """Messages sent: entries of ``s`` that are not 0, whatever they carry."""
+        return int(np.count_nonzero(self.s))
 
 
 @dataclass(frozen=True, eq=False)

@@ -167,9 +167,9 @@ def is_run_of(recipe: Recipe, run: Path) -> bool:
 def _load(recipe: Recipe) -> Dataset:
     """The recipe's data set, which must suit its encoder."""
     data = recipe.data
-    steps = recipe.training.steps
-    dataset = load_dataset(data.name, data.source, steps, data.levels, data.classes)
-    check_encoder(dataset, recipe.encoder.name)
+    steps, encoder = recipe.training.steps, recipe.encoder.name
+    dataset = load_dataset(data.name, data.source, steps, data.levels, data.classes, encoder)
+    check_encoder(dataset, encoder)
     return dataset
 
 

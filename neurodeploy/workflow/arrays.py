@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from neurodeploy.errors import InputError, Setting, Text
+from neurodeploy.errors import DataWarning, InputError, Setting, Text
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.reporting.parity import ParityReport
@@ -31,7 +32,9 @@ def simulate_arrays(
 ) -> WholeTrace:
     """Simulate a network on samples, each from reset.
 
-    The result holds all samples at once; ``batch_size`` bounds what an engine needs besides.
+    The result holds all samples at once; ``batch_size`` bounds what an engine needs besides. Values
+    that stay far below what the input takes are asked about in a warning of the category
+    ``errors.DataWarning``.
 
     Args:
         network: of integers for the engines ``reference``, ``lava``, ``lava-fused`` and ``netx``,
@@ -115,7 +118,10 @@ def _samples(network: Network | QuantizedNetwork, x: ArrayLike, seed: int) -> Sa
             f"a Network or QuantizedNetwork is simulated, found {type(network).__name__}; a torch "
             "module becomes one by from_torch"
         )
-    return array_samples(np.asarray(x), None, network, seed=seed)
+    samples = array_samples(np.asarray(x), None, network, seed=seed)
+    for warning in samples.warnings:
+        warnings.warn(warning, DataWarning, stacklevel=3)
+    return samples
 
 
 def _size(network: Network | QuantizedNetwork, samples: Samples, wanted: int | None) -> int:

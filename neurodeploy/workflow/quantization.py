@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
@@ -18,6 +19,7 @@ from numpy.typing import ArrayLike
 from neurodeploy.artifacts.names import QUANTIZED_NIR
 from neurodeploy.data import NEED_NO_FILE
 from neurodeploy.errors import (
+    DataWarning,
     InputError,
     NeurodeployError,
     Setting,
@@ -125,7 +127,7 @@ def quantized(
         bias_exponent_min=bias_exponent_min,
     )
     on = "" if samples is None else f" on {samples.count:,} samples, {samples.origin}"
-    return _noted(found, Text(f"by {method}{on}", why_not))
+    return _noted(found, Text(f"by {method}{on}", why_not), samples)
 
 
 def quantized_on(
@@ -165,12 +167,16 @@ def quantized_on(
     judge = None if samples is None else SpikeJudge(network, samples)
     found = quantize(network, target, bits, scale=method, judge=judge)
     on = "" if samples is None else f" on {samples.count:,} samples"
-    return _noted(found, f"by {method}{on}")
+    for warning in samples.warnings if samples else ():
+        warnings.warn(warning, DataWarning, stacklevel=3)
+    return _noted(found, f"by {method}{on}", samples)
 
 
-def _noted(network: QuantizedNetwork, how: str) -> QuantizedNetwork:
-    """The network with a first note on where its scales come from."""
-    return replace(network, notes={"scales": how, **network.notes})
+def _noted(network: QuantizedNetwork, how: str, samples: Samples | None = None) -> QuantizedNetwork:
+    """The network with first notes on where its scales come from, and what is odd about that."""
+    asked = "; ".join(samples.warnings) if samples else ""
+    notes = {"scales": how, **({"calibration": asked} if asked else {})}
+    return replace(network, notes={**notes, **network.notes})
 
 
 def _has_data(network: Network) -> bool:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from neurodeploy.data import Dataset, SampleArray, choose, class_numbers, load_dataset
-from neurodeploy.data.files import read_arrays
+from neurodeploy.data.npz import read_arrays, silent_after, stated_number
+from neurodeploy.data.values import BYTE, integers, question
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.contract import Contract, DataSource
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.simulation.trace import Samples
+from neurodeploy.support.files import sha256
 
 AnyNetwork = Network | QuantizedNetwork
 
@@ -53,9 +56,10 @@ def dataset_of(contract: Contract, place: Path | None = None, classes: int = 0) 
     source = contract.source
     if place is not None:
         source = DataSource(str(place), "", source.side, source.bins)
-    # Of static samples, levels are the data set's own.
-    levels = contract.input_code.levels if contract.input_code.encoder == "events" else 0
-    return load_dataset(contract.dataset, source, contract.steps, levels, classes)
+    code = contract.input_code
+    # Other data sets of static samples have levels of their own.
+    levels = code.levels if code.encoder == "events" or contract.dataset == "npz" else 0
+    return load_dataset(contract.dataset, source, contract.steps, levels, classes, code.encoder)
 
 
 def dataset_samples(
@@ -92,21 +96,51 @@ def file_samples(path: Path, network: AnyNetwork, limit: int | None, seed: int =
     """Samples of an ``.npz`` with ``x`` and optionally ``y``, or else ``x_test`` and ``y_test``.
 
     ``x`` is (N, T, *input) spikes or graded integers, or (N, *input) static integers that are
-    encoded as the contract says; ``x_test`` likewise, and images in it may lack their channel axis.
+    encoded as the contract says; ``x_test`` likewise. Images may lack their channel axis. Floats
+    from 0 to 1 are rounded where the file states ``levels``, or is the one that the network was
+    trained on. ``lengths`` (or ``lengths_test``) are the (N,) steps that samples over time last.
 
     Raises:
         InputError: the file, a shape or a value does not fit.
     """
-    arrays = read_arrays(path, ("x", "y", "x_test", "y_test"))
-    if "x" in arrays:
-        return array_samples(arrays["x"], arrays.get("y"), network, limit, seed, str(path))
-    if "x_test" not in arrays:
+    names = ("x", "y", "lengths"), ("x_test", "y_test", "lengths_test")
+    arrays = read_arrays(path, (*names[0], *names[1], "levels"))
+    if not {"x", "x_test"} & arrays.keys():
         raise InputError(f"{path}: holds no array 'x', and no 'x_test' either")
-    x, shape = arrays["x_test"], input_shape(network)
-    if x.shape[1:] == shape[1:] and shape[0] == 1:
-        x = x[:, None]
-    where = f"{path}, x_test"
-    return array_samples(x, arrays.get("y_test"), network, limit, seed, where)
+    name, label, length = names[0] if "x" in arrays else names[1]
+    where = str(path) if name == "x" else f"{path}, {name}"
+    contract, warnings = network.contract, []
+    x, over_time = _axes(arrays[name], network)
+    if length in arrays:
+        x, note = silent_after(x, arrays[length], over_time, f"{where}: {length}")
+        warnings.append(note)
+    levels, largest = stated_number(arrays, "levels", path), _largest(contract, over_time)
+    if levels not in (0, largest):
+        raise InputError(
+            f"{where}: states levels 0 to {levels}; this network's input takes 0 to {largest}"
+        )
+    known = levels or (contract.source.sha256 and contract.source.sha256 == sha256(path))
+    if x.dtype.kind == "f" and known and largest <= BYTE:
+        x, note = integers(x, f"{where}: x", largest)
+        warnings += [note] if note else []
+    found = array_samples(x, arrays.get(label), network, limit, seed, where)
+    return replace(found, warnings=(*warnings, *found.warnings))
+
+
+def _axes(x: np.ndarray, network: AnyNetwork) -> tuple[np.ndarray, bool]:
+    """Samples with the channel axis of 1 that they may lack, and whether they are over time.
+
+    Those that do not fit stay as they are, for ``array_samples`` to refuse.
+    """
+    steps, shape = network.contract.steps, input_shape(network)
+    only_over_time = network.contract.input_code.encoder == "events"
+    for over_time in (True,) if only_over_time else (False, True):
+        lead, frame = (x.shape[:2], x.shape[2:]) if over_time else (x.shape[:1], x.shape[1:])
+        if over_time and x.shape[1:2] != (steps,):
+            continue
+        if frame == shape or (len(frame) == 2 and shape == (1, *frame)):
+            return x.reshape(*lead, *shape), over_time
+    return x, False
 
 
 def array_samples(
@@ -120,7 +154,8 @@ def array_samples(
     """Samples from arrays, after checking that they fit.
 
     Args:
-        x: (N, *shape) integers for the contract's encoder, or (N, T, *shape) of each step.
+        x: (N, *shape) integers for the contract's encoder, or (N, T, *shape) of each step; arrays
+            in memory may lack a channel axis of 1.
         labels: (N,) class numbers below the number of outputs, or None.
         limit: at most so many samples.
         seed: of the draws of the ``rate`` encoder.
@@ -130,6 +165,8 @@ def array_samples(
         InputError: a shape, a type or a value does not fit.
     """
     contract, shape = network.contract, input_shape(network)
+    if isinstance(x, np.ndarray):
+        x = _axes(x, network)[0]
     over_time = x.shape[1:] == (contract.steps, *shape)
     if not over_time and x.shape[1:] != shape:
         sample = ", ".join(map(str, shape))
@@ -140,8 +177,7 @@ def array_samples(
     if not over_time and contract.input_code.encoder == "events":
         raise InputError(f"{where}: x is static, but the network takes events over time")
     largest = _largest(contract, over_time)
-    if isinstance(x, np.ndarray):
-        _check_values(x, largest, where)
+    asked = _check_values(x, largest, where) if isinstance(x, np.ndarray) else None
     if labels is not None:
         labels = class_numbers(labels, len(x), f"{where}: y", outputs_of(network))
     count = _limited(len(x), limit)
@@ -154,6 +190,7 @@ def array_samples(
         where,
         over_time,
         seed,
+        () if asked is None else (asked,),
     )
 
 
@@ -192,16 +229,27 @@ def _largest(contract: Contract, over_time: bool) -> int:
     return contract.input_code.payload if over_time else contract.input_code.levels
 
 
-def _check_values(x: np.ndarray, largest: int, where: str) -> None:
+def _check_values(x: np.ndarray, largest: int, where: str) -> str | None:
+    """Refuse values that the input does not take; what to ask of those that it hardly notices."""
     if len(x) == 0:
         raise InputError(f"{where}: x holds no samples")
     if not (np.issubdtype(x.dtype, np.integer) or x.dtype == bool):
-        raise InputError(f"{where}: x is {x.dtype}; spikes and graded inputs are integers")
-    if x.min() < 0 or x.max() > largest:
+        scaled = x.dtype.kind == "f" and x.min() >= 0 and x.max() <= 1
         raise InputError(
-            f"{where}: x holds values from {x.min()} to {x.max()}; this network's input takes "
+            f"{where}: x is {x.dtype}; spikes and graded inputs are integers",
+            fix=f"this network's input takes 0 to {largest}; of floats from 0 to 1, give "
+            + (f"np.rint({largest} * x).astype(int)" if largest > 1 else "x.astype(int)")
+            if scaled
+            else None,
+        )
+    top = int(x.max())
+    if x.min() < 0 or top > largest:
+        raise InputError(
+            f"{where}: x holds values from {x.min()} to {top}; this network's input takes "
             f"0 to {largest}"
         )
+    times = f"multiply them by {largest // max(top, 1)}, or as far as they should go"
+    return question(top, largest, f"if the values end there, {times}")
 
 
 def _limited(available: int, limit: int | None) -> int:

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.artifacts.deployment import Deployment
-from neurodeploy.artifacts.names import ACTIVITY, RASTER, REPORT, SUMMARY
+from neurodeploy.artifacts.names import ACTIVITY, PREDICTIONS, RASTER, REPORT, SUMMARY
 from neurodeploy.artifacts.simulations import ActivityCount, TraceFile, write_activity
 from neurodeploy.errors import CheckFailedError, Setting, Text
 from neurodeploy.mapping.estimate import Estimate, estimate
+from neurodeploy.simulation.predictions import Predictions
 from neurodeploy.simulation.trace import Overflow, SampleBatch, Samples, SpikeTrace
-from neurodeploy.support.files import write_json
+from neurodeploy.support.files import write_json, written_whole
 from neurodeploy.workflow.engines import OverflowCount, batch_size, make_engine
+from neurodeploy.workflow.samples import outputs_of
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,16 @@ class SimulationResult:
 
     Attributes:
         accuracy: share of samples whose predicted class is the label, or None without labels.
-        spikes_per_sample: mean number of spikes by population (sum of integers for graded input).
+        predictions: the class of every sample, beside its label.
+        spikes_per_sample: mean number of events by population: spikes, and of an input the values
+            that are not 0.
+        values_per_sample: mean sum of what these events carry; of spikes, their number.
         wraps, saturations: arithmetic overflow by population; for the Lava engine, whose own
             processes do not report it, counted by the reference on the same samples.
         clipped_weights: by projection, from quantisation.
         estimate: what a sample costs on the chip, from the spikes of this simulation.
         raster: the picture, or None.
+        warnings: what looks like a mistake in the samples or in what is said of them.
     """
 
     engine: str
@@ -40,12 +46,15 @@ class SimulationResult:
     steps: int
     seconds: float
     accuracy: float | None
+    predictions: Predictions
     spikes_per_sample: dict[str, float]
+    values_per_sample: dict[str, float]
     wraps: dict[str, int]
     saturations: dict[str, int]
     clipped_weights: dict[str, int]
     estimate: Estimate
     raster: Path | None
+    warnings: tuple[str, ...] = ()
 
     @property
     def report(self) -> Path:
@@ -61,6 +70,7 @@ class SimulationResult:
         """Plain values, as JSON holds them."""
         return {
             **asdict(self),
+            "predictions": self.predictions.as_dict(),
             "deployment": str(self.deployment),
             "estimate": self.estimate.to_dict(),
             "raster": self.raster and str(self.raster),
@@ -116,7 +126,7 @@ def simulate(
             spent_elsewhere += time.perf_counter() - pause
         seconds = time.perf_counter() - started - spent_elsewhere
         if writer:
-            writer.finish()
+            writer.finish(tally.predictions())
     finally:
         bar.close()
         engine.close()
@@ -135,27 +145,35 @@ class _Tally:
     def __init__(self, deployment: Deployment, samples: Samples) -> None:
         self.deployment = deployment
         self.samples = samples
-        self.spikes: dict[str, int] = {}
+        self.events: dict[str, int] = {}
+        self.values: dict[str, int] = {}
         self.activity = ActivityCount()
-        self.correct = 0
+        self.classes: list[np.ndarray] = []
         self.first: SpikeTrace | None = None
         self.label: int | None = None
         self.prediction = 0
 
     def add(self, trace: SpikeTrace, batch: SampleBatch) -> None:
         for name, record in trace.populations.items():
-            self.spikes[name] = self.spikes.get(name, 0) + int(record.s.sum(dtype=np.int64))
+            self.events[name] = self.events.get(name, 0) + record.events
+            self.values[name] = self.values.get(name, 0) + int(record.s.sum(dtype=np.int64))
         self.activity.add(trace)
         predictions = trace.predictions(self.deployment.network.contract.decode)
-        if batch.labels is not None:
-            self.correct += int((predictions == batch.labels).sum())
+        self.classes.append(predictions.astype(np.int64))
         if self.first is None:
             self.first = trace
             self.prediction = int(predictions[0])
             self.label = None if batch.labels is None else int(batch.labels[0])
 
+    def predictions(self) -> Predictions:
+        """The classes of all samples so far."""
+        network = self.deployment.network
+        predicted = np.concatenate(self.classes) if self.classes else np.zeros(0, np.int64)
+        return Predictions(predicted, self.samples.labels, outputs_of(network))
+
     def result(self, engine: str, seconds: float, overflow: Overflow) -> SimulationResult:
         network, count = self.deployment.network, self.samples.count
+        predictions = self.predictions()
         folder = self.deployment.results / engine
         folder.mkdir(parents=True, exist_ok=True)
         activity = self.activity.mean()
@@ -169,15 +187,20 @@ class _Tally:
             samples=count,
             steps=network.contract.steps,
             seconds=seconds,
-            accuracy=None if self.samples.labels is None else self.correct / count,
-            spikes_per_sample={name: spikes / count for name, spikes in self.spikes.items()},
+            accuracy=predictions.accuracy,
+            predictions=predictions,
+            spikes_per_sample={name: events / count for name, events in self.events.items()},
+            values_per_sample={name: values / count for name, values in self.values.items()},
             wraps={name: c.wraps for name, c in overflow.populations.items()},
             saturations={name: c.saturations for name, c in overflow.populations.items()},
             clipped_weights={p.name: p.clipped for p in network.projections},
             estimate=estimate(network, self.deployment.target, self.deployment.mapping, activity),
             raster=raster,
+            warnings=(*self.samples.warnings, *predictions.warnings()),
         )
         write_json(folder / SUMMARY, result.as_dict())
+        with written_whole(folder / PREDICTIONS) as temporary:
+            temporary.write_text(predictions.rows(), encoding="utf-8")
         return result
 
     def _draw(self, path: Path, engine: str) -> None:
