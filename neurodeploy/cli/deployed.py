@@ -121,11 +121,13 @@ def validate(
     result = run(loaded, samples, names, timeout=timeout, progress=show_progress())
     report = result.report
     if as_json:
-        print_json({**report.as_dict(), "picture": str(result.picture)})
+        print_json({**result.as_dict(), "picture": str(result.picture)})
     else:
         for remark in engine_remarks(names, loaded):
             click.echo(remark)
         click.echo(parity_text(report))
+        for warning in result.warnings:
+            click.echo(f"Warning: {worded_here(warning)}")
         click.echo(f"Wrote {result.picture}, {result.summary} and {result.page}")
     if report.exact and report.mismatches:
         sys.exit(1)

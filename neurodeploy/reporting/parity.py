@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, STATE_LIMIT
 from neurodeploy.ir.network import Network, Population
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation
+from neurodeploy.simulation.predictions import Predictions
 from neurodeploy.simulation.trace import PopulationTrace, SpikeTrace
 
 VARIABLES = ("u", "v", "s")
@@ -84,6 +86,7 @@ class ParityReport:
             computes in floats and only spikes are compared.
         accuracies: by engine, or None without labels.
         agreeing_predictions: samples for which both engines predict the same class.
+        predictions: by engine, the class of every sample beside its label.
     """
 
     engines: tuple[str, str]
@@ -92,6 +95,7 @@ class ParityReport:
     samples: int = 0
     agreeing_predictions: int = 0
     accuracies: dict[str, float] | None = None
+    predictions: dict[str, Predictions] = field(default_factory=dict)
 
     @property
     def compared(self) -> int:
@@ -121,6 +125,7 @@ class ParityReport:
             "first_divergence": first and asdict(first),
             "agreeing_predictions": self.agreeing_predictions,
             "accuracies": self.accuracies,
+            "predictions": {engine: p.as_dict() for engine, p in self.predictions.items()},
             "populations": [
                 {**asdict(p), "spike_agreement": p.spike_agreement} for p in self.populations
             ],
@@ -142,7 +147,7 @@ class ParityComparison:
         self.network = network
         names = [p.name for p in network.populations]
         self.report = ParityReport(engines, exact, [PopulationParity(name) for name in names])
-        self.correct = [0, 0]
+        self.classes = math.prod(network.population(network.output).shape)
 
     def add(self, first: SpikeTrace, second: SpikeTrace, labels: np.ndarray | None) -> None:
         """Compare one batch."""
@@ -152,12 +157,13 @@ class ParityComparison:
         predictions = [trace.predictions(decode) for trace in (first, second)]
         report.samples += len(predictions[0])
         report.agreeing_predictions += int((predictions[0] == predictions[1]).sum())
+        for engine, predicted in zip(report.engines, predictions, strict=True):
+            found = Predictions(predicted, labels, self.classes)
+            before = report.predictions.get(engine)
+            report.predictions[engine] = found if before is None else before.followed_by(found)
         if labels is not None:
-            for index, predicted in enumerate(predictions):
-                self.correct[index] += int((predicted == labels).sum())
             report.accuracies = {
-                engine: correct / report.samples
-                for engine, correct in zip(report.engines, self.correct, strict=True)
+                engine: found.accuracy or 0.0 for engine, found in report.predictions.items()
             }
 
     def _compare(self, parity: PopulationParity, a: SpikeTrace, b: SpikeTrace) -> None:

@@ -24,6 +24,7 @@ def parity_text(report: ParityReport) -> str:
             lines.append(f"    first: {p.first_divergence}")
     for engine, accuracy in (report.accuracies or {}).items():
         lines.append(f"Accuracy of {engine}: {accuracy:.2%}")
+        lines.append(f"  {by_class_text(report.predictions[engine].summary())}")
     lines.append(f"Same prediction on {report.agreeing_predictions} of {report.samples} samples")
     if report.exact:
         verdict = "DIFFER" if report.mismatches else "MATCH"

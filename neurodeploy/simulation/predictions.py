@@ -69,6 +69,14 @@ class Predictions:
         known = [share for share in self.accuracy_by_class if share is not None]
         return float(np.mean(known)) if known else None
 
+    def followed_by(self, more: Predictions) -> Predictions:
+        """These samples and then others, labelled if both are."""
+        labels = None
+        if self.labels is not None and more.labels is not None:
+            labels = np.concatenate([self.labels, more.labels])
+        predicted = np.concatenate([self.predicted, more.predicted])
+        return Predictions(predicted, labels, self.classes)
+
     def without(self, left_out: tuple[int, ...]) -> Predictions:
         """The predictions for samples of the other labels."""
         if self.labels is None or not left_out:

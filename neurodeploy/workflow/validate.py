@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
+from typing import Any
 
 from neurodeploy.artifacts.deployment import Deployment
 from neurodeploy.artifacts.names import PARITY, PARITY_MAP
@@ -26,12 +27,21 @@ from neurodeploy.workflow.engines import (
 
 @dataclass(frozen=True)
 class ValidationResult:
-    """A comparison and the files that hold it."""
+    """A comparison and the files that hold it.
+
+    Attributes:
+        warnings: what looks like a mistake in the samples or in what is said of them.
+    """
 
     report: ParityReport
     summary: Path
     picture: Path
     page: Path
+    warnings: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The comparison and what looks like a mistake, as JSON holds them."""
+        return {**self.report.as_dict(), "warnings": list(self.warnings)}
 
 
 def validate(
@@ -73,10 +83,12 @@ def validate(
             engine.close()
     folder = deployment.results / f"{engines[0]}-{engines[1]}"
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / PARITY, report.as_dict())
+    said = (warning for found in report.predictions.values() for warning in found.warnings())
+    warnings = (*samples.warnings, *dict.fromkeys(said))
+    write_json(folder / PARITY, {**report.as_dict(), "warnings": warnings})
     write_picture(parity_map(report), folder / PARITY_MAP)
     page = write_report(deployment)
-    return ValidationResult(report, folder / PARITY, folder / PARITY_MAP, page)
+    return ValidationResult(report, folder / PARITY, folder / PARITY_MAP, page, warnings)
 
 
 def check_pair(engines: tuple[str, str]) -> None:
