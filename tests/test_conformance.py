@@ -152,6 +152,16 @@ def test_forty_random_networks_agree() -> None:
     check_random_networks(40)
 
 
+def test_random_networks_agree_where_nothing_is_written_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in networks too large for Lava's own synapses; dense ones without delay stay Lava's."""
+    from neurodeploy.lava import stock
+
+    monkeypatch.setattr(stock, "MOST_WRITTEN_OUT", 0)
+    check_random_networks(20)
+
+
 @pytest.mark.slow
 def test_two_hundred_random_networks_agree() -> None:
     check_random_networks(240)

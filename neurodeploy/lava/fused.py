@@ -1,8 +1,8 @@
 """The ``lava-fused`` engine: a whole network in one Lava process, a batch of samples at a time.
 
 The arithmetic is Lava's own: neurons are ``PyDeployedLIFModel`` objects, which inherit Lava's
-fixed-point ``subthr_dynamics``, given a state with a batch axis; weights pass through Lava's
-clipping and truncation. Only numpy and scipy are used, since torch can hang in a forked process.
+fixed-point ``subthr_dynamics``, given a state with a batch axis; projections are ``synapses``. Only
+numpy and scipy are used, since torch can hang in a forked process.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.ir.fixed_point import FLOAT32_EXACT, INT32_EXACT
-from neurodeploy.ir.operators import Dense
-from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
+from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation
 from neurodeploy.ir.schedule import step_order
 from neurodeploy.lava.engine import LavaEngineBase
 from neurodeploy.lava.shared import SharedArrays
+from neurodeploy.lava.synapses import BatchedSynapses, batched_synapses
 from neurodeploy.simulation.trace import SampleBatch
 
 
@@ -58,9 +57,6 @@ class FusedLavaEngine(LavaEngineBase):
         return self._arrays[f"{population}.{what}"][:samples].copy()
 
 
-BatchedSynapses = Callable[[np.ndarray], np.ndarray]
-
-
 @dataclass(frozen=True, eq=False)
 class _Link:
     """A projection made ready to run."""
@@ -82,10 +78,11 @@ class BatchedNetwork:
             if (population := network.population(name)).neuron is not None
         ]
         (self.source,) = (population.name for population in network.inputs)
+        self.longest = max((projection.delay for projection in network.projections), default=0)
         self.neurons = {p.name: lava_neurons(p) for p in self.populations}
         self.links = {
             p.name: [
-                _Link(projection.source, projection.delay, _synapses(projection))
+                _Link(projection.source, projection.delay, batched_synapses(projection))
                 for projection in network.projections
                 if projection.target == p.name
             ]
@@ -118,6 +115,7 @@ class BatchedNetwork:
 
         for t in range(self.steps):
             spikes[self.source, t] = drive[:, 0 if static else t]
+            spikes = {key: sent for key, sent in spikes.items() if key[1] >= t - self.longest}
             for population in self.populations:
                 name = population.name
                 arrived = [through(link, t) for link in self.links[name] if t >= link.delay]
@@ -170,32 +168,3 @@ def lava_neurons(population: QuantizedPopulation) -> Any:
     model.scale_bias()
     model.scale_threshold()
     return model
-
-
-def _synapses(projection: QuantizedProjection) -> BatchedSynapses:
-    """Lava's Dense or Sparse over a batch: clip, truncate, accumulate, shift."""
-    from lava.utils.weightutils import SignMode, clip_weights, truncate_weights
-
-    form, exponent = projection.weight_format, projection.exponent
-    sign = SignMode[form.sign.upper()]
-    dense = isinstance(projection.operator, Dense)
-    weights: Any = projection.operator.weights if dense else projection.operator.matrix()
-    weights = truncate_weights(clip_weights(weights, sign, num_bits=8), sign, form.bits)
-    bound = abs(weights).sum(axis=1).max() * projection.payload
-    dtype = np.float32 if bound < FLOAT32_EXACT else np.float64
-    integer = np.int32 if bound * 2.0 ** max(exponent, 0) < INT32_EXACT else np.int64
-    weights = weights.astype(dtype)
-    transposed = np.ascontiguousarray(weights.T) if dense else None
-
-    def accumulate(spikes: np.ndarray) -> np.ndarray:
-        if transposed is not None:
-            return spikes.astype(dtype) @ transposed
-        return (weights @ np.ascontiguousarray(spikes.T, dtype)).T
-
-    def synapses(spikes: np.ndarray) -> np.ndarray:
-        total = accumulate(spikes).astype(integer)
-        if exponent == 0:
-            return total
-        return total << exponent if exponent > 0 else total >> -exponent
-
-    return synapses

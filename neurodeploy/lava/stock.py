@@ -11,6 +11,7 @@ import numpy as np
 
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.operators import Dense as DenseOperator
+from neurodeploy.ir.operators import Operator
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
 from neurodeploy.ir.schedule import depths, guard_steps, needs_silence, pipeline_delay
 from neurodeploy.lava.compat import require_lava
@@ -22,13 +23,17 @@ from neurodeploy.simulation.trace import SampleBatch
 # The largest threshold (17 bits); a population without spikes never compares with it.
 _NO_THRESHOLD = 2**17 - 1
 
+MOST_WRITTEN_OUT = 2**20
+"""Connections up to which a projection is given to Lava's own process, one by one."""
+
 
 class LavaEngine(LavaEngineBase):
     """One Lava process per population and one per projection.
 
     They are run by Lava's fixed-point CPU models: stock ``LIFReset``, ``Dense``, ``Sparse`` and
-    their delayed forms, and ``DeployedLIF`` (which inherits Lava's arithmetic) where a population
-    needs what no stock process has.
+    their delayed forms, ``DeployedLIF`` (which inherits Lava's arithmetic) where a population needs
+    what no stock process has, and ``DeployedSynapses`` for projections of more connections than
+    can be written out one by one.
     """
 
     name = "lava"
@@ -77,7 +82,7 @@ def build_processes(network: QuantizedNetwork, timetable: Timetable, files: Samp
             state.u.connect_var(process.u)
             state.v.connect_var(process.v)
     for projection in network.projections:
-        synapses = _synapses(projection, pipeline_delay(dict(timetable.depth), projection))
+        synapses = synapses_of(projection, pipeline_delay(dict(timetable.depth), projection))
         processes[projection.source].s_out.connect(synapses.s_in)
         synapses.a_out.connect(processes[projection.target].a_in)
     return processes[network.output]
@@ -127,17 +132,21 @@ def _neurons(
     )
 
 
-def _synapses(projection: QuantizedProjection, delay: int) -> Any:
-    """Lava's Dense or Sparse, with delays where the pipeline needs them."""
+def synapses_of(projection: QuantizedProjection, delay: int) -> Any:
+    """Lava's Dense or Sparse, with delays where the pipeline needs them, else DeployedSynapses."""
     from lava.proc.dense.process import DelayDense, Dense
     from lava.proc.sparse.process import DelaySparse, Sparse
     from lava.utils.weightutils import SignMode
 
-    dense = isinstance(projection.operator, DenseOperator)
+    from neurodeploy.lava.processes.process import DeployedSynapses
+
+    operator = projection.operator
+    if not held_by_lava(operator, delay):
+        return DeployedSynapses(projection=projection, delay=delay, name=projection.name)
+    dense = isinstance(operator, DenseOperator)
+    weights: Any = operator.weights if dense else operator.matrix()
     options: dict[str, Any] = {
-        "weights": projection.operator.weights.astype(np.int32)
-        if dense
-        else projection.operator.matrix().astype(np.int32),
+        "weights": weights.astype(np.int32),
         "weight_exp": projection.exponent,
         "num_weight_bits": projection.weight_format.bits,
         "sign_mode": SignMode[projection.weight_format.sign.upper()],
@@ -145,9 +154,24 @@ def _synapses(projection: QuantizedProjection, delay: int) -> Any:
         "num_message_bits": 0 if projection.payload == 1 else projection.payload.bit_length(),
         "name": projection.name,
     }
-    if delay:
-        return (DelayDense if dense else DelaySparse)(delays=delay, **options)
-    return (Dense if dense else Sparse)(**options)
+    if not delay:
+        return (Dense if dense else Sparse)(**options)
+    if dense:
+        return DelayDense(delays=delay, **options)
+    # One number for all would become a matrix of every pair of neurons, connected or not.
+    delays = options["weights"].astype(np.int64)
+    delays.data[:] = delay
+    return DelaySparse(delays=delays, **options)
+
+
+def held_by_lava(operator: Operator, delay: int) -> bool:
+    """Whether Lava's own process for such a projection is of a bearable size.
+
+    Those with delays copy all connections for each step of delay, in every time step.
+    """
+    if isinstance(operator, DenseOperator) and not delay:
+        return True
+    return operator.connections * (1 + delay) <= MOST_WRITTEN_OUT
 
 
 def run_by_hand(network: QuantizedNetwork, batches: Iterable[SampleBatch]) -> Iterator[None]:

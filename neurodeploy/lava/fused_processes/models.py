@@ -12,6 +12,7 @@ from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
 from neurodeploy.lava.fused import BatchedNetwork
 from neurodeploy.lava.fused_processes.process import FusedNetwork
+from neurodeploy.support.system import freed_memory_kept
 
 
 @implements(proc=FusedNetwork, protocol=LoihiProtocol)
@@ -28,7 +29,8 @@ class PyFusedNetworkModel(PyLoihiProcessModel):
     def run_spk(self) -> None:
         """Run the batch and record it."""
         samples = int(self.arrays["clock"][0])
-        self.network.run(self.arrays["drive"][:samples], self._keep)
+        with freed_memory_kept():
+            self.network.run(self.arrays["drive"][:samples], self._keep)
 
     def _keep(self, name: str, step: int, spikes: np.ndarray, neurons: Any) -> None:
         self.arrays[f"{name}.s"][: len(spikes), step] = spikes

@@ -1,4 +1,4 @@
-"""Models of the processes: Lava's own fixed-point LIF arithmetic, inherited; the rest is I/O.
+"""Models of the processes: Lava's own fixed-point LIF arithmetic, inherited; synapses, and I/O.
 
 Ports and Vars are declared with Lava's placeholder type and replaced when a process is built, hence
 ``Any``.
@@ -6,6 +6,7 @@ Ports and Vars are declared with Lava's placeholder type and replaced when a pro
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,12 @@ from lava.proc.lif.models import AbstractPyLifModelFixed
 from neurodeploy.lava.processes.process import (
     BiasDrive,
     DeployedLIF,
+    DeployedSynapses,
     SampleSource,
     SpikeProbe,
     StateProbe,
 )
+from neurodeploy.lava.synapses import batched_synapses
 
 
 @implements(proc=DeployedLIF, protocol=LoihiProtocol)
@@ -95,6 +98,29 @@ class PyDeployedLIFModel(AbstractPyLifModelFixed):
         self.u[:] = 0
         self.v[:] = 0
         self.resting = np.zeros(1, np.int32)
+
+
+@implements(proc=DeployedSynapses, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PyDeployedSynapsesModel(PyLoihiProcessModel):
+    """Sends what it computed 1 + delay steps ago, then computes, in the order of Lava's Sparse."""
+
+    s_in: Any = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+    a_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
+
+    def __init__(self, proc_params: dict[str, Any]) -> None:
+        super().__init__(proc_params)
+        projection = proc_params["projection"]
+        self.apply = batched_synapses(projection)
+        outputs = math.prod(projection.operator.output_shape)
+        self.sent_later = np.zeros((1 + proc_params["delay"], outputs), np.int32)
+
+    def run_spk(self) -> None:
+        """Send the oldest activation, and keep a new one in its place."""
+        oldest = self.sent_later[self.time_step % len(self.sent_later)]
+        self.a_out.send(oldest)
+        oldest[:] = self.apply(self.s_in.recv()[None])[0]
 
 
 @implements(proc=SampleSource, protocol=LoihiProtocol)

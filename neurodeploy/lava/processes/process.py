@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.process.variable import Var
 from lava.proc.lif.process import LIF
 
+from neurodeploy.ir.quantized import QuantizedProjection
 from neurodeploy.lava.shared import SampleFiles
 
 
@@ -55,6 +57,23 @@ class DeployedLIF(LIF):
             **kwargs,
         )
         self.vth = Var(shape=np.shape(vth) or (1,), init=vth)
+
+
+class DeployedSynapses(AbstractProcess):
+    """A projection that is too large to be written out for Lava's Sparse: a kernel stays a kernel.
+
+    As with Lava's own, what arrives is sent on one step later, or ``delay`` steps after that.
+
+    Args:
+        projection: as quantised.
+        delay: extra steps.
+    """
+
+    def __init__(self, *, projection: QuantizedProjection, delay: int, name: str) -> None:
+        super().__init__(projection=projection, delay=delay, name=name)
+        operator = projection.operator
+        self.s_in = InPort(shape=(math.prod(operator.input_shape),))
+        self.a_out = OutPort(shape=(math.prod(operator.output_shape),))
 
 
 class SampleSource(AbstractProcess):
