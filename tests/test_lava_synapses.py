@@ -66,7 +66,7 @@ def test_a_batch_is_multiplied_as_by_the_matrix(kind: str, payload: int) -> None
         shape = (2, 16) if kind == "conv1d" and seed % 2 else (2, 5, 4)
         projection = projection_of(random_operator(rng, kind, shape), seed, payload)
         operator = projection.operator
-        matrix = operator.matrix().astype(np.int64)
+        matrix: Any = operator.matrix().astype(np.int64)
         spikes = rng.integers(0, payload + 1, (3, matrix.shape[1]))
         expected = (matrix @ spikes.T).T
         shift = projection.exponent

@@ -52,7 +52,8 @@ def as_lava_holds_it(projection: QuantizedProjection) -> Operator:
     form = projection.weight_format
     sign = SignMode[form.sign.upper()]
     weights: Any = clip_weights(projection.operator.weights, sign, num_bits=8)
-    return projection.operator.with_weights(truncate_weights(weights, sign, form.bits))
+    truncated: Any = truncate_weights(weights, sign, form.bits)
+    return projection.operator.with_weights(truncated)
 
 
 def _multiply(operator: Operator, dtype: Any) -> BatchedSynapses:
@@ -90,7 +91,8 @@ class _Kernel:
         ends = [(0, 0), (0, 0), *conv.padding]
         padded = np.pad(spikes.reshape(samples, *conv.input_shape).astype(self.dtype), ends)
         reach = tuple(d * (k - 1) + 1 for d, k in zip(conv.dilation, conv.kernel, strict=True))
-        windows = sliding_window_view(padded, reach, axes)[
+        view: Any = sliding_window_view
+        windows = view(padded, reach, axes)[
             (..., *(slice(None, None, step) for step in (*conv.stride, *conv.dilation)))
         ]  # (N, channels, *positions, *kernel)
         count = len(axes)
