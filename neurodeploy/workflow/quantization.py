@@ -6,8 +6,8 @@ As NIR, integers are floats on their grid, with the formats to read them back by
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
