@@ -230,8 +230,7 @@ def _on_integers(recipe: Recipe, run: Path, bits: int, target: str, epochs: int)
 def _accuracy(engine: FloatEngine | ReferenceEngine, network: Network) -> float:
     """Share of right answers on the test set."""
     contract = network.contract
-    (source,) = (p for p in network.populations if p.neuron is None)
-    samples = dataset_samples(contract, source.shape, None)
+    samples = dataset_samples(network, None)
     right = sum(
         int((trace.predictions(contract.decode) == batch.labels).sum())
         for batch, trace in engine.run(samples.batches(BATCH))
