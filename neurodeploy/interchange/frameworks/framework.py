@@ -154,6 +154,21 @@ def held_in_single(values: np.ndarray) -> np.ndarray:
     return np.where(np.abs(single - values) <= 1e-7, single, values)
 
 
+def learned_share(tau: Any, dt: float) -> np.ndarray:
+    """beta of a framework that holds it in float32 and writes tau = dt/(1 - beta).
+
+    Of the float32 values that it would write as this tau, one of six digits where there is one:
+    1 - dt/tau in the last bits is another where beta is small.
+    """
+    tau = numbers(tau)
+    found = held_in_single(1 - dt / tau)
+    with np.errstate(divide="ignore"):
+        digits = 10.0 ** (5 - np.floor(np.log10(np.abs(found))))
+        short = (np.rint(found * digits) / digits).astype(np.float32)
+        written = np.float32(dt) / (1 - short)
+    return np.where(written == tau.astype(np.float32), short, found)
+
+
 def stepping(
     kind: str,
     semantics: Semantics,

@@ -53,6 +53,24 @@ def _li(node: Any, semantics: Semantics) -> Any:
     return replace(node, r=np.ones(np.shape(node.r)))
 
 
+def _as_it_runs(graph: nir.NIRGraph, semantics: Semantics) -> tuple[nir.NIRGraph, list[str]]:
+    """A step of delay before every low-pass, which Nengo puts on the connection into a node."""
+    nodes, edges = dict(graph.nodes), []
+    for source, target in graph.edges:
+        if isinstance(nodes.get(target), nir.CubaLIF | nir.LI):
+            late = f"{source}.late"
+            if late not in nodes:
+                nodes[late] = nir.Delay(np.array([semantics.dt]))
+                edges.append((source, late))
+            edges.append((late, target))
+        else:
+            edges.append((source, target))
+    late = [name for name, node in graph.nodes.items() if isinstance(node, nir.CubaLIF | nir.LI)]
+    note = f"Nengo's low-pass takes a step: a delay of one step stands before {', '.join(late)}"
+    wired = nir.NIRGraph(nodes, edges, graph.metadata, type_check=False)
+    return wired, [note] if late else []
+
+
 def _evidence(graph: nir.NIRGraph) -> list[str] | None:
     return []
 
@@ -73,6 +91,7 @@ NENGO = Framework(
         "spikes weigh 1; the script's LIF, but not its CubaLIF and IF, has spikes of 1/dt",
     ),
     evidence=_evidence,
+    prepared=_as_it_runs,
     writes=False,
     unread={"LI": ("r",)},
 )

@@ -11,8 +11,8 @@ from neurodeploy.errors import Setting, Text
 from neurodeploy.interchange.frameworks.framework import (
     Framework,
     fixed,
-    held_in_single,
     is_round,
+    learned_share,
     membrane_time,
     neurons_of,
     numbers,
@@ -29,35 +29,29 @@ SPIKING = (nir.LIF, nir.IF, nir.CubaLIF)
 WITH_ITS_DT = Text("state the ", Setting("dt"), " that it was exported with")
 
 
-def _keep(tau: Any, semantics: Semantics) -> np.ndarray:
-    """beta as it runs, clipped to 0..1; the file has it as it was learned."""
-    return np.clip(held_in_single(_beta(tau, semantics)), 0, 1)
+def _beta(node: Any, semantics: Semantics) -> np.ndarray:
+    """beta as it runs, clipped to 0..1; r is beta as it was learned."""
+    written = 1 - semantics.dt / numbers(membrane_time(node))
+    require_written("r", node.r, written, "Spyx", WITH_ITS_DT)
+    return np.clip(numbers(node.r), 0, 1)
 
 
-def _beta(tau: Any, semantics: Semantics) -> np.ndarray:
-    return 1 - semantics.dt / numbers(tau)
-
-
-def _r_is_beta(node: Any, semantics: Semantics) -> None:
-    beta = _beta(membrane_time(node), semantics)
-    require_written("r", node.r, beta, "Spyx", WITH_ITS_DT)
+def _share(tau: Any, semantics: Semantics) -> np.ndarray:
+    return np.clip(learned_share(tau, semantics.dt), 0, 1)
 
 
 def _lif(node: Any, semantics: Semantics) -> Any:
     """LIF: V = beta V + x, less the threshold if V was above it."""
-    _r_is_beta(node, semantics)
-    keep = _keep(node.tau, semantics)
-    return stepping("LIF", semantics, keep=keep, v_threshold=node.v_threshold)
+    return stepping("LIF", semantics, keep=_beta(node, semantics), v_threshold=node.v_threshold)
 
 
 def _cuba_lif(node: Any, semantics: Semantics) -> Any:
     """CuBaLIF: I = alpha I + x, then V = beta V + I."""
-    _r_is_beta(node, semantics)
     return stepping(
         "CubaLIF",
         semantics,
-        keep=_keep(node.tau_mem, semantics),
-        current_keep=_keep(node.tau_syn, semantics),
+        keep=_beta(node, semantics),
+        current_keep=_share(node.tau_syn, semantics),
         v_threshold=node.v_threshold,
     )
 
@@ -69,7 +63,7 @@ def _if(node: Any, semantics: Semantics) -> Any:
 
 def _li(node: Any, semantics: Semantics) -> Any:
     """The membrane of PSU_LIF: V = beta V + x."""
-    return stepping("LI", semantics, keep=_keep(node.tau, semantics))
+    return stepping("LI", semantics, keep=_share(node.tau, semantics))
 
 
 def _as_it_runs(graph: nir.NIRGraph, semantics: Semantics) -> tuple[nir.NIRGraph, list[str]]:

@@ -56,8 +56,16 @@ def likely_frameworks(graph: nir.NIRGraph) -> dict[str, list[str]]:
                 found[name] = evidence
         except (UnsupportedError, AttributeError, TypeError, ValueError):  # it cannot be its file
             continue
-    order = sorted(found, key=lambda name: (not FRAMEWORKS[name].writes, -len(found[name])))
+    order = sorted(found, key=lambda name: (not FRAMEWORKS[name].writes, -_weight(found[name])))
     return {name: found[name] for name in order}
+
+
+def _weight(evidence: list[str]) -> int:
+    """Names of nodes say more than values, which frameworks share."""
+    return sum(NAMES_WEIGH if said.startswith("names") else 1 for said in evidence)
+
+
+NAMES_WEIGH = 3
 
 
 def translated(
