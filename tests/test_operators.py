@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
+from torch.nn import functional
 
 from neurodeploy.ir.composition import add, compose, reading, reshaped
 from neurodeploy.ir.convolution import Convolution, pool
@@ -234,9 +237,8 @@ def test_pooling_before_a_convolution_stays_one_convolution(data: st.DataObject)
     ("first", "reason"),
     [
         (pool((1, 5, 4), (2, 2), (2, 2), (0, 0)), "a row is left over"),
-        (pool((1, 4, 4), (2, 2), (2, 2), (1, 1)), "the pooling is padded"),
         (pool((1, 4, 4), (3, 3), (2, 2), (0, 0)), "windows overlap"),
-        (pool((1, 5, 5), (1, 1), (2, 2), (0, 0)), "the pooling skips input"),
+        (pool((1, 4, 4), (3, 3), (1, 1), (1, 1)), "the padding reaches too little"),
     ],
     ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else "",
 )
@@ -252,15 +254,143 @@ def test_pooling_that_no_convolution_can_absorb_is_written_out(
     assert_all_forms_give(combined, batch, second(first(batch)))
 
 
-def test_a_dilated_convolution_after_pooling_is_written_out() -> None:
-    first = pool((1, 8, 8), (2, 2), (2, 2), (0, 0))
-    second = Convolution(
-        np.ones((1, 1, 2, 2)), first.output_shape, (1, 1), ((0, 0), (0, 0)), (2, 2)
+def conv_of(
+    inputs: tuple[int, ...], outputs: int, kernel: tuple[int, ...], seed: int = 0, **options: Any
+) -> Convolution:
+    """A convolution with random weights; options as torch has them, one for all axes."""
+    axes, groups = len(kernel), options.get("groups", 1)
+    stride, padding, dilation = (
+        (options.get(name, default),) * axes
+        for name, default in (("stride", 1), ("padding", 0), ("dilation", 1))
     )
-    batch = batch_for(first)
+    weights = np.random.default_rng(seed).normal(size=(outputs, inputs[0] // groups, *kernel))
+    pads = tuple((pad, pad) for pad in padding)
+    return Convolution(weights, inputs, stride, pads, dilation, groups)
+
+
+def by_torch(conv: Convolution, x: torch.Tensor) -> torch.Tensor:
+    """torch's own convolution in float64."""
+    convolve: Any = functional.conv1d if len(conv.kernel) == 1 else functional.conv2d
+    padding = tuple(before for before, _ in conv.padding)
+    weights = torch.from_numpy(conv.weights)
+    return convolve(x, weights, None, conv.stride, padding, conv.dilation, conv.groups)
+
+
+MERGED: dict[str, tuple[tuple[int, ...], list[tuple[int, tuple[int, ...], dict[str, int]]]]] = {
+    "tutorial": ((1, 28, 28), [(12, (5, 5), {}), (12, (2, 2), {"stride": 2, "groups": 12})]),
+    "padded before": (
+        (3, 12, 12),
+        [(4, (5, 5), {"padding": 2}), (4, (2, 2), {"stride": 2, "groups": 4})],
+    ),
+    "remainder": (
+        (2, 11, 10),
+        [(4, (3, 3), {}), (4, (2, 2), {"stride": 2, "groups": 4})],
+    ),
+    "overlapping": (
+        (2, 11, 11),
+        [(4, (3, 3), {"padding": 1}), (4, (3, 3), {"stride": 2, "groups": 4})],
+    ),
+    "two poolings": (
+        (3, 12, 12),
+        [(3, (2, 2), {"stride": 2, "groups": 3}), (3, (3, 3), {"stride": 3, "groups": 3})],
+    ),
+    "three": (
+        (2, 16, 16),
+        [
+            (4, (3, 3), {}),
+            (4, (2, 2), {"stride": 2, "groups": 4}),
+            (3, (3, 3), {}),
+        ],
+    ),
+    "two convolutions": ((3, 9, 9), [(4, (3, 3), {"padding": 1}), (5, (3, 3), {"stride": 2})]),
+    "one by one": ((3, 7, 7), [(6, (1, 1), {}), (4, (3, 3), {"padding": 1})]),
+    "strided one by one": (
+        (3, 8, 8),
+        [(6, (1, 1), {"stride": 2}), (4, (3, 3), {"padding": 1})],
+    ),
+    "padded pooling": (
+        (2, 8, 8),
+        [(2, (2, 2), {"stride": 2, "padding": 1, "groups": 2}), (3, (3, 3), {"padding": 1})],
+    ),
+    "dilated": ((2, 12, 12), [(4, (3, 3), {"dilation": 2}), (3, (2, 2), {"dilation": 3})]),
+    "dilated behind a pooling": (
+        (2, 12, 12),
+        [(2, (2, 2), {"stride": 2, "groups": 2}), (3, (2, 2), {"dilation": 2, "padding": 1})],
+    ),
+    "groups": (
+        (4, 8, 8),
+        [(8, (3, 3), {"groups": 2}), (8, (2, 2), {"stride": 2, "groups": 8})],
+    ),
+    "same groups": ((4, 8, 8), [(6, (3, 3), {"groups": 2}), (4, (2, 2), {"groups": 2})]),
+    "groups in groups": ((8, 8, 8), [(8, (3, 3), {"groups": 4}), (6, (2, 2), {"groups": 2})]),
+    "other groups": ((6, 6, 6), [(6, (2, 2), {"groups": 2}), (6, (2, 2), {"groups": 3})]),
+    "more channels each": (
+        (3, 8, 8),
+        [(6, (3, 3), {"groups": 3}), (12, (2, 2), {"stride": 2, "groups": 6})],
+    ),
+    "one axis": ((2, 20), [(4, (5,), {"padding": 2}), (4, (2,), {"stride": 2, "groups": 4})]),
+}
+
+
+@pytest.mark.parametrize("name", MERGED)
+def test_convolutions_in_a_row_are_one_where_that_is_exact(name: str) -> None:
+    """Against torch's convolutions, one after the other, in float64."""
+    shape, layers = MERGED[name]
+    x = torch.from_numpy(np.random.default_rng(1).normal(size=(3, *shape)))
+    expected, combined = x, None
+    for seed, (outputs, kernel, options) in enumerate(layers):
+        conv = conv_of(shape, outputs, kernel, seed, **options)
+        expected, shape = by_torch(conv, expected), conv.output_shape
+        combined = conv if combined is None else compose(combined, conv)
+    assert isinstance(combined, Convolution)
+    np.testing.assert_allclose(combined(x.numpy()), expected.numpy(), rtol=1e-9, atol=1e-9)
+    product = by_matrix(combined, x.numpy())
+    np.testing.assert_allclose(product, expected.numpy(), rtol=1e-9, atol=1e-9)
+    assert [part.weights.shape[0] for part in combined.parts] == [out for out, _, _ in layers]
+
+
+def test_conv5_and_pool2_are_conv6_of_stride_2() -> None:
+    conv = conv_of((16, 64, 64), 32, (5, 5), padding=2)
+    combined = compose(conv, pool(conv.output_shape, (2, 2), (2, 2), (0, 0)))
+    assert isinstance(combined, Convolution)
+    assert (combined.kernel, combined.stride) == ((6, 6), (2, 2))
+    assert combined.padding == ((2, 2), (2, 2))
+
+
+MARGIN = 4
+"""Outputs of the first before its own first one that are looked at."""
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.data())
+def test_two_convolutions_are_one_exactly_where_nothing_is_cut_off_between(
+    data: st.DataObject,
+) -> None:
+    axes = data.draw(st.integers(1, 2))
+    size = data.draw(st.tuples(*[st.integers(9, 12)] * axes))
+    options = st.fixed_dictionaries(
+        {"stride": st.integers(1, 3), "padding": st.integers(0, 2), "dilation": st.integers(1, 2)}
+    )
+    kernels = st.tuples(*[st.integers(1, 2)] * axes)
+    first = conv_of((2, *size), 3, data.draw(kernels), 0, **data.draw(options))
+    second = conv_of(first.output_shape, 2, data.draw(kernels), 1, **data.draw(options))
     combined = compose(first, second)
-    assert isinstance(combined, SparseMatrix)
-    assert_all_forms_give(combined, batch, second(first(batch)))
+    x = torch.from_numpy(np.random.default_rng(2).normal(size=(2, *first.input_shape)))
+    expected = by_torch(second, by_torch(first, x)).numpy()
+    np.testing.assert_allclose(combined(x.numpy()), expected, rtol=1e-9, atol=1e-9)
+    # The same with what the first gives beyond its ends, which the second has zeros for.
+    around = [
+        (first.stride[axis] * MARGIN + first.padding[axis][0], 99) for axis in reversed(range(axes))
+    ]
+    plain: Any = {"padding": ((0, 0),) * axes}
+    padded = functional.pad(x, [end for ends in around for end in ends])
+    middle = by_torch(replace(first, input_shape=tuple(padded.shape[1:]), **plain), padded)
+    for axis in range(axes):
+        reach = (second.output_shape[axis + 1] - 1) * second.stride[axis]
+        reach += (second.kernel[axis] - 1) * second.dilation[axis] + 1
+        middle = middle.narrow(axis + 2, MARGIN - second.padding[axis][0], reach)
+    uncut = by_torch(replace(second, input_shape=tuple(middle.shape[1:]), **plain), middle).numpy()
+    assert isinstance(combined, Convolution) == np.allclose(uncut, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_composing_operators_that_do_not_meet_is_refused() -> None:

@@ -8,18 +8,16 @@ from dataclasses import replace
 import numpy as np
 
 from neurodeploy.ir.convolution import Convolution
+from neurodeploy.ir.merging import check_size, merged
 from neurodeploy.ir.operators import Dense, Operator, Shape, SparseMatrix, check_writable, parts_of
-
-MOST_WEIGHTS = 2**25
-"""Stored weights of a map that comes from composing two."""
 
 
 def compose(first: Operator, second: Operator) -> Operator:
     """``second`` after ``first`` as one operator, keeping convolutions shared where it can.
 
-    Pooling with equal kernel and stride before an ungrouped convolution becomes one convolution
-    with a larger kernel; a factor per channel goes into the convolution before or after it;
-    anything before a dense operator becomes dense; the rest is written out.
+    Two convolutions, poolings among them, become one with a larger kernel where that is exact
+    (``merging``); a factor per channel goes into the convolution before or after it; anything
+    before a dense operator becomes dense; the rest is written out.
 
     Raises:
         ValueError: the shapes do not fit, or the result would be too large.
@@ -34,17 +32,17 @@ def compose(first: Operator, second: Operator) -> Operator:
         return first.scaled(factors)
     if isinstance(second, Dense):
         check_writable(first)
-        _check_dense(len(second.weights), math.prod(first.input_shape))
+        check_size(len(second.weights), math.prod(first.input_shape))
         weights = (first.matrix().T @ second.weights.T).T
         return Dense(np.ascontiguousarray(weights), first.input_shape, second.output_shape)
     if isinstance(second, Convolution):
-        merged = (
-            _merge_pool_into_conv(first, second)
+        found = (
+            _one_convolution(first, second)
             if isinstance(first, Convolution)
             else _merge_factors_into_conv(first, second)
         )
-        if merged is not None:
-            return merged
+        if found is not None:
+            return found
     check_writable(first)
     check_writable(second)
     product = second.matrix() @ first.matrix()
@@ -95,6 +93,15 @@ def one_to_one(operator: Operator) -> np.ndarray | None:
     return operator.weights.reshape(operator.input_shape)
 
 
+def _one_convolution(first: Convolution, second: Convolution) -> Convolution | None:
+    """Both as one convolution that knows its parts, if that is exact."""
+    found = merged(first, second)
+    if found is None:
+        return None
+    parts = (*(first.parts or (first,)), *(second.parts or (second,)))
+    return replace(found, parts=parts)
+
+
 def _merge_factors_into_conv(first: Operator, second: Convolution) -> Convolution | None:
     """A factor per input channel merged into the kernels, if ``first`` is no more than that."""
     factors = one_to_one(first)
@@ -105,51 +112,6 @@ def _merge_factors_into_conv(first: Operator, second: Convolution) -> Convolutio
         return None
     factor = by_channel[:, 0].reshape(-1, *(1,) * (second.weights.ndim - 2))
     return second.with_weights(second.weights * factor)
-
-
-def _merge_pool_into_conv(first: Convolution, second: Convolution) -> Convolution | None:
-    """Non-overlapping depthwise ``first`` merged into ``second``'s kernel, if that is exact."""
-    channels = first.input_shape[0]
-    depthwise = first.groups == channels == first.weights.shape[0]
-    tiles = first.kernel == first.stride and set(first.dilation) == {1}
-    unpadded = all(pad == (0, 0) for pad in first.padding)
-    # With a remainder, the merged padding would read input that the pooling leaves out.
-    covers = all(
-        n % kernel == 0 for n, kernel in zip(first.input_shape[1:], first.kernel, strict=True)
-    )
-    if not (depthwise and tiles and unpadded and covers and set(second.dilation) == {1}):
-        return None
-    _check_dense(second.weights.size, math.prod(first.kernel))
-    per_group = second.weights.shape[1]
-    group = np.arange(second.weights.shape[0]) // (second.weights.shape[0] // second.groups)
-    reads = group[:, None] * per_group + np.arange(per_group)
-    small = first.weights[:, 0][reads]
-    if second.weights.ndim == 3:
-        merged = np.einsum("oik,oia->oika", second.weights, small)
-        merged = merged.reshape(*second.weights.shape[:2], -1)
-    else:
-        merged = np.einsum("oikl,oiab->oikalb", second.weights, small)
-        rows = second.kernel[0] * first.kernel[0]
-        merged = merged.reshape(*second.weights.shape[:2], rows, -1)
-    return Convolution(
-        merged,
-        first.input_shape,
-        tuple(a * b for a, b in zip(first.stride, second.stride, strict=True)),
-        tuple(
-            (before * size, after * size)
-            for (before, after), size in zip(second.padding, first.kernel, strict=True)
-        ),
-        second.dilation,
-        second.groups,
-    )
-
-
-def _check_dense(rows: int, columns: int) -> None:
-    if rows * columns > MOST_WEIGHTS:
-        raise ValueError(
-            f"with the map before it this one would have {rows:,} x {columns:,} weights, at most "
-            f"{MOST_WEIGHTS:,} are; put neurons between the two"
-        )
 
 
 def reshaped(operator: Operator, output_shape: Shape) -> Operator:

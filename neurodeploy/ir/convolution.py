@@ -27,6 +27,8 @@ class Convolution(Operator):
         input_shape: (inputs, *size).
         stride, dilation: one number per axis.
         padding: zeros before and after, one pair per axis.
+        parts: convolutions that give this one when applied one after the other, with the weights
+            that they had, for whoever trains them; empty where it was made as it is.
     """
 
     weights: np.ndarray
@@ -35,6 +37,7 @@ class Convolution(Operator):
     padding: tuple[tuple[int, int], ...]
     dilation: Shape
     groups: int = 1
+    parts: tuple[Convolution, ...] = ()
     output_shape: Shape = field(init=False)
     kind = "conv"
 
@@ -83,13 +86,15 @@ class Convolution(Operator):
         return self.weights.size * math.prod(self.output_shape[1:])
 
     def with_weights(self, weights: np.ndarray) -> Convolution:
-        return replace(self, weights=weights)
+        return replace(self, weights=weights, parts=())
 
     def scaled(self, gain: np.ndarray) -> Operator:
         by_channel = per_output(gain, self.output_shape).reshape(self.output_shape[0], -1)
         if (by_channel == by_channel[:, :1]).all():
             factor = by_channel[:, 0].reshape(-1, *[1] * (self.weights.ndim - 1))
-            return self.with_weights(self.weights * factor)
+            *before, last = self.parts or (self,)
+            parts = (*before, last.with_weights(last.weights * factor)) if before else ()
+            return replace(self, weights=self.weights * factor, parts=parts)
         return SparseMatrix.of(self).scaled(gain)
 
     def compile(self, dtype: torch.dtype) -> TorchMap:

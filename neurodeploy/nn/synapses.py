@@ -57,7 +57,7 @@ def parts_to_train(operator: Operator) -> list[Part]:
     Only poolings have no weights. Factors of 1 are left out.
     """
     found: list[Part] = []
-    parts = _joined(list(parts_of(operator)))
+    parts = _joined(_all_parts(operator))
     for number, part in enumerate(parts):
         pooling = _as_pooling(part) if number + 1 < len(parts) else None
         if pooling is not None:
@@ -123,6 +123,14 @@ def takes_bias(part: Part, bias: np.ndarray) -> bool:
 def as_tensor(values: np.ndarray) -> Tensor:
     """A float64 copy."""
     return torch.from_numpy(np.array(values, np.float64, order="C"))
+
+
+def _all_parts(operator: Operator) -> list[Operator]:
+    """The operators that one was composed of, as far as that is known."""
+    found: list[Operator] = []
+    for part in parts_of(operator):
+        found += part.parts if isinstance(part, Convolution) and part.parts else [part]
+    return found
 
 
 def _joined(parts: list[Operator]) -> list[Operator]:
