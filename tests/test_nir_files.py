@@ -22,6 +22,7 @@ from neurodeploy.interchange.nir.plain_graph import repaired, unnested
 from neurodeploy.interchange.nir_file import read_nir, write_nir
 from neurodeploy.ir.contract import METADATA_KEY
 from neurodeploy.ir.network import Network
+from neurodeploy.neurons.constant import CONSTANT
 from neurodeploy.simulation.engines import FloatEngine
 from neurodeploy.simulation.trace import SampleBatch
 from support.command import run_cli, run_json
@@ -107,7 +108,8 @@ def test_subgraphs_are_written_out(seed: int, depth: int, tmp_path: Path) -> Non
     names = ["input"]
     for number, fires in enumerate(made.order):
         names.append(".".join([f"layer{number}", *between, fires]))
-    assert sorted(p.name for p in deep.populations) == sorted(names)
+    found = {p.name for p in deep.populations}
+    assert sorted(found - {CONSTANT}) == sorted(names)
 
     def content(network: Network) -> list[tuple[int, str, bytes]]:
         of = [(p.delay, p.operator.kind, p.operator.weights) for p in network.projections]
@@ -225,6 +227,83 @@ def test_batch_and_time_are_no_axes_of_the_input(
     shape = tuple(node_of(found, "input").input_type["input"].tolist())
     assert shape == (expected or declared)
     assert len(notes) == (shape != declared)
+
+
+def flatten(declared: tuple[int, ...] | None, start: int = 0, end: int = -1) -> nir.Flatten:
+    node: Any = nir.Flatten({"input": np.array(declared or (1,))}, start, end)
+    if declared is None:
+        node.input_type = {"input": None}
+    return node
+
+
+@pytest.mark.parametrize(
+    ("declared", "flat"),
+    [
+        ((64, 6), flatten((64, 6), 1)),
+        ((64, 6), flatten((64, 6), 0)),
+        ((64, 6), flatten((64, 6), -1)),
+        ((64, 6), flatten(None, 1)),
+        ((6, 6), flatten((6, 6), 1)),
+        ((64, 1, 2, 3), flatten((64, 1, 2, 3), 1)),
+        ((64, 1, 2, 3), flatten((64, 1, 2, 3), 1, 3)),
+        ((64, 1, 2, 3), flatten((64, 1, 2, 3), 0)),
+        ((64, 1, 2, 3), flatten((64, 1, 2, 3), -3)),
+        ((64, 1, 2, 3), flatten((64, 1, 2, 3), -4, -1)),
+        ((64, 1, 2, 3), flatten(None, 1)),
+        ((8, 4, 2, 3), flatten((8, 4, 2, 3), 2)),
+    ],
+)
+def test_the_batch_is_no_axis_before_a_flatten(declared: tuple[int, ...], flat: Any) -> None:
+    weight = np.random.default_rng(0).normal(size=(3, 6))
+    graph = chain(declared, ("flat", flat), ("fc", nir.Linear(weight)), ("i", neuron("I", (3,))))
+    found, notes = repaired(graph)
+    network = to_network(found, contract(), "net")
+    (source,) = (p for p in network.populations if p.neuron is None)
+    assert np.prod(source.shape) == 6
+    assert "dropped as batch or time" in notes[0]
+    np.testing.assert_allclose(weights(network)[0], weight * DT)
+
+
+def test_the_batch_that_a_later_flatten_counts_goes_with_that_of_the_input() -> None:
+    """Channels as many as the batch change nothing: what reaches a Flatten decides."""
+    for counted in ((3, 3, 2, 2), (3, 2, 2)):
+        graph = chain(
+            (3, 1, 4, 4),
+            ("conv", nir.Conv2d(None, np.ones((3, 1, 3, 3)), 1, 0, 1, 1, np.zeros(3))),
+            ("n", lif((3, 2, 2))),
+            ("flat", flatten(counted, len(counted) - 3)),
+            ("fc", nir.Linear(np.ones((2, 12)))),
+            ("m", lif()),
+        )
+        found, notes = repaired(graph)
+        assert len(notes) == 1 + (len(counted) == 4)
+        assert to_network(found, contract(), "net").population("m").shape == (2,)
+
+
+def test_a_flatten_that_starts_behind_the_last_axis_counts_the_batch() -> None:
+    graph = chain(
+        (6,), ("flat", flatten((6,), 1)), ("fc", nir.Linear(np.ones((2, 6)))), ("n", lif())
+    )
+    found, notes = repaired(graph)
+    assert "'flat' counts the batch" in notes[0]
+    assert to_network(found, contract(), "net").population("n").shape == (2,)
+
+
+def test_a_batch_that_could_be_axes_of_a_sample_is_refused() -> None:
+    graph = chain((64, 6), ("flat", flatten((64, 6), 1)), ("n", lif((6,))))
+    with pytest.raises(
+        UnsupportedError, match=r"'n' has parameters for 6 .*\(64,\) may be the batch"
+    ):
+        repaired(graph)
+
+
+def test_a_sample_in_several_axes_stays_one_before_a_flatten() -> None:
+    for size in (6, 12):
+        graph = chain(
+            (2, 6), ("flat", flatten((2, 6))), ("fc", nir.Linear(np.ones((2, size)))), ("n", lif())
+        )
+        _, notes = repaired(graph)
+        assert (len(notes) == 0) == (size == 12)
 
 
 # --- what cannot be deployed, all of it at once ---

@@ -6,6 +6,7 @@ which refuses it by name.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +15,7 @@ import nir
 import numpy as np
 
 from neurodeploy.errors import UnsupportedError
+from neurodeploy.interchange.nir.layout import Layout
 from neurodeploy.ir.operators import Shape
 
 MOST_DEPTH = 32
@@ -108,7 +110,9 @@ def repaired(graph: nir.NIRGraph) -> tuple[nir.NIRGraph, list[str]]:
     _drop_repeated_edges(edges, notes)
     _add_input(nodes, edges, notes)
     _add_output(nodes, edges, notes)
-    _drop_batch_axes(nodes, edges, notes)
+    dropped = _drop_batch_axes(nodes, edges, notes)
+    if dropped or any(map(_counts_more, nodes.values())):
+        _drop_from_flattens(dropped, nodes, edges, notes)
     return nir.NIRGraph(nodes, edges, graph.metadata, type_check=False), notes
 
 
@@ -150,13 +154,17 @@ def _add_output(nodes: dict[str, Any], edges: list[tuple[str, str]], notes: list
     notes.append(f"there is no Output: {name!r} added behind {leaves[0]!r}")
 
 
-def _drop_batch_axes(nodes: dict[str, Any], edges: list[tuple[str, str]], notes: list[str]) -> None:
+def _drop_batch_axes(
+    nodes: dict[str, Any], edges: list[tuple[str, str]], notes: list[str]
+) -> Shape:
+    """Take the batch and time from the Input; the axes that went."""
+    dropped: Shape = ()
     for name, node in nodes.items():
         if not isinstance(node, nir.Input):
             continue
         declared = tuple(int(n) for n in np.ravel(node.input_type["input"]))
         fitting = {
-            _tail(declared, nodes[target])
+            _tail(declared, target, nodes, edges)
             for source, target in edges
             if source == name and target in nodes
         } - {None}
@@ -166,23 +174,109 @@ def _drop_batch_axes(nodes: dict[str, Any], edges: list[tuple[str, str]], notes:
         assert shape is not None
         dropped = declared[: len(declared) - len(shape)]
         nodes[name] = replace(node, input_type={"input": np.array(shape)})
+        axes = "axes" if len(dropped) > 1 else "axis"
         notes.append(
             f"Input {name!r} has shape {declared}, but what it leads to takes {shape}: the leading "
-            f"{'axes' if len(dropped) > 1 else 'axis'} {dropped} dropped as batch or time"
+            f"{axes} {dropped} dropped as batch or time"
         )
+    return dropped
 
 
-def _tail(declared: Shape, node: Any) -> Shape | None:
+def _counts_more(node: Any) -> bool:
+    """Whether a Flatten starts at an axis that the shape it declares does not have."""
+    if not isinstance(node, nir.Flatten):
+        return False
+    declared = (node.input_type or {}).get("input")
+    return declared is not None and int(np.ravel(node.start_dim)[0]) >= np.size(declared)
+
+
+def _drop_from_flattens(
+    dropped: Shape, nodes: dict[str, Any], edges: list[tuple[str, str]], notes: list[str]
+) -> None:
+    """Take axes that the Input does not have any more from the Flatten nodes that count them."""
+    waiting = [name for name, node in nodes.items() if isinstance(node, nir.Flatten)]
+    while waiting:
+        shapes = Layout(nir.NIRGraph(nodes, edges, {}, type_check=False), "").shapes
+        reached = {
+            target: shapes[source]
+            for source, target in edges
+            if target in waiting and source in shapes
+        }
+        if not reached:
+            return
+        for name, shape in reached.items():
+            waiting.remove(name)
+            node = _without(dropped, nodes[name], shape)
+            if node is not None:
+                nodes[name] = node
+                notes.append(
+                    f"Flatten {name!r} counts the batch among its axes: flattens axes "
+                    f"{node.start_dim} to {node.end_dim} of {shape}"
+                )
+
+
+def _without(dropped: Shape, node: Any, shape: Shape) -> Any:
+    """A Flatten of arrays without the batch; None where it does not count that."""
+    declared = (node.input_type or {}).get("input")
+    declared = shape if declared is None else tuple(np.ravel(declared).tolist())
+    start, end = (int(np.ravel(value)[0]) for value in (node.start_dim, node.end_dim))
+    counted = len(declared) - len(shape)
+    if declared == shape and start == len(shape):
+        counted = 1  # a start that these axes do not have
+    elif not dropped or declared != (*dropped, *shape):
+        return None
+    # Flattened along with the sample's axes, too, the batch is none of them.
+    start, end = (n if n < 0 else max(n - counted, 0) for n in (start, end))
+    start, end = max(start, -len(shape)), max(end, -len(shape))
+    return nir.Flatten({"input": np.array(shape)}, start, end, metadata=node.metadata)
+
+
+def _tail(
+    declared: Shape, name: str, nodes: dict[str, Any], edges: list[tuple[str, str]]
+) -> Shape | None:
     """The last axes of a declared shape that the node takes; None where it takes any."""
+    node = nodes[name]
     if isinstance(node, nir.Conv1d | nir.Conv2d):
         axes = np.ndim(node.weight) - 1
         channels = np.shape(node.weight)[1] * int(np.ravel(node.groups)[0])
         tail = declared[-axes:]
         return tail if len(tail) == axes and tail[0] == channels else None
+    if isinstance(node, nir.Flatten):
+        return _tail_flattened(declared, name, nodes, edges)
     taken = _taken_by(node)
     if taken is None or declared[len(declared) - len(taken) :] != taken:
         return None
     return taken
+
+
+def _tail_flattened(
+    declared: Shape, name: str, nodes: dict[str, Any], edges: list[tuple[str, str]]
+) -> Shape | None:
+    """The last axes whose elements, flattened, are what weights take; all of them if they can be.
+
+    Raises:
+        UnsupportedError: neurons take what is flattened, and their parameters fit with the leading
+            axes and without them.
+    """
+    behind = [target for source, target in edges if source == name and target in nodes]
+    for target in behind:
+        node, taken = nodes[target], _taken_by(nodes[target])
+        if isinstance(node, nir.Flatten):
+            return _tail_flattened(declared, target, nodes, edges)
+        threshold: Any = getattr(node, "v_threshold", getattr(node, "threshold", None))
+        size = taken[0] if taken else np.size(threshold)
+        tails = [declared[k:] for k in range(len(declared)) if math.prod(declared[k:]) == size]
+        if not tails or tails[0] == declared:
+            continue
+        if taken:
+            return tails[0]
+        if size > 1:
+            raise UnsupportedError(
+                f"node {target!r} has parameters for {size} neurons, and Input of shape {declared} "
+                f"reaches it flattened: {declared[: len(declared) - len(tails[0])]} may be the "
+                "batch or axes of a sample; write the Input without the batch"
+            )
+    return None
 
 
 def _taken_by(node: Any) -> Shape | None:
