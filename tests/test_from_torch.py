@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.interchange.from_torch import from_torch
 from neurodeploy.lava.compat import lava_available
+from neurodeploy.nn.current import LI, CubaLIF
 from neurodeploy.nn.layers import Scale, SkipInit, WSConv2d
 from neurodeploy.nn.neuron import LIF
 from neurodeploy.nn.steps import reset
@@ -176,6 +177,43 @@ class Loop(nn.Module):
         return self.out(second)
 
 
+def recurrent_with_bias(buffer: bool = False) -> nn.Module:
+    """The bias of what is fed back is not there at the first step."""
+    module = RecurrentBuffer() if buffer else Recurrent()
+    module.back = nn.Linear(6, 6)
+    return module
+
+
+def behind_a_bias_fed_back() -> nn.Module:
+    """The same with a layer without bias between."""
+    module = Recurrent()
+    module.back = nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 6, bias=False), nn.Identity())
+    return module
+
+
+class Currents(nn.Module):
+    """Biases into synaptic currents: of a convolution, a linear layer and one that feeds back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(2, 3, 3, padding=1), nn.Linear(12, 7)
+        self.back, self.out = nn.Linear(7, 7), nn.Linear(7, 3)
+        self.first, self.second = CubaLIF(2.0, 3.0, 0.5), CubaLIF(4.0, 1.5, 0.4)
+        self.read = LI(3.0, 2.0)
+        self.spikes: Tensor | None = None
+
+    def reset_state(self) -> None:
+        self.spikes = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        s = F.avg_pool2d(self.first(self.conv(x)), 2)
+        drive = self.fc(s.flatten(1))
+        if self.spikes is not None:
+            drive = drive + self.back(self.spikes)
+        self.spikes = self.second(drive)
+        return self.read(self.out(self.spikes))
+
+
 MODULES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "residual": (Residual, (2, 6, 6)),
     "functions": (Functions, (8,)),
@@ -184,6 +222,10 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "sequential": (two_layers, (3, 2, 2)),
     "loop": (Loop, (4,)),
     "one-axis": (OneAxis, (2, 7)),
+    "recurrent-bias": (recurrent_with_bias, (5,)),
+    "buffer-bias": (lambda: recurrent_with_bias(buffer=True), (5,)),
+    "bias-before": (behind_a_bias_fed_back, (5,)),
+    "currents": (Currents, (2, 4, 4)),
     "spikes": (ending_in_spikes, (6,)),
     "standardised": (standardised, (2, 4, 4)),
 }
@@ -212,7 +254,9 @@ def integers(shape: tuple[int, ...]) -> np.ndarray:
 def spikes_of(module: nn.Module, x: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Spikes (N, T, ...) of each LIF layer by name, and outputs (N, T, ...), by torch."""
     seen: dict[str, list[Tensor]] = {}
-    layers = {n.replace(".", "_"): p for n, p in module.named_modules() if isinstance(p, LIF)}
+    kinds = (LIF, CubaLIF)
+    layers = {n.replace(".", "_"): p for n, p in module.named_modules() if isinstance(p, kinds)}
+    layers = {name: layer for name, layer in layers.items() if not name.endswith("_lif")}
 
     def note(name: str, _layer: nn.Module, _given: object, made: Tensor) -> None:
         seen.setdefault(name, []).append(made.clone())
@@ -250,6 +294,10 @@ def test_torch_float_engine_and_reference_agree_at_every_step(name: str) -> None
         readout = trace.populations["readout"].v
         assert readout is not None
         np.testing.assert_allclose(readout[:, -1], outputs.sum(1), rtol=1e-9, atol=1e-9)
+    elif network.contract.decode != "spike_count":
+        potentials = trace.populations[network.output].v
+        assert potentials is not None
+        np.testing.assert_allclose(potentials, outputs, rtol=1e-9, atol=1e-9)
     else:
         np.testing.assert_array_equal(trace.populations[network.output].s, outputs)
     quantized = quantize(network, load_target("loihi2"))
@@ -257,7 +305,7 @@ def test_torch_float_engine_and_reference_agree_at_every_step(name: str) -> None
 
 
 @pytest.mark.skipif(not lava_available(), reason="needs Lava")
-@pytest.mark.parametrize("name", ["residual", "recurrent"])
+@pytest.mark.parametrize("name", ["residual", "recurrent", "recurrent-bias", "currents"])
 def test_lava_computes_the_reference_of_a_users_module(name: str) -> None:
     from neurodeploy.lava.stock import LavaEngine
 
@@ -359,14 +407,6 @@ def test_layers_that_disagree_on_reset_are_refused_by_name() -> None:
     )
     with pytest.raises(UnsupportedError, match=r"'1': reset 'subtract'.*'3': reset 'zero'"):
         from_torch(module, (4,), STEPS)
-
-
-def test_a_bias_that_acts_on_the_next_step_only_is_refused() -> None:
-    """NIR would add it at the first step too, before which nothing was fed back."""
-    module = Recurrent()
-    module.back = nn.Linear(6, 6)
-    with pytest.raises(UnsupportedError, match="layer 'back' acts on the next step and has a bias"):
-        from_torch(module, (5,), STEPS)
 
 
 @pytest.mark.parametrize(("steps", "levels"), [(0, 1), (4, 0)])

@@ -13,6 +13,7 @@ v. A network that ends in neurons is read by their spikes, or by the potentials 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -32,7 +33,7 @@ from neurodeploy.ir.contract import (
     Semantics,
 )
 from neurodeploy.nn.current import LI
-from neurodeploy.nn.expressible import check_expressible, check_first_step
+from neurodeploy.nn.expressible import check_expressible, late_biases
 from neurodeploy.nn.folding import PADS, PASSING, Folded, fold
 from neurodeploy.nn.layers import Constant, Delay
 from neurodeploy.nn.network import INPUT, SpikingNetwork
@@ -82,6 +83,9 @@ class _Writer:
         self.model = model
         self.semantics = semantics
         self.folded: Folded = fold(model)
+        self.late = late_biases(model, {n: b for n, (_, b) in self.folded.weights.items()})
+        self.delays: dict[str, str] = {}
+        """The Delay of one step behind a node, where its bias is not there at the first one."""
         self.shapes = _input_shapes(model)
         self.decode: Decode = "last_v"
         self.nodes: dict[str, Any] = {INPUT: nir.Input(input_type=typed(model.sample_shape))}
@@ -89,7 +93,6 @@ class _Writer:
 
     def write(self) -> None:
         model, folded = self.model, self.folded
-        check_first_step(model, {name: bias for name, (_, bias) in folded.weights.items()})
         for name, sources in folded.inputs.items():
             self.nodes[name] = self._node(name)
             self._lead(sources, name)
@@ -111,8 +114,27 @@ class _Writer:
     def _lead(self, sources: tuple[str, ...], name: str) -> None:
         """Edges from all that is left of some layers."""
         for source in sources:
-            for node in self.folded.nodes_behind(source):
-                self._lead_from(node, name)
+            for node, late in self._nodes_behind(source, name):
+                self._lead_from(self._one_step_late(node) if late else node, name)
+
+    def _nodes_behind(
+        self, source: str, reader: str, late: bool = False
+    ) -> Iterator[tuple[str, bool]]:
+        """The nodes left of what a layer reads, each with whether a bias comes late that way."""
+        late |= (source, reader) in self.late
+        for carrier in self.folded.carriers[source]:
+            if carrier == source:
+                yield source, late
+            else:
+                yield from self._nodes_behind(carrier, source, late)
+
+    def _one_step_late(self, source: str) -> str:
+        """A Delay of one step behind a node."""
+        if source not in self.delays:
+            name = self.delays[source] = self._free(f"{source}_late")
+            self.nodes[name] = nir.Delay(full(EXPORT_DT, self.model.shapes[source]))
+            self.edges.append((source, name))
+        return self.delays[source]
 
     def _lead_from(self, source: str, name: str) -> None:
         if (source, name) in self.edges:

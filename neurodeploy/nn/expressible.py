@@ -76,25 +76,63 @@ def _reaches(start: str, goal: str, reads: Mapping[str, set[tuple[str, bool]]]) 
     return False
 
 
-def check_first_step(model: SpikingNetwork, biases: dict[str, np.ndarray]) -> None:
-    """Refuse biases that the network adds from the second step on, and NIR from the first.
+def late_biases(model: SpikingNetwork, biases: Mapping[str, np.ndarray]) -> set[tuple[str, str]]:
+    """Where biases reach a layer from the second step on, which NIR would add from the first.
 
     Before the first step nothing was fed back, so that a layer which reads nothing else gives
     nothing then, not even its bias.
+
+    Args:
+        biases: of weighted layers, by name.
+
+    Returns:
+        Pairs of a layer and one that reads it, between which a delay of one step says it.
+
+    Raises:
+        UnsupportedError: a delay on the way already, so that steps would add up.
     """
     place = {name: index for index, name in enumerate(model.layers)}
     silent: set[str] = set()
+    found: set[tuple[str, str]] = set()
     for name in model.layers:
         late = {s for s in model.sources[name] if s in place and place[s] >= place[name]}
         if {*model.sources[name]} <= late | silent:
             silent.add(name)
-        for layer in late | ({name} & silent):
-            if np.any(biases.get(layer, 0)):
-                raise UnsupportedError(
-                    f"layer {layer!r} acts on the next step and has a bias, which is not added at "
-                    "the first one; NIR has no word for that. Use bias=False there, and give the "
-                    "bias to a layer that acts within the step"
-                )
+            continue
+        for source in model.sources[name]:
+            if source in late | silent and _brings_bias(model, source, biases):
+                found.add((source, name))
+    if silent and [*model.layers][-1] in silent and any(np.any(biases.get(n, 0)) for n in silent):
+        raise UnsupportedError(
+            f"layer {[*model.layers][-1]!r} reads nothing within the step and is read out: NIR has "
+            "no word for an output that starts late"
+        )
+    return found
+
+
+def _brings_bias(model: SpikingNetwork, name: str, biases: Mapping[str, np.ndarray]) -> bool:
+    """Whether a linear layer, or one that it reads without neurons between, has a bias."""
+    waiting, seen = [name], {name}
+    delays: list[str] = []
+    biased: list[str] = []
+    while waiting:
+        layer = waiting.pop()
+        if isinstance(model.layers[layer], NEURONS):
+            continue
+        if isinstance(model.layers[layer], Delay):
+            delays.append(layer)
+        if np.any(biases.get(layer, 0)):
+            biased.append(layer)
+        more = {source for source in model.sources[layer] if source in model.layers} - seen
+        waiting += more
+        seen |= more
+    if biased and delays:
+        raise UnsupportedError(
+            f"layer {biased[0]!r} acts on the next step and has a bias, which is not added at the "
+            f"first one, and {delays[0]!r} delays it further; NIR has no word for both. Use "
+            "bias=False there, and give the bias to a layer that acts within the step"
+        )
+    return bool(biased)
 
 
 def semantics_of(model: SpikingNetwork) -> Semantics:

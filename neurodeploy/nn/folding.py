@@ -6,7 +6,6 @@ factors that found no weights to go into. The result computes what the network d
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,14 +38,6 @@ class Folded:
     factors: dict[str, np.ndarray] = field(default_factory=dict)
     inputs: dict[str, tuple[str, ...]] = field(default_factory=dict)
     carriers: dict[str, tuple[str, ...]] = field(default_factory=lambda: {INPUT: (INPUT,)})
-
-    def nodes_behind(self, name: str) -> Iterator[str]:
-        """The remaining nodes whose sum is the output of a layer, vanished or not."""
-        for carrier in self.carriers[name]:
-            if carrier == name:
-                yield name
-            else:
-                yield from self.nodes_behind(carrier)
 
 
 def fold(model: SpikingNetwork) -> Folded:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
 from neurodeploy.ir.operators import Dense, Shape
+from neurodeploy.neurons.constant import bias_name, is_constant
 from neurodeploy.nn.constants import Parameter
 from neurodeploy.nn.current import LI, CubaLIF
 from neurodeploy.nn.layers import Constant, Delay
@@ -79,8 +80,9 @@ class _Builder:
         self.sample_shape = sample_shape or self.input.shape
         self.taken = {INPUT}
         self.named = {self.input.name: INPUT}
+        self.constants = {p.name for p in network.populations if is_constant(p)}
         for population in network.populations:
-            if population.neuron is not None:
+            if population.neuron is not None and population.name not in self.constants:
                 self.named[population.name] = self._free(population.name)
 
     def build(self) -> SpikingNetwork:
@@ -91,7 +93,7 @@ class _Builder:
             self.named[self.input.name] = at
         read = ""
         for population in network.populations:
-            if population.neuron is not None:
+            if population.name in self.named and population.neuron is not None:
                 at = self._population(population)
                 read = at if population.name == network.output else read
         shape = network.population(network.output).shape
@@ -105,16 +107,22 @@ class _Builder:
         name, neuron = population.name, population.neuron
         assert neuron is not None, "the input is no layer"
         incoming = [p for p in self.network.projections if p.target == name]
+        late, incoming = self._biases(incoming)
         # What acts within the step first: a bias goes there.
         incoming.sort(key=lambda p: not self._forward(p))
         chains = {p.name: parts_to_train(p.operator) for p in incoming}
         direct = [p for p in incoming if self._forward(p)]
         bias = np.broadcast_to(np.asarray(neuron.bias, np.float64), population.shape)
         carrier, own = self._bias_carrier(direct, chains, neuron, bias)
-        ends = [
-            self._chain(p, chains[p.name], population, bias if p.name == carrier else None)
-            for p in incoming
-        ]
+        carried = {} if carrier is None else {carrier: bias}
+        # A layer that reads the step before is silent at the first one, its bias as well.
+        back = [p for p in incoming if p.delay == 1 and not self._forward(p)]
+        for delay, taking in ((0, direct), (1, back)):
+            taken = _taking(taking, chains, late[delay]) if delay in late else None
+            if taken is not None and taken not in carried:
+                carried[taken] = late.pop(delay)
+        ends = [self._chain(p, chains[p.name], population, carried.get(p.name)) for p in incoming]
+        ends += self._constants(name, late)
         constant = own is not None and not np.any(neuron.u_keep)
         if constant or not direct:
             # Without input in the first step, a layer would only start with the second.
@@ -166,12 +174,25 @@ class _Builder:
         """The projection whose last layer takes the bias, or else the bias itself."""
         if not np.any(bias):
             return None, None
-        if not np.any(neuron.u_keep):
-            for projection in direct:
-                chain = chains[projection.name]
-                if chain and takes_bias(chain[-1], bias):
-                    return projection.name, None
-        return None, bias
+        carrier = None if np.any(neuron.u_keep) else _taking(direct, chains, bias)
+        return carrier, None if carrier else bias
+
+    def _biases(self, incoming: list[Projection]) -> tuple[dict[int, np.ndarray], list[Projection]]:
+        """What constant sources add from which step on, and the other projections."""
+        biases: dict[int, np.ndarray] = {}
+        for p in incoming:
+            if p.source in self.constants:
+                biases[p.delay] = biases.get(p.delay, 0) + p.operator(np.ones((1, 1)))[0]
+        return biases, [p for p in incoming if p.source not in self.constants]
+
+    def _constants(self, target: str, biases: dict[int, np.ndarray]) -> list[str]:
+        """Add what is added to the input of a population from some step on."""
+        found = []
+        for delay, bias in biases.items():
+            name = bias_name(target, delay)
+            at = self._add(name, Constant(as_tensor(bias)), self.named[self.input.name])
+            found.append(self._add(f"{name}_delay", Delay(delay), at) if delay else at)
+        return found
 
     def _chain(
         self,
@@ -252,6 +273,14 @@ class _Builder:
         name = next(n for n in names if n not in self.taken and not hasattr(reserved, n))
         self.taken.add(name)
         return name
+
+
+def _taking(
+    direct: list[Projection], chains: dict[str, list[Part]], bias: np.ndarray
+) -> str | None:
+    """The first projection whose last layer takes a bias."""
+    taking = (p.name for p in direct if chains[p.name] and takes_bias(chains[p.name][-1], bias))
+    return next(taking, None)
 
 
 def _check_output(network: Network) -> None:

@@ -35,6 +35,11 @@ def neuron_node(
     """
     if isinstance(layer, LIF) and not (layer.by_keep or np.any(bias) or _endless(layer)):
         return _lif(layer, shape)
+    if not isinstance(layer, LIF) and np.any(bias) and np.any(full(layer.u_keep, shape)):
+        raise UnsupportedError(
+            f"layer {name!r}: NIR has no node for a constant into its current, which can stand in "
+            "a linear layer, or in a convolution as one number per channel"
+        )
     lif = layer.lif if isinstance(layer, CubaLIF) else layer
     own = None if isinstance(layer, LIF) else layer.bias
     if own is not None:

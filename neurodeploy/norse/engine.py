@@ -33,7 +33,7 @@ class NorseEngine:
 
     Args:
         graph: of neurons and linear nodes; no graph within the graph.
-        shapes: of every input and neuron node, by name.
+        shapes: of every input and neuron node, by name; a constant source has no node and fires.
         output: the node that is read out.
         name: of the file, for messages.
 
@@ -57,6 +57,8 @@ class NorseEngine:
         self.output = output
         self.steps = contract.steps
         self.payload = contract.input_code.payload
+        # In NIR a constant source is biases of linear nodes, and no node of its own.
+        self.constants = [population for population in shapes if population not in graph.nodes]
         self.wiring = Wiring(graph, contract.semantics.dt, name)
         _refuse_potentials(graph, self.wiring)
         behind = {source: shapes[node] for node, source in self.wiring.potentials.items()}
@@ -92,10 +94,13 @@ class NorseEngine:
 
     def _run(self, batch: SampleBatch, state: bool) -> SpikeTrace:
         drive = torch.from_numpy(np.ascontiguousarray(batch.values))
+        size = self.steps, len(batch)
         sent = {
-            name: _sent_input(drive, batch.static, self.steps)
-            if name not in self.neurons
-            else torch.zeros((self.steps, len(batch), *self.shapes[name]), dtype=torch.uint8)
+            name: torch.zeros((*size, *self.shapes[name]), dtype=torch.uint8)
+            if name in self.neurons
+            else torch.ones((*size, *self.shapes[name]), dtype=torch.uint8)
+            if name in self.constants
+            else _sent_input(drive, batch.static, self.steps)
             for name in self.shapes
         }
         scales = {name: 1 if name in self.neurons else self.payload for name in self.shapes}

@@ -144,7 +144,9 @@ class OneStep:
             return spikes[self.t - lag].to(torch.float64) / self.scales[node]
         if node in self.wiring.delays:
             return self._delayed(node, late, cycle)
-        return self.wiring.functions[node](self._sum(node, late, cycle))
+        result = self.wiring.functions[node](self._sum(node, late, cycle))
+        # What has not come through a delay yet brings no bias either.
+        return result if self.t >= late else torch.zeros_like(result)
 
     def _delayed(self, node: str, late: int, cycle: int | None) -> Tensor:
         """The sum into a Delay node, every element as late as the node says."""

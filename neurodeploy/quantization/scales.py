@@ -143,6 +143,9 @@ def laid_out(
         steps: T, for which 24-bit states must do.
         silent: in place of ``SILENT_SHARE``.
     """
+    if not incoming:
+        # A constant source, whose own integers say nothing: its spikes are all that leaves it.
+        return Scales(1.0, ())
     highest = max(target.synapse.weight_exponent_max.value, 0)
     finite = [ratio for ratio in ratios if math.isfinite(ratio)] or [1.0]
     upper = min(finite) * 2**highest

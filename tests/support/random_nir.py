@@ -143,8 +143,6 @@ class RandomGraph:
             if kind in ("scale", "delay") or len(self.shape) - 1 == axes:
                 getattr(self, f"_{kind}")()
         kind = str(self.rng.choice([*SPIKING, *POTENTIAL]))
-        if kind.startswith("Cuba") and self._has_bias(self.last):
-            kind = "LIF"
         entry = self._add("n", self._neuron(kind))
         self.edges.append((self.last, entry))
         self.last = entry
@@ -154,14 +152,6 @@ class RandomGraph:
             self.edges.append((entry, self.last))
             members.append(self.last)
         self.layers.append((entry, self.last, members))
-
-    def _has_bias(self, name: str) -> bool:
-        node = self.nodes[name]
-        if hasattr(node, "bias"):
-            return True
-        sources = [a for a, b in self.edges if b == name]
-        linear = type(node).__name__ not in (*SPIKING, *POTENTIAL) and name != "input"
-        return linear and any(self._has_bias(source) for source in sources)
 
     def _neuron(self, kind: str) -> Any:
         draw = self.rng.uniform
@@ -184,10 +174,9 @@ class RandomGraph:
         self._append("scale", nir.Scale(self.rng.uniform(-2, 2, self.shape)), self.shape)
 
     def _delay(self) -> None:
-        if not self._has_bias(self.last):
-            shape = self.shape if self.rng.random() < 0.3 else ()
-            steps = np.broadcast_to(self.rng.integers(0, 4, shape), self.shape)
-            self._append("delay", nir.Delay(steps * DT), self.shape)
+        shape = self.shape if self.rng.random() < 0.3 else ()
+        steps = np.broadcast_to(self.rng.integers(0, 4, shape), self.shape)
+        self._append("delay", nir.Delay(steps * DT), self.shape)
 
     def _weights(self, *shape: int) -> np.ndarray:
         return self.rng.normal(0, 1, shape)
@@ -239,7 +228,8 @@ class RandomGraph:
         if len(self.shape) > 1:
             return
         if type(self.nodes[fires]).__name__ in SPIKING and self.rng.random() < 0.5:
-            loop = self._add("loop", nir.Linear(self._weights(size, size)))
+            weights, bias = self._weights(size, size), self._weights(size)
+            loop = self._add("loop", nir.Affine(weights, bias * (self.rng.random() < 0.5)))
             self.edges += [(fires, loop), (loop, entry)]
             members.append(loop)
             self.cycle = {fires, entry}

@@ -1,8 +1,10 @@
 """From a NIR graph to a ``Network``: every node accounted for, every semantic choice explicit.
 
 Neurons become populations. Whatever lies on a path between two of them becomes one projection,
-composed into a single operator; biases on the way become the target's bias. A path inside a cycle
-carries the spikes of an earlier step. Everything that cannot be expressed is named, all at once.
+composed into a single operator; biases on the way become the target's bias, or where that is no
+constant of the membrane, synapses from a constant source (``neurons.constant``). A path inside a
+cycle carries the spikes of an earlier step. Everything that cannot be expressed is named, all at
+once.
 """
 
 from __future__ import annotations
@@ -35,6 +37,13 @@ from neurodeploy.ir.network import Network, Neuron, Population, Projection
 from neurodeploy.ir.operators import Shape, diagonal, identity
 from neurodeploy.ir.schedule import components
 from neurodeploy.neurons import NEURONS
+from neurodeploy.neurons.constant import (
+    CONSTANT,
+    bias_name,
+    constant_source,
+    from_constant,
+    split_bias,
+)
 from neurodeploy.neurons.kinds import without_reset
 from neurodeploy.neurons.leak import exactly_one
 
@@ -87,6 +96,8 @@ class _Importer:
         self.layout = layout
         self.nodes = self.layout.nodes
         self.sent: dict[str, Arrival] = {}
+        self.constant = self._constant_name()
+        """Of the source of biases into currents, if there are any."""
 
     def network(self) -> Network:
         layout = self.layout
@@ -106,8 +117,18 @@ class _Importer:
         if layout.problems:
             raise UnsupportedError(in_lines(dict.fromkeys(layout.problems)))
         assert output is not None, "without an output there is a problem"
+        if any(projection.source == self.constant for projection in projections):
+            # Behind the input, as it leads to anything.
+            populations.insert(1, constant_source(self.constant))
         parts = tuple(populations), tuple(projections)
         return _in_order(Network(self.name, *parts, output, self.contract))
+
+    def _constant_name(self) -> str:
+        """A name that no population has, the same whenever the populations are."""
+        name = CONSTANT
+        while name in self.nodes and self.layout.is_population(name):
+            name += "_"
+        return name
 
     def _send(self) -> None:
         """Fill ``sent``, each linear node once, after those before it."""
@@ -157,10 +178,6 @@ class _Importer:
         """The arrival some steps later; where the delay differs, as a path for each delay."""
         steps = self._delay_steps(node, arrival.shape, where)
         different = np.unique(steps)
-        if arrival.bias is not None and np.any(arrival.bias) and different.any():
-            raise UnsupportedError(
-                f"{where}: delays a bias, which would start late; move the bias behind the delay"
-            )
         if different.size == 1:
             return delayed(arrival, int(different[0]))
         if different.size > MOST_DELAYS:
@@ -198,8 +215,12 @@ class _Importer:
         if potential:
             neuron = replace(neuron, v_threshold=np.asarray(node.threshold, np.float64))
         neuron, gain = _fitted(neuron, gain, arrival.shape, where)
-        neuron = _with_bias(neuron, gain, arrival.bias, where)
+        neuron, entering = split_bias(neuron, gain, arrival.biases)
         projections = list(self._incoming(name, arrival, gain))
+        projections += [
+            Projection(bias_name(name, delay), self.constant, name, from_constant(bias), delay)
+            for delay, bias in entering.items()
+        ]
         if potential:
             neuron, kept = without_reset(neuron)
             projections += [
@@ -222,17 +243,6 @@ class _Importer:
             )
             crossed = "+".join(path.names) or f"{path.source}_to_{name}"
             yield Projection(crossed, path.source, name, operator.scaled(gain), path.delay)
-
-
-def _with_bias(neuron: Neuron, gain: np.ndarray, bias: np.ndarray | None, where: str) -> Neuron:
-    if bias is None or not np.any(bias):
-        return neuron
-    if np.any(neuron.u_keep):
-        raise UnsupportedError(
-            f"{where}: a bias enters its synaptic current, but Loihi adds biases to the membrane; "
-            "move the bias into v_leak or feed it as a constant input"
-        )
-    return replace(neuron, bias=neuron.bias + gain * bias)
 
 
 def _fit(values: Any, shape: Shape, where: str) -> np.ndarray:

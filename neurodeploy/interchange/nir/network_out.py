@@ -7,7 +7,8 @@ explicit bias, every parameter a float64 array of full shape.
 
 What NIR has no node for is written in a longer form that computes the same: a connectivity that is
 known as a matrix only becomes an Affine, and where that has to reach neurons in more than one axis,
-those are written in one. A readout can be left out for tools that have no neuron for it.
+those are written in one. A constant source is written as the biases that it stands for. A readout
+can be left out for tools that have no neuron for it.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from neurodeploy.ir.contract import METADATA_KEY
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
 from neurodeploy.ir.operators import Operator, Shape
 from neurodeploy.ir.schedule import components, is_recurrent
+from neurodeploy.neurons.constant import bias_name, is_constant
 from neurodeploy.neurons.kinds import BEHIND, LEAKY, kind_of, to_node, without_reset
 
 
@@ -54,7 +56,8 @@ class _Writer:
     def __init__(self, network: Network) -> None:
         self.network = network
         self.shapes = _written_shapes(network)
-        self.names = {p.name: _legal(p.name) for p in network.populations}
+        written = [p for p in network.populations if not is_constant(p)]
+        self.names = {p.name: _legal(p.name) for p in written}
         self.taken = set(self.names.values())
         if len(self.taken) < len(self.names):
             raise UnsupportedError(f"{network.name}: two populations would share a name in NIR")
@@ -69,7 +72,8 @@ class _Writer:
 
     def graph(self) -> nir.NIRGraph:
         for population in self.network.populations:
-            self._population(population)
+            if not is_constant(population):
+                self._population(population)
         read = self.network.output
         shape = np.array(self.shapes[read])
         self._append(self.names[read], "output", nir.Output({"output": shape}))
@@ -83,7 +87,7 @@ class _Writer:
             self.nodes[name] = nir.Input({"input": np.array(shape)})
             return
         neuron = _reshaped(population.neuron, population.shape, shape)
-        incoming = [p for p in self.network.projections if p.target == population.name]
+        incoming, late = self._incoming(population.name)
         kept = self._kept(population, incoming)
         if kept is not None:
             # An integrator that does not spike, and behind it a Threshold of the population's name.
@@ -96,12 +100,59 @@ class _Writer:
             self.edges.append((name, self.names[population.name]))
         self._check_semantics(population.name, neuron)
         chains = {p.name: self._chain(p) for p in incoming}
-        carrier = self._bias_carrier(population.name, neuron, chains)
+        carried = self._carriers(population.name, late, incoming, chains)
+        free = {name: chain for name, chain in chains.items() if name not in carried}
+        carrier = self._bias_carrier(population.name, neuron, free)
+        if carrier:
+            carried[carrier] = 0, neuron.bias
         for projection in incoming:
-            bias = neuron.bias if projection.name == carrier else None
+            bias = carried.get(projection.name)
             self._projection(projection, chains[projection.name], bias)
         leak_bias = np.zeros(shape) if carrier else neuron.bias
         self.nodes[name] = to_node(neuron, shape, leak_bias, self.network.contract.semantics)
+
+    def _incoming(self, name: str) -> tuple[list[Projection], dict[int, np.ndarray]]:
+        """The projections into a population, and by their delay the biases that stand for some."""
+        constants = {p.name for p in self.network.populations if is_constant(p)}
+        incoming, biases = [], {}
+        for p in self.network.projections:
+            if p.target == name and p.source in constants:
+                biases[p.delay] = biases.get(p.delay, 0) + p.operator(np.ones((1, 1)))[0]
+            elif p.target == name:
+                incoming.append(p)
+        return incoming, biases
+
+    def _carriers(
+        self,
+        name: str,
+        biases: dict[int, np.ndarray],
+        incoming: list[Projection],
+        chains: dict[str, list[Operator]],
+    ) -> dict[str, tuple[int, np.ndarray]]:
+        """By projection, the bias that its last node takes and the steps by which that is late.
+
+        Raises:
+            UnsupportedError: no projection can take one of them.
+        """
+        carried: dict[str, tuple[int, np.ndarray]] = {}
+        for delay, bias in sorted(biases.items(), reverse=True):
+            found = (
+                p.name
+                for p in incoming
+                if p.name not in carried
+                and delay in (0, p.delay)
+                and chains[p.name]
+                and takes_bias(chains[p.name][-1], bias)
+            )
+            carrier = next(found, None)
+            if carrier is None:
+                raise UnsupportedError(
+                    f"population {name!r}: NIR has no node for the bias "
+                    f"{bias_name(name, delay)!r}, which can stand in an Affine, or in a "
+                    "convolution as one number per channel"
+                )
+            carried[carrier] = delay, bias
+        return carried
 
     def _kept(self, population: Population, incoming: list[Projection]) -> set[str] | None:
         """The projections that undo the reset of an integrator with a Threshold behind it.
@@ -157,24 +208,33 @@ class _Writer:
         return chain
 
     def _projection(
-        self, projection: Projection, chain: list[Operator], bias: np.ndarray | None
+        self,
+        projection: Projection,
+        chain: list[Operator],
+        carried: tuple[int, np.ndarray] | None,
     ) -> None:
+        """Write one; what it carries is a bias and the steps by which that is late, as it is."""
         at, shape = self.names[projection.source], self.shapes[projection.source]
         labels = _labels(projection, chain)
+        late, bias = carried or (0, None)
         delay = self._delay(projection)
-        if delay:
-            seconds = np.full(shape, delay * self.network.contract.semantics.dt)
-            at = self._append(at, f"{labels[0]}_delay", nir.Delay(seconds))
+        if delay and not late:
+            at = self._append(at, f"{labels[0]}_delay", self._delay_node(delay, shape))
         for number, (operator, label) in enumerate(zip(chain, labels, strict=False), 1):
             at = self._flattened(at, shape, input_shape_of(operator), label)
             node = linear_node(operator, bias if number == len(chain) else None)
             at, shape = self._append(at, label, node), operator.output_shape
+        if late:
+            at = self._append(at, f"{labels[-1]}_delay", self._delay_node(late, shape))
         target = self.entry.get(projection.target, self.names[projection.target])
         wanted = self.shapes[projection.target]
         at = self._flattened(at, shape, wanted, labels[-1])
         if (at, target) in self.edges:
             at = self._append(at, labels[-1], nir.Scale(np.ones(wanted)))
         self.edges.append((at, target))
+
+    def _delay_node(self, steps: int, shape: Shape) -> nir.Delay:
+        return nir.Delay(np.full(shape, steps * self.network.contract.semantics.dt))
 
     def _flattened(self, at: str, shape: Shape, wanted: Shape, label: str) -> str:
         if shape == wanted:
@@ -211,10 +271,12 @@ class _Writer:
 def _written_shapes(network: Network) -> dict[str, Shape]:
     """Shape of each population in NIR: one axis where a plain matrix leads into it."""
     shapes = {p.name: p.shape for p in network.populations}
+    constants = {p.name for p in network.populations if is_constant(p)}
+    projections = [p for p in network.projections if p.source not in constants]
     changed = True
     while changed:
         changed = False
-        for p in network.projections:
+        for p in projections:
             source, target = shapes[p.source], shapes[p.target]
             if len(target) > 1 and chain_between(p.operator, source, target) is None:
                 shapes[p.target] = (math.prod(target),)

@@ -1,4 +1,4 @@
-"""What arrives at a node of a NIR graph: linear paths from populations, and a bias.
+"""What arrives at a node of a NIR graph: linear paths from populations, and biases.
 
 Values, not changed in place: a node's may be read by many others.
 """
@@ -33,18 +33,25 @@ class LinearPath:
 
 @dataclass(frozen=True, eq=False)
 class Arrival:
-    """Everything that arrives at a node's output or input: paths and the summed bias."""
+    """Everything that arrives at a node's output or input.
+
+    Attributes:
+        biases: what is added at every step from some step on, 0 for the first, of full shape.
+    """
 
     shape: Shape
     paths: list[LinearPath] = field(default_factory=list)
-    bias: np.ndarray | None = None
+    biases: dict[int, np.ndarray] = field(default_factory=dict)
 
 
 def joined(parts: list[Arrival]) -> Arrival:
     """The sum of arrivals of one shape."""
-    biases = [part.bias for part in parts if part.bias is not None]
+    biases: dict[int, np.ndarray] = {}
+    for part in parts:
+        for delay, bias in part.biases.items():
+            biases[delay] = biases[delay] + bias if delay in biases else bias
     paths = [path for part in parts for path in part.paths]
-    return Arrival(parts[0].shape, paths, sum(biases[1:], biases[0]) if biases else None)
+    return Arrival(parts[0].shape, paths, biases)
 
 
 def merged(arrival: Arrival) -> Arrival:
@@ -74,16 +81,17 @@ def mapped(arrival: Arrival, operator: Operator, bias: np.ndarray | None, *names
         )
         for path in arrival.paths
     ]
-    if arrival.bias is not None:
-        carried = operator(np.asarray(arrival.bias)[None])[0]
-        bias = carried if bias is None else bias + carried
-    return Arrival(operator.output_shape, paths, bias)
+    biases = {delay: operator(carried[None])[0] for delay, carried in arrival.biases.items()}
+    if bias is not None:
+        biases[0] = biases[0] + bias if 0 in biases else bias
+    return Arrival(operator.output_shape, paths, biases)
 
 
 def delayed(arrival: Arrival, delay: int) -> Arrival:
-    """The arrival ``delay`` steps later; its bias, if any, is taken as constant."""
+    """The arrival ``delay`` steps later, its biases included: before, nothing has come through."""
     paths = [replace(path, delay=path.delay + delay) for path in arrival.paths]
-    return replace(arrival, paths=paths)
+    biases = {before + delay: bias for before, bias in arrival.biases.items()}
+    return replace(arrival, paths=paths, biases=biases)
 
 
 def flat(arrival: Arrival, shape: Shape) -> Arrival:
@@ -96,7 +104,8 @@ def flat(arrival: Arrival, shape: Shape) -> Arrival:
         )
         for path in arrival.paths
     ]
-    return Arrival(shape, paths, None if arrival.bias is None else arrival.bias.reshape(shape))
+    biases = {delay: bias.reshape(shape) for delay, bias in arrival.biases.items()}
+    return Arrival(shape, paths, biases)
 
 
 def _beside(first: LinearPath, second: LinearPath) -> LinearPath:
