@@ -140,7 +140,7 @@ def flows(found: Sequence[Flow]) -> Table:
 
 
 def simulated(runs: Sequence[Mapping[str, Any]]) -> Table:
-    """Accuracy, speed and overflow of each engine."""
+    """Accuracy, events per sample, overflow and speed of each engine."""
     return Table(
         (
             "engine",
@@ -155,8 +155,8 @@ def simulated(runs: Sequence[Mapping[str, Any]]) -> Table:
             (
                 run["engine"],
                 f"{run['samples']:,}",
-                "" if run["accuracy"] is None else f"{run['accuracy']:.2%}",
-                f"{run['total_spikes_per_sample']:,.1f}",
+                _accuracy(run),
+                _spikes(run),
                 _counts(run["wraps"]),
                 _counts(run["saturations"]),
                 f"{run['samples_per_second']:,.1f}",
@@ -164,6 +164,24 @@ def simulated(runs: Sequence[Mapping[str, Any]]) -> Table:
             for run in runs
         ],
     )
+
+
+def _accuracy(run: Mapping[str, Any]) -> str:
+    """Share of right answers, and beside it the mean of the classes' where it is another."""
+    if run["accuracy"] is None:
+        return ""
+    text = f"{run['accuracy']:.2%}"
+    balanced = run.get("predictions", {}).get("balanced_accuracy")
+    other = "" if balanced is None else f"{balanced:.2%}"
+    return text if other in ("", text) else f"{text} (balanced {other})"
+
+
+def _spikes(run: Mapping[str, Any]) -> str:
+    """Spikes, and the events of the input, however large the values that they carry."""
+    found = run.get("estimate")
+    if not found:
+        return f"{run['total_spikes_per_sample']:,.1f}"
+    return f"{found['spikes']:,.1f}, and {found['input_spikes']:,.1f} of input"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -23,11 +23,12 @@ from neurodeploy.artifacts.names import (
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import CoreMapping
 from neurodeploy.mapping.placement import core_messages, flows
+from neurodeploy.reporting.confusion import confusion_matrix
 from neurodeploy.reporting.network_pictures import core_map, network_graph
 from neurodeploy.reporting.parity import Divergence
 from neurodeploy.reporting.pictures import CurvePoint, firing_rates, learning_figure, svg
 from neurodeploy.reporting.report import deployed, trained
-from neurodeploy.reporting.text import facts
+from neurodeploy.reporting.text import by_class_text, facts
 from neurodeploy.support.files import read_json, written_whole
 from neurodeploy.support.schema import build
 
@@ -214,8 +215,20 @@ def _behaviour(deployment: Deployment, run: dict[str, Any]) -> dict[str, Any]:
         "samples": f"{run['samples']:,}",
         "origin": run["origin"],
         "rates": rates,
+        "by_class": by_class_text(run["predictions"]) if "predictions" in run else "",
+        "confusion": _confusion(run),
+        "warnings": run.get("warnings", []),
         "raster": _stored(folder / RASTER, f"Raster of one sample on {run['engine']}"),
     }
+
+
+def _confusion(run: dict[str, Any]) -> dict[str, str] | None:
+    """What the network takes for what; nothing without labels, and in older files."""
+    matrix = run.get("predictions", {}).get("confusion")
+    if matrix is None or len(matrix) < 2:
+        return None
+    title = f"{run['samples']:,} samples on {run['engine']}, {run['accuracy']:.2%} right"
+    return _picture(confusion_matrix(matrix, title), f"Confusion matrix on {run['engine']}")
 
 
 def _check(path: Path) -> dict[str, Any]:
