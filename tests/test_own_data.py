@@ -224,10 +224,9 @@ def test_ragged_lists_are_refused_with_the_way_to_store_them(tmp_path: Path) -> 
 # --- the whole road
 
 
-@pytest.mark.parametrize("scale", ["bool", "uint8", "counts", "floats"])
+@pytest.mark.parametrize("scale", ["uint8", "counts", "floats"])
 def test_frames_train_and_deploy_whatever_type_they_come_in(tmp_path: Path, scale: str) -> None:
     change: dict[str, Any] = {
-        "bool": lambda x: x.astype(bool),
         "uint8": lambda x: x,
         "counts": lambda x: x * 15,
         "floats": lambda x: x.astype(np.float32),
@@ -244,7 +243,7 @@ def test_frames_train_and_deploy_whatever_type_they_come_in(tmp_path: Path, scal
     found = run_json("simulate", "--engine", "reference", folder=tmp_path)
     assert found["accuracy"] > 0.9
     assert found["warnings"] == []
-    levels = {"bool": 1, "uint8": 1, "counts": 15, "floats": 4}[scale]
+    levels = {"uint8": 1, "counts": 15, "floats": 4}[scale]
     events = np.count_nonzero(x_test) / len(x_test)
     assert found["spikes_per_sample"]["input"] == pytest.approx(events)
     assert found["values_per_sample"]["input"] == pytest.approx(events * levels)

@@ -146,7 +146,9 @@ def test_the_report_shows_what_is_taken_for_what(workspace: Path) -> None:
     run_cli("simulate", "--engine", "reference", folder=workspace)
     (page,) = workspace.glob("deployments/*/report.html")
     text = page.read_text()
-    assert "Confusion matrix on reference" in text and "Balanced accuracy " in text
+    assert "Confusion matrix: 360 samples on reference, " in text
+    assert "Confusion matrix: Test samples in floating point, " in text
+    assert text.count("Balanced accuracy ") >= 3  # validation, test, simulated
 
 
 def test_a_confusion_matrix_shades_by_label() -> None:

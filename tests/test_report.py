@@ -108,7 +108,7 @@ def test_the_report_tells_what_the_files_say(deployment: Path) -> None:
     ):  # fmt: skip
         assert expected in page.text, expected
     assert len(training["history"]) == training["epochs"] == 1
-    assert len(page.images) == 7  # and confusion matrix, rates, raster, parity
+    assert len(page.images) == 8  # and two confusion matrices, rates, raster, parity
 
 
 def test_the_report_needs_nothing_else(deployment: Path) -> None:

@@ -62,6 +62,9 @@ class TrainingRecord:
         epochs: how many were trained.
         seconds: that they took.
         history: the metrics of each epoch, as the run's log holds them.
+        predictions: figures by class of the ``validation`` and ``test`` samples; empty in runs that
+            did not keep them.
+        warnings: what looked like a mistake in the data, or in what came of them.
     """
 
     recipe: Recipe
@@ -71,6 +74,8 @@ class TrainingRecord:
     epochs: int
     seconds: float
     history: tuple[dict[str, Any], ...] = ()
+    predictions: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As the manifest holds it."""

@@ -144,6 +144,8 @@ def read_training(path: Path) -> TrainingRecord:
         lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.is_file() else []
         history = [json.loads(line) for line in lines]
         table = {**{name: run[name] for name in kept}, "history": history}
+        # Not in runs of older versions.
+        table |= {name: run[name] for name in ("predictions", "warnings") if name in run}
     except (OSError, KeyError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: damaged run ({error}); train again") from None
     return build(TrainingRecord, table, str(path / COMPLETE))

@@ -61,6 +61,9 @@ PARITY = "parity.json"
 PREDICTIONS = "predictions.csv"
 """The class of every sample, also of the test samples in a run folder."""
 
+VALIDATION_PREDICTIONS = "validation_predictions.csv"
+"""In a run folder, the class of every validation sample."""
+
 RASTER = "raster.png"
 PARITY_MAP = "parity.png"
 """Pictures, each with the same as ``.svg`` beside it."""

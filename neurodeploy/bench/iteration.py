@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
+import numpy as np
 import torch
 
 from neurodeploy.bench.configuration import YARDSTICK, Configuration
@@ -207,8 +208,9 @@ class Iteration:
         if configuration.method != YARDSTICK:
             lay_out(self.model, configuration.batch, precision)
         images, labels = dataset.x_train, dataset.y_train
-        whole = Split(images, labels, images[:0], labels[:0])
-        some = Split(images[:SETTLING_SAMPLES], labels[:SETTLING_SAMPLES], images[:0], labels[:0])
+        none = images[:0], labels[:0], np.arange(0)
+        whole = Split(images, labels, *none)
+        some = Split(images[:SETTLING_SAMPLES], labels[:SETTLING_SAMPLES], *none)
         code = input_code(recipe, dataset)
         self._job = Job(
             recipe, self.model, rule, whole, code, Processes(), threads or Threads.as_they_are()

@@ -9,7 +9,15 @@ from typing import Any
 import click
 
 from neurodeploy.artifacts.names import LEARNING_CURVE, METRICS, NIR_FILE
-from neurodeploy.cli.options import KEYS, PATH, json_option, print_json, say, stated_options
+from neurodeploy.cli.options import (
+    KEYS,
+    PATH,
+    json_option,
+    print_json,
+    say,
+    stated_options,
+    worded_here,
+)
 from neurodeploy.errors import InputError
 from neurodeploy.support.processes import connect, disconnect
 
@@ -140,14 +148,21 @@ def train(
                 "best_epoch": result.best_epoch,
                 "epochs": result.epochs,
                 "seconds": result.seconds,
+                "predictions": result.outcome.as_dict(),
+                "warnings": list(result.warnings),
             }
         )
         return
+    from neurodeploy.reporting.text import by_class_text
+
+    for warning in result.warnings:
+        say(as_json, f"Warning: {worded_here(warning)}")
     say(
         as_json,
         f"Test accuracy {result.test_accuracy:.2%} with the weights of epoch {result.best_epoch} "
         f"of {result.epochs} (validation {result.validation_accuracy:.2%}), "
         f"{result.seconds:.1f} s of training\n"
+        f"{by_class_text(result.outcome.test.summary())}\n"
         f"Wrote {result.path}/ ({NIR_FILE}, {LEARNING_CURVE}, {METRICS})\n"
         "Next: neurodeploy export --target loihi2",
     )

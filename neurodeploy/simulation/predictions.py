@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +43,7 @@ class Predictions:
 
     @property
     def accuracy(self) -> float | None:
-        """Share of samples whose class is the label, 0 to 1."""
+        """Share of samples whose class is the label, 0 to 1; None without any."""
         if self.labels is None or not len(self.labels):
             return None
         return float((self.predicted == self.labels).mean())
@@ -77,7 +78,7 @@ class Predictions:
         predicted = np.concatenate([self.predicted, more.predicted])
         return Predictions(predicted, labels, self.classes)
 
-    def without(self, left_out: tuple[int, ...]) -> Predictions:
+    def without(self, left_out: Sequence[int]) -> Predictions:
         """The predictions for samples of the other labels."""
         if self.labels is None or not left_out:
             return self
@@ -113,13 +114,14 @@ class Predictions:
         labels = None if self.labels is None else self.labels.tolist()
         return {**self.summary(), "predicted": self.predicted.tolist(), "labels": labels}
 
-    def rows(self) -> str:
-        """One line per sample as CSV: its number, its label (empty if unknown), its class."""
+    def rows(self, numbers: list[int] | None = None) -> str:
+        """One line per sample as CSV: its number, its label (empty if unknown), its class.
+
+        Args:
+            numbers: of the samples in their data set; None counts them from 0.
+        """
+        numbers = list(range(len(self.predicted))) if numbers is None else numbers
         labels = [""] * len(self.predicted) if self.labels is None else self.labels.tolist()
-        lines = [
-            f"{number},{label},{found}\n"
-            for number, (label, found) in enumerate(
-                zip(labels, self.predicted.tolist(), strict=True)
-            )
-        ]
+        found = zip(numbers, labels, self.predicted.tolist(), strict=True)
+        lines = [f"{number},{label},{predicted}\n" for number, label, predicted in found]
         return "sample,label,predicted\n" + "".join(lines)

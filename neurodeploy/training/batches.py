@@ -20,12 +20,19 @@ from neurodeploy.support.processes import Processes
 
 
 class Split(NamedTuple):
-    """(N, *sample) integers and (N,) labels of both parts."""
+    """Both parts of the training samples.
+
+    Attributes:
+        x_train, x_validation: (N, *sample) integers.
+        y_train, y_validation: (N,) labels.
+        held_back: (N,) numbers that the validation samples have in the data set.
+    """
 
     x_train: SampleArray
     y_train: np.ndarray
     x_validation: SampleArray
     y_validation: np.ndarray
+    held_back: np.ndarray
 
 
 def split_training(
@@ -73,6 +80,7 @@ def split_training(
         dataset.y_train[train],
         choose(dataset.x_train, held_back),
         dataset.y_train[held_back],
+        held_back,
     )
 
 

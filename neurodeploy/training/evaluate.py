@@ -22,10 +22,17 @@ Without a graph, memory is one step's activations, which grow with the samples' 
 
 
 class Evaluation(NamedTuple):
-    """Mean loss and share of right answers, 0 to 1."""
+    """What came of showing samples to a network.
+
+    Attributes:
+        loss: mean over samples and steps.
+        accuracy: share of right answers, 0 to 1.
+        predicted: (N,) int64 class of each sample.
+    """
 
     loss: float
     accuracy: float
+    predicted: np.ndarray
 
 
 @torch.no_grad()
@@ -54,7 +61,7 @@ def evaluate(
     first_parameter = next(model.parameters())
     device, dtype = first_parameter.device, first_parameter.dtype
     model.eval()
-    summed_loss, right = 0.0, 0
+    summed_loss, predicted = 0.0, np.empty(len(samples), np.int64)
     size = max(1, min(BATCH, VALUES // math.prod(model.sample_shape)))
     for first in range(0, len(samples), size):
         target = torch.from_numpy(labels[first : first + size]).to(device)
@@ -69,10 +76,11 @@ def evaluate(
             batch_loss = batch_loss + loss.over_steps(outputs, target) / steps
             total = total + outputs.sum(0)
         summed_loss += batch_loss.item() * len(target)
-        right += int((total.argmax(1) == target).sum().item())
+        predicted[first : first + size] = total.argmax(1).cpu().numpy()
     model.reset_state()
     model.train(was_training)
-    return Evaluation(summed_loss / len(samples), right / len(samples))
+    accuracy = float((predicted == labels).mean())
+    return Evaluation(summed_loss / len(samples), accuracy, predicted)
 
 
 def evaluate_shared(
@@ -88,13 +96,15 @@ def evaluate_shared(
     if processes.count == 1:
         return evaluate(model, samples, labels, code, steps, loss)
     numbers = np.array_split(np.arange(len(labels)), processes.count)[processes.index]
-    summed_loss, right = 0.0, 0
+    summed_loss, predicted = 0.0, torch.zeros(len(labels), dtype=torch.int64)
     with processes.together():
         if len(numbers):
             own = choose(samples, numbers)
             found = evaluate(model, own, labels[numbers], code, steps, loss, int(numbers[0]))
             summed_loss = found.loss * len(numbers)
-            # An integer again: equal counts must give equal accuracies, however they came about.
-            right = round(found.accuracy * len(numbers))
-    summed_loss, right = processes.total(summed_loss, right)
-    return Evaluation(summed_loss / len(labels), right / len(labels))
+            predicted[numbers] = torch.from_numpy(found.predicted)
+    (summed_loss,) = processes.total(summed_loss)
+    everyone = predicted.to(next(model.parameters()).device)
+    processes.add([everyone])
+    classes = everyone.cpu().numpy()
+    return Evaluation(summed_loss / len(labels), float((classes == labels).mean()), classes)

@@ -173,7 +173,8 @@ def fit(job: Job, run: Path, state: TrainingState | None, progress: bool) -> Tra
                 epoch,
                 trained.summed_loss / samples,
                 trained.right / samples,
-                *validated,
+                validated.loss,
+                validated.accuracy,
                 rate,
                 trained.seconds + time.perf_counter() - started,
             )

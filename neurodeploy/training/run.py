@@ -8,12 +8,14 @@ last.safetensors       state after the last finished epoch, or within a long one
 best.safetensors       weights of the best epoch on the validation samples
 network.nir            those weights, exported
 learning_curve.png
+predictions.csv        their class for every test sample; validation_predictions.csv likewise
 run.json               written last: a run is complete when it is there
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -52,9 +54,9 @@ from neurodeploy.training.checkpoint import (
     load_state,
 )
 from neurodeploy.training.epoch import Job
-from neurodeploy.training.evaluate import Evaluation, evaluate_shared
 from neurodeploy.training.imported import keep_copy, located
 from neurodeploy.training.loop import fit, reproducible
+from neurodeploy.training.outcome import Outcome, data_warnings, measured
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class RunResult:
         best_epoch: counted from 1.
         epochs: how many were trained.
         seconds: wall time of all epochs, also of those before an interruption.
+        outcome: the class of every validation and test sample with the best epoch's weights.
+        warnings: what looks like a mistake in the data, or in what came of them.
     """
 
     path: Path
@@ -76,6 +80,8 @@ class RunResult:
     best_epoch: int
     epochs: int
     seconds: float
+    outcome: Outcome
+    warnings: tuple[str, ...] = ()
 
 
 def train(
@@ -114,6 +120,9 @@ def train(
     recipe = processes.on_main(lambda: _as_found(recipe, dataset))
     with processes.together():
         _check_data(dataset, recipe)
+    if progress and processes.is_main:
+        for warning in data_warnings(dataset, recipe):
+            print(f"Warning: {warning}", file=sys.stderr)
     with reproducible(where, training.threads) as threads, freed_memory_kept():
         torch.manual_seed(recipe.seed)
         model = network_of(recipe, dataset, out if resume else None)
@@ -253,41 +262,36 @@ def _check_launcher_precision(recipe: Recipe) -> None:
 
 def _finish(run: Path, job: Job, dataset: Dataset, state: TrainingState) -> RunResult:
     """Test the best weights, once; on the main process, write what came out."""
-    training = job.recipe.training
     job.model.load_state_dict(dict(state.best))
-    tested = evaluate_shared(
-        job.model,
-        dataset.x_test,
-        dataset.y_test,
-        job.code,
-        training.steps,
-        job.loss,
-        job.processes,
-    )
-    return job.processes.on_main(lambda: _write_result(run, job, dataset, state, tested))
+    outcome = measured(job, dataset)
+    return job.processes.on_main(lambda: _write_result(run, job, dataset, state, outcome))
 
 
 def _write_result(
-    run: Path, job: Job, dataset: Dataset, state: TrainingState, tested: Evaluation
+    run: Path, job: Job, dataset: Dataset, state: TrainingState, outcome: Outcome
 ) -> RunResult:
     """Export and plot the best weights; mark the run complete."""
     # matplotlib is slow to import and only needed here.
     from neurodeploy.training.training_curve import learning_curve
 
     recipe, best = job.recipe, state.history[state.best_epoch - 1]
+    tested = outcome.test.accuracy or 0.0
     result = RunResult(
         path=run,
-        test_accuracy=tested.accuracy,
+        test_accuracy=tested,
         validation_accuracy=best.validation_accuracy,
         best_epoch=state.best_epoch,
         epochs=len(state.history),
         seconds=sum(metrics.seconds for metrics in state.history),
+        outcome=outcome,
+        warnings=(*data_warnings(dataset, recipe), *outcome.warnings(recipe.data.exclude)),
     )
     with written_whole(run / NIR_FILE) as temporary:
         nir.write(temporary, graph_of(job.model, recipe, dataset))
-    curve = learning_curve(recipe.name, state.history, state.best_epoch, tested.accuracy)
+    curve = learning_curve(recipe.name, state.history, state.best_epoch, tested)
     with written_whole(run / LEARNING_CURVE) as temporary:
         temporary.write_bytes(curve)
+    outcome.write(run, job.split.held_back)
     summary = {
         "format": RUN_FORMAT,
         "kind": "run",
@@ -298,6 +302,8 @@ def _write_result(
         "best_epoch": result.best_epoch,
         "epochs": result.epochs,
         "seconds": result.seconds,
+        "predictions": outcome.summary(),
+        "warnings": list(result.warnings),
         "processes": job.processes.count,
         "device": next(job.model.parameters()).device.type,
         "versions": versions(),

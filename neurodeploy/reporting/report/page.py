@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,12 @@ def _training(training: TrainingRecord | None) -> dict[str, Any] | None:
         "description": training.recipe.description.rstrip("."),
         "facts": trained.trained(training),
         "curve": curve,
+        "warnings": training.warnings,
+        "confusion": _confusion(
+            training.predictions.get("test"),
+            f"Test samples in {trained.trained_in(training.recipe)}, "
+            f"{training.test_accuracy:.2%} right",
+        ),
     }
 
 
@@ -216,19 +223,21 @@ def _behaviour(deployment: Deployment, run: dict[str, Any]) -> dict[str, Any]:
         "origin": run["origin"],
         "rates": rates,
         "by_class": by_class_text(run["predictions"]) if "predictions" in run else "",
-        "confusion": _confusion(run),
+        "confusion": _confusion(
+            run.get("predictions"),
+            f"{run['samples']:,} samples on {run['engine']}, {run['accuracy'] or 0:.2%} right",
+        ),
         "warnings": run.get("warnings", []),
         "raster": _stored(folder / RASTER, f"Raster of one sample on {run['engine']}"),
     }
 
 
-def _confusion(run: dict[str, Any]) -> dict[str, str] | None:
+def _confusion(predictions: Mapping[str, Any] | None, title: str) -> dict[str, str] | None:
     """What the network takes for what; nothing without labels, and in older files."""
-    matrix = run.get("predictions", {}).get("confusion")
-    if matrix is None or len(matrix) < 2:
+    matrix = predictions and predictions["confusion"]
+    if not matrix or len(matrix) < 2:
         return None
-    title = f"{run['samples']:,} samples on {run['engine']}, {run['accuracy']:.2%} right"
-    return _picture(confusion_matrix(matrix, title), f"Confusion matrix on {run['engine']}")
+    return _picture(confusion_matrix(matrix, title), f"Confusion matrix: {title}")
 
 
 def _check(path: Path) -> dict[str, Any]:

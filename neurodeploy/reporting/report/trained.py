@@ -10,7 +10,9 @@ from typing import Any
 from neurodeploy.artifacts.deployment import TrainingRecord
 from neurodeploy.onchip.learner import rate_text
 from neurodeploy.recipe import DataRecipe, Recipe, TrainingRecipe
-from neurodeploy.reporting.text import Table, facts
+from neurodeploy.reporting.text import Table, by_class_text, facts
+
+PARTS = ("validation", "test")
 
 
 def trained(training: TrainingRecord) -> Table:
@@ -33,6 +35,11 @@ def trained(training: TrainingRecord) -> Table:
                 f"{training.validation_accuracy:.2%}",
             ),
             ("test accuracy", f"{training.test_accuracy:.2%} in {trained_in(recipe)}"),
+            *(
+                (f"{part} samples", by_class_text(training.predictions[part]))
+                for part in PARTS
+                if part in training.predictions
+            ),
             ("time", f"{training.seconds:,.1f} s"),
         ]
     )
