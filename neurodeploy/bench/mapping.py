@@ -10,15 +10,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
 from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.artifacts.names import MANIFEST
 from neurodeploy.artifacts.simulations import read_activity
 from neurodeploy.bench.configuration import bench_network
+from neurodeploy.bench.paper import paper_network
 from neurodeploy.bench.process import high_water_mb
 from neurodeploy.errors import SimulationError
-from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import map_network
 from neurodeploy.mapping.placement import STRATEGIES
@@ -86,7 +84,7 @@ def measure(strategy: str, name: str, target_name: str) -> MappingRow:
         network = read_deployment(Path(name)).network
         activity = read_activity(Path(name), {p.name: p.shape for p in network.populations})
     else:
-        float_network = _resnet18() if name == RESNET else bench_network(name, 1)
+        float_network = paper_network(name, 6) if name == RESNET else bench_network(name, 1)
         network: QuantizedNetwork = quantize(float_network, target)
     started = time.perf_counter()
     mapping = map_network(network, target, activity, strategy)
@@ -112,26 +110,6 @@ def measure(strategy: str, name: str, target_name: str) -> MappingRow:
 
 def _is_deployment(name: str) -> bool:
     return (Path(name) / MANIFEST).is_file()
-
-
-def _resnet18() -> Network:
-    """The network as training would export it, with the weights it starts from."""
-    import torch
-
-    from neurodeploy.data import Dataset
-    from neurodeploy.interchange.nir.network_in import contract_of, to_network
-    from neurodeploy.recipe import load_recipe
-    from neurodeploy.training.assembly import graph_of, network_of
-
-    recipe = load_recipe("cifar10_resnet18")
-    images, labels = np.zeros((1, 3, 32, 32), np.uint8), np.array([9])
-    dataset = Dataset("cifar10", 255, images, labels, images, labels)
-    torch.manual_seed(0)
-    graph = graph_of(network_of(recipe, dataset).eval(), recipe, dataset)
-    contract = contract_of(graph, RESNET)
-    if contract is None:
-        raise ValueError("what we export carries its contract")
-    return to_network(graph, contract, RESNET)
 
 
 if __name__ == "__main__":

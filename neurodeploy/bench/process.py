@@ -82,13 +82,16 @@ def median(rounds: Sequence[Row], cost: Callable[[Row], float]) -> Row:
 
 
 def peak_memory_mb() -> float:
-    """Highest resident memory of this process and its children so far."""
+    """Highest memory of this process and its children so far, what they share counted once.
+
+    A little more than that: each process counts with its own peak, whenever that was.
+    """
     children = [
         Path("/proc") / pid
         for task in (OWN / "task").iterdir()
         for pid in (task / "children").read_text().split()
     ]
-    return sum(_status_mb(process, "VmHWM") for process in (OWN, *children))
+    return sum(map(_peak_share_mb, (OWN, *children)))
 
 
 def resident_mb() -> float:
@@ -137,8 +140,19 @@ def _libc() -> ctypes.CDLL:
     return libc
 
 
+def _peak_share_mb(process: Path) -> float:
+    """Its share of the pages that it has now, and what it has given back since its peak."""
+    return _table_mb(process / "smaps_rollup", "Pss") + (
+        _status_mb(process, "VmHWM") - _status_mb(process, "VmRSS")
+    )
+
+
 def _status_mb(process: Path, key: str) -> float:
-    for line in (process / "status").read_text().splitlines():
+    return _table_mb(process / "status", key)
+
+
+def _table_mb(table: Path, key: str) -> float:
+    for line in table.read_text().splitlines():
         if line.startswith(f"{key}:"):
             return int(line.split()[1]) / 1024
     return 0.0

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 
-from neurodeploy.bench.configuration import bench_network
+from neurodeploy.bench.configuration import bench_network, network_shape
+from neurodeploy.bench.paper import PAPER_NETWORKS, paper_network
 from neurodeploy.bench.process import answer, in_turns, median, peak_memory_mb, run_alone
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.quantized import QuantizedNetwork
@@ -34,8 +35,11 @@ class SimulateRow:
 
     Attributes:
         T: steps per sample.
-        peak_mb: highest resident memory of the process, plus that of its Lava processes; pages
-            that they share are counted in each.
+        peak_mb: highest memory of the process and its Lava processes together; pages that they
+            share are counted once.
+        batch: samples at a time.
+        seconds_per_sample: in batches after the first.
+        first_batch_s: seconds from the network's integers to the first batch's spikes.
     """
 
     engine: str
@@ -44,6 +48,9 @@ class SimulateRow:
     samples_per_second: float
     steps_per_second: float
     peak_mb: float
+    batch: int
+    seconds_per_sample: float
+    first_batch_s: float
 
 
 def bench_simulate(
@@ -52,56 +59,66 @@ def bench_simulate(
     engines: Iterable[str],
     seconds: float,
     rounds: int,
+    batch: int | None = None,
     progress: bool = False,
 ) -> list[SimulateRow]:
     """Measure the engines in turn; returns the median round of each.
 
     Args:
-        network: a name that ``bench_network`` knows.
+        network: a name that ``bench_network`` knows, or one of ``PAPER_NETWORKS``.
         steps: T.
+        engines: some of ``ENGINES``; all that can run the network when empty.
         seconds: how long each engine is timed in a round, at least.
+        batch: samples at a time; as many as ``simulate`` would take when None.
 
     Raises:
         InputError: unknown engine or network.
         SimulationError: a measurement failed.
     """
-    engines = list(engines)
+    engines = list(engines) or list(ENGINES if network.startswith("mlp") else ENGINES[:-1])
     for engine in engines:
         if engine not in ENGINES:
             raise InputError(
                 Text(Setting("engines"), f": {engine!r} is not one of {', '.join(ENGINES)}")
             )
-    if steps < 1 or seconds <= 0 or rounds < 1:
+    if steps < 1 or seconds <= 0 or rounds < 1 or (batch is not None and batch < 1):
         raise InputError(
             Text(
                 Setting("steps"),
                 ", ",
                 Setting("seconds"),
-                " and ",
+                ", ",
                 Setting("rounds"),
+                " and ",
+                Setting("batch"),
                 " must be positive",
             )
         )
-    bench_network(network, steps)
-    tasks = [partial(in_own_process, engine, network, steps, seconds) for engine in engines]
+    network_shape(network)
+    tasks = [partial(in_own_process, engine, network, steps, seconds, batch) for engine in engines]
     found = in_turns(tasks, rounds, "engines", progress)
     return [median(rows, lambda row: -row.samples_per_second) for rows in found]
 
 
-def in_own_process(engine: str, network: str, steps: int, seconds: float) -> SimulateRow:
+def in_own_process(
+    engine: str, network: str, steps: int, seconds: float, batch: int | None = None
+) -> SimulateRow:
     """``measure`` in a process of its own.
 
     Raises:
         SimulationError: it failed.
     """
-    arguments = [engine, network, str(steps), str(seconds)]
+    arguments = [engine, network, str(steps), str(seconds), str(batch or 0)]
     return SimulateRow(**run_alone(__name__, arguments, engine))
 
 
-def measure(engine: str, name: str, steps: int, seconds: float) -> SimulateRow:
-    """Time one engine in this process."""
-    network = quantize(bench_network(name, steps), load_target("loihi2"))
-    size = batch_size(network)
+def measure(
+    engine: str, name: str, steps: int, seconds: float, size: int | None = None
+) -> SimulateRow:
+    """Time one engine in this process, with ``size`` samples at a time."""
+    make = paper_network if name in PAPER_NETWORKS else bench_network
+    network = quantize(make(name, steps), load_target("loihi2"))
+    size = size or batch_size(network)
     (source,) = network.inputs
     samples = random_samples(size, RATE, 0, network.contract, source.shape)
     (batch,) = samples.batches(size)
@@ -111,8 +128,8 @@ def measure(engine: str, name: str, steps: int, seconds: float) -> SimulateRow:
         while running:
             yield batch
 
-    run = _runner(engine, network, size)
-    traces = run(batches())
+    begun = time.perf_counter()
+    traces = _runner(engine, network, size)(batches())
     next(traces)
     started = time.perf_counter()
     count = 0
@@ -125,7 +142,9 @@ def measure(engine: str, name: str, steps: int, seconds: float) -> SimulateRow:
     for _ in traces:
         pass
     rate = count * size / elapsed
-    return SimulateRow(engine, name, steps, rate, rate * steps, peak)
+    return SimulateRow(
+        engine, name, steps, rate, rate * steps, peak, size, 1 / rate, started - begun
+    )
 
 
 def _runner(
@@ -150,5 +169,5 @@ def _runner(
 
 
 if __name__ == "__main__":
-    engine, name, steps, seconds = sys.argv[1:]
-    answer(lambda: asdict(measure(engine, name, int(steps), float(seconds))))
+    engine, name, steps, seconds, size = sys.argv[1:]
+    answer(lambda: asdict(measure(engine, name, int(steps), float(seconds), int(size))))

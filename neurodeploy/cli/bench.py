@@ -27,22 +27,34 @@ def bench() -> None:
 @click.option("--network", default="mlp-784-256-10", show_default=True, help="Layers, by name.")
 @click.option("--T", "steps", default=8, show_default=True, help="Steps per sample.")
 @click.option(
-    "--engines", default="reference,lava-fused,lava,yardstick", show_default=True, metavar="A,B,..."
+    "--engines",
+    metavar="A,B,...",
+    help="Some of reference,lava-fused,lava and, for dense networks, yardstick.",
 )
+@click.option("--batch", type=int, help="Samples at a time; as simulate when not given.")
 @click.option("--seconds", default=3.0, show_default=True, help="Time each engine so long.")
 @click.option("--rounds", default=3, show_default=True, help="Take turns; the median counts.")
 @json_option
 def bench_simulate(
-    network: str, steps: int, engines: str, seconds: float, rounds: int, as_json: bool
+    network: str,
+    steps: int,
+    engines: str | None,
+    batch: int | None,
+    seconds: float,
+    rounds: int,
+    as_json: bool,
 ) -> None:
     """Samples per second and memory of each engine on a random network with random spikes.
 
     `yardstick` is the same network written by hand for Lava. Networks are named by their layers:
-    mlp-784-256-10 is dense, conv-28-16-32-10 takes 28x28 images through two convolutions.
+    mlp-784-256-10 is dense, conv-28-16-32-10 takes 28x28 images through two convolutions. resnet18
+    (32x32 images) and vgg11 (48x48 frames) are those of the SLTT paper. Memory is that of all
+    processes, what they share counted once.
     """
     from neurodeploy.bench.simulate import bench_simulate as measure
 
-    rows = measure(network, steps, engines.split(","), seconds, rounds, show_progress())
+    named = engines.split(",") if engines else []
+    rows = measure(network, steps, named, seconds, rounds, batch, show_progress())
     _show(rows, as_json)
 
 
