@@ -1,0 +1,58 @@
+"""How much memory the engines of this machine take, from shapes, before anything is computed."""
+
+from __future__ import annotations
+
+import math
+
+from neurodeploy.ir.convolution import Convolution
+from neurodeploy.ir.network import Network
+from neurodeploy.ir.quantized import QuantizedNetwork
+
+TORCH = 100 * 2**20
+"""Bytes that torch takes when it is loaded and multiplies for the first time."""
+
+
+def sizes_of(network: Network | QuantizedNetwork) -> dict[str, int]:
+    """Neurons of each population that has some."""
+    return {p.name: math.prod(p.shape) for p in network.populations if p.neuron}
+
+
+def recorded(
+    network: Network | QuantizedNetwork, steps: int, *, state: bool, number: int = 4
+) -> dict[str, int]:
+    """Bytes that the record of one sample takes, by population.
+
+    Args:
+        state: whether u and v are recorded of all; without, v of a read-out that has no spikes.
+        number: bytes of u, and of v.
+    """
+    decoded = network.output if network.contract.decode != "spike_count" else None
+    return {
+        name: steps * size * (1 + 2 * number * (state or name == decoded))
+        for name, size in sizes_of(network).items()
+    }
+
+
+def layerwise_bytes(
+    network: Network | QuantizedNetwork, samples: int, *, state: bool, number: int
+) -> int:
+    """Bytes that ``reference`` or ``float`` takes for batches of so many samples.
+
+    A layer is computed for all steps at once: its input, the product and the sum are there
+    together.
+
+    Args:
+        number: bytes of what it multiplies in, 4 or 8.
+    """
+    steps = network.contract.steps
+    weights = number * sum(p.operator.weights.size for p in network.projections)
+    records = 2 * samples * sum(recorded(network, steps, state=state, number=number).values())
+    layers = {p.name: 0 for p in network.populations}
+    for projection in network.projections:
+        operator = projection.operator
+        values = math.prod(operator.input_shape) + 3 * math.prod(operator.output_shape)
+        if isinstance(operator, Convolution):
+            # oneDNN orders both ends of a convolution as suits its kernels.
+            values += math.prod(operator.input_shape) + math.prod(operator.output_shape)
+        layers[projection.target] += values
+    return TORCH + weights + records + number * samples * steps * max(layers.values())
