@@ -300,7 +300,7 @@ def test_neurons_that_a_framework_does_not_know_are_all_named(name: str, tmp_pat
         graph.nodes[f"node_{kind}"] = make(**{key: np.full(1, values[key]) for key in known})
     framework = FRAMEWORKS[name]
     with pytest.raises(UnsupportedError) as caught:
-        translated(graph, framework, framework.semantics, "my.nir", late=True)
+        translated(graph, framework, framework.semantics, "my.nir")
     lines = str(caught.value).splitlines()
     assert len(lines) == len(kinds)
     for kind in kinds:

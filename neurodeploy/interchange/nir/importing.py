@@ -12,14 +12,17 @@ import numpy as np
 
 from neurodeploy.errors import InputError, Setting, Text, UnsupportedError, nearest
 from neurodeploy.interchange.frameworks import FRAMEWORKS, Framework
+from neurodeploy.interchange.nir.currents import with_currents
 from neurodeploy.interchange.nir.file import read_nir
 from neurodeploy.interchange.nir.layout import Layout
 from neurodeploy.interchange.nir.network_in import contract_of, network_from_layout, output_spikes
 from neurodeploy.interchange.nir.plain_graph import repaired, unnested
+from neurodeploy.interchange.nir.readout import with_integrator
 from neurodeploy.interchange.nir.translation import (
     likely_frameworks,
     translated,
     with_gain_one,
+    with_own_synapses,
 )
 from neurodeploy.ir.contract import (
     METADATA_KEY,
@@ -152,18 +155,25 @@ def import_nir_stated(path: Path, stated: Stated) -> Imported:
     defaults, more = _defaults(framework, stated, graph)
     likely = () if defaults else tuple(file.likely)
     contract = stated.applied_to(file.contract, str(path), output_spikes(graph), defaults, likely)
+    semantics, name = contract.semantics, path.name
+    if framework is not None:
+        done = translated(graph, framework, semantics, name)
+        graph, notes = done.graph, [*notes, *more, *done.notes]
+    if stated.gain == "one":
+        graph = with_gain_one(graph, semantics, name)
+    if stated.decode or file.contract:
+        graph = with_integrator(graph, contract.decode, semantics, name, notes)
+    from_leak = framework is not None and framework.starts == "v_leak"
+    graph = with_currents(graph, semantics, name, notes, takes_bias=not from_leak)
     moved: frozenset[str] = frozenset()
     if framework is not None:
-        late = stated.reset is None
-        done = translated(graph, framework, contract.semantics, path.name, late=late)
-        graph, notes, moved = done.graph, [*notes, *more, *done.notes], done.moved
-    if stated.gain == "one":
-        graph = with_gain_one(graph, contract.semantics, path.name)
-    layout = Layout(graph, path.name)
+        done = with_own_synapses(graph, framework, semantics, name, late=stated.reset is None)
+        graph, notes, moved = done.graph, [*notes, *done.notes], done.moved
+    layout = Layout(graph, name)
     network = network_from_layout(layout, contract)
     if network.output in moved and contract.decode != "spike_count":
         raise UnsupportedError(
-            f"{path.name}: node {network.output!r}: v counts from v_leak here, which differs "
+            f"{name}: node {network.output!r}: v counts from v_leak here, which differs "
             "between neurons or from where a spike takes v, so that the largest v is another",
             fix=Text("decode ", Setting("decode", "spike_count"), ", or give all one v_leak"),
         )

@@ -11,7 +11,7 @@ from typing import Any
 import nir
 import numpy as np
 
-from neurodeploy.errors import UnsupportedError
+from neurodeploy.errors import Setting, Text, UnsupportedError
 from neurodeploy.interchange.nir.linear import (
     LINEAR_NODES,
     checked_shape,
@@ -158,6 +158,13 @@ class Layout:
     def sends_potential(self, name: str) -> bool:
         return type(self.nodes[name]).__name__ in WITHOUT_RESET
 
+    def filters(self, name: str) -> list[str]:
+        """The nodes that an LI leads its potential to as to their synaptic current."""
+        if not isinstance(self.nodes[name], nir.LI) or name in self.broken:
+            return []
+        behind = self._thresholds_behind(name)
+        return [a for a in self.after[name] if a not in behind and not self._reads_out(a)]
+
     def _thresholds_behind(self, name: str) -> list[str]:
         nodes = self.nodes
         return [after for after in self.after[name] if isinstance(nodes[after], nir.Threshold)]
@@ -188,7 +195,8 @@ class Layout:
             if others:
                 self.problems.append(
                     f"{self.where(name)}: sends its potential to {', '.join(map(repr, others))}, "
-                    "but neurons of the chip send spikes; put a Threshold behind it, or read it out"
+                    "but neurons of the chip send spikes; put a Threshold behind it, read it out, "
+                    "or lead an LI to neurons without a current"
                 )
             for threshold in behind:
                 if self.before[threshold] != [name]:
@@ -212,8 +220,13 @@ class Layout:
             return read[0]
         if not any(name in self.broken for name in read):
             self.problems.append(
-                f"{self.name}: output {outputs[0]!r} reads {', '.join(map(repr, read)) or None}; "
-                "it has to read one neuron node (add I or LI as a readout that does not spike)"
+                Text(
+                    f"{self.name}: output {outputs[0]!r} reads "
+                    f"{', '.join(map(repr, read)) or None}; it has to read one neuron node (add I "
+                    "or LI as a readout that does not spike, or state ",
+                    Setting("decode", "last_v"),
+                    " for an integrator behind the last weights)",
+                )
             )
         return None
 

@@ -8,7 +8,7 @@ from typing import Any
 import nir
 import numpy as np
 
-from neurodeploy.errors import Text, UnsupportedError
+from neurodeploy.errors import UnsupportedError
 from neurodeploy.interchange.frameworks.framework import numbers
 from neurodeploy.ir.contract import Semantics
 from neurodeploy.neurons.kinds import WITHOUT_RESET
@@ -46,7 +46,7 @@ def start_at_leak(
         What was done, a line each.
 
     Raises:
-        UnsupportedError: a potential that does not start at 0 goes through a Threshold.
+        UnsupportedError: a potential that does not start at 0 goes on.
     """
     node = nodes[name]
     v_leak = numbers(node.v_leak)
@@ -55,10 +55,9 @@ def start_at_leak(
         return []
     if type(node).__name__ in WITHOUT_RESET:
         behind = [target for source, target in edges if source == name]
-        if any(isinstance(nodes.get(target), nir.Threshold) for target in behind):
+        if not all(isinstance(nodes.get(target), nir.Output) for target in behind):
             raise UnsupportedError(
-                "starts with v at v_leak, which is not 0, before a Threshold",
-                fix=Text("set v_leak to 0, and take it from the threshold"),
+                "sends a potential on that starts at v_leak, which is not 0; set v_leak to 0"
             )
         nodes[name] = replace(node, v_leak=np.zeros(np.shape(node.v_leak)))
         if np.unique(v_leak).size > 1:

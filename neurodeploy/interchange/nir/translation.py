@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,40 +71,70 @@ NAMES_WEIGH = 3
 
 
 def translated(
-    graph: nir.NIRGraph, framework: Framework, semantics: Semantics, where: str, *, late: bool
+    graph: nir.NIRGraph, framework: Framework, semantics: Semantics, where: str
 ) -> Translation:
-    """Translate every neuron of a graph without subgraphs.
-
-    Args:
-        semantics: in force, with reset by subtraction where the framework's comes late.
-        late: whether the framework's late reset applies, which a stated reset replaces.
+    """Translate every neuron of a graph without subgraphs; ``with_own_synapses`` is the other half.
 
     Raises:
         UnsupportedError: neurons that the framework does not know, or parameters that it does not
             write or cannot mean; all are named.
     """
     graph, notes = framework.prepared(graph, semantics)
-    nodes, edges = dict(graph.nodes), list(graph.edges)
-    problems: list[str] = []
-    moved = set()
+    nodes = dict(graph.nodes)
+    problems = _Problems(where)
     for name, node in graph.nodes.items():
-        kind = type(node).__name__
-        if kind not in NEURONS or kind == "Threshold":  # which knows no time
-            continue
-        try:
-            nodes[name] = _translated(kind, node, framework, semantics)
-            notes += _unread(name, node, framework)
+        if type(node).__name__ in NEURONS and type(node).__name__ != "Threshold":
+            with problems.collecting(name, node):
+                nodes[name] = _translated(type(node).__name__, node, framework, semantics)
+                notes += _unread(name, node, framework)
+    problems.refuse()
+    done = nir.NIRGraph(nodes, graph.edges, graph.metadata, type_check=False)
+    return Translation(done, [*notes, *framework.notes])
+
+
+def with_own_synapses(
+    graph: nir.NIRGraph, framework: Framework, semantics: Semantics, where: str, *, late: bool
+) -> Translation:
+    """Add what a spike of the framework's neurons does after the reset, and where they start.
+
+    Args:
+        semantics: in force, with reset by subtraction where the framework's comes late.
+        late: whether the framework's late reset applies, which a stated reset replaces.
+
+    Raises:
+        UnsupportedError: a potential that does not start at 0 goes on.
+    """
+    nodes, edges, notes, moved = dict(graph.nodes), list(graph.edges), [], set()
+    problems = _Problems(where)
+    for name, node in graph.nodes.items():
+        with problems.collecting(name, node):
             if framework.starts == "v_leak" and hasattr(node, "v_leak"):
                 notes += start_at_leak(name, nodes, edges, semantics, moved)
-        except UnsupportedError as error:
-            problems.append(Text(f"{where}: node {name!r} ({kind}): ", error.text))
-            continue
-        if late and kind in framework.late_reset:
-            add_late_reset(name, nodes, edges, semantics)
-    if problems:
-        raise UnsupportedError(in_lines(problems))
+            if late and type(node).__name__ in framework.late_reset:
+                add_late_reset(name, nodes, edges, semantics)
+    problems.refuse()
     done = nir.NIRGraph(nodes, edges, graph.metadata, type_check=False)
-    return Translation(done, [*notes, *framework.notes], frozenset(moved))
+    return Translation(done, notes, frozenset(moved))
+
+
+class _Problems:
+    """What is refused of several nodes, to be named at once."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.found: list[str] = []
+
+    @contextmanager
+    def collecting(self, name: str, node: Any) -> Iterator[None]:
+        try:
+            yield
+        except UnsupportedError as error:
+            at = f"{self.where}: node {name!r} ({type(node).__name__}): "
+            self.found.append(Text(at, error.text))
+
+    def refuse(self) -> None:
+        if self.found:
+            raise UnsupportedError(in_lines(self.found))
 
 
 def with_gain_one(graph: nir.NIRGraph, semantics: Semantics, where: str) -> nir.NIRGraph:
