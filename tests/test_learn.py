@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,8 @@ def test_learning_writes_a_new_deployment_and_leaves_the_old(
         assert (ours.operator.weights % ours.weight_format.step == 0).all()
     before, after = (d.network.projections[-1].operator.weights for d in (old, new))
     assert not np.array_equal(before, after)
-    assert "learnt from 30 samples by sltt" in new.network.notes["learning"]
+    assert found["kept_after"] > 0
+    assert f"learnt from {found['kept_after']} samples by sltt" in new.network.notes["learning"]
     kept = json.loads((new.path / "learning.json").read_text())
     assert kept["accuracy_after"] == found["accuracy_after"]
     assert [point["samples"] for point in kept["curve"]["points"]] == [0, 10, 20, 30]
@@ -75,11 +77,11 @@ def test_learning_writes_a_new_deployment_and_leaves_the_old(
         before, after = (found[projection.name] for found in tags)
         assert before.any() and not np.array_equal(before, after)
     # What was measured is what the new deployment does.
-    again = run_json("simulate", found["deployment"], "--engine", "reference", folder=workspace)
     upright = learn(
         workspace, tmp_path / "all", "--engine", "reference", "--task", "drift", "--samples", "30",
         "--held-out", "360",
     )  # fmt: skip
+    again = run_json("simulate", upright["deployment"], "--engine", "reference", folder=workspace)
     assert upright["accuracies_after"]["upright"] == again["accuracy"]
 
 
@@ -99,15 +101,26 @@ def test_going_on_keeps_the_weights_that_did_best_on_samples_set_aside(
     assert f"from after {best['samples']} samples" in (new.path / "report.html").read_text()
 
 
-def test_weights_that_learning_spoils_are_not_kept(workspace: Path, tmp_path: Path) -> None:
-    options = ("--engine", "reference", "--samples", "30", "--rate", "2^3")
+@pytest.mark.parametrize("task", ["continue", "drift", "new-class"])
+def test_weights_that_learning_spoils_are_not_kept(
+    workspace: Path, tmp_path: Path, task: str
+) -> None:
+    options = ("--engine", "reference", "--samples", "30", "--rate", "2^3", "--task", task)
     found = learn(workspace, tmp_path, *options)
     assert found["kept_after"] == 0 and found["accuracies_after"] == found["accuracies_before"]
+    assert found["judge_before"] == found["accuracies_before"]["set aside"]
+    assert found["judge_learnt"] <= found["judge_before"]
     old, new = (read_deployment(Path(workspace, p)) for p in (OLD, found["deployment"]))
     for ours, theirs in zip(new.network.projections, old.network.projections, strict=True):
         assert np.array_equal(ours.operator.weights, theirs.operator.weights)
     assert "made no better by 30 samples" in new.network.notes["learning"]
-    assert "the old ones; none did better" in (new.path / "report.html").read_text()
+    before, learnt = f"{found['judge_before']:.2%}", f"{found['judge_learnt']:.2%}"
+    report = (new.path / "report.html").read_text()
+    assert f"the old ones; none did better on the samples set aside: {before} before" in report
+    out = ("--held-out", "60", "--no-ceiling", "--out", str(tmp_path / "again"))
+    said = run_cli("learn", OLD, *options, *out, folder=workspace).stdout
+    assert f"Kept the old weights: right on {before} of the samples set aside, the learnt" in said
+    assert f"ones on {learnt} at best" in said
     before, after = first_tags(old), first_tags(new)
     assert before.keys() == after.keys()
     assert all(np.array_equal(after[name], tags) for name, tags in before.items())
@@ -132,7 +145,7 @@ def test_learning_in_lava_matches_the_reference(
     options = ("--task", "new-class", "--samples", "10", "--seed", "4")
     found = learn(workspace, tmp_path / "a", "--engine", engine, *options)
     assert (found["mismatches"], found["updates"]) == (0, 10)
-    assert set(found["accuracies_after"]) == {"all", "new", "old"}
+    assert set(found["accuracies_after"]) == {"all", "new", "old", "set aside"}
     expected = learn(workspace, tmp_path / "b", "--engine", "reference", *options)
     assert found["accuracies_after"] == expected["accuracies_after"]
     a, b = (read_deployment(tmp_path / which / "learnt").network for which in "ab")
@@ -143,10 +156,11 @@ def test_learning_in_lava_matches_the_reference(
 @needs_lava
 def test_delta_changes_the_output_layer_alone(workspace: Path, tmp_path: Path) -> None:
     found = learn(
-        workspace, tmp_path, "--rule", "delta", "--samples", "6", "--update", "step",
+        workspace, tmp_path, "--rule", "delta", "--samples", "20", "--update", "step",
         "--task", "drift",
     )  # fmt: skip
-    assert (found["mismatches"], found["updates"]) == (0, 24)
+    assert (found["mismatches"], found["updates"]) == (0, 80)
+    assert found["kept_after"] > 0
     old, new = (read_deployment(Path(workspace, p)).network for p in (OLD, found["deployment"]))
     same = [
         np.array_equal(ours.operator.weights, theirs.operator.weights)
@@ -198,6 +212,13 @@ def test_ctrl_c_leaves_the_old_deployment_and_nothing_else(workspace: Path, tmp_
     [
         (("--rate", "0.3"), "must be a power of two"),
         (("--rate", "quick"), "expected a power of two"),
+        (("--rate", "0"), "must be a power of two such as 2^-6, found 0"),
+        (("--rate", "-0.5"), "must be a power of two such as 2^-6, found -0.5"),
+        (("--rate", "nan"), "must be a power of two such as 2^-6, found nan"),
+        (("--rate", "inf"), "must be a power of two such as 2^-6, found inf"),
+        (("--rate", "3e38"), "must be a power of two such as 2^-6, found 3e+38"),
+        (("--rate", "2^127"), "must be from 2^-24 to 2^4, found 2^127"),
+        (("--rate", "2^99999"), "expected a power of two"),
         (("--engine", "float"), "engine 'float' cannot learn"),
         (("--engine", "lava-fused", "--rule", "delta"), "no fused form; use --engine lava"),
         (("--rule", "delta", "--feedback", "random"), "leave feedback to rule sltt"),
@@ -249,15 +270,53 @@ def test_streams_are_what_they_say() -> None:
     assert "classes 3, 4 of digits" in third.description
     whole = make_task("continue", digits, None, 0)
     aside = whole.held_out["set aside"]
-    assert whole.judge == "set aside" and len(aside.y) == len(digits.y_train) // 5
+    assert len(aside.y) == len(digits.y_train) // 5
     seen = np.concatenate([whole.x[:], aside.x[:]]).reshape(len(digits.y_train), -1)
     every = digits.x_train[:].reshape(seen.shape)
     ours, theirs = (x[np.lexsort(x.T)] for x in (seen, every))
     assert np.array_equal(ours, theirs), "each sample once"
+    for task in (drift, new):
+        aside = task.held_out["set aside"]
+        turned = {image.tobytes() for image in aside.x[:]}
+        assert len(turned) > 280 and not turned & {image.tobytes() for image in task.x}
+    assert 20 < (new.held_out["set aside"].y == 9).sum() < 40, "its part of a fifth"
     part = thinned(whole, 100).held_out["test"]
     assert len(part.y) == 100
     with pytest.raises(InputError, match="needs at least 1"):
         make_task("continue", digits, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "unseen", "message"),
+    [
+        ({"y_train": (9, 8)}, (), "has no training sample of class 9, and needs 2 or more"),
+        ({"y_test": (9, 8)}, (), "has no test sample of class 9, and needs 1 or more"),
+        ({}, tuple(range(10)), "has no training sample beside classes 0, 1, 2"),
+    ],
+)
+def test_a_new_class_needs_samples(
+    changes: dict[str, tuple[int, int]], unseen: tuple[int, ...], message: str
+) -> None:
+    """Of it and of others; ``changes`` gives samples of one class to another."""
+    digits = load_dataset("digits")
+    labels = {
+        name: np.where(getattr(digits, name) == old, new, getattr(digits, name))
+        for name, (old, new) in changes.items()
+    }
+    with pytest.raises(InputError, match=message):
+        make_task("new-class", replace(digits, **labels), None, 0, unseen)
+
+
+def test_one_sample_of_a_new_class_cannot_judge_what_it_taught() -> None:
+    digits = load_dataset("digits")
+    nines = np.flatnonzero(digits.y_train == 9)
+    labels = digits.y_train.copy()
+    labels[nines[1:]] = 8
+    with pytest.raises(InputError, match="has 1 training sample of class 9, and needs 2 or more"):
+        make_task("new-class", replace(digits, y_train=labels), None, 0)
+    labels[nines[1]] = 9
+    task = make_task("new-class", replace(digits, y_train=labels), 40, 0)
+    assert (task.held_out["set aside"].y == 9).sum() == 1 and (task.y == 9).sum() == 4
 
 
 def test_rotation_is_about_the_centre_and_keeps_integers() -> None:

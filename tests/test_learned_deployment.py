@@ -77,8 +77,8 @@ def test_engines_of_floats_run_what_was_learnt(
     old = run_json("validate", OLD, *options, folder=workspace)
     assert min(p["spike_agreement"] for p in old["populations"]) < 0.999
     said = run_cli("validate", str(folder), *options, folder=workspace).stdout
-    assert f"Engine {engine}: the learnt integers over their scales" in said
-    assert "learnt integers" not in run_cli("validate", OLD, *options, folder=workspace).stdout
+    assert f"Engine {engine}: the integers after learning over their scales" in said
+    assert "after learning" not in run_cli("validate", OLD, *options, folder=workspace).stdout
 
 
 def test_nir_files_hold_what_was_learnt(workspace: Path, learned: Path, tmp_path: Path) -> None:

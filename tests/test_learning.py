@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from neurodeploy.errors import InputError, UnsupportedError
+from neurodeploy.errors import UnsupportedError
 from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.fixed_point import WeightFormat
 from neurodeploy.ir.operators import Dense, SparseMatrix
@@ -22,11 +22,10 @@ from neurodeploy.onchip.arithmetic import (
 from neurodeploy.onchip.chain import chain
 from neurodeploy.onchip.learner import LearningOptions
 from neurodeploy.onchip.plan import make_plan
-from neurodeploy.onchip.real import parse_rate, remainders, suitable_rate
+from neurodeploy.onchip.real import remainders
 from neurodeploy.onchip.references import ReferenceLearner
 from neurodeploy.onchip.synapses import plastic
 from neurodeploy.quantization.planned import real_network
-from neurodeploy.simulation.trace import SampleBatch
 from neurodeploy.training.continued import FloatLearner
 from support.learning_networks import (
     float_chain,
@@ -275,34 +274,6 @@ def test_what_cannot_learn_is_refused_by_name() -> None:
         populations = tuple(changed if p is hidden else p for p in network.populations)
         with pytest.raises(UnsupportedError, match=reason):
             chain(replace(network, populations=populations))
-
-
-def test_rates_are_powers_of_two_within_reach() -> None:
-    assert parse_rate("2^-6") == parse_rate("2**-6") == parse_rate("1/64") == 0.015625
-    assert parse_rate("0.25") == 0.25
-    with pytest.raises(InputError, match="expected a power of two"):
-        parse_rate("fast")
-    with pytest.raises(ValueError, match="power of two"):
-        LearningOptions(rate=0.3)
-    with pytest.raises(ValueError, match="from 2\\^-24 to 2\\^4"):
-        LearningOptions(rate=2.0**9)
-    with pytest.raises(ValueError, match="rule delta carries no error back"):
-        LearningOptions(rule="delta", feedback="random")
-    network = small_chain("conv", payload=16)
-    coarse = tuple(replace(p, scale=p.scale / 2**12) for p in network.populations)
-    with pytest.raises(InputError, match=r"rate 2\^-24 is out of range .* use 2\^-"):
-        make_plan(replace(network, populations=coarse), LearningOptions(rate=2.0**-24))
-
-
-def test_a_suitable_rate_is_one_over_the_spikes_of_a_step() -> None:
-    network = small_chain("dense")
-    chunk = small_chunk(network, 8)
-    batch = SampleBatch(0, chunk.values, False)
-    from neurodeploy.simulation.engines import ReferenceEngine
-
-    ((_, trace),) = ReferenceEngine(network).run([batch])
-    per_step = trace.populations["hidden2"].s.sum() / (8 * 3)
-    assert suitable_rate(network, batch) == 2.0 ** round(-np.log2(max(per_step, 1)))
 
 
 def test_the_real_network_means_what_the_integers_do() -> None:

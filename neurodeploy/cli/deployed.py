@@ -160,7 +160,7 @@ def validate(
 @click.option(
     "--rate",
     metavar="2^-K",
-    help="Learning rate, a power of two.  [default: one that suits the network's activity]",
+    help="Learning rate, a power of two.  [default: the largest that moves no neuron too far]",
 )
 @click.option(
     "--update",
@@ -202,7 +202,7 @@ def learn(
     """
     from neurodeploy.artifacts.deployment import read_deployment
     from neurodeploy.artifacts.folders import newest_deployment
-    from neurodeploy.onchip.real import parse_rate
+    from neurodeploy.onchip.rates import parse_rate
     from neurodeploy.workflow.learn import learn as run
 
     number = None if rate is None else parse_rate(rate)

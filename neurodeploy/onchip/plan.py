@@ -57,6 +57,7 @@ class SynapsePlan:
 
     Attributes:
         index: of its random numbers, and its place in the chain.
+        per_rate: what a rate of 1 makes of a unit of gradient, in units of X.
         rate_shift: right shift from gradient to update.
         tag: bits below the weight.
         step, lowest, highest: weights are step n, lowest <= n <= highest.
@@ -66,6 +67,7 @@ class SynapsePlan:
 
     projection: QuantizedProjection
     index: int
+    per_rate: float
     rate_shift: int
     tag: int
     step: int
@@ -179,6 +181,34 @@ def make_plan(
         UnsupportedError: the network has what the rule is not defined for.
         InputError: the rate is out of the range of a layer's shifts.
     """
+    plan = plan_of_any_rate(network, options, tags)
+    lowest, highest = _SHIFTS
+    for layer in plan.layers:
+        if not lowest <= layer.synapses.rate_shift <= highest:
+            low, high = _rates_of(layer.synapses)
+            raise InputError(
+                f"rate {rate_text(options.rate)} is out of range for projection "
+                f"{layer.synapses.projection.name!r}; use 2^{low} to 2^{high}"
+            )
+    return plan
+
+
+def rates_within_reach(plan: LearningPlan) -> tuple[int, int]:
+    """Exponents of the smallest and the largest rate that the shifts of every layer express."""
+    found = [_rates_of(layer.synapses) for layer in plan.layers]
+    return max(low for low, _ in found), min(high for _, high in found)
+
+
+def plan_of_any_rate(
+    network: QuantizedNetwork,
+    options: LearningOptions,
+    tags: Mapping[str, np.ndarray] = MappingProxyType({}),
+) -> LearningPlan:
+    """``make_plan`` with shifts that may be out of range, to measure with rather than to learn by.
+
+    Raises:
+        UnsupportedError: the network has what the rule is not defined for.
+    """
     links = chain(network)
     per_unit, typical = 2.0**FRACTION * network.contract.steps, 2.0**FRACTION
     layers: list[LayerPlan] = []
@@ -238,19 +268,12 @@ def _synapse_plan(
 ) -> SynapsePlan:
     projection, form = link.projection, link.projection.weight_format
     scale = link.population.scale * 2.0 ** (TAG_BITS - projection.exponent)
-    per_gradient = scale / (projection.payload**2 * per_unit * form.step)
-    shift = -round(math.log2(options.rate * per_gradient))
-    lowest, highest = _SHIFTS
-    if not lowest <= shift <= highest:
-        low, high = (_power_below(2.0**-s / per_gradient) for s in (highest, lowest))
-        raise InputError(
-            f"rate {rate_text(options.rate)} is out of range for projection {projection.name!r}; "
-            f"use 2^{low + 1} to 2^{high}"
-        )
+    per_rate = scale / (projection.payload**2 * per_unit * form.step)
     return SynapsePlan(
         projection=projection,
         index=index,
-        rate_shift=shift,
+        per_rate=per_rate,
+        rate_shift=-round(math.log2(options.rate * per_rate)),
         tag=TAG_BITS,
         step=form.step,
         lowest=form.minimum // form.step,
@@ -260,5 +283,7 @@ def _synapse_plan(
     )
 
 
-def _power_below(value: float) -> int:
-    return math.frexp(value)[1] - 1
+def _rates_of(synapses: SynapsePlan) -> tuple[int, int]:
+    lowest, highest = _SHIFTS
+    low, high = (math.frexp(2.0**-shift / synapses.per_rate)[1] - 1 for shift in (highest, lowest))
+    return low + 1, high

@@ -1,25 +1,14 @@
-"""Real numbers beside a deployment's integers: what rounding left of weights, and rates.
-
-Learning on tags starts from ``remainders``. People write learning rates in several ways, and
-``suitable_rate`` finds one for the network when nobody does.
-"""
+"""Real numbers beside a deployment's integers: what rounding left of weights, which tags hold."""
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping
 
 import numpy as np
 
-from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedProjection
-from neurodeploy.onchip.chain import chain
-from neurodeploy.onchip.learner import RATE_EXPONENTS
 from neurodeploy.onchip.plan import TAG_BITS
-from neurodeploy.simulation.engines import ReferenceEngine
-from neurodeploy.simulation.trace import SampleBatch
 
 
 def remainders(network: QuantizedNetwork, floats: Network) -> Mapping[str, np.ndarray]:
@@ -49,39 +38,3 @@ def _remainder(projection: QuantizedProjection, weights: np.ndarray, scale: floa
     left = (exact - p.operator.weights) / p.weight_format.step
     half = 1 << (TAG_BITS - 1)
     return np.clip(np.rint(left * 2 * half), -half, half - 1).astype(np.int64).ravel()
-
-
-def parse_rate(text: str) -> float:
-    """``2^-6``, ``1/64`` or ``0.015625`` as a number.
-
-    Raises:
-        InputError: none of these.
-    """
-    power = re.fullmatch(r"\s*2\s*(?:\^|\*\*)\s*([+-]?\d+)\s*", text)
-    part = re.fullmatch(r"\s*1\s*/\s*(\d+)\s*", text)
-    try:
-        if power:
-            return math.ldexp(1.0, int(power[1]))
-        return 1 / int(part[1]) if part else float(text)
-    except (ValueError, OverflowError, ZeroDivisionError):
-        raise InputError(
-            Text(Setting("rate", text), ": expected a power of two such as 2^-6, 1/64 or 0.015625")
-        ) from None
-
-
-def suitable_rate(network: QuantizedNetwork, batch: SampleBatch) -> float:
-    """The power of two nearest 1 over the mean number of spikes that reach the read-out per step.
-
-    The read-out's error then shrinks by about itself with each update, as in normalised least mean
-    squares (Nagumo and Noda 1967): more spikes need a smaller rate.
-
-    Args:
-        batch: some samples of the stream.
-    """
-    last = chain(network)[-1].projection
-    ((_, trace),) = ReferenceEngine(network).run([batch])
-    spikes = trace.populations[last.source].s.astype(np.float64) / last.payload
-    per_step = float((spikes**2).sum()) / (len(batch) * network.contract.steps)
-    lowest, highest = RATE_EXPONENTS
-    exponent = round(-math.log2(max(per_step, 1.0)))
-    return 2.0 ** min(max(exponent, lowest), highest)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from neurodeploy.ir.fixed_point import WEIGHT_BITS, WeightFormat
+from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, WEIGHT_BITS, WeightFormat
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedProjection
 from neurodeploy.neurons.dynamics import FixedStepper
 from neurodeploy.onchip.arithmetic import (
@@ -77,6 +77,32 @@ class ReferenceLearner:
             if index:
                 errors = self.layers[index - 1].errors(carried)
         self.updates += 1
+
+    def moves(self, values: np.ndarray, label: int) -> dict[str, float]:
+        """How far an update by this sample at a rate of 1 would move potentials; nothing learns.
+
+        Of every projection the largest change that its own update makes in what the neurons behind
+        it take up from the same sample in a step: for hidden neurons over their threshold, for the
+        read-out in the units of its softmax.
+
+        Args:
+            values: (T or 1, inputs) integers.
+            label: the class that is wanted.
+        """
+        for layer in self.layers:
+            layer.stepper.reset()
+        spikes = values.T
+        for layer in self.layers:
+            spikes = layer.forward(spikes)
+        errors = self.plan.readout(self.layers[-1].membranes.T, label).T
+        found = {}
+        for index in reversed(range(len(self.layers))):
+            layer = self.layers[index]
+            carried, gradient = layer.gradient(errors)
+            found[layer.name] = layer.move(gradient)
+            if index:
+                errors = self.layers[index - 1].errors(carried)
+        return found
 
     def learned(self) -> QuantizedNetwork:
         """The network with the weights as they are now."""
@@ -157,6 +183,12 @@ class _Layer:
 
     def learn(self, errors: np.ndarray, update: int, seed: int) -> np.ndarray:
         """Carry errors (outputs, block) back through this block's weights, then change them."""
+        carried, gradient = self.gradient(errors)
+        self._update(gradient.astype(np.int64), update, seed)
+        return carried
+
+    def gradient(self, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What errors (outputs, block) are behind this block's weights, and G, flat."""
         plan = self.synapses
         largest = (1 << (ERROR_BITS - 1)) - 1
         sent = np.clip(errors, -largest, largest)
@@ -170,9 +202,18 @@ class _Layer:
         if self.static:
             # An input that never changes was gathered once, and meets the sum of the errors.
             errors = errors.sum(axis=1, keepdims=True)
-        gradient = self.plastic.gradient(errors, self.gathered)
-        self._update(gradient.astype(np.int64), update, seed)
-        return carried
+        return carried, self.plastic.gradient(errors, self.gathered)
+
+    def move(self, gradient: np.ndarray) -> float:
+        """What -G at a rate of 1 changes at most in a step's input; see ``moves``."""
+        plan, neurons = self.synapses, self.plan.neurons
+        summed = self.plastic.activate(gradient, self.gathered.astype(np.float64))
+        weight = plan.per_rate * plan.step / 2**plan.tag
+        state = weight * 2.0**self.exponent * 2**ACTIVATION_SHIFT
+        scale = self.plan.population.scale * 2**ACTIVATION_SHIFT
+        return (
+            float(np.abs(summed).max(initial=0)) * state / (neurons.threshold if neurons else scale)
+        )
 
     def _update(self, gradient: np.ndarray, update: int, seed: int) -> None:
         plan, counts = self.synapses, self.counts

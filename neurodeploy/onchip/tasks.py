@@ -21,10 +21,14 @@ REPLAYED = 9
 """Samples of known classes that follow each sample of the new one."""
 
 SET_ASIDE = "set aside"
-"""Name of the samples that decide whether ``continue`` has made a network better."""
+"""Name of the training samples outside the stream that decide whether learning has made a network
+better; every task has some."""
 
 MOST_ASIDE, PART_ASIDE = 1000, 5
 """At most so many samples are set aside, and at most one of so many training samples."""
+
+FEWEST = 2
+"""Training samples of each kind: one to learn from, one to judge by."""
 
 DEFAULT_SAMPLES = {"continue": 1500, "drift": 500, "new-class": 200}
 """Length of the stream; ``continue`` sees no sample twice unless told to."""
@@ -58,11 +62,11 @@ class Task:
     Attributes:
         description: for people to read.
         x, y: the stream, (N, *sample) integers and (N,) classes, in the order of learning.
-        held_out: sets of test samples by name; the first is the task's own measure.
+        held_out: sets of test samples by name, of which the first is the task's own measure, and
+            under ``SET_ASIDE`` the training samples that say which of the weights measured on the
+            way to keep: those from before learning, unless others did better on them.
         baseline: name of a set that says how the deployment did before anything changed.
-        rate_factor: what suits the task of the rate that suits the network.
-        judge: name of a set, of training samples outside the stream, whose accuracy says which
-            weights to keep, of those measured on the way; None to keep the last.
+        rate_factor: what suits the task of the rate that the network can bear.
     """
 
     name: str
@@ -72,7 +76,6 @@ class Task:
     held_out: Mapping[str, HeldOut]
     baseline: str | None = None
     rate_factor: float = 1.0
-    judge: str | None = None
 
     @property
     def measure(self) -> str:
@@ -83,24 +86,21 @@ class Task:
 def continued(dataset: Dataset, samples: int | None, rng: np.random.Generator, news: News) -> Task:
     """The training samples themselves, for a deployment that quantisation has hurt."""
     _ = news
-    numbers = rng.permutation(len(dataset.y_train))
-    aside = np.sort(numbers[: min(MOST_ASIDE, len(numbers) // PART_ASIDE)])
-    rest = numbers[len(aside) :]
+    aside, rest = _set_aside(dataset, np.arange(len(dataset.y_train)), rng)
     numbers = shuffled(rest, _length("continue", samples, len(rest)), rng)
-    held_out = {"test": HeldOut(dataset.x_test, dataset.y_test)}
-    if len(aside):
-        held_out[SET_ASIDE] = HeldOut(dataset.x_train[aside], dataset.y_train[aside])
     return Task(
         "continue",
         f"{len(numbers)} training samples of {dataset.name}",
         dataset.x_train[numbers],
         dataset.y_train[numbers],
-        held_out,
+        {
+            "test": HeldOut(dataset.x_test, dataset.y_test),
+            SET_ASIDE: HeldOut(dataset.x_train[aside], dataset.y_train[aside]),
+        },
         # What is left to learn is fine, and larger steps would disturb what is right already.
         # Chosen with training images kept out of training: this won as many as it lost on digits,
         # where there was nothing to win, and won on MNIST.
         rate_factor=1 / 4,
-        judge=SET_ASIDE if len(aside) else None,
     )
 
 
@@ -112,20 +112,23 @@ def drift(dataset: Dataset, samples: int | None, rng: np.random.Generator, news:
             f"{dataset.sample_shape}",
             fix=Text("use ", Setting("task", "continue")),
         )
-    count = len(dataset.y_train)
-    numbers = shuffled(np.arange(count), _length("drift", samples, count), rng)
-    test = HeldOut(dataset.x_test, dataset.y_test)
-    turned = HeldOut(rotated(dataset.x_test[:], news.degrees, dataset.levels), dataset.y_test)
+
+    def turned(images: np.ndarray) -> np.ndarray:
+        return rotated(images, news.degrees, dataset.levels)
+
+    aside, rest = _set_aside(dataset, np.arange(len(dataset.y_train)), rng)
+    numbers = shuffled(rest, _length("drift", samples, len(rest)), rng)
     return Task(
         "drift",
         f"{len(numbers)} training samples of {dataset.name}, rotated by {news.degrees:g} degrees",
-        rotated(dataset.x_train[numbers], news.degrees, dataset.levels),
+        turned(dataset.x_train[numbers]),
         dataset.y_train[numbers],
-        {"rotated": turned, "upright": test},
+        {
+            "rotated": HeldOut(turned(dataset.x_test[:]), dataset.y_test),
+            "upright": HeldOut(dataset.x_test, dataset.y_test),
+            SET_ASIDE: HeldOut(turned(dataset.x_train[aside]), dataset.y_train[aside]),
+        },
         baseline="upright",
-        # One pass has to be enough. Measured on training images outside the stream, where it won
-        # on digits and on MNIST.
-        rate_factor=2.0,
     )
 
 
@@ -133,13 +136,17 @@ def new_class(dataset: Dataset, samples: int | None, rng: np.random.Generator, n
     """A class appears, each sample of it followed by replayed ones of the others."""
     unseen = news.unseen
     samples = _length("new-class", samples, len(dataset.y_train))
-    new = np.isin(dataset.y_train, unseen)
+    new, of_new = np.isin(dataset.y_train, unseen), np.isin(dataset.y_test, unseen)
+    names = f"class{'es' * (len(unseen) > 1)} {', '.join(map(str, unseen))}"
+    _check_new_class(dataset, new, of_new, names)
     arrivals = np.arange(samples) % (REPLAYED + 1) == 0
     numbers = np.empty(samples, np.int64)
-    numbers[arrivals] = shuffled(np.flatnonzero(new), int(arrivals.sum()), rng)
-    numbers[~arrivals] = shuffled(np.flatnonzero(~new), int((~arrivals).sum()), rng)
-    of_new = np.isin(dataset.y_test, unseen)
-    names = f"class{'es' * (len(unseen) > 1)} {', '.join(map(str, unseen))}"
+    aside = []
+    for chosen, places in ((new, arrivals), (~new, ~arrivals)):
+        kept, rest = _set_aside(dataset, np.flatnonzero(chosen), rng)
+        numbers[places] = shuffled(rest, int(places.sum()), rng)
+        aside.append(kept)
+    judging = np.sort(np.concatenate(aside))
 
     def part(chosen: np.ndarray) -> HeldOut:
         return HeldOut(dataset.x_test[np.flatnonzero(chosen)], dataset.y_test[chosen])
@@ -154,11 +161,58 @@ def new_class(dataset: Dataset, samples: int | None, rng: np.random.Generator, n
             "all": HeldOut(dataset.x_test, dataset.y_test),
             "new": part(of_new),
             "old": part(~of_new),
+            SET_ASIDE: HeldOut(dataset.x_train[judging], dataset.y_train[judging]),
         },
-        # Twenty samples have to be enough against a training that has taught never to say so. With
-        # training images outside the stream, MNIST's class needed this; digits do well with both.
-        rate_factor=4.0,
     )
+
+
+def _check_new_class(dataset: Dataset, new: np.ndarray, of_new: np.ndarray, names: str) -> None:
+    """Refuse a class without samples, and one beside which there is no other.
+
+    Args:
+        new, of_new: (N,) bool, which training and which test samples are of the new class.
+        names: of the class, for messages.
+    """
+    for chosen, kind, fewest in (
+        (new, "training", FEWEST),
+        (of_new, "test", 1),
+        (~new, "training", FEWEST),
+        (~of_new, "test", 1),
+    ):
+        count = int(chosen.sum())
+        if count < fewest:
+            whose = f"of {names}" if chosen is new or chosen is of_new else f"beside {names}"
+            raise InputError(
+                f"task new-class: data set {dataset.name!r} has {count or 'no'} {kind} "
+                f"sample{'s' * (count > 1)} {whose}, and needs {fewest} or more",
+                fix=Text(
+                    "the new class is the last one, or what training left out with ",
+                    Setting("data.exclude", "[CLASS]"),
+                ),
+            )
+
+
+def _set_aside(
+    dataset: Dataset, numbers: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Training samples that judge what was learnt, in order, and those that may be learnt from.
+
+    Args:
+        numbers: of the samples to share out: all, or all of some classes, which give their part.
+
+    Raises:
+        InputError: fewer than two samples.
+    """
+    if len(numbers) < FEWEST:
+        raise InputError(
+            f"data set {dataset.name!r} has {len(numbers)} training samples; learning needs "
+            f"{FEWEST} or more, to learn from and to judge by"
+        )
+    every = len(dataset.y_train)
+    most = min(MOST_ASIDE, every // PART_ASIDE) * len(numbers) // every
+    drawn = rng.permutation(numbers)
+    count = max(most, 1)
+    return np.sort(drawn[:count]), drawn[count:]
 
 
 TASKS: dict[str, Callable[[Dataset, int | None, np.random.Generator, News], Task]] = {
@@ -185,8 +239,8 @@ def make_task(
         degrees: by which ``drift`` turns images, counter-clockwise; ``ROTATION`` when None.
 
     Raises:
-        InputError: too few samples, a data set that the task cannot use, or degrees that turn
-            nothing.
+        InputError: too few samples, of a class perhaps, a data set that the task cannot use, or
+            degrees that turn nothing.
     """
     if samples is not None and samples < 1:
         raise InputError(Text(Setting("samples", str(samples)), ": needs at least 1"))
@@ -196,7 +250,8 @@ def make_task(
     if degrees is not None and not 0 < abs(degrees) <= 180:
         raise InputError(Text(angle, ": expected an angle from -180 to 180, but not 0"))
     rng = np.random.default_rng((seed, len(name)))
-    news = News(tuple(unseen) or (dataset.classes - 1,), degrees or ROTATION)
+    turned = ROTATION if degrees is None else degrees
+    news = News(tuple(unseen) or (dataset.classes - 1,), turned)
     return TASKS[name](dataset, samples, rng, news)
 
 

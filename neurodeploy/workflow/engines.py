@@ -246,8 +246,8 @@ def engine_remarks(names: Iterable[str], deployment: Deployment) -> list[str]:
     if not deployment.learned:
         return []
     return [
-        f"Engine {name}: the learnt integers over their scales, since no floats were rounded to "
-        "them"
+        f"Engine {name}: the integers after learning over their scales, not the network before "
+        "quantisation"
         for name in names
         if name in FLOAT_ENGINES
     ]

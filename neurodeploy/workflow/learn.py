@@ -19,7 +19,7 @@ from neurodeploy.errors import InputError
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.onchip.cost import learning_cost
 from neurodeploy.onchip.learner import LearningOptions, StreamChunk
-from neurodeploy.onchip.tasks import Task, make_task
+from neurodeploy.onchip.tasks import SET_ASIDE, Task, make_task
 from neurodeploy.reporting.pictures import CurvePoint
 from neurodeploy.simulation.trace import Samples
 from neurodeploy.support.files import check_new_folder, next_free
@@ -73,9 +73,13 @@ def learn(
 ) -> LearningResult:
     """Learn from a task's stream and write the deployment that comes of it.
 
+    The new deployment has the weights, of those measured on the way, that did best on training
+    samples set aside, and those from before learning unless others did better.
+
     Args:
         task_name: a key of ``neurodeploy.onchip.tasks.TASKS``.
-        rate: a power of two; one that suits the network's activity when None.
+        rate: a power of two; the largest that moves no potential too far when None, see
+            ``onchip.rates.suitable_rate``.
         samples: length of the stream; the task's own when None.
         degrees: by which ``drift`` turns images; the task's own when None.
         engine: ``lava``, ``lava-fused`` or ``reference``.
@@ -94,7 +98,7 @@ def learn(
     if out is None:
         out = next_free(deployment.path.parent, f"{deployment.path.name}-learned")
     check_new_folder(out)
-    options = make_options(rule, rate or 1.0, update, feedback, seed)
+    options = make_options(rule, 1.0 if rate is None else rate, update, feedback, seed)
     check_learning_engine(engine, options)
     unseen = excluded_classes(deployment)
     task = make_task(task_name, learning_data(network, data), samples, seed, unseen, degrees)
@@ -208,13 +212,8 @@ class _Session:
             about = {self.task.measure: self.task.held_out[self.task.measure]}
             ceiling = measure_float(learnt_floats(self.beside), about)[self.task.measure]
         point = CurvePoint(self.samples, accuracies, stream, ceiling)
-        judge = self.task.judge
         # As good as before is no reason to change.
-        if (
-            self.kept is None
-            or judge is None
-            or accuracies[judge] > self.kept.point.accuracies[judge]
-        ):
+        if self.kept is None or accuracies[SET_ASIDE] > self.kept.point.accuracies[SET_ASIDE]:
             self.kept = _Kept(point, network, self.states)
         return point
 
@@ -234,7 +233,9 @@ class _Session:
             options=options,
             samples=self.samples,
             kept_after=kept.samples,
-            judge=task.judge,
+            judge=SET_ASIDE,
+            judge_before=first.accuracies[SET_ASIDE],
+            judge_learnt=max(point.accuracies[SET_ASIDE] for point in self.points[1:]),
             measure=task.measure,
             accuracies_before=dict(first.accuracies),
             accuracies_after=dict(kept.accuracies),

@@ -27,7 +27,7 @@ from neurodeploy.reporting.pictures import CurvePoint, draw_learning_curve
 from neurodeploy.workflow.learning_result import LearningResult
 from neurodeploy.workflow.netx import netx_part
 
-FLOATS = "engines float and norse run the learnt integers over their scales"
+FLOATS = "engines float and norse run the integers after learning over their scales"
 
 
 def mapped(network: QuantizedNetwork, deployment: Deployment) -> CoreMapping:
@@ -80,12 +80,11 @@ def write_learned(
         f"update {options.update}, task {result.task}"
     )
     title = f"{old.path.name}: {result.task} by {options.rule}, rate {rate_text(options.rate)}"
-    marked = None if result.judge is None else result.kept_after
-    picture = draw_learning_curve(title, points, levels, marked)
+    picture = draw_learning_curve(title, points, levels, kept)
     curve = {
         "title": title,
         "levels": levels,
-        "kept_after": marked,
+        "kept_after": kept,
         "points": [asdict(point) for point in points],
     }
     summary = json.dumps({**result.as_dict(), "curve": curve}, indent=2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -13,9 +12,9 @@ import numpy as np
 from neurodeploy.errors import InputError, Setting, Text, nearest
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.onchip.learner import Learner, LearningOptions
-from neurodeploy.onchip.loihi_rule import make_delta_plan, rate_exponents
+from neurodeploy.onchip.loihi_rule import make_delta_plan
 from neurodeploy.onchip.plan import LearningPlan, make_plan
-from neurodeploy.onchip.real import suitable_rate
+from neurodeploy.onchip.rates import suitable_rate
 from neurodeploy.onchip.references import DeltaReference, ReferenceLearner
 from neurodeploy.simulation.trace import Samples
 
@@ -91,13 +90,9 @@ def most_samples(network: QuantizedNetwork, options: LearningOptions) -> int:
 def with_suitable_rate(
     network: QuantizedNetwork, options: LearningOptions, stream: Samples, factor: float
 ) -> LearningOptions:
-    """Options with ``factor`` times the rate that suits the network, as near as the rule can."""
+    """Options with ``factor`` times the rate that the network can bear, or less."""
     batch = next(stream.batches(min(stream.count, RATE_SAMPLES)))
-    exponent = math.log2(suitable_rate(network, batch) * factor)
-    if options.rule == "delta":
-        lowest, highest = rate_exponents(network)
-        exponent = min(max(exponent, lowest), highest)
-    return replace(options, rate=2.0**exponent)
+    return replace(options, rate=suitable_rate(network, options, batch, factor))
 
 
 def make_learners(

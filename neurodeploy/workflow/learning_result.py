@@ -24,8 +24,10 @@ class LearningResult:
         deployment: the new one, or None when it was not written.
         source: the one that learnt.
         samples: learnt from.
-        kept_after: samples after which the deployed weights are; all of them without a judge.
-        judge: set whose accuracy decided that, or None.
+        kept_after: samples after which the deployed weights are; 0 for those from before learning.
+        judge: set whose accuracy decided that.
+        judge_before: accuracy on it before learning.
+        judge_learnt: the best accuracy on it of weights measured on the way.
         measure: held-out set that the task is about; ``accuracy_before`` and ``accuracy_after`` are
             on it.
         accuracies_before, accuracies_after: of all held-out sets.
@@ -50,7 +52,9 @@ class LearningResult:
     options: LearningOptions
     samples: int
     kept_after: int
-    judge: str | None
+    judge: str
+    judge_before: float
+    judge_learnt: float
     measure: str
     accuracies_before: dict[str, float]
     accuracies_after: dict[str, float]
@@ -105,8 +109,7 @@ class LearningResult:
                 [(name, f"{before[name]:.2%}", f"{after[name]:.2%}") for name in before],
             ),
         ]
-        if self.judge is not None:
-            lines.append(self._kept())
+        lines.append(self._kept())
         if self.accuracy_float is not None:
             lines.append(f"Float network, before quantisation: {self.accuracy_float:.2%}")
         if self.accuracy_ceiling is not None:
@@ -131,11 +134,15 @@ class LearningResult:
 
     def _kept(self) -> str:
         """Which weights the judge chose."""
+        old, learnt = f"{self.judge_before:.2%}", f"{self.judge_learnt:.2%}"
         if not self.kept_after:
-            return f"Kept the old weights: none did better on the samples {self.judge}"
+            return (
+                f"Kept the old weights: right on {old} of the samples {self.judge}, the learnt "
+                f"ones on {learnt} at best"
+            )
         return (
-            f"Kept the weights from after {self.kept_after:,} samples, which did best on those "
-            f"{self.judge}"
+            f"Took the weights from after {self.kept_after:,} samples: right on {learnt} of those "
+            f"{self.judge}, the old ones on {old}"
         )
 
     def _events(self) -> list[str]:

@@ -247,12 +247,12 @@ def nir_part(
         name: of the file.
         make: gives the graph, or raises UnsupportedError.
     """
+    notes = {key: note for key, note in network.notes.items() if key != name}
     try:
         graph = make()
     except UnsupportedError as error:
-        note = Text("not written: ", error.text)
-        return replace(network, notes={**network.notes, name: note}), {}
-    return network, {name: lambda path: nir.write(path, graph)}
+        return replace(network, notes={**notes, name: Text("not written: ", error.text)}), {}
+    return replace(network, notes=notes), {name: lambda path: nir.write(path, graph)}
 
 
 def _check_names(written: Network, read: Network) -> None:

@@ -136,9 +136,16 @@ def learnt(learning: Mapping[str, Any]) -> Table:
 
 
 def _kept(learning: Mapping[str, Any]) -> str:
-    if not learning["kept_after"]:
-        return f"the old ones; none did better on the samples {learning['judge']}"
-    return f"from after {learning['kept_after']:,} samples, best on those {learning['judge']}"
+    kept, judge = learning["kept_after"], learning["judge"]
+    which = (
+        f"from after {kept:,} samples, best on those {judge}"
+        if kept
+        else f"the old ones; none did better on the samples {judge}"
+    )
+    if "judge_before" not in learning:
+        return which
+    before, learnt = learning["judge_before"], learning["judge_learnt"]
+    return f"{which}: {before:.2%} before, {learnt:.2%} learnt"
 
 
 def circuits(cost: Mapping[str, Any]) -> Table:
