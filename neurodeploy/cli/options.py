@@ -50,8 +50,9 @@ def sample_options(command: Any) -> Any:
         click.option(
             "--data",
             type=PATH,
-            help="An .npz with x (N, T, *input) or (N, *input), and optional y; or one with x_test "
-            "and y_test; or the folder of the data set trained on.",
+            help="An .npz with x (N, T, *input) or (N, *input), integers up to the network's "
+            "levels, and optional y; or one with x_test and y_test; or the folder of the data set "
+            "trained on.",
         ),
         click.option(
             "--random",
