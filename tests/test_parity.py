@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from neurodeploy.errors import CheckFailedError
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
 from neurodeploy.ir.fixed_point import WeightFormat
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
@@ -20,9 +21,13 @@ from neurodeploy.ir.quantized import (
     QuantizedProjection,
 )
 from neurodeploy.neurons.dynamics import FixedStepper
-from neurodeploy.reporting.parity import Divergence, ParityComparison, ParityReport
+from neurodeploy.reporting.parity import ParityComparison
+from neurodeploy.reporting.parity_report import Disagreement, Divergence, ParityReport
+from neurodeploy.reporting.pictures import parity_map
+from neurodeploy.reporting.text import parity_text
 from neurodeploy.simulation.engines import FloatEngine, ReferenceEngine
 from neurodeploy.simulation.trace import PopulationTrace, SampleBatch, Samples, SpikeTrace
+from neurodeploy.workflow.validate import check_strict
 from support.random_networks import random_input, random_network
 
 STEPS = 8
@@ -112,7 +117,7 @@ def check_found(
     return found
 
 
-def changed(trace: SpikeTrace, name: str, **arrays: np.ndarray) -> SpikeTrace:
+def changed(trace: SpikeTrace, name: str, **arrays: np.ndarray | None) -> SpikeTrace:
     record = replace(trace.populations[name], **arrays)
     return replace(trace, populations={**trace.populations, name: record})
 
@@ -462,3 +467,93 @@ def test_a_sample_does_not_depend_on_its_batch() -> None:
         part = slice(trace.first, trace.first + 2)
         for name, record in trace.populations.items():
             np.testing.assert_array_equal(record.s, whole.populations[name].s[part])
+
+
+# --- neurons that never spike, where floats take part ---
+
+
+def with_v(trace: SpikeTrace, v: np.ndarray) -> SpikeTrace:
+    return changed(trace, "b", v=v)
+
+
+def in_floats(left: SpikeTrace, right: SpikeTrace) -> ParityReport:
+    comparison = ParityComparison(make_network(), ("left", "right"), exact=False)
+    comparison.add(left, right, None)
+    return comparison.report
+
+
+def test_potentials_are_compared_and_the_classes_read_from_them() -> None:
+    """In units of the float network: the integers' scale is 64, and v is 64 times finer."""
+    network, x = make_network(), spikes()
+    integers = run(network, x, first=10)
+    integers_v = np.zeros((5, STEPS, 2), np.int32)
+    integers_v[:, :, 1] = 4096  # class 1: v is 1 at every step, and the sum of them decides
+    floats_v = integers_v / 4096
+    floats_v[3, 5, 0] = 9.5  # class 0 in one sample
+    floats_v[4, 2, 1] = 0.75  # a quarter too little in another
+    report = in_floats(with_v(integers, integers_v), with_v(integers, floats_v))
+    b = report.populations[2]
+    assert (b.name, b.quantity, b.compared) == ("b", "potentials", 5 * STEPS * 2)
+    assert b.mismatches == 1
+    assert b.spikes_compared == 0
+    assert b.mismatches_by_step == []
+    assert (b.max_v_difference, b.max_v_place) == (9.5, (13, 5, 0))
+    assert b.v_range == (0, 9.5)
+    assert report.agreeing_predictions == 4
+    assert report.first_disagreement == Disagreement("b", 13, 1, 0)
+    text = parity_text(report)
+    assert "80 v compared, 1 samples classified otherwise, max |dv| 9.5 at sample 13" in text
+    assert "Same prediction on 4 of 5 samples; first other: sample 13, neuron 1 against 0" in text
+    table = json.loads(json.dumps(report.as_dict()))
+    assert table["first_disagreement"] == asdict(Disagreement("b", 13, 1, 0))
+    assert table["populations"][2]["quantity"] == "potentials"
+    assert "80 v compared" not in parity_text(compare(network, integers, integers))
+
+
+def test_rounding_alone_is_no_mismatch_and_is_measured() -> None:
+    integers = run(make_network(), spikes())
+    v = integers.populations["b"].v
+    assert v is not None
+    report = in_floats(integers, with_v(integers, v / 4096 + 0.001))
+    b = report.populations[2]
+    assert b.mismatches == report.mismatches == 0
+    assert b.max_v_difference == pytest.approx(0.001)
+    assert report.first_disagreement is None
+
+
+def test_a_potential_that_is_no_number_is_as_far_away_as_can_be() -> None:
+    integers = run(make_network(), spikes())
+    v = integers.populations["b"].v
+    assert v is not None
+    broken = v / 4096
+    broken[2, 3, 1] = np.nan
+    b = in_floats(integers, with_v(integers, broken)).populations[2]
+    assert (b.max_v_difference, b.max_v_place) == (np.inf, (2, 3, 1))
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_nothing_compared_is_said(exact: bool) -> None:
+    """A population without spikes whose state one engine does not record."""
+    network = replace(make_network(), output="a")
+    network = replace(network, contract=replace(network.contract, decode="spike_count"))
+    trace = replace(run(network, spikes()), output="a")
+    bare = changed(trace, "b", u=None, v=None)
+    comparison = ParityComparison(network, ("left", "right"), exact=exact)
+    comparison.add(trace, bare, None)
+    report = comparison.report
+    b = report.populations[2]
+    assert (b.quantity, b.compared, b.spikes_compared) == ("nothing", 0, 0)
+    assert report.warnings == (
+        "nothing of b was compared: it never spikes, and its v is not recorded",
+    )
+    assert "b                     nothing compared" in parity_text(report)
+    with pytest.raises(CheckFailedError, match="b never spikes, and its v is not recorded"):
+        check_strict(report)
+
+
+def test_the_map_leaves_out_what_need_not_be_equal() -> None:
+    integers = run(make_network(), spikes())
+    v = integers.populations["b"].v
+    assert v is not None
+    figure = parity_map(in_floats(integers, with_v(integers, v / 4096)))
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["in", "a"]

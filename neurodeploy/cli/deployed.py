@@ -98,14 +98,21 @@ def simulate(
 @click.option(
     "--engines", default="reference,lava", show_default=True, metavar="A,B", help=ENGINE_NAMES
 )
+@click.option("--strict", is_flag=True, help="Fail where a population never spiked.")
 @sample_options
 @json_option
 def validate(
-    deployment: Path | None, engines: str, timeout: float | None, as_json: bool, **choice: Any
+    deployment: Path | None,
+    engines: str,
+    strict: bool,
+    timeout: float | None,
+    as_json: bool,
+    **choice: Any,
 ) -> None:
     """Compare two engines on DEPLOYMENT (default: the newest): every population, step, sample.
 
-    Exits with 1 when integer engines differ anywhere. Takes 64 samples unless told otherwise.
+    Exits with 1 when integer engines differ anywhere, and with --strict when a population is
+    silent, so that nothing behind it was compared. Takes 64 samples unless told otherwise.
     """
     from neurodeploy.reporting.text import parity_text
     from neurodeploy.workflow.engines import check_engine, engine_remarks
@@ -116,6 +123,7 @@ def validate(
     for name in names:
         check_engine(name)
     loaded, samples = load_with_samples(deployment, as_json, choice, 64)
+    from neurodeploy.workflow.validate import check_strict
     from neurodeploy.workflow.validate import validate as run
 
     result = run(loaded, samples, names, timeout=timeout, progress=show_progress())
@@ -131,6 +139,8 @@ def validate(
         click.echo(f"Wrote {result.picture}, {result.summary} and {result.page}")
     if report.exact and report.mismatches:
         sys.exit(1)
+    if strict:
+        check_strict(report)
 
 
 @click.command()

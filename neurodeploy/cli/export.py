@@ -100,6 +100,7 @@ def export(
                 "report": str(result.report),
                 "mapping": result.mapping.to_dict(),
                 "notes": result.network.notes,
+                "warnings": list(result.warnings),
                 "netx": result.netx.record.to_dict(),
             }
         )
@@ -107,7 +108,10 @@ def export(
     click.echo(f"Exported {result.source} to {target}")
     click.echo(result.mapping.summary())
     for where, note in result.network.notes.items():
-        click.echo(f"Note: {where}: {worded_here(note)}")
+        if note not in result.warnings:
+            click.echo(f"Note: {where}: {worded_here(note)}")
+    for warning in result.warnings:
+        click.echo(f"Warning: {warning}")
     if result.netx.missing:
         click.echo("No network.net, which lava-dl reads; its format cannot hold")
         for reason in result.netx.missing:

@@ -46,6 +46,11 @@ class Neuron:
     comparison: Comparison
     refractory_period: int = 0
 
+    @property
+    def spiking(self) -> bool:
+        """Whether there is a threshold."""
+        return self.v_threshold is not None
+
 
 @dataclass(frozen=True, eq=False)
 class Population:

@@ -54,6 +54,11 @@ class QuantizedNeuron:
     comparison: Comparison
     refractory_period: int = 0
 
+    @property
+    def spiking(self) -> bool:
+        """Whether there is a threshold."""
+        return self.threshold is not None
+
 
 @dataclass(frozen=True, eq=False)
 class QuantizedPopulation:

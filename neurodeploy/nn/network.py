@@ -20,6 +20,9 @@ INPUT = "input"
 Apply = Callable[[nn.Module, Tensor], Tensor]
 """What a layer is taken to compute: itself, or something in its place."""
 
+Watch = Callable[[str, Tensor], None]
+"""Is shown the name and the output of every layer that has been computed."""
+
 
 class SpikingNetwork(nn.Module):
     """Layers applied in order, once per step; the last one is the readout.
@@ -38,6 +41,7 @@ class SpikingNetwork(nn.Module):
         readers: for each layer and ``INPUT``, the layers that read it.
         fed_back: layers whose output is kept for the next step.
         sample_shape: shape of one sample, without batch.
+        watch: looks on while layers are computed; None for nobody.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class SpikingNetwork(nn.Module):
         super().__init__()
         self.layers = nn.ModuleDict(layers)
         self.sample_shape = sample_shape
+        self.watch: Watch | None = None
         names = [INPUT, *layers]
         given = sources or {}
         self.sources = {
@@ -141,6 +146,8 @@ class SpikingNetwork(nn.Module):
             if arriving:
                 output = apply(self.layers[name], functools.reduce(torch.add, arriving))
                 values[name] = output
+                if self.watch is not None:
+                    self.watch(name, output)
             for source in self._let_go[name]:
                 values.pop(source, None)
         return output

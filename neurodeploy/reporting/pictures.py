@@ -19,7 +19,7 @@ from matplotlib.colors import LinearSegmentedColormap, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter, StrMethodFormatter
 
-from neurodeploy.reporting.parity import ParityReport
+from neurodeploy.reporting.parity_report import ParityReport
 from neurodeploy.simulation.trace import PopulationTrace, SpikeTrace
 from neurodeploy.support.files import written_whole
 
@@ -153,12 +153,13 @@ def firing_rates(activity: Mapping[str, np.ndarray], steps: int) -> Figure:
 def parity_map(report: ParityReport) -> Figure:
     """Where two engines agree: the share of equal values, population by step.
 
-    Each cell also tells how many differ.
+    Each cell also tells how many differ. Potentials that need not be equal are left out.
     """
-    names = [p.name for p in report.populations]
-    counts = np.array([p.mismatches_by_step for p in report.populations])
+    shown = [p for p in report.populations if p.mismatches_by_step]
+    names = [p.name for p in shown]
+    counts = np.array([p.mismatches_by_step for p in shown])
     steps = counts.shape[1]
-    values = np.array([max(p.compared, 1) / steps for p in report.populations])
+    values = np.array([max(p.compared, 1) / steps for p in shown])
     share = counts / values[:, None]
     figure = Figure(
         figsize=(2.6 + min(9.0, 0.55 * steps + 2.4), 1.6 + 0.42 * len(names)),
@@ -184,9 +185,11 @@ def parity_map(report: ParityReport) -> Figure:
     if share.any():
         figure.colorbar(image, ax=axes, label="share of values that differ", pad=0.02)
     what = "u, v and spikes" if report.exact else "spikes"
-    verdict = "all equal" if report.mismatches == 0 else f"{report.mismatches:,} differ"
+    differ, compared = int(counts.sum()), sum(p.compared for p in shown)
+    equal = "all equal, and no neuron spiked" if report.silent else "all equal"
+    verdict = f"{differ:,} differ" if differ else equal
     axes.set_title(
-        f"{report.engines[0]} against {report.engines[1]}: {report.compared:,} values of {what} "
+        f"{report.engines[0]} against {report.engines[1]}: {compared:,} values of {what} "
         f"over {report.samples} samples, {verdict}",
         fontsize=9,
         loc="left",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from neurodeploy.mapping.estimate import Estimate
-from neurodeploy.reporting.parity import ParityReport
+from neurodeploy.reporting.parity_report import ParityReport, PopulationParity
 
 
 def parity_text(report: ParityReport) -> str:
@@ -15,20 +15,20 @@ def parity_text(report: ParityReport) -> str:
     a, b = report.engines
     lines = [f"{a} against {b}: {report.samples} samples, {report.compared:,} values compared"]
     for p in report.populations:
-        agreement = "" if report.exact else f", spikes agree {p.spike_agreement:.4%}"
-        lines.append(
-            f"  {p.name:<16} {p.compared:>12,} compared {p.mismatches:>10,} mismatches, "
-            f"max |dv| {p.max_v_difference:g}{agreement}"
-        )
+        lines.append(f"  {p.name:<16} {_population_text(p, report)}")
         if p.first_divergence:
             lines.append(f"    first: {p.first_divergence}")
     for engine, accuracy in (report.accuracies or {}).items():
         lines.append(f"Accuracy of {engine}: {accuracy:.2%}")
         lines.append(f"  {by_class_text(report.predictions[engine].summary())}")
-    lines.append(f"Same prediction on {report.agreeing_predictions} of {report.samples} samples")
+    other = f"; first other: {report.first_disagreement}" if report.first_disagreement else ""
+    lines.append(
+        f"Same prediction on {report.agreeing_predictions} of {report.samples} samples{other}"
+    )
     if report.exact:
-        verdict = "DIFFER" if report.mismatches else "MATCH"
-        lines.append(f"{verdict}: {report.mismatches:,} mismatches")
+        lines.append(f"{verdict(report)}: {report.mismatches:,} mismatches{_silence(report)}")
+    elif report.silent:
+        lines.append(f"SILENCE{_silence(report)}")
     if report.first_divergence:
         lines.append(
             f"First divergence: population {report.first_divergence.population!r}, "
@@ -42,6 +42,34 @@ def spikes_text(events: float, values: float) -> str:
     if events == values:
         return f"{events:12,.1f} spikes per sample"
     return f"{events:12,.1f} events per sample, of values that add up to {values:,.1f}"
+
+
+def verdict(report: ParityReport) -> str:
+    """One word on engines that must be equal, or three where that means little."""
+    if report.mismatches:
+        return "DIFFER"
+    return "MATCH of silence" if report.silent else "MATCH"
+
+
+def _silence(report: ParityReport) -> str:
+    if not report.silent:
+        return ""
+    return ", but no neuron spiked in either engine, so hardly anything was compared"
+
+
+def _population_text(p: PopulationParity, report: ParityReport) -> str:
+    if p.quantity == "nothing":
+        return f"{'nothing':>12} compared"
+    apart = f"max |dv| {p.max_v_difference:g}"
+    if p.quantity != "potentials":
+        agreement = "" if report.exact else f", spikes agree {p.spike_agreement:.4%}"
+        return f"{p.compared:>12,} compared {p.mismatches:>10,} mismatches, {apart}{agreement}"
+    if p.max_v_place is not None and p.v_range is not None:
+        sample, step, *neuron = p.max_v_place
+        low, high = p.v_range
+        apart += f" at sample {sample}, step {step}, neuron {neuron}, of v from {low:g} to {high:g}"
+    read = f"{p.mismatches:,} samples classified otherwise, " if p.name == report.output else ""
+    return f"{p.compared:>12,} v compared, {read}{apart}"
 
 
 def overflow_text(wraps: int, saturations: int) -> str:

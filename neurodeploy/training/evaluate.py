@@ -15,6 +15,7 @@ from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.rules.feeding import Feed, parts, steps_at_once
 from neurodeploy.support.processes import Processes
 from neurodeploy.training.encoding import evaluation_frames, is_constant
+from neurodeploy.training.firing import SpikeCount
 
 BATCH, VALUES = 512, 1 << 22
 """Samples evaluated at once, fewer where one step of them would have more values than that.
@@ -28,11 +29,13 @@ class Evaluation(NamedTuple):
         loss: mean over samples and steps.
         accuracy: share of right answers, 0 to 1.
         predicted: (N,) int64 class of each sample.
+        firing_rates: as ``SpikeCount.rates`` gives them.
     """
 
     loss: float
     accuracy: float
     predicted: np.ndarray
+    firing_rates: dict[str, float]
 
 
 @torch.no_grad()
@@ -61,7 +64,8 @@ def evaluate(
     first_parameter = next(model.parameters())
     device, dtype = first_parameter.device, first_parameter.dtype
     model.eval()
-    summed_loss, predicted = 0.0, np.empty(len(samples), np.int64)
+    summed_loss, count = 0.0, SpikeCount(model)
+    predicted = np.empty(len(samples), np.int64)
     size = max(1, min(BATCH, VALUES // math.prod(model.sample_shape)))
     for first in range(0, len(samples), size):
         target = torch.from_numpy(labels[first : first + size]).to(device)
@@ -70,17 +74,19 @@ def evaluate(
         model.reset_state()
         batch = samples[first : first + size]
         frames = evaluation_frames(batch, code, steps, offset + first, device)
-        feed = Feed(model, (frame.to(dtype) for frame in frames), steps, is_constant(code))
-        for count in parts(steps, steps_at_once(model, len(batch), steps)):
-            outputs = feed.show(count)
-            batch_loss = batch_loss + loss.over_steps(outputs, target) / steps
-            total = total + outputs.sum(0)
+        frames = count.inputs(frame.to(dtype) for frame in frames)
+        with count:
+            feed = Feed(model, frames, steps, is_constant(code))
+            for several in parts(steps, steps_at_once(model, len(batch), steps)):
+                outputs = feed.show(several)
+                batch_loss = batch_loss + loss.over_steps(outputs, target) / steps
+                total = total + outputs.sum(0)
         summed_loss += batch_loss.item() * len(target)
         predicted[first : first + size] = total.argmax(1).cpu().numpy()
     model.reset_state()
     model.train(was_training)
     accuracy = float((predicted == labels).mean())
-    return Evaluation(summed_loss / len(samples), accuracy, predicted)
+    return Evaluation(summed_loss / len(samples), accuracy, predicted, count.rates())
 
 
 def evaluate_shared(
@@ -97,14 +103,26 @@ def evaluate_shared(
         return evaluate(model, samples, labels, code, steps, loss)
     numbers = np.array_split(np.arange(len(labels)), processes.count)[processes.index]
     summed_loss, predicted = 0.0, torch.zeros(len(labels), dtype=torch.int64)
+    values = {name: steps * size for name, size in SpikeCount(model).sizes.items()}
+    spikes = dict.fromkeys(values, 0)
     with processes.together():
         if len(numbers):
             own = choose(samples, numbers)
             found = evaluate(model, own, labels[numbers], code, steps, loss, int(numbers[0]))
             summed_loss = found.loss * len(numbers)
             predicted[numbers] = torch.from_numpy(found.predicted)
-    (summed_loss,) = processes.total(summed_loss)
+            # Integers again: equal counts must give equal rates, however they came about.
+            spikes = {
+                name: round(rate * len(numbers) * values[name])
+                for name, rate in found.firing_rates.items()
+            }
+    summed_loss, *counts = processes.total(summed_loss, *spikes.values())
     everyone = predicted.to(next(model.parameters()).device)
     processes.add([everyone])
     classes = everyone.cpu().numpy()
-    return Evaluation(summed_loss / len(labels), float((classes == labels).mean()), classes)
+    accuracy = float((classes == labels).mean())
+    rates = {
+        name: count / (len(labels) * values[name])
+        for name, count in zip(values, counts, strict=True)
+    }
+    return Evaluation(summed_loss / len(labels), accuracy, classes, rates)

@@ -63,6 +63,8 @@ class Recorder:
             disable=not (progress and self._main and sys.stderr.isatty()),
         )
         self._saved = time.monotonic()
+        self._progress = progress
+        self._warned = 0
 
     def __enter__(self) -> Recorder:
         return self
@@ -99,10 +101,19 @@ class Recorder:
         self._bar.set_postfix(validation=f"{100 * metrics.validation_accuracy:.2f} %")
         if self._log is None:
             return
+        self._warn(metrics)
         self.save(state)
         if state.best_is_now:
             save_best(self._run, state)
         self._log.append(metrics)
+
+    def _warn(self, metrics: EpochMetrics) -> None:
+        """Say of silent and of overactive layers what has not been said yet; stop when none is."""
+        found = metrics.warnings
+        if self._progress and len(found) > self._warned:
+            for warning in found:
+                tqdm.write(f"Warning: {warning}", file=sys.stderr)
+        self._warned = len(found)
 
 
 @contextmanager
@@ -177,6 +188,7 @@ def fit(job: Job, run: Path, state: TrainingState | None, progress: bool) -> Tra
                 validated.accuracy,
                 rate,
                 trained.seconds + time.perf_counter() - started,
+                validated.firing_rates,
             )
             now = _after_epoch(now, job, updater, metrics, guard)
             recorder.end_epoch(now)

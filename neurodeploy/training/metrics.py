@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 
 from neurodeploy.artifacts.names import METRICS, TENSORBOARD
 from neurodeploy.errors import InputError
+from neurodeploy.simulation.firing import firing_warnings
 from neurodeploy.support.files import written_whole
 
 
@@ -23,6 +24,8 @@ class EpochMetrics:
         validation_loss, validation_accuracy: after the epoch.
         learning_rate: of the whole epoch.
         seconds: wall time with validation.
+        firing_rates: spikes per neuron and step of every layer of neurons on the validation
+            samples, and of the input the share of values that are not 0; empty in older files.
     """
 
     epoch: int
@@ -32,6 +35,13 @@ class EpochMetrics:
     validation_accuracy: float
     learning_rate: float
     seconds: float
+    firing_rates: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Layers that never spiked, or nearly always did."""
+        over = f"the validation samples of epoch {self.epoch}"
+        return firing_warnings(self.firing_rates, over)
 
     def better_than(self, other: EpochMetrics) -> bool:
         """Higher validation accuracy; with equal accuracy, lower validation loss."""
@@ -96,6 +106,7 @@ class MetricsLog:
             "accuracy/validation": metrics.validation_accuracy,
             "learning_rate": metrics.learning_rate,
             "seconds": metrics.seconds,
+            **{f"firing_rate/{name}": rate for name, rate in metrics.firing_rates.items()},
         }.items():
             self._writer.add_scalar(tag, value, metrics.epoch)
         self._writer.flush()

@@ -71,7 +71,8 @@ class RunResult:
         epochs: how many were trained.
         seconds: wall time of all epochs, also of those before an interruption.
         outcome: the class of every validation and test sample with the best epoch's weights.
-        warnings: what looks like a mistake in the data, or in what came of them.
+        warnings: what looks like a mistake in the data, or in what came of them: layers, too, that
+            carry nothing.
     """
 
     path: Path
@@ -284,7 +285,11 @@ def _write_result(
         epochs=len(state.history),
         seconds=sum(metrics.seconds for metrics in state.history),
         outcome=outcome,
-        warnings=(*data_warnings(dataset, recipe), *outcome.warnings(recipe.data.exclude)),
+        warnings=(
+            *data_warnings(dataset, recipe),
+            *best.warnings,
+            *outcome.warnings(recipe.data.exclude),
+        ),
     )
     with written_whole(run / NIR_FILE) as temporary:
         nir.write(temporary, graph_of(job.model, recipe, dataset))

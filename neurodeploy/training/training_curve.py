@@ -1,10 +1,13 @@
-"""Plot of a run: loss and accuracy over epochs."""
+"""Plot of a run: loss, accuracy and firing rates over epochs."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
 
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import (
@@ -15,6 +18,7 @@ from matplotlib.ticker import (
     PercentFormatter,
 )
 
+from neurodeploy.nn.network import INPUT
 from neurodeploy.training.metrics import EpochMetrics
 
 TRAIN, VALIDATION, BEST = "#7a8da6", "#0b5fa5", "#c1440e"
@@ -35,6 +39,8 @@ def curve_figure(
 ) -> Figure:
     """Loss (left) and accuracy (right) of both parts, with the chosen epoch marked.
 
+    Firing rates of the layers are below, where every epoch has those of the same layers.
+
     Args:
         title: the recipe's name.
         history: one entry per epoch.
@@ -43,19 +49,30 @@ def curve_figure(
     """
     epochs = [metrics.epoch for metrics in history]
     # No pyplot: it would pick a display and keep the figure alive.
-    figure = Figure(figsize=(7.2, 3.5), layout="constrained")
-    loss_axes, accuracy_axes = figure.subplots(1, 2)
-    for axes, quantity in ((loss_axes, "loss"), (accuracy_axes, "accuracy")):
+    has_rates = all(len(metrics.firing_rates) > 1 for metrics in history)
+    figure = Figure(figsize=(7.2, 5.9 if has_rates else 3.5), layout="constrained")
+    upper, *lower = figure.subfigures(
+        1 + has_rates, 1, squeeze=False, height_ratios=(3, 2)[: 1 + has_rates]
+    )[:, 0]
+    loss_axes, accuracy_axes = upper.subplots(1, 2)
+    panels = {"loss": loss_axes, "accuracy": accuracy_axes}
+    if has_rates:
+        panels["spikes per neuron and step"] = lower[0].subplots()
+        _draw_rates(panels["spikes per neuron and step"], history)
+    for name, axes in panels.items():
+        axes.axvline(best_epoch, color=BEST, lw=1.0, ls="--", label=f"best epoch, {best_epoch}")
+        axes.set_xlabel("epoch")
+        axes.set_title(name, fontsize=11)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if len(history) == 1:
+            axes.set_xticks(epochs)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    for quantity, axes in (("loss", loss_axes), ("accuracy", accuracy_axes)):
         for part, colour in (("train", TRAIN), ("validation", VALIDATION)):
             values = [getattr(metrics, f"{part}_{quantity}") for metrics in history]
             marker = "o" if len(history) < 3 else ""
             axes.plot(epochs, values, color=colour, label=part, lw=1.6, marker=marker, ms=4)
-        axes.axvline(best_epoch, color=BEST, lw=1.0, ls="--", label=f"best epoch, {best_epoch}")
-        axes.set_xlabel("epoch")
-        axes.set_title(quantity, fontsize=11)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
     loss_axes.set_yscale("log")
     loss_axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     loss_axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
@@ -76,8 +93,31 @@ def curve_figure(
     accuracy_axes.set_ylim(bottom, top)
     figure.suptitle(title, fontsize=12)
     handles, labels = accuracy_axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    upper.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     return figure
+
+
+def _draw_rates(axes: Axes, history: Sequence[EpochMetrics]) -> None:
+    """Spikes per neuron and step of every layer, dark for the first and light for the last."""
+    layers = [name for name in history[0].firing_rates if name != INPUT]
+    shades = colormaps["viridis"](np.linspace(0, 0.88, len(layers)))
+    for name, shade in zip(layers, shades, strict=True):
+        rates = [metrics.firing_rates[name] for metrics in history]
+        marker = "o" if len(history) < 3 else ""
+        epochs = [metrics.epoch for metrics in history]
+        label = f"{name}, {rates[-1]:.3f}"
+        axes.plot(epochs, rates, color=shade, lw=1.4, marker=marker, ms=4, label=label)
+    highest = max(max(metrics.firing_rates[name] for name in layers) for metrics in history)
+    axes.set_ylim(0, 1.08 * highest or 0.1)
+    axes.legend(
+        loc="center left",
+        bbox_to_anchor=(1.0, 0.5),
+        ncols=-(-len(layers) // 12),
+        frameon=False,
+        fontsize=8,
+        title="at the end",
+        title_fontsize=8,
+    )
 
 
 def _accuracy_range(history: Sequence[EpochMetrics], test_accuracy: float) -> tuple[float, float]:

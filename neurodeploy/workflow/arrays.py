@@ -86,7 +86,8 @@ def validate_arrays(
     """Compare every population, step and sample of two engines.
 
     Engines of integers have to agree bit for bit in spikes, u and v: ``report.mismatches`` is 0.
-    Engines of floats round in their own ways, so that only their spikes are compared.
+    Engines of floats round in their own ways, so that spikes are compared, and of neurons without
+    any how far their potentials are apart. ``report.warnings`` names populations that were silent.
 
     Args:
         network, x, batch_size, seed, timeout: as for ``simulate_arrays``.

@@ -18,6 +18,7 @@ from neurodeploy.ir.quantized import QuantizedPopulation, QuantizedProjection
 from neurodeploy.neurons.dynamics import FixedStepper
 from neurodeploy.simulation.engines import FloatEngine
 from neurodeploy.simulation.exact import accumulator, activation_bound
+from neurodeploy.simulation.firing import firing_warnings, input_names, spiking_names
 from neurodeploy.simulation.trace import Samples
 
 
@@ -44,6 +45,17 @@ class SpikeJudge:
         readout = trace.populations[network.output].v
         self.expected_v = None if readout is None else readout.swapaxes(0, 1)
         self.expected = dict(self.spikes)
+
+    def warnings(self) -> tuple[str, ...]:
+        """Layers of the float network that carry nothing on these samples."""
+        shown = (*input_names(self.network), *spiking_names(self.network))
+        rates = {
+            name: float((spikes != 0).double().mean())
+            for name, spikes in self.expected.items()
+            if name in shown
+        }
+        over = f"the {self._count:,} samples of the calibration"
+        return firing_warnings(rates, over, input_names(self.network))
 
     def cost(
         self, population: QuantizedPopulation, incoming: Sequence[QuantizedProjection]

@@ -35,6 +35,7 @@ from neurodeploy.ir.network import Network
 from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.quantized import QuantizationPlan, QuantizedNetwork
 from neurodeploy.mapping import CoreMapping, map_network
+from neurodeploy.simulation.firing import firing_warnings, warnings_among
 from neurodeploy.support.files import check_new_folder, next_free, sha256
 from neurodeploy.target import Target, load_target
 from neurodeploy.workflow.netx import NetxPart, netx_part, netx_target, read_net_network
@@ -54,6 +55,7 @@ class ExportResult:
 
     Attributes:
         netx: the part for lava-dl, and what its format cannot hold.
+        warnings: layers that carried nothing in training or in calibration.
     """
 
     path: Path
@@ -62,6 +64,7 @@ class ExportResult:
     mapping: CoreMapping
     report: Path
     netx: NetxPart
+    warnings: tuple[str, ...]
 
 
 def export(
@@ -124,7 +127,8 @@ def export(
         deployed = _written(
             out, quantized, mapping, target, part, nir_file, source=str(source), training=training
         )
-    return ExportResult(out, source, deployed.network, mapping, out / REPORT, part)
+    warnings = _silent(deployed.network, training)
+    return ExportResult(out, source, deployed.network, mapping, out / REPORT, part, warnings)
 
 
 def deploy_network(
@@ -292,6 +296,16 @@ def _self_contained(imported: Imported | None, file: Path) -> Iterator[Path | No
 def _numbered(notes: list[str]) -> dict[str, str]:
     """What the import assumed and repaired, as the deployment's notes."""
     return {f"import {number}": note for number, note in enumerate(notes, 1)}
+
+
+def _silent(network: QuantizedNetwork, training: TrainingRecord | None) -> tuple[str, ...]:
+    """Layers that carried nothing in training, and in calibration."""
+    found = warnings_among(network.notes)
+    if training is None or not training.history:
+        return found
+    best = training.history[training.best_epoch - 1]
+    over = f"the validation samples of epoch {training.best_epoch}"
+    return (*firing_warnings(best.get("firing_rates", {}), over), *found)
 
 
 def _with_data(network: Network, training: TrainingRecord | None) -> Network:

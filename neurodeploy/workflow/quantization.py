@@ -35,6 +35,7 @@ from neurodeploy.ir.quantized import PLAN_KEY, QuantizationPlan, QuantizedNetwor
 from neurodeploy.quantization.planned import on_grid, plan_of, quantize_as_planned
 from neurodeploy.quantization.post_training import quantize
 from neurodeploy.quantization.scales import ScaleMethod
+from neurodeploy.simulation.firing import as_notes
 from neurodeploy.simulation.trace import Samples
 from neurodeploy.target import Target
 from neurodeploy.workflow.calibration import SpikeJudge
@@ -127,7 +128,7 @@ def quantized(
         bias_exponent_min=bias_exponent_min,
     )
     on = "" if samples is None else f" on {samples.count:,} samples, {samples.origin}"
-    return _noted(found, Text(f"by {method}{on}", why_not), samples)
+    return _noted(found, Text(f"by {method}{on}", why_not), samples, judge)
 
 
 def quantized_on(
@@ -169,14 +170,23 @@ def quantized_on(
     on = "" if samples is None else f" on {samples.count:,} samples"
     for warning in samples.warnings if samples else ():
         warnings.warn(warning, DataWarning, stacklevel=3)
-    return _noted(found, f"by {method}{on}", samples)
+    return _noted(found, f"by {method}{on}", samples, judge)
 
 
-def _noted(network: QuantizedNetwork, how: str, samples: Samples | None = None) -> QuantizedNetwork:
-    """The network with first notes on where its scales come from, and what is odd about that."""
+def _noted(
+    network: QuantizedNetwork,
+    how: str,
+    samples: Samples | None = None,
+    judge: SpikeJudge | None = None,
+) -> QuantizedNetwork:
+    """The network with first notes on where its scales come from, and what is odd about that.
+
+    Last come notes on layers that carried nothing.
+    """
     asked = "; ".join(samples.warnings) if samples else ""
     notes = {"scales": how, **({"calibration": asked} if asked else {})}
-    return replace(network, notes={**notes, **network.notes})
+    silent = {} if judge is None else as_notes(judge.warnings())
+    return replace(network, notes={**notes, **network.notes, **silent})
 
 
 def _has_data(network: Network) -> bool:

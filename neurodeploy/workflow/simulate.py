@@ -14,6 +14,7 @@ from neurodeploy.artifacts.names import ACTIVITY, PREDICTIONS, RASTER, REPORT, S
 from neurodeploy.artifacts.simulations import ActivityCount, TraceFile, write_activity
 from neurodeploy.errors import CheckFailedError, Setting, Text
 from neurodeploy.mapping.estimate import Estimate, estimate
+from neurodeploy.simulation.firing import firing_rates, firing_warnings, input_names
 from neurodeploy.simulation.predictions import Predictions
 from neurodeploy.simulation.trace import Overflow, SampleBatch, Samples, SpikeTrace
 from neurodeploy.support.files import write_json, written_whole
@@ -31,6 +32,8 @@ class SimulationResult:
         spikes_per_sample: mean number of events by population: spikes, and of an input the values
             that are not 0.
         values_per_sample: mean sum of what these events carry; of spikes, their number.
+        firing_rates: spikes per neuron and step of every population with a threshold, and of
+            inputs the share of values that are not 0.
         wraps, saturations: arithmetic overflow by population; for the Lava engine, whose own
             processes do not report it, counted by the reference on the same samples.
         clipped_weights: by projection, from quantisation.
@@ -54,6 +57,7 @@ class SimulationResult:
     clipped_weights: dict[str, int]
     estimate: Estimate
     raster: Path | None
+    firing_rates: dict[str, float]
     warnings: tuple[str, ...] = ()
 
     @property
@@ -178,6 +182,8 @@ class _Tally:
         folder.mkdir(parents=True, exist_ok=True)
         activity = self.activity.mean()
         write_activity(folder / ACTIVITY, activity)
+        rates = firing_rates(network, activity)
+        over = f"{count:,} samples ({self.samples.origin})"
         raster = folder / RASTER
         self._draw(raster, engine)
         result = SimulationResult(
@@ -196,7 +202,12 @@ class _Tally:
             clipped_weights={p.name: p.clipped for p in network.projections},
             estimate=estimate(network, self.deployment.target, self.deployment.mapping, activity),
             raster=raster,
-            warnings=(*self.samples.warnings, *predictions.warnings()),
+            firing_rates=rates,
+            warnings=(
+                *self.samples.warnings,
+                *firing_warnings(rates, over, input_names(network)),
+                *predictions.warnings(),
+            ),
         )
         write_json(folder / SUMMARY, result.as_dict())
         with written_whole(folder / PREDICTIONS) as temporary:

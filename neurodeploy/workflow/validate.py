@@ -10,7 +10,7 @@ from typing import Any
 
 from neurodeploy.artifacts.deployment import Deployment
 from neurodeploy.artifacts.names import PARITY, PARITY_MAP
-from neurodeploy.errors import InputError, Setting, Text
+from neurodeploy.errors import CheckFailedError, InputError, Setting, Text
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.reporting.parity import ParityComparison, ParityReport
@@ -30,7 +30,8 @@ class ValidationResult:
     """A comparison and the files that hold it.
 
     Attributes:
-        warnings: what looks like a mistake in the samples or in what is said of them.
+        warnings: what looks like a mistake in the samples or in what is said of them, and what
+            makes the comparison worth less than it seems.
     """
 
     report: ParityReport
@@ -84,7 +85,7 @@ def validate(
     folder = deployment.results / f"{engines[0]}-{engines[1]}"
     folder.mkdir(parents=True, exist_ok=True)
     said = (warning for found in report.predictions.values() for warning in found.warnings())
-    warnings = (*samples.warnings, *dict.fromkeys(said))
+    warnings = (*samples.warnings, *report.warnings, *dict.fromkeys(said))
     write_json(folder / PARITY, {**report.as_dict(), "warnings": warnings})
     write_picture(parity_map(report), folder / PARITY_MAP)
     page = write_report(deployment)
@@ -103,6 +104,23 @@ def check_pair(engines: tuple[str, str]) -> None:
         )
     for name in engines:
         check_engine(name)
+
+
+def check_strict(report: ParityReport) -> None:
+    """Refuse a comparison in which a population was silent: nothing behind it was put to a test.
+
+    Raises:
+        CheckFailedError: naming every one.
+    """
+    if report.untested:
+        raise CheckFailedError(
+            Text(
+                Setting("strict"),
+                f": on {report.samples:,} samples, ",
+                ", ".join(report.untested),
+                "; what lies behind was compared in silence alone",
+            )
+        )
 
 
 def compare(

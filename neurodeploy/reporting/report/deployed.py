@@ -184,6 +184,22 @@ def _spikes(run: Mapping[str, Any]) -> str:
     return f"{found['spikes']:,.1f}, and {found['input_spikes']:,.1f} of input"
 
 
+def potentials(report: Mapping[str, Any]) -> str:
+    """How far apart neurons that never spike are, in a comparison with floats, in sentences."""
+    found = f" Same class on {report['agreeing_predictions']:,} of {report['samples']:,} samples"
+    first = report.get("first_disagreement")
+    if first:
+        found += f", the first other one is sample {first['sample']}"
+        found += f" ({first['first']} against {first['second']})"
+    found += "."
+    for p in report["populations"]:
+        if p.get("quantity") == "potentials" and p["v_range"]:
+            low, high = p["v_range"]
+            found += f" v of {p['name']} is at most {p['max_v_difference']:.3g} apart, from "
+            found += f"{low:.3g} to {high:.3g}."
+    return found
+
+
 def _counts(counts: Mapping[str, int]) -> str:
     """All of them together, and the population with most."""
     total = sum(counts.values())

@@ -26,10 +26,11 @@ from neurodeploy.mapping import CoreMapping
 from neurodeploy.mapping.placement import core_messages, flows
 from neurodeploy.reporting.confusion import confusion_matrix
 from neurodeploy.reporting.network_pictures import core_map, network_graph
-from neurodeploy.reporting.parity import Divergence
+from neurodeploy.reporting.parity_report import Divergence
 from neurodeploy.reporting.pictures import CurvePoint, firing_rates, learning_figure, svg
 from neurodeploy.reporting.report import deployed, trained
 from neurodeploy.reporting.text import by_class_text, facts
+from neurodeploy.simulation.firing import warnings_among
 from neurodeploy.support.files import read_json, written_whole
 from neurodeploy.support.schema import build
 
@@ -68,6 +69,7 @@ def _context(deployment: Deployment) -> dict[str, Any]:
         "created": deployment.created[:16].replace("T", " ") + " UTC",
         "source": _source(deployment.source),
         "cards": _cards(deployment, mapping, runs, checks),
+        "silent": warnings_among(network.notes),
         "training": _training(deployment.training),
         "learning": _learning(deployment.path / LEARNING),
         "graph": _picture(network_graph(network), "Populations and projections"),
@@ -110,9 +112,14 @@ def _activity(
 
 
 def _notes(network: QuantizedNetwork) -> list[tuple[str, str]]:
-    """The notes of the deployment but for clipped weights, which are in a table."""
+    """The notes of the deployment but for warnings, and for clipped weights, in a table."""
     clipped = {p.name: f"{p.clipped:,} weights clipped" for p in network.projections}
-    return [(where, note) for where, note in network.notes.items() if clipped.get(where) != note]
+    told = warnings_among(network.notes)
+    return [
+        (where, note)
+        for where, note in network.notes.items()
+        if clipped.get(where) != note and note not in told
+    ]
 
 
 def _cards(
@@ -161,7 +168,7 @@ def _training(training: TrainingRecord | None) -> dict[str, Any] | None:
         figure = curve_figure(
             training.recipe.name, history, training.best_epoch, training.test_accuracy
         )
-        curve = _picture(figure, "Loss and accuracy by epoch")
+        curve = _picture(figure, "Loss, accuracy and firing rates by epoch")
     return {
         "description": training.recipe.description.rstrip("."),
         "facts": trained.trained(training),
@@ -246,13 +253,14 @@ def _check(path: Path) -> dict[str, Any]:
     pair = " against ".join(report["engines"])
     detail = f"{pair}: {report['samples']:,} samples, {report['compared']:,} values compared."
     if report["exact"]:
-        count = report["mismatches"]
-        mood = "bad" if count else "good"
-        verdict = f"{count:,} differ" if count else "0 mismatches"
+        count, silent = report["mismatches"], report.get("silent")
+        mood = "bad" if count else "" if silent else "good"
+        verdict = f"{count:,} differ" if count else "0 mismatches" + ", of silence" * bool(silent)
     else:
-        shares = [p["spike_agreement"] for p in report["populations"]]
+        shares = [p["spike_agreement"] for p in report["populations"] if p["spikes_compared"]]
         mood, verdict = "", f"{min(shares):.2%} of spikes agree"
         detail += " In the population that agrees least; integers need not match floats."
+        detail += deployed.potentials(report)
     if report["first_divergence"]:
         first = build(Divergence, report["first_divergence"], str(path))
         detail += f" First difference: population {first.population!r}, {first}."
@@ -261,6 +269,7 @@ def _check(path: Path) -> dict[str, Any]:
         "verdict": verdict,
         "pair": pair,
         "detail": detail,
+        "warnings": report.get("warnings", []),
         "picture": _stored(path.with_name(PARITY_MAP), f"Parity map of {pair}"),
     }
 

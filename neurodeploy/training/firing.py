@@ -1,0 +1,70 @@
+"""Firing rates of a network's layers while it is evaluated.
+
+They are counted on the samples that every epoch is judged by, not while gradients are made: that
+costs training nothing, and tells of the network as it would be deployed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+
+import torch
+from torch import Tensor
+
+from neurodeploy.nn.current import CubaLIF
+from neurodeploy.nn.families import SpikingNetwork
+from neurodeploy.nn.network import INPUT
+from neurodeploy.nn.neuron import LIF
+from neurodeploy.quantization.aware.neurons import QuantizedLIF
+
+
+class SpikeCount:
+    """Adds up the spikes of every layer of neurons of a network, while it is entered.
+
+    Attributes:
+        sizes: neurons of each layer that spikes, in order, behind the values of the input.
+    """
+
+    def __init__(self, model: SpikingNetwork) -> None:
+        self._model = model
+        self._axes = {INPUT: len(model.sample_shape)}
+        self.sizes = {INPUT: math.prod(model.sample_shape)}
+        for name, layer in model.layers.items():
+            if isinstance(layer, LIF | CubaLIF | QuantizedLIF):
+                self._axes[name] = len(model.shapes[name])
+                self.sizes[name] = math.prod(model.shapes[name])
+        zero = next(model.parameters()).new_zeros((), dtype=torch.float64)
+        self._spikes = dict.fromkeys(self.sizes, zero)
+        self._seen = dict.fromkeys(self.sizes, 0)
+
+    def __enter__(self) -> SpikeCount:
+        self._model.watch = self._add
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._model.watch = None
+
+    def inputs(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
+        """The frames (N, *sample) of a batch on their way into the network, looked at."""
+        for frame in frames:
+            self._add(INPUT, (frame != 0).to(frame.dtype))
+            yield frame
+
+    def rates(self) -> dict[str, float]:
+        """Spikes per neuron and step by layer; of the input, the share of values that are not 0."""
+        return {name: float(self._spikes[name]) / max(self._seen[name], 1) for name in self.sizes}
+
+    def _add(self, name: str, spikes: Tensor) -> None:
+        """Count some steps of a layer, (N, ...) or (c, N, ...)."""
+        if name in self.sizes:
+            # A sample's spikes are few enough for float32 to count.
+            each = spikes.sum(tuple(range(-self._axes[name], 0)))
+            self._spikes[name] = self._spikes[name] + each.sum(dtype=torch.float64)
+            self._seen[name] += spikes.numel()
