@@ -26,7 +26,7 @@ from neurodeploy.errors import InputError
 
 @click.command()
 @click.argument("deployment", required=False, type=PATH)
-@click.option("--engine", default="lava", show_default=True, help=ENGINE_NAMES)
+@click.option("--engine", help=f"{ENGINE_NAMES}  [default: lava, or what fits into memory]")
 @sample_options
 @click.option(
     "--trace", type=PATH, metavar="FILE.npz", help="Write the spikes of every population."
@@ -36,7 +36,7 @@ from neurodeploy.errors import InputError
 @json_option
 def simulate(
     deployment: Path | None,
-    engine: str,
+    engine: str | None,
     trace: Path | None,
     trace_state: bool,
     strict: bool,
@@ -53,7 +53,8 @@ def simulate(
     )
     from neurodeploy.workflow.engines import check_engine, engine_remarks
 
-    check_engine(engine)
+    if engine is not None:
+        check_engine(engine)
     if trace_state and trace is None:
         raise InputError("--trace-state needs --trace FILE.npz")
     loaded, samples = load_with_samples(deployment, as_json, choice, None)
@@ -73,7 +74,7 @@ def simulate(
         print_json(result.as_dict())
         return
     click.echo(f"Engine {result.engine}: {result.samples} samples ({result.origin})")
-    for remark in engine_remarks([engine], loaded):
+    for remark in engine_remarks([result.engine], loaded):
         click.echo(remark)
     if result.accuracy is not None:
         click.echo(f"Accuracy {result.accuracy:.2%}")
@@ -96,14 +97,16 @@ def simulate(
 @click.command()
 @click.argument("deployment", required=False, type=PATH)
 @click.option(
-    "--engines", default="reference,lava", show_default=True, metavar="A,B", help=ENGINE_NAMES
+    "--engines",
+    metavar="A,B",
+    help=f"{ENGINE_NAMES}  [default: reference,lava, or lava-fused where that fits into memory]",
 )
 @click.option("--strict", is_flag=True, help="Fail where a population never spiked.")
 @sample_options
 @json_option
 def validate(
     deployment: Path | None,
-    engines: str,
+    engines: str | None,
     strict: bool,
     timeout: float | None,
     as_json: bool,
@@ -117,10 +120,10 @@ def validate(
     from neurodeploy.reporting.text import parity_text
     from neurodeploy.workflow.engines import check_engine, engine_remarks
 
-    names = tuple(engines.split(","))
-    if len(names) != 2:
+    names = tuple(engines.split(",")) if engines else None
+    if names is not None and len(names) != 2:
         raise InputError(f"--engines {engines}: give two engines, for example reference,lava")
-    for name in names:
+    for name in names or ():
         check_engine(name)
     loaded, samples = load_with_samples(deployment, as_json, choice, 64)
     from neurodeploy.workflow.validate import check_strict
@@ -131,7 +134,7 @@ def validate(
     if as_json:
         print_json({**result.as_dict(), "picture": str(result.picture)})
     else:
-        for remark in engine_remarks(names, loaded):
+        for remark in engine_remarks(report.engines, loaded):
             click.echo(remark)
         click.echo(parity_text(report))
         for warning in result.warnings:

@@ -8,7 +8,7 @@ from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork
 
-TORCH = 100 * 2**20
+TORCH = 130 * 2**20
 """Bytes that torch takes when it is loaded and multiplies for the first time."""
 
 
@@ -55,4 +55,10 @@ def layerwise_bytes(
             # oneDNN orders both ends of a convolution as suits its kernels.
             values += math.prod(operator.input_shape) + math.prod(operator.output_shape)
         layers[projection.target] += values
-    return TORCH + weights + records + number * samples * steps * max(layers.values())
+    running = records + number * samples * steps * max(layers.values())
+    return TORCH + weights + max(running, _made_ready(network))
+
+
+def _made_ready(network: Network | QuantizedNetwork) -> int:
+    """Bytes while weights are made ready: bounds and widths are found of copies in 64 bits."""
+    return 3 * 8 * max((p.operator.weights.size for p in network.projections), default=0)

@@ -16,6 +16,7 @@ from neurodeploy.reporting.parity import ParityReport
 from neurodeploy.simulation.trace import Samples, SpikeTrace, WholeTrace
 from neurodeploy.workflow import engines as choice
 from neurodeploy.workflow.engines import EngineSettings, OverflowCount, network_engine
+from neurodeploy.workflow.memory import check_memory, default_pair
 from neurodeploy.workflow.samples import array_samples
 from neurodeploy.workflow.validate import check_pair, compare
 
@@ -63,6 +64,7 @@ def simulate_arrays(
     """
     samples = _samples(network, x, seed)
     size = _size(network, samples, batch_size)
+    check_memory([engine], network, size, state=state)
     with network_engine(engine, network, EngineSettings(size, state, timeout)) as running:
         overflow = OverflowCount(running, network)
 
@@ -77,7 +79,7 @@ def simulate_arrays(
 def validate_arrays(
     network: Network | QuantizedNetwork,
     x: ArrayLike,
-    engines: tuple[str, str] = ("reference", "lava"),
+    engines: tuple[str, str] | None = None,
     batch_size: int | None = None,
     *,
     seed: int = 0,
@@ -91,15 +93,23 @@ def validate_arrays(
 
     Args:
         network, x, batch_size, seed, timeout: as for ``simulate_arrays``.
-        engines: two different ones for this kind of network.
+        engines: two different ones for this kind of network; of integers when None ``reference``
+            and ``lava``, or ``lava-fused`` where ``lava`` does not fit into memory.
 
     Raises:
         InputError: as ``simulate_arrays``, or the same engine twice.
         MissingDependencyError, UnsupportedError, SimulationError: as ``simulate_arrays``.
     """
-    check_pair(engines)
+    if engines is not None:
+        check_pair(engines)
     samples = _samples(network, x, seed)
     size = _size(network, samples, batch_size)
+    if engines is None:
+        engines, reason = default_pair(network, size)
+        check_pair(engines)
+        if reason is not None:
+            warnings.warn(reason, DataWarning, stacklevel=2)
+    check_memory(engines, network, size, state=True, setting="engines")
     settings = EngineSettings(size, True, timeout)
     with ExitStack() as stack:
         first, second = (

@@ -19,6 +19,7 @@ from neurodeploy.simulation.predictions import Predictions
 from neurodeploy.simulation.trace import Overflow, SampleBatch, Samples, SpikeTrace
 from neurodeploy.support.files import write_json, written_whole
 from neurodeploy.workflow.engines import OverflowCount, batch_size, make_engine
+from neurodeploy.workflow.memory import check_memory, default_engine
 from neurodeploy.workflow.samples import outputs_of
 
 
@@ -39,7 +40,8 @@ class SimulationResult:
         clipped_weights: by projection, from quantisation.
         estimate: what a sample costs on the chip, from the spikes of this simulation.
         raster: the picture, or None.
-        warnings: what looks like a mistake in the samples or in what is said of them.
+        warnings: why not the first choice of an engine, and what looks like a mistake in the
+            samples or in what is said of them.
     """
 
     engine: str
@@ -87,7 +89,7 @@ class SimulationResult:
 def simulate(
     deployment: Deployment,
     samples: Samples,
-    engine_name: str = "lava",
+    engine_name: str | None = None,
     *,
     trace: Path | None = None,
     trace_state: bool = False,
@@ -98,6 +100,8 @@ def simulate(
     """Simulate samples and keep a summary and a raster in the deployment's ``results/``.
 
     Args:
+        engine_name: which one; when None ``lava``, or where that is not installed or does not fit
+            into memory what ``workflow.memory.default_engine`` finds, which ``warnings`` then say.
         trace: also write what happened to this ``.npz``; see ``artifacts.simulations``.
         trace_state: u and v of every step as well.
         strict: any wrap or saturation is an error.
@@ -105,15 +109,20 @@ def simulate(
 
     Raises:
         CheckFailedError: ``strict``, and something overflowed.
-        SimulationError: the engine failed.
+        SimulationError: the engine failed, or would not fit into memory.
     """
     from tqdm import tqdm
 
     from neurodeploy.reporting.report import write_report
 
+    size = batch_size(deployment.network)
+    at_once = min(size, samples.count)
+    reason = None
+    if engine_name is None:
+        engine_name, reason = default_engine(deployment.network, at_once, state=trace_state)
+    check_memory([engine_name], deployment.network, at_once, state=trace_state)
     engine = make_engine(engine_name, deployment, state=trace_state, timeout=timeout)
     tally = _Tally(deployment, samples)
-    size = batch_size(deployment.network)
     overflow = OverflowCount(engine, deployment.network)
     writer = TraceFile(trace, samples.count) if trace else None
     started = time.perf_counter()
@@ -136,7 +145,7 @@ def simulate(
         engine.close()
         if writer:
             writer.discard()
-    result = tally.result(engine_name, seconds, overflow.found)
+    result = tally.result(engine_name, seconds, overflow.found, reason)
     write_report(deployment)
     if strict:
         check_strict(result.wraps, result.saturations)
@@ -175,7 +184,9 @@ class _Tally:
         predicted = np.concatenate(self.classes) if self.classes else np.zeros(0, np.int64)
         return Predictions(predicted, self.samples.labels, outputs_of(network))
 
-    def result(self, engine: str, seconds: float, overflow: Overflow) -> SimulationResult:
+    def result(
+        self, engine: str, seconds: float, overflow: Overflow, reason: str | None
+    ) -> SimulationResult:
         network, count = self.deployment.network, self.samples.count
         predictions = self.predictions()
         folder = self.deployment.results / engine
@@ -204,6 +215,7 @@ class _Tally:
             raster=raster,
             firing_rates=rates,
             warnings=(
+                *([] if reason is None else [reason]),
                 *self.samples.warnings,
                 *firing_warnings(rates, over, input_names(network)),
                 *predictions.warnings(),

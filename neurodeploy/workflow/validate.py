@@ -23,6 +23,7 @@ from neurodeploy.workflow.engines import (
     check_engine,
     make_engine,
 )
+from neurodeploy.workflow.memory import check_memory, default_pair
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class ValidationResult:
     """A comparison and the files that hold it.
 
     Attributes:
-        warnings: what looks like a mistake in the samples or in what is said of them, and what
-            makes the comparison worth less than it seems.
+        warnings: why not the first choice of an engine, what looks like a mistake in the samples or
+            in what is said of them, and what makes the comparison worth less than it seems.
     """
 
     report: ParityReport
@@ -48,7 +49,7 @@ class ValidationResult:
 def validate(
     deployment: Deployment,
     samples: Samples,
-    engines: tuple[str, str] = ("reference", "lava"),
+    engines: tuple[str, str] | None = None,
     *,
     timeout: float | None = None,
     progress: bool = True,
@@ -56,19 +57,26 @@ def validate(
     """Compare every population, step and sample of two engines.
 
     Args:
+        engines: when None ``reference`` and ``lava``, or where that does not fit into memory
+            ``lava-fused``, which ``warnings`` then say.
         timeout: wall-clock limit in seconds for the Lava engines.
 
     Raises:
         InputError: the same engine twice, or one that does not exist.
-        SimulationError: an engine failed.
+        SimulationError: an engine failed, or both would not fit into memory.
     """
     from tqdm import tqdm
 
     from neurodeploy.reporting.pictures import parity_map, write_picture
     from neurodeploy.reporting.report import write_report
 
-    check_pair(engines)
     size = batch_size(deployment.network)
+    at_once = min(size, samples.count)
+    reason = None
+    if engines is None:
+        engines, reason = default_pair(deployment.network, at_once)
+    check_pair(engines)
+    check_memory(engines, deployment.network, at_once, state=True, setting="engines")
     first, second = (make_engine(name, deployment, state=True, timeout=timeout) for name in engines)
     bar = tqdm(
         total=samples.count,
@@ -85,7 +93,8 @@ def validate(
     folder = deployment.results / f"{engines[0]}-{engines[1]}"
     folder.mkdir(parents=True, exist_ok=True)
     said = (warning for found in report.predictions.values() for warning in found.warnings())
-    warnings = (*samples.warnings, *report.warnings, *dict.fromkeys(said))
+    chosen = [] if reason is None else [reason]
+    warnings = (*chosen, *samples.warnings, *report.warnings, *dict.fromkeys(said))
     write_json(folder / PARITY, {**report.as_dict(), "warnings": warnings})
     write_picture(parity_map(report), folder / PARITY_MAP)
     page = write_report(deployment)
