@@ -147,8 +147,8 @@ def test_an_engine_that_does_not_fit_is_refused_before_it_is_built(
     needs(monkeypatch, lava=22.1, lava_fused=3, reference=0.4)
     free(monkeypatch, 19.6e9)
     words = (
-        r"engine lava would need about 22\.5 GB of memory for 2 samples at a time, 19\.6 GB are free; "
-        r"use --engine lava-fused, about 3\.4 GB"
+        r"engine lava would need about 22\.5 GB of memory for 2 samples at a time, "
+        r"19\.6 GB are free; use --engine lava-fused, about 3\.4 GB"
     )
     with refused(SimulationError, words, by="simulate"):
         simulate(deployed, samples, "lava", progress=False)

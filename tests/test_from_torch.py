@@ -82,7 +82,7 @@ class Recurrent(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.into, self.out = nn.Linear(5, 6), nn.Linear(6, 3)
-        self.back = nn.Linear(6, 6, bias=False)
+        self.back: nn.Module = nn.Linear(6, 6, bias=False)
         self.lif = lif()
         self.spikes: Tensor | None = None
 
