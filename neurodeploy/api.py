@@ -197,7 +197,8 @@ def train(
         progress: show a bar on stderr where that is a terminal.
 
     Returns:
-        The run's folder, whose ``network.nir`` is the trained network, and its accuracies, 0 to 1.
+        The run's folder, whose ``network.nir`` is the trained network, its accuracies, 0 to 1, the
+        class of every validation and test sample (``outcome``), and ``warnings``.
 
     Raises:
         InputError: the recipe, device or folder cannot be used.

@@ -67,9 +67,11 @@ def test_a_run_writes_everything_that_it_promises(whole: Path) -> None:
         "learning_curve.png",
         "metrics.jsonl",
         "network.nir",
+        "predictions.csv",
         "recipe.json",
         "run.json",
         "tensorboard",
+        "validation_predictions.csv",
     ]
     assert list((whole / "tensorboard").iterdir())
     summary = json.loads((whole / "run.json").read_text())

@@ -92,10 +92,9 @@ def _with_levels(
     parts: dict[str, np.ndarray], levels: int, path: Path
 ) -> tuple[dict[str, np.ndarray], int, list[str]]:
     """The parts as integers, where these end, and notes on what was rounded or looks wrong."""
-    found, notes = {}, []
-    for name, x in parts.items():
-        found[name], note = integers(x, f"{path}: {name}", levels)
-        notes += [Text(f"{name}: ", note)] if note else []
+    taken = {name: integers(x, f"{path}: {name}", levels) for name, x in parts.items()}
+    notes = [note for _, note in taken.values() if note][:1]
+    found = {name: x for name, (x, _) in taken.items()}
     kinds = {"i" if x.dtype.kind == "u" else x.dtype.kind for x in parts.values()}
     if len(kinds) > 1:
         listed = ", ".join(f"{name} {x.dtype}" for name, x in parts.items())
@@ -110,7 +109,9 @@ def _with_levels(
         stated = Setting("data.levels", str(top))
         fix = Text("if the values end there, state ", stated) if name == "x_train" else OTHER_SCALE
         asked = question(top, levels, fix)
-        notes += [Text(f"{name}: ", asked)] if asked else []
+        if asked:
+            # Test samples of the same scale as these are in the same case.
+            return found, levels, [*notes, Text(f"{name}: ", asked)]
     return found, levels, notes
 
 
