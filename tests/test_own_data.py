@@ -293,7 +293,7 @@ def test_calibration_questions_its_data(workspace: Path, tmp_path: Path) -> None
         *("export", "--target", "loihi2", "--calibrate", str(own), "--out", str(out)),
         folder=workspace,
     )
-    assert "the largest value is 1, and the input takes 0 to 16" in found["notes"]["calibration"]
+    assert "the largest value is 1, and the input takes 0 to 16" in found["warnings"][0]
 
 
 def test_functions_in_memory_warn(workspace: Path) -> None:

@@ -79,7 +79,7 @@ def test_a_fresh_export_reports_what_it_can(workspace: Path, tmp_path: Path) -> 
     assert "digits_conv on loihi2" in page.text
     assert "Not simulated yet: neurodeploy simulate" in page.text
     assert "Not compared yet: neurodeploy validate" in page.text
-    assert len(page.images) == 3  # curve, graph, cores
+    assert len(page.images) == 4  # curve, confusion matrix, graph, cores
     assert "{{" not in text and "None" not in page.text
 
 

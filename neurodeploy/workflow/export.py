@@ -55,7 +55,8 @@ class ExportResult:
 
     Attributes:
         netx: the part for lava-dl, and what its format cannot hold.
-        warnings: layers that carried nothing in training or in calibration.
+        warnings: layers that carried nothing in training or in calibration, and samples of the
+            latter that the network hardly notices.
     """
 
     path: Path

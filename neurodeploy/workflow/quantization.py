@@ -179,14 +179,14 @@ def _noted(
     samples: Samples | None = None,
     judge: SpikeJudge | None = None,
 ) -> QuantizedNetwork:
-    """The network with first notes on where its scales come from, and what is odd about that.
+    """The network with a first note on where its scales come from.
 
-    Last come notes on layers that carried nothing.
+    Last come warnings: of samples that look like a mistake and of layers that carried nothing.
     """
-    asked = "; ".join(samples.warnings) if samples else ""
-    notes = {"scales": how, **({"calibration": asked} if asked else {})}
-    silent = {} if judge is None else as_notes(judge.warnings())
-    return replace(network, notes={**notes, **network.notes, **silent})
+    asked = () if samples is None else samples.warnings
+    silent = () if judge is None else judge.warnings()
+    notes = {"scales": how, **network.notes, **as_notes((*asked, *silent))}
+    return replace(network, notes=notes)
 
 
 def _has_data(network: Network) -> bool:
