@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,6 +20,9 @@ MOST_NUMBERED = 20
 
 CELL_POINTS = 100.0
 """Points of font size for a cell of one inch and one digit, with some space beside it."""
+
+LETTERS = 14.0
+"""That fit into an inch of the title."""
 
 
 def confusion_matrix(matrix: Sequence[Sequence[int]], title: str) -> Figure:
@@ -53,7 +57,8 @@ def confusion_matrix(matrix: Sequence[Sequence[int]], title: str) -> Figure:
     axes.tick_params(labelsize=8, length=2)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("label")
-    axes.set_title(title, fontsize=9, loc="left")
+    lines = textwrap.wrap(title, int(LETTERS * (side + 1.0)))
+    axes.set_title("\n".join(lines), fontsize=9, loc="left")
     bar = figure.colorbar(image, ax=axes, pad=0.02, shrink=0.9)
     bar.set_label("share of the label's samples", fontsize=8)
     bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0))
