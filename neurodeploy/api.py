@@ -68,20 +68,29 @@ def import_nir(path: Path | str, **stated: Any) -> Network:
 
 
 def import_net(
-    path: Path | str, *, input_shape: Shape | None = None, **stated: Any
+    path: Path | str,
+    *,
+    input_shape: Shape | None = None,
+    layers: int | None = None,
+    biases: bool = False,
+    **stated: Any,
 ) -> QuantizedNetwork:
     """A ``.net`` of lava-dl as a network of integers, which stay as they are.
 
     Args:
         path: of a ``.net`` file.
         input_shape: shape of a sample, for a file that does not say.
+        layers: the first so many layers of the file alone, where a later one is not supported.
+        biases: samples are the biases of an input layer that is driven through them, or floats
+            from 0 to 1 as lava-dl's PilotNet makes biases of them.
         stated: as in ``interchange.netx.file.import_net``; ``steps`` and ``encoder`` are
             needed.
 
     Raises:
         InputError, UnsupportedError: the file, a layer, or what is stated about it.
     """
-    return netx.import_net(path, input_shape=input_shape, **stated).network
+    options: dict[str, Any] = {"input_shape": input_shape, "layers": layers, "biases": biases}
+    return netx.import_net(path, **options, **stated).network
 
 
 def quantize(

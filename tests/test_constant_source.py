@@ -108,11 +108,13 @@ def stepped_braille(graph: nir.NIRGraph, x: np.ndarray) -> dict[str, np.ndarray]
 def test_a_bias_into_a_current_adds_up_in_it() -> None:
     """u[t] = k u[t-1] + b, v[t] = m v[t-1] + f u[t] by their closed forms, without any input."""
     bias = np.array([0.5, -1.0])
-    graph = chain((2,), ("fc", nir.Affine(np.eye(2), bias)), ("li", neuron("CubaLI", (2,))))
-    network = to_network(graph, contract(9), "net")
+    fc = nir.Affine(np.zeros((2, 2)), bias)
+    network = to_network(
+        chain((2,), ("fc", fc), ("li", neuron("CubaLI", (2,)))), contract(9), "net"
+    )
     source = network.population(CONSTANT)
     assert source.neuron is not None and source.neuron.kind == CONSTANT
-    trace = nd.simulate(network, np.zeros((1, 9, 2), np.uint8), engine="float")
+    trace = nd.simulate(network, events(1, 9, 2), engine="float")
     np.testing.assert_array_equal(trace[CONSTANT].spikes, np.ones((1, 9, 1)))
     k, m = 1 / 2, 3 / 4  # tau_syn of 2 steps, tau_mem of 4
     t = np.arange(9)[:, None]
@@ -133,12 +135,12 @@ def test_a_bias_behind_a_delay_starts_late() -> None:
     steps = np.array([0, 1, 3])
     graph = chain(
         (3,),
-        ("fc", nir.Affine(np.eye(3), np.full(3, 2.0))),
+        ("fc", nir.Affine(np.zeros((3, 3)), np.full(3, 2.0))),
         ("late", nir.Delay(steps * DT)),
         ("i", neuron("I", (3,), r=1 / DT)),
     )
     network = to_network(graph, contract(6), "net")
-    trace = nd.simulate(network, np.zeros((1, 6, 3), np.uint8), engine="float")
+    trace = nd.simulate(network, events(1, 6, 3), engine="float")
     expected = 2.0 * np.clip(np.arange(6)[:, None] - steps + 1, 0, None)
     np.testing.assert_array_equal(potentials(trace, "i")[0], expected)
 

@@ -55,6 +55,18 @@ from neurodeploy.cli.options import (
     callback=shape_option,
     help="Shape of a sample, where a .net does not say.",
 )
+@click.option(
+    "--layers",
+    type=int,
+    metavar="N",
+    help="Of a .net, the first N layers alone, where a later one is not supported.",
+)
+@click.option(
+    "--biases",
+    is_flag=True,
+    help="Samples of a .net whose input layer is driven by biases are these biases, or floats x "
+    "from 0 to 1 that make biases 2wx - w + b, as lava-dl's PilotNet has them.",
+)
 @stated_options
 @json_option
 def export(
@@ -67,6 +79,8 @@ def export(
     activity: Path | None,
     netx: bool,
     input_shape: tuple[int, ...] | None,
+    layers: int | None,
+    biases: bool,
     as_json: bool,
     **stated: Any,
 ) -> None:
@@ -88,6 +102,8 @@ def export(
         activity=activity,
         netx=netx,
         input_shape=input_shape,
+        layers=layers,
+        biases=biases,
         stated=Stated(**stated),
         quantization=quantization,
     )

@@ -66,10 +66,15 @@ class InputCode:
             draws Bernoulli spikes with probability value/levels, ``latency`` gives each value one
             spike, the earlier the larger it is, ``events`` takes (T, ...) spikes or counts.
         levels: the largest integer; the float network sees integer/levels. 1 for binary spikes.
+        biases: samples are the biases of an input layer of a ``.net``, integers from ``offset`` to
+            offset + levels, or floats x from 0 to 1, which make trunc(levels x + offset), as
+            lava-dl's PilotNet reads its images. The network takes them less ``offset``.
     """
 
     encoder: Encoder
     levels: int = 1
+    biases: bool = False
+    offset: int = 0
 
     def __post_init__(self) -> None:
         if self.levels < 1:

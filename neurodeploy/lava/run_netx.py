@@ -199,10 +199,17 @@ def read_samples(path: Path, settings: dict[str, Any], limit: int | None) -> dic
         found: dict[str, Any] = {
             ours: arrays[name] for name, ours in names.items() if name in arrays
         }
+        recorded = settings["input"] + ".s" in arrays and "x" not in arrays
     if "x" not in found:
         sys.exit(f"{path}: holds neither 'x' nor {settings['input'] + '.s'!r}")
     found = {name: values[:limit] for name, values in found.items()}
     x, shape, steps = found["x"], tuple(settings["sample_shape"]), settings["steps"]
+    if settings.get("biases") and not recorded:
+        # Samples are biases of the input layer, or real values; the layer takes them from 0.
+        lowest, weight = settings["offset"], settings["levels"] // 2
+        if x.dtype.kind == "f":
+            x = np.trunc(2 * weight * x.astype(np.float64) - weight + (lowest + weight))
+        found["x"] = x = x.astype(np.int64) - lowest
     if x.shape[1:] == shape and settings["static"]:
         found["x"] = np.repeat(x[:, None], steps, axis=1)
     elif x.shape[1:] != (steps, *shape):

@@ -29,6 +29,7 @@ from neurodeploy.errors import (
     UnsupportedError,
     in_lines,
 )
+from neurodeploy.interchange.netx.file import NetReading
 from neurodeploy.interchange.netx.layers import BIAS_EXPONENT
 from neurodeploy.ir.contract import Stated
 from neurodeploy.ir.network import Network
@@ -76,6 +77,8 @@ def export(
     activity: Path | None = None,
     netx: bool = False,
     input_shape: Shape | None = None,
+    layers: int | None = None,
+    biases: bool = False,
     stated: Stated | None = None,
     quantization: QuantizationOptions | None = None,
 ) -> ExportResult:
@@ -87,7 +90,7 @@ def export(
         out: the new directory; ``deployments/NAME-TARGET-NNN`` when None.
         activity: a simulated deployment of the same network, by whose spikes neurons are placed.
         netx: round to integers that lava-dl's .net holds, and insist on writing one.
-        input_shape: shape of a sample, for a ``.net`` that does not say.
+        input_shape, layers, biases: of a ``.net``, as in ``interchange.netx.file.NetReading``.
         stated: semantics for a file that carries none, or instead of those it carries.
         quantization: width of weights and how scales are chosen.
 
@@ -110,8 +113,14 @@ def export(
     imported = None
     training = read_training(source) if source.is_dir() else None
     if from_net:
-        quantized, part = _from_net(file, stated, quantization, input_shape)
+        reading = NetReading(input_shape, layers, biases)
+        quantized, part = _from_net(file, stated, quantization, reading)
     else:
+        for name, value in (("layers", layers), ("biases", biases or None)):
+            if value is not None:
+                raise UnsupportedError(
+                    Text(f"{file}: ", Setting(name), " is said of a .net, and this is none")
+                )
         imported = import_nir_stated(file, stated)
         imported = replace(imported, network=_with_data(imported.network, training))
         quantized = _quantized(imported, file, target, quantization, netx)
@@ -249,7 +258,7 @@ def _from_net(
     file: Path,
     stated: Stated,
     quantization: QuantizationOptions,
-    input_shape: Shape | None,
+    reading: NetReading,
 ) -> tuple[QuantizedNetwork, NetxPart]:
     for name, value in asdict(quantization).items():
         if value is not None:
@@ -257,7 +266,7 @@ def _from_net(
                 Text(f"{file}: ", Setting(name), " quantises, but a .net holds integers already"),
                 fix="leave it out",
             )
-    return read_net_network(file, stated, input_shape)
+    return read_net_network(file, stated, reading)
 
 
 def read_network(nir_file: Path, stated: Stated) -> Network:

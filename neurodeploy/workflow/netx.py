@@ -11,18 +11,21 @@ from typing import Any
 
 from neurodeploy.artifacts.deployment import NetxRecord
 from neurodeploy.artifacts.names import NET_FILE, NETX_SCRIPT
-from neurodeploy.interchange.netx.file import import_net_stated, write_net
+from neurodeploy.interchange.netx.file import (
+    ImportedNet,
+    NetReading,
+    import_net_stated,
+    write_net,
+)
 from neurodeploy.interchange.netx.layers import (
     BIAS_EXPONENT,
     NEVER_SPIKES,
     InputLayer,
-    NetLayer,
     image_shape,
 )
 from neurodeploy.interchange.netx.network_out import to_layers
 from neurodeploy.ir.contract import Stated
 from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT
-from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping.neuron_rules import worst_potential
 from neurodeploy.target import Target
@@ -85,30 +88,31 @@ def netx_part(network: QuantizedNetwork) -> NetxPart:
     return NetxPart(write, (), _settings(network, any(p.delay for p in network.projections)))
 
 
-def given_netx_part(path: Path, network: QuantizedNetwork, layers: list[NetLayer]) -> NetxPart:
-    """The ``.net`` that a network came from, as it is."""
+def given_netx_part(path: Path, imported: ImportedNet) -> NetxPart:
+    """The ``.net`` that a network came from, as it is or as far as it was read."""
+    network, layers = imported.network, imported.layers
     driven = isinstance(layers[0], InputLayer) and layers[0].neuron is not None
     rebuild = driven or any(p.delay for p in network.projections)
 
     def copy(to: Path) -> None:
-        shutil.copyfile(path, to)
+        if imported.unchanged:
+            shutil.copyfile(path, to)
+        else:
+            write_net(to, layers, network.contract.steps)
 
     return NetxPart(copy, (), _settings(network, rebuild))
 
 
 def read_net_network(
-    path: Path, stated: Stated, shape: Shape | None
+    path: Path, stated: Stated, reading: NetReading
 ) -> tuple[QuantizedNetwork, NetxPart]:
     """The integers of a ``.net`` under what is stated about it, and the file as it is.
-
-    Args:
-        shape: of a sample, where the file does not say.
 
     Raises:
         InputError, UnsupportedError: the file, a layer, or what is stated about it.
     """
-    imported = import_net_stated(path, stated, shape)
-    return imported.network, given_netx_part(path, imported.network, imported.layers)
+    imported = import_net_stated(path, stated, reading)
+    return imported.network, given_netx_part(path, imported)
 
 
 def _silent(network: QuantizedNetwork) -> set[str]:
@@ -134,6 +138,9 @@ def _settings(network: QuantizedNetwork, rebuild: bool) -> dict[str, Any]:
         "sample_shape": list(source.shape),
         "input_shape": list(image_shape(source.shape)),
         "static": contract.input_code.encoder == "direct",
+        "biases": contract.input_code.biases,
+        "offset": contract.input_code.offset,
+        "levels": contract.input_code.levels,
         "message_bits": 0 if payload == 1 else payload.bit_length(),
         "rebuild": rebuild,
     }

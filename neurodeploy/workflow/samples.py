@@ -12,7 +12,7 @@ from neurodeploy.data import Dataset, SampleArray, choose, class_numbers, load_d
 from neurodeploy.data.npz import read_arrays, silent_after, stated_number
 from neurodeploy.data.values import BYTE, integers, question
 from neurodeploy.errors import InputError, Setting, Text
-from neurodeploy.ir.contract import Contract, DataSource
+from neurodeploy.ir.contract import Contract, DataSource, InputCode
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.quantized import QuantizedNetwork
@@ -120,7 +120,7 @@ def file_samples(path: Path, network: AnyNetwork, limit: int | None, seed: int =
             f"{where}: states levels 0 to {levels}; this network's input takes 0 to {largest}"
         )
     known = levels or (contract.source.sha256 and contract.source.sha256 == sha256(path))
-    if x.dtype.kind == "f" and known and largest <= BYTE:
+    if x.dtype.kind == "f" and known and largest <= BYTE and not contract.input_code.biases:
         x, note = integers(x, f"{where}: x", largest)
         warnings += [note] if note else []
     found = array_samples(x, arrays.get(label), network, limit, seed, where)
@@ -167,6 +167,7 @@ def array_samples(
     contract, shape = network.contract, input_shape(network)
     if isinstance(x, np.ndarray):
         x = _axes(x, network)[0]
+        x = _drive(x, contract.input_code, where) if contract.input_code.biases else x
     over_time = x.shape[1:] == (contract.steps, *shape)
     if not over_time and x.shape[1:] != shape:
         sample = ", ".join(map(str, shape))
@@ -250,6 +251,32 @@ def _check_values(x: np.ndarray, largest: int, where: str) -> str | None:
         )
     times = f"multiply them by {largest // max(top, 1)}, or as far as they should go"
     return question(top, largest, f"if the values end there, {times}")
+
+
+def _drive(x: np.ndarray, code: InputCode, where: str) -> np.ndarray:
+    """Biases of an input layer as what the network takes, from 0; see ``InputCode``.
+
+    Raises:
+        InputError: floats beyond 0 and 1, or integers beyond the biases that these make.
+    """
+    lowest, highest = code.offset, code.offset + code.levels
+    if x.dtype.kind not in "fiub" or x.size == 0:
+        return x  # which no input takes
+    if x.dtype.kind == "f":
+        if not (x.min() >= 0 and x.max() <= 1):
+            raise InputError(
+                f"{where}: x holds floats from {x.min():g} to {x.max():g}; real values that drive "
+                "biases are from 0 to 1"
+            )
+        weight = code.levels // 2
+        # In lava-dl's order, in which these floats round.
+        x = np.trunc(2 * weight * x.astype(np.float64) - weight + (lowest + weight))
+    elif int(x.min()) < lowest or int(x.max()) > highest:
+        raise InputError(
+            f"{where}: x holds values from {x.min()} to {x.max()}; biases of this input layer are "
+            f"integers from {lowest} to {highest}, or floats from 0 to 1 that make these"
+        )
+    return x.astype(np.int64) - lowest
 
 
 def _limited(available: int, limit: int | None) -> int:

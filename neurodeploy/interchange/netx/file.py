@@ -5,7 +5,7 @@ What is written has the layout of slayer's ``export_hdf5``, with h5py alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,23 +36,48 @@ from neurodeploy.ir.contract import (
 )
 from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.support.files import as_path
 
 FIXED = {"reset": ("zero", "v = 0"), "comparison": (">", "v > threshold")}
 """What lava-dl's neurons do whatever is stated, and how that is said."""
 
 
+@dataclass(frozen=True)
+class NetReading:
+    """How much of a ``.net`` is read, and what its file leaves open about the input.
+
+    Attributes:
+        input_shape: shape of a sample, for a file that does not say.
+        layers: the first so many layers of the file alone; all of them when None.
+        biases: samples are what drives an input layer with neurons: its biases themselves, or
+            real values x from 0 to 1, which make biases 2 w x - w + b, cut towards zero; in place
+            of integers x, which make w x + b.
+    """
+
+    input_shape: Shape | None = None
+    layers: int | None = None
+    biases: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class ImportedNet:
-    """The integers of a ``.net``, and the layers that they were read from."""
+    """The integers of a ``.net``, and the layers that they were read from.
+
+    Attributes:
+        unchanged: whether the layers are the whole file, as it is.
+    """
 
     network: QuantizedNetwork
     layers: list[NetLayer]
+    unchanged: bool
 
 
 def import_net(
     path: Path | str,
     *,
     input_shape: Shape | None = None,
+    layers: int | None = None,
+    biases: bool = False,
     dt: float | None = None,
     reset: Reset | None = None,
     comparison: Comparison | None = None,
@@ -65,12 +90,12 @@ def import_net(
 
     Args:
         path: of a ``.net`` file.
-        input_shape: shape of a sample, for a file that does not say.
+        input_shape, layers, biases: as in ``NetReading``.
         dt: seconds per step; 1e-4 when None. Integers do not depend on it.
         reset, comparison: ``zero`` and ``>``, as lava-dl's neurons have them, or None.
         steps: T, time steps per sample; needed.
         encoder: how samples become input; needed.
-        levels: the largest integer of a sample; needed but for ``events``.
+        levels: the largest integer of a sample; needed but for ``events`` and with ``biases``.
         decode: how the class is read; the number of spikes of an output that fires, else the sum
             of its potential, when None.
 
@@ -86,21 +111,61 @@ def import_net(
         levels=levels,
         decode=decode,
     )
-    return import_net_stated(Path(path), stated, input_shape)
+    reading = NetReading(input_shape, layers, biases)
+    return import_net_stated(as_path(path, "import_net"), stated, reading)
 
 
-def import_net_stated(path: Path, stated: Stated, shape: Shape | None) -> ImportedNet:
+def import_net_stated(path: Path, stated: Stated, reading: NetReading) -> ImportedNet:
     """``import_net`` with all that is stated in one value.
 
     Raises:
         InputError, UnsupportedError: as ``import_net``.
     """
-    layers = read_net(path)
+    found = read_net(path, reading.layers)
     name = path.name
+    layers, code = found, None
+    if reading.biases:
+        driven, code = _driven_by_biases(found[0], stated, name)
+        layers = [driven, *found[1:]]
+        stated = replace(stated, encoder=code.encoder, levels=code.levels)
     contract = _contract(layers, stated, name)
-    return ImportedNet(
-        to_quantized(layers, input_shape(layers, shape, name), contract, name), layers
-    )
+    if code is not None:
+        contract = replace(contract, input_code=code)
+    shape = input_shape(layers, reading.input_shape, name)
+    network = to_quantized(layers, shape, contract, name)
+    return ImportedNet(network, layers, layers is found and reading.layers is None)
+
+
+def _driven_by_biases(layer: NetLayer, stated: Stated, where: str) -> tuple[InputLayer, InputCode]:
+    """The input layer whose values are its biases less the lowest, and what samples are then.
+
+    Raises:
+        UnsupportedError: there is no such layer, or something else is stated about its values.
+    """
+    biases = Setting("biases")
+    if not isinstance(layer, InputLayer) or layer.neuron is None:
+        raise UnsupportedError(
+            Text(
+                f"{where}: ", biases, ", but the file has no input layer driven through its biases"
+            )
+        )
+    if layer.weight < 1:
+        raise UnsupportedError(
+            Text(f"{where}: ", biases, f" needs an input weight above 0, found {layer.weight}")
+        )
+    if stated.encoder not in (None, "direct"):
+        raise UnsupportedError(
+            Text(f"{where}: ", biases, " are there at every step"),
+            fix=Text("state ", Setting("encoder", "direct")),
+        )
+    levels = 2 * layer.weight
+    if stated.levels not in (None, levels):
+        raise UnsupportedError(
+            Text(f"{where}: ", biases, f" take {levels + 1} values: an input weight to each side"),
+            fix=Text("leave ", Setting("levels"), " out"),
+        )
+    lowest = layer.bias - layer.weight
+    return replace(layer, weight=1, bias=lowest), InputCode("direct", levels, True, lowest)
 
 
 def _contract(layers: list[NetLayer], stated: Stated, where: str) -> Contract:

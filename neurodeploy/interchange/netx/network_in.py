@@ -118,7 +118,8 @@ class _Chain:
             raise UnsupportedError(f"{where}: an input layer behind others")
         if layer.neuron is None:
             return
-        reach = abs(layer.weight) * self.contract.input_code.levels + abs(layer.bias)
+        highest = layer.weight * self.contract.input_code.levels + layer.bias
+        reach = max(abs(layer.bias), abs(highest))
         if reach > BIAS_LIMIT:
             raise UnsupportedError(
                 f"{where}: input up to {self.contract.input_code.levels} times {layer.weight} plus "

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.errors import InputError, UnsupportedError
+from neurodeploy.errors import InputError, Setting, Text, UnsupportedError
 from neurodeploy.interchange.hdf5 import Tree, read_tree
 from neurodeploy.interchange.netx.layers import (
     LAVA_INT8,
@@ -59,11 +59,14 @@ SKIPPED = {"refDelay": (0, 1), "gradedSpike": (0,), "wgtExp": (0,), "weight_exp"
 """Neuron parameters that lava-dl's reader skips, with the values for which that is harmless."""
 
 
-def read_net(path: Path) -> list[NetLayer]:
+def read_net(path: Path, first: int | None = None) -> list[NetLayer]:
     """The layers of a file, in order.
 
+    Args:
+        first: read so many; all of them when None.
+
     Raises:
-        InputError: the file is absent, damaged or no ``.net``.
+        InputError: the file is absent, damaged or no ``.net``, or has fewer layers than asked for.
         UnsupportedError: a layer that cannot be deployed, named with the reason.
     """
     tree = read_tree(path, ".net")
@@ -76,7 +79,22 @@ def read_net(path: Path) -> list[NetLayer]:
             f"{path}: the layers are named {', '.join(name[:16] for name in sorted(layers)[:8])}; "
             f"expected 0 to {len(layers) - 1}"
         )
-    return [_Layer(layers[number], f"{path}: layer {number}").read() for number in numbers]
+    if first is not None and not 1 <= first <= len(numbers):
+        raise InputError(
+            Text(
+                Setting("layers", str(first)), f": {path} has {len(numbers)} layers; give 1 to that"
+            )
+        )
+    read = []
+    for number in numbers[:first]:
+        try:
+            read.append(_Layer(layers[number], f"{path}: layer {number}").read())
+        except UnsupportedError as error:
+            if any(not isinstance(layer, FlattenLayer | InputLayer) for layer in read):
+                fix = Text(Setting("layers", number), " takes those before it")
+                raise UnsupportedError(error.text, fix=fix) from None
+            raise
+    return read
 
 
 class _Layer:
