@@ -20,6 +20,7 @@ from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import CoreMapping, map_network
 from neurodeploy.quantization.scales import ScaleMethod
 from neurodeploy.recipe import Recipe, load_recipe
+from neurodeploy.support.files import as_path
 from neurodeploy.target import Target, load_target
 from neurodeploy.training.run import RunResult
 from neurodeploy.training.run import train as train_recipe
@@ -170,7 +171,7 @@ def deploy(
         InputError, UnsupportedError: as ``quantize``; or ``path`` is there already.
     """
     _check(network, Network | QuantizedNetwork, "deploy")
-    out = None if path is None else Path(path)
+    out = None if path is None else as_path(path, "deploy")
     return deploy_network(
         network, _target(target), out, bits=bits, scale=scale, calibration=calibration
     )
@@ -184,7 +185,7 @@ def load(path: Path | str) -> Deployment:
     Raises:
         InputError: not a deployment, a newer format, or a file missing or altered.
     """
-    return read_deployment(Path(path))
+    return read_deployment(as_path(path, "load"))
 
 
 def train(
@@ -215,12 +216,12 @@ def train(
     """
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe, overrides)
-    where = None if out is None else Path(out)
+    where = None if out is None else as_path(out, "train")
     return train_recipe(recipe, where, device=device, progress=progress)
 
 
 def _target(target: str | Path | Target) -> Target:
-    return target if isinstance(target, Target) else load_target(str(target))
+    return target if isinstance(target, Target) else load_target(target)
 
 
 def _check(network: object, kinds: Any, function: str) -> None:
@@ -233,5 +234,6 @@ def _check(network: object, kinds: Any, function: str) -> None:
         found = type(network).__name__
         raise InputError(
             f"{function} takes {getattr(kinds, '__name__', kinds)}, found {found}: a torch module "
-            "becomes a Network by from_torch, and a Network a QuantizedNetwork by quantize"
+            "becomes a Network by from_torch, a file by import_nir, and a Network a "
+            "QuantizedNetwork by quantize"
         )

@@ -510,6 +510,20 @@ REFUSED: dict[str, tuple[nir.NIRGraph, str]] = {
         ),
         r"'s2'.*written out as 21,233,664 single\s+connections",
     ),
+    "residual stream": (
+        joined(
+            {
+                "c1": nir.Conv2d(None, np.ones((64, 64, 3, 3)), 1, 1, 1, 1, np.zeros(64)),
+                "c2": nir.Conv2d(None, np.ones((64, 64, 3, 3)), 1, 1, 1, 1, np.zeros(64)),
+                "n1": neuron("LIF", ()),
+                "n2": neuron("LIF", ()),
+            },
+            *("input>c1", "c1>c2", "c2>n1", "c2>n2", "n1>n2", "n2>output"),
+            shape=(64, 32, 32),
+        ),
+        r"'c2'.*at most 8,388,608 are\. It gives numbers, not spikes, and 2 layers of neurons read "
+        r"them \('n1', 'n2'\): a residual stream.*let shortcuts carry spikes",
+    ),
     "no neuron": (chain((2,), ("n1", lif()), LINEAR), "'output' reads 'fc'.*one neuron"),
     "input read": (joined({"n1": lif()}, "input>n1", "input>output"), "'output' reads 'input'"),
     "two read": (

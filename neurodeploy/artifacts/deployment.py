@@ -45,7 +45,13 @@ from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping.mapping import CoreMapping
 from neurodeploy.recipe import Recipe
-from neurodeploy.support.files import folder_written_whole, read_json, sha256, write_json
+from neurodeploy.support.files import (
+    as_path,
+    folder_written_whole,
+    read_json,
+    sha256,
+    write_json,
+)
 from neurodeploy.support.schema import build
 from neurodeploy.support.system import versions
 from neurodeploy.target import Target
@@ -223,12 +229,27 @@ def write_deployment(
         write_json(folder / MANIFEST, manifest)
 
 
-def read_deployment(path: Path) -> Deployment:
+def deployment_at(deployment: Deployment | Path | str, function: str) -> Deployment:
+    """A deployment, or the one at a path.
+
+    Args:
+        function: that takes it, to be named.
+
+    Raises:
+        InputError: neither, or as ``read_deployment``.
+    """
+    if isinstance(deployment, Deployment):
+        return deployment
+    return read_deployment(as_path(deployment, function, "a deployment or its path"))
+
+
+def read_deployment(path: Path | str) -> Deployment:
     """Read a deployment and check every file against its hash.
 
     Raises:
         InputError: not a deployment, a newer format, or a file missing or altered.
     """
+    path = as_path(path, "read_deployment")
     if not (path / MANIFEST).is_file():
         raise InputError(
             f"{path}: not a deployment (no {MANIFEST})", fix=Text("make one with ", Step("export"))

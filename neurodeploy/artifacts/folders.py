@@ -11,7 +11,13 @@ from neurodeploy.artifacts.deployment import TrainingRecord
 from neurodeploy.artifacts.names import COMPLETE, DEPLOYMENTS, MANIFEST, METRICS, RECIPE, RUNS
 from neurodeploy.errors import InputError, Step, Text
 from neurodeploy.recipe import Recipe, recipe_from_dict
-from neurodeploy.support.files import check_new_folder, next_free, read_json, write_json
+from neurodeploy.support.files import (
+    as_path,
+    check_new_folder,
+    next_free,
+    read_json,
+    write_json,
+)
 from neurodeploy.support.schema import build
 
 
@@ -113,12 +119,13 @@ def newest_deployment(folder: Path = DEPLOYMENTS) -> Path:
     return found
 
 
-def read_run(path: Path) -> dict[str, Any]:
+def read_run(path: Path | str) -> dict[str, Any]:
     """``run.json`` of a finished run.
 
     Raises:
         InputError: not a run, or one that did not finish.
     """
+    path = as_path(path, "read_run")
     if not path.is_dir():
         raise InputError(f"{path}: no such run")
     if not (path / COMPLETE).is_file():

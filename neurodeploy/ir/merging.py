@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from neurodeploy.ir.convolution import Convolution
+from neurodeploy.ir.operators import TooLargeError
 
 MOST_WEIGHTS = 2**25
 """Stored weights of a map that comes from composing two."""
@@ -55,7 +56,7 @@ def merged(first: Convolution, second: Convolution) -> Convolution | None:
     """``second`` after ``first`` as one convolution, or None where that is not exact.
 
     Raises:
-        ValueError: it would have more than ``MOST_WEIGHTS`` weights.
+        TooLargeError: it would have more than ``MOST_WEIGHTS`` weights.
     """
     pairs = list(zip(_axes(first), _axes(second), strict=True))
     axes = [found for one, other in pairs if (found := _merged(one, other)) is not None]
@@ -90,12 +91,13 @@ def check_size(rows: int, columns: int) -> None:
     """Refuse a map too large to be stored.
 
     Raises:
-        ValueError: it is.
+        TooLargeError: it is.
     """
     if rows * columns > MOST_WEIGHTS:
-        raise ValueError(
+        raise TooLargeError(
             f"with the map before it this one would have {rows:,} x {columns:,} weights, at most "
-            f"{MOST_WEIGHTS:,} are; put neurons between the two"
+            f"{MOST_WEIGHTS:,} are",
+            "put neurons between the two",
         )
 
 

@@ -27,6 +27,18 @@ MOST_SYNAPSES = 2**23
 """Connections of one map that may be written out one by one when maps are composed."""
 
 
+class TooLargeError(ValueError):
+    """A map that would fill the memory.
+
+    Attributes:
+        found: what was found and the limit, without what to do.
+    """
+
+    def __init__(self, found: str, advice: str) -> None:
+        super().__init__(f"{found}; {advice}")
+        self.found = found
+
+
 class Operator(ABC):
     """A linear map between arrays of fixed shapes.
 
@@ -209,13 +221,14 @@ def check_writable(operator: Operator) -> None:
     """Refuse to write out a map whose connections would fill the memory.
 
     Raises:
-        ValueError: more than ``MOST_SYNAPSES``.
+        TooLargeError: more than ``MOST_SYNAPSES``.
     """
     if operator.connections > MOST_SYNAPSES:
-        raise ValueError(
+        raise TooLargeError(
             f"this map would have to be written out as {operator.connections:,} single "
-            f"connections, at most {MOST_SYNAPSES:,} are; put neurons between it and the map that "
-            "follows, or give all neurons of a channel the same parameters"
+            f"connections, at most {MOST_SYNAPSES:,} are",
+            "put neurons between it and the map that follows, or give all neurons of a channel the "
+            "same parameters",
         )
 
 

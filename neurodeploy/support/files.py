@@ -16,18 +16,19 @@ from typing import Any
 from neurodeploy.errors import InputError, Setting, Text
 
 
-def as_path(path: str | os.PathLike[str], function: str) -> Path:
+def as_path(path: str | os.PathLike[str], function: str, wanted: str = "a path") -> Path:
     """A path that a caller gave, whatever stands for one in Python.
 
     Args:
         function: that takes it, to be named.
+        wanted: what it takes, to be named.
 
     Raises:
         InputError: it is none, or empty.
     """
     if not isinstance(path, str | os.PathLike):
         raise InputError(
-            f"{function} takes a path, found {type(path).__name__}: give a str or Path"
+            f"{function} takes {wanted}, found {type(path).__name__}: give a str or Path"
         )
     found = os.fspath(path)
     if not isinstance(found, str):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from neurodeploy.errors import InputError, nearest
+from neurodeploy.support.files import as_path
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -52,7 +53,7 @@ def find_toml(source: str | Path, package: str, kind: str) -> Path:
     Raises:
         InputError: neither exists; the message names the nearest built-in one.
     """
-    path = Path(source)
+    path = as_path(source, f"load_{kind}", f"the name of a {kind} or a path")
     if path.suffix == ".toml" or len(path.parts) > 1:
         if not path.is_file():
             raise InputError(f"{kind} {str(source)!r}: no such file")

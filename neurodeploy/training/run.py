@@ -33,7 +33,7 @@ from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.families.user import pinned
 from neurodeploy.recipe import Recipe
 from neurodeploy.rules import Rule
-from neurodeploy.support.files import sha256, write_json, written_whole
+from neurodeploy.support.files import as_path, sha256, write_json, written_whole
 from neurodeploy.support.processes import ContactLostError, connect
 from neurodeploy.support.system import freed_memory_kept, versions
 from neurodeploy.training.assembly import (
@@ -87,7 +87,7 @@ class RunResult:
 
 def train(
     recipe: Recipe,
-    out: Path | None = None,
+    out: Path | str | None = None,
     *,
     device: str | None = None,
     resume: bool = False,
@@ -113,6 +113,7 @@ def train(
     """
     if not 0 <= recipe.seed < 2**32:
         raise InputError(f"recipe {recipe.name}: seed must be from 0 to 2^32 - 1: {recipe.seed}")
+    out = None if out is None else as_path(out, "train")
     training, processes = recipe.training, connect()
     with processes.together():
         _check_launcher_precision(recipe)
@@ -154,15 +155,16 @@ def train(
             ) from None
 
 
-def resume_run(path: Path, *, device: str | None = None, progress: bool = True) -> RunResult:
+def resume_run(path: Path | str, *, device: str | None = None, progress: bool = True) -> RunResult:
     """Go on with an interrupted run; the result is that of a run never interrupted.
 
     Raises:
         InputError: not a run folder, or a complete one.
         DivergedError, SimulationError: as ``train``.
     """
-    recipe = connect().on_main(lambda: read_recipe(path))
-    return train(recipe, path, device=device, resume=True, progress=progress)
+    run = as_path(path, "resume_run")
+    recipe = connect().on_main(lambda: read_recipe(run))
+    return train(recipe, run, device=device, resume=True, progress=progress)
 
 
 def is_run_of(recipe: Recipe, run: Path) -> bool:

@@ -127,7 +127,8 @@ def _samples(network: Network | QuantizedNetwork, x: ArrayLike, seed: int) -> Sa
     if not isinstance(network, Network | QuantizedNetwork):
         raise InputError(
             f"a Network or QuantizedNetwork is simulated, found {type(network).__name__}; a torch "
-            "module becomes one by from_torch"
+            "module becomes one by from_torch, a file by import_nir, and a deployment has one: "
+            "load(path).network"
         )
     samples = array_samples(np.asarray(x), None, network, seed=seed)
     for warning in samples.warnings:

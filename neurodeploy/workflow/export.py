@@ -37,7 +37,7 @@ from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.quantized import QuantizationPlan, QuantizedNetwork
 from neurodeploy.mapping import CoreMapping, map_network
 from neurodeploy.simulation.firing import firing_warnings, warnings_among
-from neurodeploy.support.files import check_new_folder, next_free, sha256
+from neurodeploy.support.files import as_path, check_new_folder, next_free, sha256
 from neurodeploy.target import Target, load_target
 from neurodeploy.workflow.netx import NetxPart, netx_part, netx_target, read_net_network
 
@@ -70,11 +70,11 @@ class ExportResult:
 
 
 def export(
-    source: Path | None,
-    target_name: str,
-    out: Path | None = None,
+    source: Path | str | None,
+    target_name: str | Path,
+    out: Path | str | None = None,
     *,
-    activity: Path | None = None,
+    activity: Path | str | None = None,
     netx: bool = False,
     input_shape: Shape | None = None,
     layers: int | None = None,
@@ -103,7 +103,9 @@ def export(
     from neurodeploy.workflow.quantization import QuantizationOptions
 
     target = load_target(target_name)
-    source = newest_run() if source is None else source
+    source = newest_run() if source is None else as_path(source, "export")
+    out = None if out is None else as_path(out, "export")
+    activity = None if activity is None else as_path(activity, "export")
     from_net = source.suffix == ".net"
     file, name = (source, source.stem) if from_net else _nir_file(source)
     if out is None:
@@ -269,12 +271,12 @@ def _from_net(
     return read_net_network(file, stated, reading)
 
 
-def read_network(nir_file: Path, stated: Stated) -> Network:
+def read_network(nir_file: Path | str, stated: Stated) -> Network:
     """The discretised float network that a NIR file and what is stated describe."""
     return read_planned(nir_file, stated)[0]
 
 
-def read_planned(nir_file: Path, stated: Stated) -> tuple[Network, QuantizationPlan | None]:
+def read_planned(nir_file: Path | str, stated: Stated) -> tuple[Network, QuantizationPlan | None]:
     """The network of a NIR file, and the integers that it was trained for, if any."""
     from neurodeploy.interchange.nir.importing import import_nir_stated
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from neurodeploy.data import DATASETS
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.contract import Stated
+from neurodeploy.support.files import as_path
 
 RECIPE = "finetune"
 """The built-in recipe for networks from elsewhere."""
@@ -17,12 +18,12 @@ SPIKES_TO_LABELS = ("training.mse_weight=1.0", 'training.mse_target="one_hot"')
 """The loss of outputs that are spikes: a softmax of zeros and ones is never sure."""
 
 
-def is_network_file(init: str | None) -> bool:
+def is_network_file(init: Path | str | None) -> bool:
     """Whether training is to start with a network from a file and not with a run."""
-    return init is not None and init.endswith((".nir", ".net"))
+    return init is not None and str(init).endswith((".nir", ".net"))
 
 
-def network_overrides(file: str, stated: Stated, *, own_recipe: bool) -> tuple[str, ...]:
+def network_overrides(file: Path | str, stated: Stated, *, own_recipe: bool) -> tuple[str, ...]:
     """The overrides of a recipe that let it train a file's network.
 
     Args:
@@ -35,17 +36,18 @@ def network_overrides(file: str, stated: Stated, *, own_recipe: bool) -> tuple[s
     """
     options = asdict(stated)
     steps, encoder = options.pop("steps"), options.pop("encoder")
-    options = {"family": str(Path(file).absolute()), **options}
+    path = as_path(file, "network_overrides")
+    options = {"family": str(path.absolute()), **options}
     table = ", ".join(
         f"{name} = {json.dumps(value)}" for name, value in options.items() if value is not None
     )
     dataset = ""
     found = [f"network={{{table}}}"]
-    if not own_recipe and file.endswith(".nir"):
+    if not own_recipe and path.suffix == ".nir":
         from neurodeploy.interchange.nir.importing import open_nir
         from neurodeploy.interchange.nir.network_in import output_spikes
 
-        opened = open_nir(Path(file))
+        opened = open_nir(path)
         contract = opened.contract
         if output_spikes(opened.graph):
             found += SPIKES_TO_LABELS

@@ -12,15 +12,17 @@ from neurodeploy.artifacts.folders import read_run
 from neurodeploy.artifacts.names import COMPLETE, MANIFEST, NETX_SCRIPT
 from neurodeploy.errors import InputError, Setting, Text, in_lines
 from neurodeploy.ir.contract import Contract, Stated, listed
+from neurodeploy.support.files import as_path
 from neurodeploy.support.system import version_of
 
 
-def describe(path: Path) -> Text:
+def describe(path: Path | str) -> Text:
     """A text for people about a .nir or .net file, a run or a deployment.
 
     Raises:
         InputError: it is none of them, or damaged.
     """
+    path = as_path(path, "describe")
     if path.is_dir() and (path / MANIFEST).is_file():
         return Text(_deployment(path))
     if path.is_dir():

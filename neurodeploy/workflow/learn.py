@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.artifacts.deployment import Deployment, float_network
+from neurodeploy.artifacts.deployment import Deployment, deployment_at, float_network
 from neurodeploy.artifacts.names import NIR_FILE
 from neurodeploy.errors import InputError
 from neurodeploy.ir.quantized import QuantizedNetwork
@@ -22,7 +22,7 @@ from neurodeploy.onchip.learner import LearningOptions, StreamChunk
 from neurodeploy.onchip.tasks import SET_ASIDE, Task, make_task
 from neurodeploy.reporting.pictures import CurvePoint
 from neurodeploy.simulation.trace import Samples
-from neurodeploy.support.files import check_new_folder, next_free
+from neurodeploy.support.files import as_path, check_new_folder, next_free
 from neurodeploy.workflow.learned_deployment import first_tags, mapped, write_learned
 from neurodeploy.workflow.learners import (
     Learners,
@@ -53,7 +53,7 @@ FLOAT_LEVEL = "float network"
 
 
 def learn(
-    deployment: Deployment,
+    deployment: Deployment | Path | str,
     task_name: str = "continue",
     *,
     rule: str = "sltt",
@@ -64,10 +64,10 @@ def learn(
     samples: int | None = None,
     degrees: float | None = None,
     engine: str = "lava",
-    data: Path | None = None,
+    data: Path | str | None = None,
     held_out: int = HELD_OUT,
     ceiling: bool = True,
-    out: Path | None = None,
+    out: Path | str | None = None,
     timeout: float | None = None,
     progress: bool = True,
 ) -> LearningResult:
@@ -77,6 +77,7 @@ def learn(
     samples set aside, and those from before learning unless others did better.
 
     Args:
+        deployment: or its path.
         task_name: a key of ``neurodeploy.onchip.tasks.TASKS``.
         rate: a power of two; the largest that moves no potential too far when None, see
             ``onchip.rates.suitable_rate``.
@@ -94,7 +95,10 @@ def learn(
         CheckFailedError: the learnt network would not fit the target.
         SimulationError: Lava failed.
     """
+    deployment = deployment_at(deployment, "learn")
     network = deployment.network
+    data = None if data is None else as_path(data, "learn")
+    out = None if out is None else as_path(out, "learn")
     if out is None:
         out = next_free(deployment.path.parent, f"{deployment.path.name}-learned")
     check_new_folder(out)

@@ -17,7 +17,7 @@ from neurodeploy.ir.network import Network
 from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.simulation.trace import Samples
-from neurodeploy.support.files import sha256
+from neurodeploy.support.files import as_path, sha256
 
 AnyNetwork = Network | QuantizedNetwork
 
@@ -92,7 +92,9 @@ def training_samples(network: AnyNetwork, count: int, seed: int = 0) -> Samples:
     return array_samples(x, y, network, count, seed, where)
 
 
-def file_samples(path: Path, network: AnyNetwork, limit: int | None, seed: int = 0) -> Samples:
+def file_samples(
+    path: Path | str, network: AnyNetwork, limit: int | None, seed: int = 0
+) -> Samples:
     """Samples of an ``.npz`` with ``x`` and optionally ``y``, or else ``x_test`` and ``y_test``.
 
     ``x`` is (N, T, *input) spikes or graded integers, or (N, *input) static integers that are
@@ -103,6 +105,7 @@ def file_samples(path: Path, network: AnyNetwork, limit: int | None, seed: int =
     Raises:
         InputError: the file, a shape or a value does not fit.
     """
+    path = as_path(path, "file_samples")
     names = ("x", "y", "lengths"), ("x_test", "y_test", "lengths_test")
     arrays = read_arrays(path, (*names[0], *names[1], "levels"))
     if not {"x", "x_test"} & arrays.keys():
@@ -285,11 +288,25 @@ def _limited(available: int, limit: int | None) -> int:
     return available if limit is None else min(limit, available)
 
 
+def check_samples(samples: Samples, function: str) -> None:
+    """Refuse what are no samples of a deployment.
+
+    Raises:
+        InputError: they are something else, such as an array.
+    """
+    if not isinstance(samples, Samples):
+        raise InputError(
+            f"{function} of a deployment takes Samples, found {type(samples).__name__}: make them "
+            "by choose_samples or array_samples; the top level's functions take a network and an "
+            "array"
+        )
+
+
 def choose_samples(
     network: QuantizedNetwork,
     *,
     samples: int | None = None,
-    data: Path | None = None,
+    data: Path | str | None = None,
     random_count: int | None = None,
     rate: float = 0.1,
     seed: int = 0,
@@ -308,6 +325,7 @@ def choose_samples(
         raise InputError(
             Text("give either ", Setting("data"), " or ", Setting("random_count"), ", not both")
         )
+    data = None if data is None else as_path(data, "choose_samples")
     if seed < 0:
         raise InputError(Text(Setting("seed", str(seed)), ": needs a number from 0"))
     limit = default_count if samples is None else samples

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.artifacts.deployment import Deployment
+from neurodeploy.artifacts.deployment import Deployment, deployment_at
 from neurodeploy.artifacts.names import ACTIVITY, PREDICTIONS, RASTER, REPORT, SUMMARY
 from neurodeploy.artifacts.simulations import ActivityCount, TraceFile, write_activity
 from neurodeploy.errors import CheckFailedError, Setting, Text
@@ -17,10 +17,10 @@ from neurodeploy.mapping.estimate import Estimate, estimate
 from neurodeploy.simulation.firing import firing_rates, firing_warnings, input_names
 from neurodeploy.simulation.predictions import Predictions
 from neurodeploy.simulation.trace import Overflow, SampleBatch, Samples, SpikeTrace
-from neurodeploy.support.files import write_json, written_whole
+from neurodeploy.support.files import as_path, write_json, written_whole
 from neurodeploy.workflow.engines import OverflowCount, batch_size, make_engine
 from neurodeploy.workflow.memory import check_memory, default_engine
-from neurodeploy.workflow.samples import outputs_of
+from neurodeploy.workflow.samples import check_samples, choose_samples, outputs_of
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,11 @@ class SimulationResult:
 
 
 def simulate(
-    deployment: Deployment,
-    samples: Samples,
+    deployment: Deployment | Path | str,
+    samples: Samples | None = None,
     engine_name: str | None = None,
     *,
-    trace: Path | None = None,
+    trace: Path | str | None = None,
     trace_state: bool = False,
     strict: bool = False,
     timeout: float | None = None,
@@ -100,6 +100,9 @@ def simulate(
     """Simulate samples and keep a summary and a raster in the deployment's ``results/``.
 
     Args:
+        deployment: or its path.
+        samples: as ``workflow.samples.choose_samples`` gives them; when None, those of the test
+            part of the data set that the deployment names.
         engine_name: which one; when None ``lava``, or where that is not installed or does not fit
             into memory what ``workflow.memory.default_engine`` finds, which ``warnings`` then say.
         trace: also write what happened to this ``.npz``; see ``artifacts.simulations``.
@@ -115,6 +118,10 @@ def simulate(
 
     from neurodeploy.reporting.report import write_report
 
+    deployment = deployment_at(deployment, "simulate")
+    if samples is None:
+        samples = choose_samples(deployment.network)
+    check_samples(samples, "simulate")
     size = batch_size(deployment.network)
     at_once = min(size, samples.count)
     reason = None
@@ -124,7 +131,8 @@ def simulate(
     engine = make_engine(engine_name, deployment, state=trace_state, timeout=timeout)
     tally = _Tally(deployment, samples)
     overflow = OverflowCount(engine, deployment.network)
-    writer = TraceFile(trace, samples.count) if trace else None
+    file = None if trace is None else as_path(trace, "simulate")
+    writer = None if file is None else TraceFile(file, samples.count)
     started = time.perf_counter()
     spent_elsewhere = 0.0
     bar = tqdm(total=samples.count, desc=engine_name, unit="sample", disable=not progress)

@@ -8,7 +8,7 @@ from itertools import tee
 from pathlib import Path
 from typing import Any
 
-from neurodeploy.artifacts.deployment import Deployment
+from neurodeploy.artifacts.deployment import Deployment, deployment_at
 from neurodeploy.artifacts.names import PARITY, PARITY_MAP
 from neurodeploy.errors import CheckFailedError, InputError, Setting, Text
 from neurodeploy.ir.network import Network
@@ -24,6 +24,7 @@ from neurodeploy.workflow.engines import (
     make_engine,
 )
 from neurodeploy.workflow.memory import check_memory, default_pair
+from neurodeploy.workflow.samples import check_samples, choose_samples
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class ValidationResult:
 
 
 def validate(
-    deployment: Deployment,
-    samples: Samples,
+    deployment: Deployment | Path | str,
+    samples: Samples | None = None,
     engines: tuple[str, str] | None = None,
     *,
     timeout: float | None = None,
@@ -57,6 +58,9 @@ def validate(
     """Compare every population, step and sample of two engines.
 
     Args:
+        deployment: or its path.
+        samples: as ``workflow.samples.choose_samples`` gives them; when None, those of the test
+            part of the data set that the deployment names, at most 64.
         engines: when None ``reference`` and ``lava``, or where that does not fit into memory
             ``lava-fused``, which ``warnings`` then say.
         timeout: wall-clock limit in seconds for the Lava engines.
@@ -70,6 +74,10 @@ def validate(
     from neurodeploy.reporting.pictures import parity_map, write_picture
     from neurodeploy.reporting.report import write_report
 
+    deployment = deployment_at(deployment, "validate")
+    if samples is None:
+        samples = choose_samples(deployment.network, default_count=64)
+    check_samples(samples, "validate")
     size = batch_size(deployment.network)
     at_once = min(size, samples.count)
     reason = None

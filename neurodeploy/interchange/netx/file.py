@@ -202,13 +202,13 @@ def _contract(layers: list[NetLayer], stated: Stated, where: str) -> Contract:
         raise UnsupportedError(f"{where}: {error}") from None
 
 
-def write_net(path: Path, layers: list[NetLayer], steps: int) -> None:
+def write_net(path: Path | str, layers: list[NetLayer], steps: int) -> None:
     """Write layers to a new file, as slayer's ``export_hdf5`` lays them out.
 
     Args:
         steps: T, kept where slayer's examples keep it; no reader uses it.
     """
-    with h5py.File(path, "w") as file:
+    with h5py.File(as_path(path, "write_net"), "w") as file:
         file["simulation/Ts"] = 1
         file["simulation/nSample"] = steps
         for index, layer in enumerate(layers):

@@ -24,6 +24,7 @@ from neurodeploy.interchange.netx.layers import (
     NetNeuron,
 )
 from neurodeploy.ir.operators import Shape
+from neurodeploy.support.files import as_path
 
 MOST_NEURONS = 2**22
 """Of one layer; several times what a chip holds."""
@@ -59,7 +60,7 @@ SKIPPED = {"refDelay": (0, 1), "gradedSpike": (0,), "wgtExp": (0,), "weight_exp"
 """Neuron parameters that lava-dl's reader skips, with the values for which that is harmless."""
 
 
-def read_net(path: Path, first: int | None = None) -> list[NetLayer]:
+def read_net(path: Path | str, first: int | None = None) -> list[NetLayer]:
     """The layers of a file, in order.
 
     Args:
@@ -69,6 +70,7 @@ def read_net(path: Path, first: int | None = None) -> list[NetLayer]:
         InputError: the file is absent, damaged or no ``.net``, or has fewer layers than asked for.
         UnsupportedError: a layer that cannot be deployed, named with the reason.
     """
+    path = as_path(path, "read_net")
     tree = read_tree(path, ".net")
     layers = tree.get("layer")
     if not isinstance(layers, dict) or not layers:

@@ -39,6 +39,7 @@ from neurodeploy.ir.contract import (
 )
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.operators import Shape
+from neurodeploy.support.files import as_path
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,13 +88,14 @@ class Imported:
     unchanged: bool
 
 
-def open_nir(path: Path) -> NirFile:
+def open_nir(path: Path | str) -> NirFile:
     """Read and repair a file.
 
     Raises:
         InputError: the file cannot be read.
         UnsupportedError: subgraphs that cannot be written out.
     """
+    path = as_path(path, "open_nir")
     graph, notes = repaired(unnested(read_nir(path), str(path)))
     return NirFile(path, graph, notes, contract_of(graph, str(path)))
 
@@ -140,15 +142,16 @@ def import_nir(
     stated = Stated(
         framework, dt, reset, comparison, integrator, gain, steps, encoder, levels, decode
     )
-    return import_nir_stated(Path(path), stated)
+    return import_nir_stated(as_path(path, "import_nir"), stated)
 
 
-def import_nir_stated(path: Path, stated: Stated) -> Imported:
+def import_nir_stated(path: Path | str, stated: Stated) -> Imported:
     """``import_nir`` with all that is stated in one value.
 
     Raises:
         InputError, UnsupportedError: as ``import_nir``.
     """
+    path = as_path(path, "import_nir")
     file = open_nir(path)
     framework = _framework(stated)
     graph, notes = file.graph, list(file.notes)

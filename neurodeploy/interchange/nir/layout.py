@@ -230,6 +230,15 @@ class Layout:
             )
         return None
 
+    def readers(self, name: str) -> list[str]:
+        """The neurons that what a linear node gives reaches through linear nodes alone."""
+        waiting, seen = [name], {name}
+        while waiting:
+            new = {n for n in self.after[waiting.pop()] if n not in seen}
+            seen |= new
+            waiting += (n for n in new if isinstance(self.nodes[n], LINEAR_NODES))
+        return [n for n in self.nodes if n in seen and type(self.nodes[n]).__name__ in NEURONS]
+
     def linear_order(self) -> list[str]:
         nodes = self.nodes
         linear = [name for name in nodes if isinstance(nodes[name], LINEAR_NODES)]

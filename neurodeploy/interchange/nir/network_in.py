@@ -34,7 +34,7 @@ from neurodeploy.interchange.nir.plain_graph import unnested
 from neurodeploy.ir.composition import reading
 from neurodeploy.ir.contract import METADATA_KEY, Contract
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
-from neurodeploy.ir.operators import Shape, diagonal, identity
+from neurodeploy.ir.operators import Shape, TooLargeError, diagonal, identity
 from neurodeploy.ir.schedule import components
 from neurodeploy.neurons import NEURONS
 from neurodeploy.neurons.constant import (
@@ -154,7 +154,13 @@ class _Importer:
             self.sent[name] = flat(arrival, flattened(node, arrival.shape, where))
         else:
             operator, bias = self.layout.operators[name]
-            self.sent[name] = mapped(arrival, operator, bias, name)
+            try:
+                self.sent[name] = mapped(arrival, operator, bias, name)
+            except TooLargeError as error:
+                readers = self.layout.readers(name)
+                if len(readers) > 1:
+                    raise UnsupportedError(f"{where}: {error.found}{_stream(readers)}") from None
+                raise
 
     def _arrival(self, at: str) -> Arrival:
         """Sum of everything that reaches a node."""
@@ -243,6 +249,17 @@ class _Importer:
             )
             crossed = "+".join(path.names) or f"{path.source}_to_{name}"
             yield Projection(crossed, path.source, name, operator.scaled(gain), path.delay)
+
+
+def _stream(readers: list[str]) -> str:
+    """Why a map between neurons grows beyond itself, and what to do, for the end of a message."""
+    some = ", ".join(map(repr, readers[:3])) + (", ..." if len(readers) > 3 else "")
+    return (
+        f". It gives numbers, not spikes, and {len(readers)} layers of neurons read them ({some}): "
+        "a residual stream, from which each of them needs one map with all that lies before it. A "
+        "chip has no such stream: let shortcuts carry spikes, as family resnet18 does, put neurons "
+        "behind each sum, or take smaller samples"
+    )
 
 
 def _fit(values: Any, shape: Shape, where: str) -> np.ndarray:
