@@ -175,9 +175,10 @@ def test_where_v_starts_and_returns_to(
     assert any("v counts from v_leak" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize(("v_leak", "v_reset"), LEAKS)
 def test_where_v_starts_and_returns_to_with_a_current(
-    v_leak: float, v_reset: float, tmp_path: Path
+    v_leak: float, v_reset: float, bias: bool, tmp_path: Path
 ) -> None:
     cell = norse.LIFParameters(
         torch.tensor(1 / (2 * DT)),
@@ -186,7 +187,7 @@ def test_where_v_starts_and_returns_to_with_a_current(
         v_th=torch.tensor(0.5),
         v_reset=torch.tensor(v_reset),
     )
-    weights = on_grid(nn.Linear(6, 8, bias=False), 4)
+    weights = on_grid(nn.Linear(6, 8, bias), 4)
     network = norse.SequentialState(weights, norse.LIFCell(cell, dt=DT))
     graph = with_v_reset(exported(network, 6), "1", v_reset)
     found = imported(graph, tmp_path, "norse", dt=DT)

@@ -107,13 +107,14 @@ def test_convolutions_and_pooling(tmp_path: Path) -> None:
     assert_same_spikes(here(found, x), run(network, x, "1", "5"))
 
 
+@pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("how", ["subtract, late", "zero at once"])
-def test_synaptic_currents(how: str, tmp_path: Path) -> None:
+def test_synaptic_currents(how: str, bias: bool, tmp_path: Path) -> None:
     changes, options = RESETS[how]
     alpha = torch.tensor([0.5, 0.25, 0.75, 0.5])
     beta, threshold = torch.tensor([0.5, 0.75, 0.875, 0.5]), torch.full((4,), 2.0)
     network = nn.Sequential(
-        on_grid(nn.Linear(5, 4, bias=False), 5),
+        on_grid(nn.Linear(5, 4, bias), 5),
         snn.Synaptic(alpha=alpha, beta=beta, threshold=threshold, init_hidden=True, **changes),
     )
     found = imported(exported(network, 5), tmp_path, "snntorch", **options)
@@ -145,14 +146,17 @@ def test_recurrent_layers(how: str, all_to_all: bool, tmp_path: Path) -> None:
     assert_same_spikes(here(found, x), {"1.lif": theirs["1"], "3": theirs["3"]})
 
 
-def test_recurrent_currents(tmp_path: Path) -> None:
+@pytest.mark.parametrize("bias", [False, True])
+def test_recurrent_currents(bias: bool, tmp_path: Path) -> None:
+    """The bias of the recurrent weights enters at the first step, too."""
     recurrent = snn.RSynaptic(
         alpha=0.5, beta=0.75, threshold=2.0, linear_features=4, init_hidden=True
     )
     on_grid(recurrent.recurrent, 9)
-    with torch.no_grad():
-        recurrent.recurrent.bias.zero_()
-    network = nn.Sequential(on_grid(nn.Linear(5, 4, bias=False), 10), recurrent)
+    if not bias:
+        with torch.no_grad():
+            recurrent.recurrent.bias.zero_()
+    network = nn.Sequential(on_grid(nn.Linear(5, 4, bias), 10), recurrent)
     found = imported(exported(network, 5), tmp_path, "snntorch")
     x = spike_trains(5, seed=5)
     assert_same_spikes(here(found, x), {"1.lif": run(network, x, "1")["1"]})
