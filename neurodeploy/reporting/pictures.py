@@ -197,7 +197,7 @@ def parity_map(report: ParityReport) -> Figure:
     return figure
 
 
-COLOURS = ("#0b5fa5", "#c1440e", "#2e7d4f")
+COLOURS = ("#0b5fa5", "#c1440e", "#2e7d4f", "#b07c10")
 CEILING, LEVEL, STREAM = "#7a5195", "#7a8da6", "#9aa7b5"
 
 
@@ -260,7 +260,7 @@ def learning_figure(
     if ceiling:
         label = f"SLTT in PyTorch, float, {ceiling[-1][1]:.1%}"
         axes.plot(*zip(*ceiling, strict=True), color=CEILING, lw=1.3, ls="--", label=label)
-    for colour, name in zip(COLOURS, points[0].accuracies, strict=False):
+    for colour, name in zip(itertools.cycle(COLOURS), points[0].accuracies, strict=False):
         values = [point.accuracies[name] for point in points]
         label = f"{name}, {values[0]:.1%} to {values[kept]:.1%}"
         axes.plot(samples, values, color=colour, lw=1.8, marker="o", ms=3.5, label=label)
