@@ -18,6 +18,9 @@ from neurodeploy.support.schema import build, builtin_names, find_toml, read_tom
 
 PACKAGE = "neurodeploy.models"
 
+MOST_RATE = 1e30
+"""Beyond it the optimiser's steps, which are many times as large, would leave float32."""
+
 MseTarget = Literal["ones", "one_hot"]
 ClassWeights = tuple[float, ...] | str
 Precision = Literal["fp32", "fp64", "bf16", "fp16"]
@@ -200,6 +203,10 @@ class TrainingRecipe:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
         if self.learning_rate <= 0:
             raise ValueError(f"learning_rate must be positive, found {self.learning_rate}")
+        if self.learning_rate > MOST_RATE:
+            raise ValueError(
+                f"learning_rate must be {MOST_RATE:g} or less, found {self.learning_rate:g}"
+            )
         for name in ("threads", "weight_decay", "checkpoint_minutes", "time_chunk", "clip_norm"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, found {getattr(self, name)}")

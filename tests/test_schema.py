@@ -106,6 +106,7 @@ def test_a_recipe_survives_as_a_dictionary(tmp_path: Path) -> None:
         ("steps = 4", "steps = -1", "steps must be at least 1"),
         ("batch_size = 8", "batch_size = 0", "batch_size must be at least 1"),
         ("learning_rate = 1e-3", "learning_rate = 0", "learning_rate must be positive"),
+        ("learning_rate = 1e-3", "learning_rate = 3e38", r"learning_rate must be 1e\+30 or less"),
         ("steps = 4", "steps = 4\nmomentum = 1", "momentum must be from 0 to below 1"),
         ("steps = 4", "steps = 4\nweight_decay = -1", "weight_decay must not be negative"),
         ("steps = 4", "steps = 4\nwarmup_epochs = 2", "warmup_epochs .* below the 2 epochs"),
