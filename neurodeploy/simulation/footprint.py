@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.network import Network
@@ -56,7 +57,8 @@ def layerwise_bytes(
             values += math.prod(operator.input_shape) + math.prod(operator.output_shape)
         layers[projection.target] += values
     running = records + number * samples * steps * max(layers.values())
-    return TORCH + weights + max(running, _made_ready(network))
+    loaded = 0 if "torch" in sys.modules else TORCH
+    return loaded + weights + max(running, _made_ready(network))
 
 
 def _made_ready(network: Network | QuantizedNetwork) -> int:
