@@ -159,7 +159,7 @@ def test_random_networks_agree_where_nothing_is_written_out(
     from neurodeploy.lava import stock
 
     monkeypatch.setattr(stock, "MOST_WRITTEN_OUT", 0)
-    check_random_networks(20)
+    check_random_networks(12)
 
 
 @pytest.mark.slow
