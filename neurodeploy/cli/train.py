@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from neurodeploy.cli.options import (
     worded_here,
 )
 from neurodeploy.errors import InputError
-from neurodeploy.support.processes import connect, disconnect
+from neurodeploy.support.processes import connect, disconnect, is_main
 
 
 @click.command()
@@ -139,6 +140,13 @@ def train(
 
         result = resume_run(resume, device=device)
     disconnect()
+    if not is_main():
+        return
+    from neurodeploy.artifacts.folders import read_recipe
+    from neurodeploy.training.deployable import obstacles
+
+    chip = read_recipe(result.path).quantize.target
+    against = obstacles(result.path, chip)
     if as_json:
         print_json(
             {
@@ -150,6 +158,8 @@ def train(
                 "seconds": result.seconds,
                 "predictions": result.outcome.as_dict(),
                 "warnings": list(result.warnings),
+                "target": chip,
+                "obstacles": list(against),
             }
         )
         return
@@ -163,6 +173,11 @@ def train(
         f"of {result.epochs} (validation {result.validation_accuracy:.2%}), "
         f"{result.seconds:.1f} s of training\n"
         f"{by_class_text(result.outcome.test.summary())}\n"
-        f"Wrote {result.path}/ ({NIR_FILE}, {LEARNING_CURVE}, {METRICS})\n"
-        "Next: neurodeploy export --target loihi2",
+        f"Wrote {result.path}/ ({NIR_FILE}, {LEARNING_CURVE}, {METRICS})",
     )
+    if against:
+        say(as_json, f"It cannot be deployed on {chip} as it is:")
+        for obstacle in against:
+            say(as_json, f"  {worded_here(obstacle)}")
+    else:
+        say(as_json, f"Next: neurodeploy export --target {shlex.quote(chip)}")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from neurodeploy.errors import Text
+from neurodeploy.errors import CheckFailedError, Text, in_lines
 from neurodeploy.ir.operators import Shape
 from neurodeploy.support.schema import build
 
@@ -125,6 +125,25 @@ class Violation:
 
     def __str__(self) -> str:
         return str(self.text)
+
+
+def check_fits(violations: Sequence[Violation], where: str, target: str) -> None:
+    """Refuse a network that breaks limits of a target.
+
+    Args:
+        where: names the network.
+        target: its name.
+
+    Raises:
+        CheckFailedError: listing every violation.
+    """
+    if violations:
+        raise CheckFailedError(
+            Text(
+                f"{where} does not fit {target}:\n",
+                in_lines(Text("  ", violation.text) for violation in violations),
+            )
+        )
 
 
 @dataclass(frozen=True)

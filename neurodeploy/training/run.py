@@ -53,6 +53,7 @@ from neurodeploy.training.checkpoint import (
     load_start,
     load_state,
 )
+from neurodeploy.training.deployable import check_deployable
 from neurodeploy.training.epoch import Job
 from neurodeploy.training.imported import keep_copy, located
 from neurodeploy.training.loop import fit, reproducible
@@ -108,6 +109,7 @@ def train(
 
     Raises:
         InputError: the recipe, device or folder cannot be used.
+        CheckFailedError: the recipe trains on integers of a chip that cannot hold the network.
         DivergedError: the loss or the weights ran away.
         SimulationError: the training was interrupted.
     """
@@ -138,6 +140,8 @@ def train(
         model.load_state_dict(processes.on_main(lambda: _first_weights(model, recipe)))
         code = input_code(recipe, dataset)
         model = quantization_aware(model, recipe, code.payload, rule)
+        if not resume:
+            processes.on_main(lambda: check_deployable(model, recipe, dataset))
         # Only now: a recipe that cannot be trained leaves no folder behind.
         open_folder = reopen_run if resume else open_run
         run = processes.on_main(lambda: open_folder(recipe, out))

@@ -27,7 +27,6 @@ from neurodeploy.errors import (
     Setting,
     Text,
     UnsupportedError,
-    in_lines,
 )
 from neurodeploy.interchange.netx.file import NetReading
 from neurodeploy.interchange.netx.layers import BIAS_EXPONENT
@@ -36,6 +35,7 @@ from neurodeploy.ir.network import Network
 from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.quantized import QuantizationPlan, QuantizedNetwork
 from neurodeploy.mapping import CoreMapping, map_network
+from neurodeploy.mapping.mapping import check_fits
 from neurodeploy.simulation.firing import firing_warnings, warnings_among
 from neurodeploy.support.files import as_path, check_new_folder, next_free, sha256
 from neurodeploy.target import Target, load_target
@@ -197,13 +197,7 @@ def _mapped(
         CheckFailedError: it does not fit; every violation is listed.
     """
     mapping = map_network(network, target, spikes)
-    if mapping.violations:
-        raise CheckFailedError(
-            Text(
-                f"{where} does not fit {target.name}:\n",
-                in_lines(Text("  ", violation.text) for violation in mapping.violations),
-            )
-        )
+    check_fits(mapping.violations, where, target.name)
     return mapping
 
 
