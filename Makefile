@@ -22,7 +22,7 @@ help:
 	@echo "make test-kernels  the quick tests as processors of other kinds would run them"
 	@echo "make lint          formatting and lint"
 	@echo "make types         type check"
-	@echo "make docs          write docs/commands.md, and docs/pipeline.png when demo/ is there"
+	@echo "make docs          write docs/commands.md, framework_matrix.md, and pipeline.png if demo/ is there"
 	@echo "make clean         remove .venv, demo/, build products and caches"
 
 install: .venv/.installed
@@ -61,6 +61,7 @@ lint: install
 
 docs: install
 	$(PY) docs/make_commands.py
+	$(PY) docs/make_matrix.py
 	@test ! -d demo || $(PY) docs/make_pipeline.py demo
 
 types: install

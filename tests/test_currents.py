@@ -94,6 +94,15 @@ def _written(found: Imported, folder: Path) -> Path:
     return folder / "again.nir"
 
 
+def test_a_bias_before_the_integrator_goes_through_it(tmp_path: Path) -> None:
+    graph = chain(
+        ("fc1", nir.Affine(W1, B1)), ("li", li(5)), ("fc2", nir.Affine(W2, B2)), ("n", lif(3))
+    )
+    x = spike_trains(4)
+    expected = two_stages(x, [W1, W2], [B1, B2])
+    np.testing.assert_array_equal(here(opened(graph, tmp_path), x)["n"].s, expected)
+
+
 @pytest.mark.parametrize("kind", ["IF", "I", "LI", "Threshold"])
 def test_any_neuron_without_a_current_takes_one(kind: str, tmp_path: Path) -> None:
     ones = np.ones(3)

@@ -20,13 +20,18 @@ READOUTS = {"3_ExpSynTorch", "nengo_readout"}
 
 
 def framework_of(name: str) -> Origin:
-    known: dict[str, Origin] = {"spyx": "spyx", "rockpool": "rockpool", "nengo": "nengo"}
+    known: dict[str, Origin] = {
+        "spyx": "spyx",
+        "rockpool": "rockpool",
+        "nengo": "nengo",
+        "lava": "lava",
+    }
     return known[name.split("_")[0]]
 
 
 def test_there_are_traces() -> None:
-    assert len(NAMES) == 14
-    assert {framework_of(name) for name in NAMES} == {"spyx", "rockpool", "nengo"}
+    assert len(NAMES) == 17
+    assert {framework_of(name) for name in NAMES} == {"spyx", "rockpool", "nengo", "lava"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -49,6 +54,6 @@ def test_every_neuron_at_every_step(name: str, tmp_path: Path) -> None:
         assert 0.02 < theirs.mean() < 0.98
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("nengo")])
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith(("nengo", "lava"))])
 def test_such_a_file_is_known(name: str, tmp_path: Path) -> None:
     assert next(iter(open_nir(recorded_file(name, tmp_path)).likely)) == framework_of(name)

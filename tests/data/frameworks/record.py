@@ -1,8 +1,8 @@
-"""Record what Spyx, Rockpool and Nengo compute, with the files that their exporters write.
+"""Record what Spyx, Rockpool, Nengo and lava-dl compute, with the files of their exporters.
 
-Run as ``python record.py spyx`` (or ``rockpool``, ``nengo``) in an environment that has that
-package. Writes for each network its ``.nir`` file and its traces as ``.npz``, beside this script:
-``x`` (N, T, ...) in the order of the file, and the spikes of every layer of neurons, or the
+Run as ``python record.py spyx`` (or ``rockpool``, ``nengo``, ``lava``) in an environment that has
+that package. Writes for each network its file, packed, and its traces as ``.npz``, beside this
+script: ``x`` (N, T, ...) in the order of the file, and the spikes of every layer of neurons, or the
 potential of a readout, (N, T, ...), under the layer's name, all with channels first.
 """
 
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Any
 
 import nir
@@ -339,10 +340,57 @@ def nengo() -> None:
     )
 
 
+# --- lava-dl, which the script of the NIR paper reads NIR into ---
+
+
+def lava() -> None:
+    """Neurons as ``paper/nir_to_lava.py`` of neuromorphs/NIR makes them for lava-dl."""
+    torch: Any = import_module("torch")
+    # Of the package, only this part wants OpenCV.
+    unwanted = "lava.lib.dl.slayer.object_detection"
+    sys.modules[unwanted] = ModuleType(unwanted)
+    slayer: Any = import_module("lava.lib.dl.slayer")
+    dt, one = 1e-4, np.ones(5)
+    weights = on_grid((5, 4), 4, 1 / 16)
+
+    def record(name: str, node: Any, factor: float, **how: float) -> None:
+        x = spikes(4, seed=5)
+        neuron = slayer.neuron.cuba.Neuron(**how)
+        current = np.moveaxis(x @ (factor * weights).T, 1, -1)  # time last
+        with torch.no_grad():
+            found = neuron(torch.from_numpy(current).float()).numpy()
+        graph = nir.NIRGraph(
+            {
+                "input": nir.Input({"input": np.array([4])}),
+                "0": nir.Linear(weights),
+                "1": node,
+                "output": nir.Output({"output": np.array([5])}),
+            },
+            [("input", "0"), ("0", "1"), ("1", "output")],
+        )
+        save(f"lava_{name}", graph, x, {"1": np.moveaxis(found, -1, 1)})
+
+    for name, w_in in (("cuba", 2.0), ("cuba_scaled", 3.0)):
+        node = nir.CubaLIF(
+            tau_syn=2 * dt * one,
+            tau_mem=4 * dt * one,
+            r=4 * one,
+            v_leak=0 * one,
+            v_threshold=one,
+            w_in=w_in * one,
+        )
+        how = {"threshold": 1.0, "current_decay": 0.5, "voltage_decay": 0.25, "scale": 64}
+        record(name, node, w_in / 2, **how)
+    # No sum of weights meets this threshold, where lava-dl's IF fires as well.
+    counting = nir.IF(r=2 * one, v_threshold=0.76 * one)
+    record("if", counting, 1.0, threshold=1.52, current_decay=1.0, voltage_decay=0.0, scale=4096)
+
+
 RECORDERS: dict[str, Callable[[], None]] = {
     "spyx": spyx,
     "rockpool": rockpool,
     "nengo": nengo,
+    "lava": lava,
 }
 
 if __name__ == "__main__":
