@@ -1,8 +1,8 @@
 """Whether a trained network, or one that is about to be trained, fits a chip.
 
-Before training, random weights stand in for those to come. What a chip says of the structure, of the
-neurons, of the input and of the room that synapses take holds for any weights of that width, but for
-rows of nothing but zeros; what it says of scales does not, and is left to the export.
+Before training, random weights stand in for those to come. What a chip says of the structure, of
+the neurons, of the input and of the room that synapses take holds for any weights of that width,
+but for rows of nothing but zeros; what it says of scales does not, and is left to the export.
 """
 
 from __future__ import annotations
