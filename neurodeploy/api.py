@@ -55,7 +55,7 @@ def import_nir(path: Path | str, **stated: Any) -> Network:
         path: of a ``.nir`` file.
         stated: as in ``interchange.nir.importing.import_nir``: ``framework``, ``dt`` in seconds,
             ``reset``, ``comparison``, ``integrator``, ``gain``, ``steps``, ``encoder``, ``levels``,
-            ``decode``.
+            ``decode``, ``reset_delay``.
 
     Raises:
         InputError: the file or what is stated cannot be read.

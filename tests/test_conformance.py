@@ -16,8 +16,8 @@ from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.compat import lava_available
 from neurodeploy.quantization.post_training import quantize
 from neurodeploy.simulation.engines import ReferenceEngine
-from neurodeploy.simulation.trace import Overflow, Samples, SpikeTrace
 from neurodeploy.target import load_target
+from support.engine_runs import check_engines
 from support.random_networks import (
     GRAPHS,
     NEURONS,
@@ -37,36 +37,6 @@ networks = st.builds(
     graph=st.sampled_from(GRAPHS),
     payload=st.sampled_from([1, 1, 16, 255]),
 )
-
-
-def assert_equal(expected: SpikeTrace, found: SpikeTrace) -> int:
-    """Every variable of every population; returns how many values were compared."""
-    compared = 0
-    for name, record in expected.populations.items():
-        for variable in ("s", "u", "v"):
-            left, right = (getattr(trace, variable) for trace in (record, found.populations[name]))
-            assert (left is None) == (right is None), (name, variable)
-            if left is not None:
-                np.testing.assert_array_equal(left, right, f"{name}.{variable}")
-                compared += left.size
-    return compared
-
-
-def check_engines(network: QuantizedNetwork, samples: Samples) -> Overflow:
-    """Run all three engines; returns what the reference counted."""
-    from neurodeploy.lava.fused import FusedLavaEngine
-    from neurodeploy.lava.stock import LavaEngine
-
-    counting = ReferenceEngine(network)
-    reference = counting.run(samples.batches(2), state=True)
-    engines = [
-        kind(network, capacity=2, state=True, timeout=60).run(samples.batches(2), state=True)
-        for kind in (LavaEngine, FusedLavaEngine)
-    ]
-    for (_, expected), *found in zip(reference, *engines, strict=True):
-        for _, trace in found:
-            assert assert_equal(expected, trace) > 0
-    return counting.overflow
 
 
 def check_random_networks(examples: int) -> None:

@@ -20,7 +20,7 @@ from neurodeploy.interchange.frameworks import FRAMEWORKS
 from neurodeploy.interchange.nir.file import write_nir
 from neurodeploy.interchange.nir.importing import import_nir, open_nir
 from neurodeploy.interchange.nir.translation import translated
-from neurodeploy.ir.contract import Origin, Semantics
+from neurodeploy.ir.contract import Origin, Semantics, Stated
 from support.framework_runs import STEPS, assert_same_spikes, here, imported, spike_trains
 from support.narrow import there
 from support.wording import refused
@@ -300,7 +300,7 @@ def test_neurons_that_a_framework_does_not_know_are_all_named(name: str, tmp_pat
         graph.nodes[f"node_{kind}"] = make(**{key: np.full(1, values[key]) for key in known})
     framework = FRAMEWORKS[name]
     with pytest.raises(UnsupportedError) as caught:
-        translated(graph, framework, framework.semantics, "my.nir")
+        translated(graph, framework, framework.semantics, Stated(), "my.nir")
     lines = str(caught.value).splitlines()
     assert len(lines) == len(kinds)
     for kind in kinds:

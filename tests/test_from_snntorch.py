@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nir
 import numpy as np
 import pytest
 import torch
@@ -20,19 +18,17 @@ from support.framework_runs import (
     here,
     imported,
     on_grid,
-    over_time,
     spike_trains,
 )
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    snn = pytest.importorskip("snntorch", reason="snnTorch is not installed: make install")
-    export_nir = pytest.importorskip("snntorch.export_nir")
+from support.snntorch_networks import exported, leaky, run, snn
 
 RESETS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "subtract, late": ({}, {}),
     "zero": ({"reset_mechanism": "zero"}, {"reset": "zero"}),
-    "zero at once": ({"reset_mechanism": "zero", "reset_delay": False}, {"reset": "zero"}),
+    "zero at once": (
+        {"reset_mechanism": "zero", "reset_delay": False},
+        {"reset": "zero", "reset_delay": False},
+    ),
 }
 """Arguments of a snnTorch neuron, and the options that say so here."""
 
@@ -41,27 +37,6 @@ RESETS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 def no_neurons_of_other_tests() -> Iterator[None]:
     snn.SpikingNeuron.init()
     yield
-
-
-def exported(network: nn.Module, *shape: int) -> nir.NIRGraph:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # nirtorch retires what snnTorch calls
-        return export_nir.export_to_nir(network, torch.zeros(1, *shape), ignore_dims=[0])
-
-
-def leaky(beta: Any, shape: tuple[int, ...], threshold: float = 1.0, **changes: Any) -> nn.Module:
-    """snnTorch's exporter wants every parameter in the layer's full shape."""
-    betas = torch.as_tensor(np.broadcast_to(np.asarray(beta, np.float32), shape).copy())
-    thresholds = torch.full(shape, threshold)
-    return snn.Leaky(beta=betas, threshold=thresholds, init_hidden=True, **changes)
-
-
-def run(network: nn.Module, x: np.ndarray, *layers: str) -> dict[str, np.ndarray]:
-    modules: list[Any] = list(network.modules())
-    for module in modules:
-        if hasattr(module, "reset_mem"):
-            module.reset_mem()
-    return over_time(network, x, {name: network.get_submodule(name) for name in layers})
 
 
 @pytest.mark.parametrize("how", RESETS)

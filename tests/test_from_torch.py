@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.interchange.from_torch import from_torch
+from neurodeploy.ir.contract import NodeSemantics
 from neurodeploy.lava.compat import lava_available
 from neurodeploy.nn.current import LI, CubaLIF
 from neurodeploy.nn.layers import Scale, SkipInit, WSConv2d
@@ -152,6 +153,13 @@ def ending_in_spikes() -> nn.Module:
     return nn.Sequential(nn.Linear(6, 8), lif(), nn.Linear(8, 3), lif(1.5, 0.1))
 
 
+def own_resets() -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(6, 8), lif(), nn.Linear(8, 8), LIF(2.0, 0.1, reset="zero", comparison=">"),
+        nn.Linear(8, 6), LIF(1.5, 0.1, reset="zero"), nn.Linear(6, 3),
+    )  # fmt: skip
+
+
 class Loop(nn.Module):
     """Two layers in one loop; the second sees the first within the step, or a step later."""
 
@@ -228,6 +236,7 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "currents": (Currents, (2, 4, 4)),
     "spikes": (ending_in_spikes, (6,)),
     "standardised": (standardised, (2, 4, 4)),
+    "resets": (own_resets, (6,)),
 }
 
 
@@ -401,12 +410,12 @@ def test_layers_with_options_that_networks_lack_are_refused(layer: nn.Module, me
         spiking_network(nn.Sequential(layer, nn.Flatten(), nn.LazyLinear(3)), (2, 6, 6))
 
 
-def test_layers_that_disagree_on_reset_are_refused_by_name() -> None:
-    module = nn.Sequential(
-        nn.Linear(4, 4), LIF(2.0), nn.Linear(4, 4), LIF(2.0, reset="zero"), nn.Linear(4, 2)
-    )
-    with pytest.raises(UnsupportedError, match=r"'1': reset 'subtract'.*'3': reset 'zero'"):
-        from_torch(module, (4,), STEPS)
+def test_every_layer_keeps_its_reset_and_comparison() -> None:
+    network = from_torch(own_resets(), (6,), STEPS)
+    how = [(p.neuron.reset, p.neuron.comparison) for p in network.populations if p.neuron]
+    assert how[:3] == [("subtract", ">="), ("zero", ">"), ("zero", ">=")]
+    semantics = network.contract.semantics
+    assert semantics.nodes == {"3": NodeSemantics("zero", ">"), "5": NodeSemantics("zero")}
 
 
 @pytest.mark.parametrize(("steps", "levels"), [(0, 1), (4, 0)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.interchange.nir.file import read_nir
+from neurodeploy.interchange.nir.file import read_nir, write_nir
+from neurodeploy.interchange.nir.importing import import_nir
 from neurodeploy.interchange.nir.network_in import contract_of, to_network
 from neurodeploy.interchange.nir.network_out import network_to_nir
+from neurodeploy.ir.contract import NodeSemantics
 from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
 from neurodeploy.ir.operators import Dense, SparseMatrix
+from support.framework_runs import here
 from support.narrow import there
 from support.random_nir import DT, RandomGraph, chain, contract, joined, neuron
 
@@ -52,7 +57,7 @@ def assert_same_population(one: Population, two: Population) -> None:
     if one.neuron is None or two.neuron is None:
         assert one.neuron is two.neuron is None
         return
-    names = ("kind", "reset", "comparison")
+    names = ("kind", "reset", "comparison", "refractory_period")
     assert [getattr(one.neuron, n) for n in names] == [getattr(two.neuron, n) for n in names]
     for name in ARRAYS:
         a, b = getattr(one.neuron, name), getattr(two.neuron, name)
@@ -235,14 +240,65 @@ def test_names_that_hdf5_cannot_take_are_changed(tmp_path: Path) -> None:
 DENSE = Dense(np.eye(2), (2,), (2,))
 
 
-def test_a_population_with_semantics_of_its_own_is_refused() -> None:
+def test_populations_with_semantics_of_their_own(tmp_path: Path) -> None:
+    """Through a file, whose metadata say so of each; of one that is like all they say nothing."""
+    kinds = {
+        "a/b": {"reset": "subtract", "comparison": ">="},
+        "c": {"refractory_period": 3},
+        "d": {},
+        "e": {"comparison": ">="},
+    }
+    names = ["input", *kinds]
     network = network_of(
         source((2,)),
-        Population("a", (2,), lif((2,), reset="subtract")),
-        projections=(Projection("w", "input", "a", DENSE),),
+        *(Population(name, (2,), lif((2,), **changes)) for name, changes in kinds.items()),
+        projections=tuple(
+            Projection(f"{a}_{b}", a, b, DENSE) for a, b in itertools.pairwise(names)
+        ),
     )
-    with pytest.raises(UnsupportedError, match=r"'a': resets by 'subtract'.*says 'zero'"):
-        network_to_nir(network)
+    write_nir(tmp_path / "a.nir", network_to_nir(network))
+    found = import_nir(tmp_path / "a.nir")
+    assert found.unchanged
+    assert found.network.contract.semantics.nodes == {
+        "a.b": NodeSemantics("subtract", ">="),
+        "c": NodeSemantics(refractory_period=3),
+        "e": NodeSemantics(comparison=">="),
+    }
+    for population, (name, changes) in zip(
+        found.network.populations[1:], kinds.items(), strict=True
+    ):
+        neuron = population.neuron
+        assert neuron is not None and population.name == name.replace("/", ".")
+        expected = {"reset": "zero", "comparison": ">", "refractory_period": 0} | changes
+        assert {field: getattr(neuron, field) for field in expected} == expected
+
+
+@pytest.mark.parametrize(("kind", "r"), [("LIF", 4.0), ("CubaLIF", 4.0), ("IF", 0.1 / DT)])
+def test_neurons_that_are_not_reset(kind: str, r: float, tmp_path: Path) -> None:
+    """Written as what they are; they fire as v does, from which nothing is taken."""
+    thresholds = np.array([0.5, 1.0])
+    nodes = {"n": neuron(kind, (2,), r=r, v_threshold=thresholds), "m": neuron("LIF", (2,))}
+    graph = joined(nodes, "input>n", "n>m", "m>output")
+    how = contract()
+    how = replace(how, semantics=how.semantics.stating({"n": "none"}, None))
+    network = to_network(graph, how, "net")
+    assert there(network.population("n").neuron).kind == f"{kind}-reset"
+    write_nir(tmp_path / "a.nir", network_to_nir(network))
+    found = import_nir(tmp_path / "a.nir")
+    assert [type(node).__name__ for node in found.graph.nodes.values()].count("Threshold") == 0
+    assert found.network.contract.semantics.nodes == {"n": NodeSemantics("none")}
+    assert_same(network, found.network)
+    plain = to_network(graph, contract(), "net").population("n").neuron
+    assert plain is not None and plain.v_threshold is not None
+    x = np.random.default_rng(0).integers(0, 2, (2, 20, 2)).astype(np.uint8)
+    u = v = np.zeros((2, 2))
+    gain = network.projections[0].operator.matrix().diagonal()
+    trace = here(found, x)["n"]
+    assert 0.1 < trace.s.mean() < 0.9
+    for t in range(20):
+        u = plain.u_keep * u + gain * x[:, t]
+        v = plain.v_keep * v + u + plain.bias
+        np.testing.assert_array_equal(trace.s[:, t], v > plain.v_threshold)
 
 
 def test_a_cycle_without_delay_is_refused() -> None:

@@ -9,19 +9,22 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from neurodeploy.errors import Named, NeurodeployError, Setting, Text, Value
+from neurodeploy.ir.per_node import ALL
 from neurodeploy.support.processes import give_way, is_main
 
 PATH = click.Path(path_type=Path)
 
 COMPARISONS = {"gt": ">", "ge": ">="}
 """When a neuron fires, in words that no shell takes for a redirection."""
+
+SWITCHES = {"yes": True, "no": False}
 
 KEYS = {
     "seed": "seed",
@@ -86,15 +89,21 @@ def stated_options(command: Any) -> Any:
             "spikingjelly, rockpool, spyx, nengo or lava. The options below override it.",
         ),
         click.option("--dt", type=float, help="Seconds per step."),
-        click.option(
-            "--reset", type=click.Choice(["zero", "subtract"]), help="What a spike does to v."
+        _per_node(
+            "--reset",
+            values={word: word for word in ("zero", "subtract", "none")},
+            help="What a spike does to v: of all neurons, or of one node; repeatable.",
         ),
-        click.option(
+        _per_node(
+            "--reset-delay",
+            values=SWITCHES,
+            help="Whether snnTorch's resets come one step late; likewise.",
+        ),
+        _per_node(
             "--compare",
             "comparison",
-            type=click.Choice(list(COMPARISONS)),
-            callback=lambda context, parameter, word: COMPARISONS.get(word),
-            help="Fire at v > or >= threshold.",
+            values=COMPARISONS,
+            help="Fire at v > or >= threshold; likewise.",
         ),
         click.option(
             "--integrator", type=click.Choice(["euler", "exponential"]), help="How leaks step."
@@ -120,6 +129,30 @@ def stated_options(command: Any) -> Any:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def _per_node(*names: str, values: Mapping[str, Any], help: str) -> Any:
+    """An option that takes VALUE for all nodes and NODE=VALUE for one, any number of times.
+
+    The function gets what the library takes: None, one value, or a table by node.
+    """
+
+    def read(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> Any:
+        found: dict[str, Any] = {}
+        for text in given:
+            node, _, word = text.rpartition("=")
+            if word not in values:
+                choices = ", ".join(values)
+                raise click.BadParameter(
+                    f"{text!r}: expected one of {choices}, for all nodes, or NODE= before it"
+                )
+            if (node or ALL) in found:
+                raise click.BadParameter(f"{text!r}: said twice of {node or 'all nodes'}")
+            found[node or ALL] = values[word]
+        return found.get(ALL) if found.keys() <= {ALL} else found
+
+    metavar = f"[NODE=]{'|'.join(values)}"
+    return click.option(*names, multiple=True, metavar=metavar, callback=read, help=help)
 
 
 def shape_option(
@@ -251,5 +284,10 @@ def _option(setting: Setting, commands: list[click.Command]) -> str:
 
 def _value(name: str, value: str) -> str:
     """The value as the option takes it."""
-    taken = {sign: word for word, sign in COMPARISONS.items()}
-    return taken.get(value, value) if name == "comparison" else value
+    words = {"comparison": COMPARISONS, "reset_delay": SWITCHES}.get(name, {})
+    for word, meant in words.items():
+        before = value.removesuffix(str(meant))
+        # Of one node it is NODE=VALUE.
+        if before == "" or (before != value and before.endswith("=") and before != "="):
+            return before + word
+    return value

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from neurodeploy.errors import InputError, Setting, Text, UnsupportedError, Value, in_lines
+from neurodeploy.ir.per_node import covers, for_all, for_node, named
 from neurodeploy.support.schema import build
 
 METADATA_KEY = "neurodeploy"
@@ -25,6 +26,8 @@ EXPORT_DT = 1e-4
 """Seconds per step in files we write: snnTorch, SpikingJelly and many Lava scripts assume it."""
 
 Reset = Literal["zero", "subtract"]
+NodeReset = Literal["zero", "subtract", "none"]
+"""What a spike does to v in a node: of ``none``, nothing; neurons of a chip always reset."""
 Comparison = Literal[">", ">="]
 Integrator = Literal["euler", "exponential"]
 Encoder = Literal["direct", "rate", "latency", "events"]
@@ -36,25 +39,106 @@ Origin = Literal["norse", "snntorch", "sinabs", "spikingjelly", "rockpool", "spy
 
 
 @dataclass(frozen=True)
+class NodeSemantics:
+    """What one node does that ``Semantics`` does not say of all; None where it says it.
+
+    Attributes:
+        reset, comparison: as in ``Semantics``.
+        refractory_period: steps after a spike in which v is held and no spike can come.
+    """
+
+    reset: NodeReset | None = None
+    comparison: Comparison | None = None
+    refractory_period: int = 0
+
+    def __post_init__(self) -> None:
+        if self.refractory_period < 0:
+            raise ValueError(
+                f"refractory_period is in steps, at least 0, found {self.refractory_period}"
+            )
+
+
+@dataclass(frozen=True)
 class Semantics:
     """How continuous equations become steps.
 
     Attributes:
         dt: seconds per step.
-        reset: after a spike, v becomes ``zero`` or loses (``subtract``) the threshold.
+        reset: after a spike, v becomes ``zero``, loses (``subtract``) the threshold, or stays as it
+            is (``none``).
         comparison: a neuron fires when v ``>`` or ``>=`` its threshold.
         integrator: ``euler`` keeps 1 - dt/tau of the state per step and feeds dt/tau of the input;
             ``exponential`` keeps exp(-dt/tau) and feeds 1 - exp(-dt/tau).
+        nodes: by name, the nodes for which not all of that holds.
     """
 
     dt: float
-    reset: Reset
+    reset: NodeReset
     comparison: Comparison
     integrator: Integrator = "euler"
+    nodes: dict[str, NodeSemantics] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 < self.dt < math.inf:
             raise ValueError(f"dt is in seconds and must be positive, found {self.dt}")
+
+    def of(self, node: str) -> Semantics:
+        """What holds for one node, said as of all."""
+        own = self.nodes.get(node, NodeSemantics())
+        return replace(
+            self, reset=own.reset or self.reset, comparison=own.comparison or self.comparison
+        )
+
+    def refractory_period(self, node: str) -> int:
+        """Steps that a node rests after a spike."""
+        return self.nodes.get(node, NodeSemantics()).refractory_period
+
+    def with_node(
+        self, node: str, reset: NodeReset, comparison: Comparison, rest: int
+    ) -> Semantics:
+        """The same where this holds for one node; nothing is kept of one that is like all."""
+        own = NodeSemantics(
+            None if reset == self.reset else reset,
+            None if comparison == self.comparison else comparison,
+            rest,
+        )
+        nodes = {name: found for name, found in self.nodes.items() if name != node}
+        return replace(self, nodes=nodes if own == NodeSemantics() else {**nodes, node: own})
+
+    def stating(
+        self,
+        reset: NodeReset | Mapping[str, NodeReset] | None,
+        comparison: Comparison | Mapping[str, Comparison] | None,
+    ) -> Semantics:
+        """The same with what is stated of all nodes, which then holds for each, or of some."""
+        said = replace(
+            self,
+            reset=for_all(reset) or self.reset,
+            comparison=for_all(comparison) or self.comparison,
+        )
+        for name in (*self.nodes, *named(reset), *named(comparison)):
+            before, rest = self.of(name), self.refractory_period(name)
+            own_reset: NodeReset | None = for_node(reset, name)
+            own_comparison: Comparison | None = for_node(comparison, name)
+            said = said.with_node(
+                name, own_reset or before.reset, own_comparison or before.comparison, rest
+            )
+        return said
+
+
+def own_semantics(semantics: Semantics) -> dict[str, str]:
+    """What holds for single nodes only, in words, by the node."""
+
+    def words(own: NodeSemantics) -> str:
+        rest = own.refractory_period
+        parts = (
+            own.comparison and f"fires at v {own.comparison} threshold",
+            own.reset and f"reset {own.reset}",
+            rest and f"v held for {rest} step{'s' if rest > 1 else ''} after a spike",
+        )
+        return ", ".join(part for part in parts if part)
+
+    return {name: words(own) for name, own in semantics.nodes.items()}
 
 
 @dataclass(frozen=True)
@@ -143,7 +227,14 @@ class Contract:
         where somebody keeps their data is nobody else's business.
         """
         source = replace(self.source, path=Path(self.source.path).name)
-        return {"format": FORMAT, **asdict(replace(self, source=source))}
+        table = asdict(replace(self, source=source))
+        # HDF5 has neither None nor empty tables.
+        nodes = {
+            name: {key: value for key, value in own.items() if value is not None}
+            for name, own in table["semantics"].pop("nodes").items()
+        }
+        table["semantics"] |= {"nodes": nodes} if nodes else {}
+        return {"format": FORMAT, **table}
 
     @staticmethod
     def from_metadata(metadata: Mapping[str, Any], where: str) -> Contract:
@@ -176,21 +267,25 @@ class Stated:
 
     Attributes:
         framework: whose discretisation the file has; the other fields override it.
-        dt to integrator: as in ``Semantics``.
+        dt to integrator: as in ``Semantics``; reset and comparison of all nodes, or by name, with
+            ``*`` for those that are not named.
         gain: ``one`` takes the input of every neuron as it is, whatever r and tau make of it.
         steps to decode: as in ``Contract``.
+        reset_delay: whether snnTorch's neurons are reset at the step after a spike; likewise by
+            name.
     """
 
     framework: Origin | None = None
     dt: float | None = None
-    reset: Reset | None = None
-    comparison: Comparison | None = None
+    reset: NodeReset | dict[str, NodeReset] | None = None
+    comparison: Comparison | dict[str, Comparison] | None = None
     integrator: Integrator | None = None
     gain: Gain | None = None
     steps: int | None = None
     encoder: Encoder | None = None
     levels: int | None = None
     decode: Decode | None = None
+    reset_delay: bool | dict[str, bool] | None = None
 
     def applied_to(
         self,
@@ -199,6 +294,7 @@ class Stated:
         spiking_output: bool,
         defaults: Semantics | None = None,
         likely: Sequence[str] = (),
+        nodes: Mapping[str, str] | None = None,
     ) -> Contract:
         """The contract in force: what the file carries, overridden by what is stated.
 
@@ -207,12 +303,13 @@ class Stated:
                 then, and its potential summed otherwise.
             defaults: the semantics of ``framework``.
             likely: frameworks that the file could come from, for the advice in the message.
+            nodes: that fire, by name; what is stated of each of them is stated of all.
 
         Raises:
             UnsupportedError: neither says everything; the message lists what is missing.
         """
         if contract is None:
-            missing = self.missing(defaults)
+            missing = self.missing(defaults, nodes or {})
             if missing:
                 raise UnsupportedError(
                     f"{where}: NIR does not say how it is stepped and the file carries no "
@@ -239,25 +336,22 @@ class Stated:
         except ValueError as error:
             raise UnsupportedError(f"{where}: {error}") from None
 
-    def missing(self, defaults: Semantics | None) -> list[str]:
+    def missing(self, defaults: Semantics | None, nodes: Mapping[str, str]) -> list[str]:
         """What a file without metadata needs and is not stated, by the names of the fields."""
         wanted = ["steps"] if defaults else list(HINTS)
-        return [name for name in wanted if getattr(self, name) is None]
+        return [name for name in wanted if not covers(getattr(self, name), nodes)]
 
     def _overriding(self, contract: Contract) -> Contract:
         given = {name: value for name, value in asdict(self).items() if value is not None}
         parts: list[dict[str, Any]] = [
             {name: given[name] for name in names if name in given}
-            for names in (
-                ("dt", "reset", "comparison", "integrator"),
-                ("encoder", "levels"),
-                ("steps", "decode"),
-            )
+            for names in (("dt", "integrator"), ("encoder", "levels"), ("steps", "decode"))
         ]
         semantics, code, rest = parts
+        changed = replace(contract.semantics, **semantics)
         return replace(
             contract,
-            semantics=replace(contract.semantics, **semantics),
+            semantics=changed.stating(self.reset, self.comparison),
             input_code=replace(contract.input_code, **code),
             **rest,
         )
@@ -267,7 +361,7 @@ ABOVE, AT = Value("comparison", ">"), Value("comparison", ">=")
 
 HINTS: dict[str, str] = {
     "dt": "seconds per step, often 1e-4 or 1e-3",
-    "reset": "zero or subtract; NIR's v_reset means zero",
+    "reset": "zero, subtract or none; NIR's v_reset means zero",
     "comparison": Text(ABOVE, " or ", AT, "; NIR's equations say ", ABOVE),
     "integrator": "euler or exponential; most exporters mean euler",
     "steps": "time steps per sample",

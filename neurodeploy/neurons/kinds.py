@@ -13,7 +13,7 @@ from typing import Any
 import nir
 import numpy as np
 
-from neurodeploy.ir.contract import Semantics
+from neurodeploy.ir.contract import Reset, Semantics
 from neurodeploy.ir.network import Neuron
 from neurodeploy.ir.operators import Shape
 from neurodeploy.neurons.leak import (
@@ -29,6 +29,9 @@ WITHOUT_RESET = ("LI", "I", "CubaLI")
 
 BEHIND = "+Threshold"
 """Ends the kind of a population made of one of ``WITHOUT_RESET`` and a Threshold behind it."""
+
+UNRESET = "-reset"
+"""Ends the kind of a population of neurons that fire and are not reset."""
 
 
 def discretize_lif(node: Any, semantics: Semantics, where: str) -> tuple[Neuron, np.ndarray]:
@@ -98,8 +101,10 @@ def discretize_threshold(node: Any, semantics: Semantics, where: str) -> tuple[N
     return neuron, np.ones(1)
 
 
-def without_reset(neuron: Neuron) -> tuple[Neuron, list[tuple[int, np.ndarray]]]:
-    """An integrator that fires above its threshold and keeps its potential.
+def without_reset(
+    neuron: Neuron, ending: str = BEHIND
+) -> tuple[Neuron, list[tuple[int, np.ndarray]]]:
+    """A neuron that fires above its threshold and keeps its potential.
 
     Every neuron of the chip resets. This one subtracts the threshold and gets back what would have
     been kept of it, v_keep v_threshold, through synapses onto itself: one step later, and where it
@@ -107,6 +112,7 @@ def without_reset(neuron: Neuron) -> tuple[Neuron, list[tuple[int, np.ndarray]]]
 
     Args:
         neuron: parameters of full shape, with the threshold.
+        ending: of its kind, ``BEHIND`` or ``UNRESET``.
 
     Returns:
         The neuron, and weight per neuron of each synapse onto itself, by its delay in steps.
@@ -116,7 +122,7 @@ def without_reset(neuron: Neuron) -> tuple[Neuron, list[tuple[int, np.ndarray]]]
     kept = [(1, back)] if back.any() else []
     if kept and neuron.u_keep.any():
         kept.append((2, -neuron.u_keep * back))
-    return replace(neuron, kind=neuron.kind + BEHIND, reset="subtract"), kept
+    return replace(neuron, kind=neuron.kind + ending, reset="subtract"), kept
 
 
 def _neuron(
@@ -127,8 +133,12 @@ def _neuron(
     bias: np.ndarray,
     v_threshold: np.ndarray | None,
 ) -> Neuron:
-    """A neuron that is reset and compares as the semantics say."""
-    return Neuron(kind, u_keep, v_keep, bias, v_threshold, semantics.reset, semantics.comparison)
+    """A neuron that is reset and compares as the semantics say.
+
+    Where they say that it is not reset, see ``without_reset``.
+    """
+    reset: Reset = "subtract" if semantics.reset == "none" else semantics.reset
+    return Neuron(kind, u_keep, v_keep, bias, v_threshold, reset, semantics.comparison)
 
 
 LEAKY = ("LIF", "LI", "CubaLIF", "CubaLI")
@@ -142,12 +152,13 @@ def kind_of(neuron: Neuron) -> str:
     """
     spikes, current = neuron.v_threshold is not None, bool(np.any(neuron.u_keep))
     forgets = not np.any(neuron.v_keep) and not current
-    if spikes and neuron.kind == "Threshold" and forgets:
+    came = neuron.kind.removesuffix(UNRESET)
+    if spikes and came == "Threshold" and forgets:
         return "Threshold"
-    if current or neuron.kind in ("CubaLIF", "CubaLI"):
+    if current or came in ("CubaLIF", "CubaLI"):
         return "CubaLIF" if spikes else "CubaLI"
     leaks = bool(np.any(neuron.v_keep != 1))
-    if leaks or neuron.kind in ("LIF", "LI"):
+    if leaks or came in ("LIF", "LI"):
         return "LIF" if spikes else "LI"
     return "IF" if spikes else "I"
 

@@ -113,13 +113,15 @@ def from_reset(node: Any, semantics: Semantics, where: str) -> tuple[np.ndarray,
     at v_reset, which NIR leaves open.
 
     Raises:
-        UnsupportedError: v_reset is not 0 where a spike subtracts the threshold.
+        UnsupportedError: v_reset is not 0 where a spike does not set v to it.
     """
     threshold = np.asarray(node.v_threshold, np.float64)
     v_reset = np.zeros(1) if node.v_reset is None else np.asarray(node.v_reset, np.float64)
     if semantics.reset != "zero" and np.any(v_reset != 0):
         raise UnsupportedError(
-            f"{where}: v_reset is not 0, but a reset by subtraction has no v_reset",
+            f"{where}: v_reset is not 0, but "
+            + ("a reset by subtraction" if semantics.reset == "subtract" else "no reset")
+            + " has no v_reset",
             fix=Text("set it to 0, or state ", Setting("reset", "zero"), " for a reset to v_reset"),
         )
     return threshold - v_reset, v_reset

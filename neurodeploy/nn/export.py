@@ -50,7 +50,7 @@ def module_to_nir(
     """Write the network as a NIR graph; node names are the layers' names.
 
     Parameters become float64 arrays of full shape, which every reader of NIR takes. Reset and
-    comparison are those of the LIF layers.
+    comparison are those of each layer.
 
     Args:
         model: left as it is, apart from its state, which is reset.
@@ -59,8 +59,8 @@ def module_to_nir(
         dataset, source: what it was trained on, as in ``Contract``.
 
     Raises:
-        UnsupportedError: a layer that cannot be written, LIF layers that disagree on reset or
-            comparison, or a loop within which spikes pass from layer to layer in the same step.
+        UnsupportedError: a layer that cannot be written, or a loop within which spikes pass from
+            layer to layer in the same step.
     """
     semantics = check_expressible(model)
     writer = _Writer(model, semantics)

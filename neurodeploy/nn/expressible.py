@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.ir.contract import EXPORT_DT, Comparison, Reset, Semantics
+from neurodeploy.ir.contract import EXPORT_DT, Semantics
 from neurodeploy.nn.current import CubaLIF
 from neurodeploy.nn.layers import Delay
 from neurodeploy.nn.network import SpikingNetwork
@@ -16,12 +16,11 @@ from neurodeploy.nn.nodes import NEURONS
 
 
 def check_expressible(model: SpikingNetwork) -> Semantics:
-    """What all neurons of a network share, if it is one that can be exported whatever its weights.
+    """How a network's neurons step, if it is one that can be exported whatever its weights.
 
     Raises:
-        UnsupportedError: LIF layers that disagree on reset or comparison, or a loop of several
-            layers of neurons in which spikes reach the next one within the step. A chip brings
-            spikes at every connection of a loop one step later.
+        UnsupportedError: a loop of several layers of neurons in which spikes reach the next one
+            within the step. A chip brings spikes at every connection of a loop one step later.
     """
     semantics = semantics_of(model)
     reads = {name: {*_neurons_behind(model, name)} for name in _neurons(model)}
@@ -136,24 +135,18 @@ def _brings_bias(model: SpikingNetwork, name: str, biases: Mapping[str, np.ndarr
 
 
 def semantics_of(model: SpikingNetwork) -> Semantics:
-    """Time step, reset, comparison and integrator of a network's neurons.
+    """Time step and integrator, reset and comparison of the first layer that spikes, and of others.
 
-    Raises:
-        UnsupportedError: LIF layers that disagree on reset or comparison.
+    Those that differ from the first one stand by name.
     """
     found = {
         name: layer.lif if isinstance(layer, CubaLIF) else layer
         for name, layer in model.layers.items()
     }
     layers = {name: layer for name, layer in found.items() if isinstance(layer, LIF)}
-    kinds: dict[tuple[Reset, Comparison], list[str]] = {}
+    first = next(iter(layers.values()), None)
+    reset, comparison = (first.reset, first.comparison) if first else ("subtract", ">=")
+    semantics = Semantics(EXPORT_DT, reset, comparison, "euler")
     for name, layer in layers.items():
-        kinds.setdefault((layer.reset, layer.comparison), []).append(name)
-    if len(kinds) > 1:
-        listed = "; ".join(
-            f"{', '.join(map(repr, names))}: reset {reset!r}, comparison {comparison!r}"
-            for (reset, comparison), names in kinds.items()
-        )
-        raise UnsupportedError(f"all LIF layers need one reset and one comparison: {listed}")
-    reset, comparison = next(iter(kinds), ("subtract", ">="))
-    return Semantics(EXPORT_DT, reset, comparison, "euler")
+        semantics = semantics.with_node(name, layer.reset, layer.comparison, 0)
+    return semantics

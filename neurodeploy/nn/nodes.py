@@ -50,8 +50,8 @@ def neuron_node(
         v_keep=full(lif.keep, shape),
         bias=bias,
         v_threshold=full(lif.v_threshold, shape) if isinstance(lif, LIF) else None,
-        reset=semantics.reset,
-        comparison=semantics.comparison,
+        reset=lif.reset if isinstance(lif, LIF) else "zero",
+        comparison=lif.comparison if isinstance(lif, LIF) else ">",
     )
     if np.any(bias) and not np.all(neuron.v_keep < 1):
         raise UnsupportedError(

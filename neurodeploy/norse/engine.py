@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurodeploy.errors import UnsupportedError
+from neurodeploy.errors import Setting, Text, UnsupportedError
 from neurodeploy.ir.contract import Contract, Semantics
 from neurodeploy.ir.operators import Shape
 from neurodeploy.norse.neurons import (
@@ -74,8 +74,22 @@ class NorseEngine:
         }
 
     def _semantics(self, node: str, semantics: Semantics) -> Semantics:
-        """A Threshold leaves the potential as it is; its v is recorded as a chip would have it."""
-        return replace(semantics, reset="subtract") if node in self.wiring.potentials else semantics
+        """A Threshold leaves the potential as it is; its v is recorded as a chip would have it.
+
+        Raises:
+            UnsupportedError: a neuron that rests after a spike, or is not reset.
+        """
+        own = semantics.of(node)
+        if node in self.wiring.potentials:
+            return replace(own, reset="subtract")
+        rests = semantics.refractory_period(node)
+        if rests or (own.reset == "none" and hasattr(self.wiring.graph.nodes[node], "v_threshold")):
+            found = f"rests for {rests} steps after a spike" if rests else "is not reset by a spike"
+            raise UnsupportedError(
+                f"{self.wiring.where(node)}: {found}, which Norse has no step for",
+                fix=Text(Setting("engine", "float"), " runs what we deploy"),
+            )
+        return own
 
     def run(
         self, batches: Iterable[SampleBatch], *, state: bool = False

@@ -103,7 +103,11 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if value is None and type(None) in arguments:
             return None
         problems = []
-        for choice in arguments:
+        # A table is meant for the choice that takes one, whose problem is then the one to name.
+        table = isinstance(value, Mapping)
+        for choice in sorted(
+            arguments, key=lambda kind: table and typing.get_origin(kind) is not dict
+        ):
             try:
                 return _convert(choice, value, where)
             except InputError as error:

@@ -21,8 +21,8 @@ from neurodeploy.ir.contract import (
     Decode,
     Gain,
     Integrator,
+    NodeReset,
     Origin,
-    Reset,
 )
 from neurodeploy.ir.network import Network
 from neurodeploy.nn.from_network import to_torch
@@ -39,18 +39,19 @@ class NirOptions:
     Attributes:
         framework: what wrote it, whose time steps it has; the others override it.
         dt: seconds per step.
-        reset, comparison, integrator, gain, decode: as in ``import_nir``.
+        reset, comparison, integrator, gain, decode, reset_delay: as in ``import_nir``.
         levels: largest integer of the input, that of the data set; 0 to leave it unsaid.
         sha256: of the file's content; whatever is there when empty.
     """
 
     framework: Origin | None = None
     dt: float | None = None
-    reset: Reset | None = None
-    comparison: Comparison | None = None
+    reset: NodeReset | dict[str, NodeReset] | None = None
+    comparison: Comparison | dict[str, Comparison] | None = None
     integrator: Integrator | None = None
     gain: Gain | None = None
     decode: Decode | None = None
+    reset_delay: bool | dict[str, bool] | None = None
     levels: int = 0
     sha256: str = ""
 

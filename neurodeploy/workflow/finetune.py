@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from neurodeploy.data import DATASETS
 from neurodeploy.errors import InputError, Setting, Text
@@ -39,7 +40,7 @@ def network_overrides(file: Path | str, stated: Stated, *, own_recipe: bool) -> 
     path = as_path(file, "network_overrides")
     options = {"family": str(path.absolute()), **options}
     table = ", ".join(
-        f"{name} = {json.dumps(value)}" for name, value in options.items() if value is not None
+        f"{name} = {_toml(value)}" for name, value in options.items() if value is not None
     )
     dataset = ""
     found = [f"network={{{table}}}"]
@@ -66,6 +67,14 @@ def network_overrides(file: Path | str, stated: Stated, *, own_recipe: bool) -> 
     if dataset in DATASETS:
         found.append(f"data.name={json.dumps(dataset)}")
     return tuple(found)
+
+
+def _toml(value: Any) -> str:
+    """One value, or a table of them by node, in a line."""
+    if isinstance(value, dict):
+        inner = (f"{json.dumps(name)} = {_toml(one)}" for name, one in value.items())
+        return f"{{{', '.join(inner)}}}"
+    return json.dumps(value)
 
 
 def data_overrides(data: str | None, *, own_recipe: bool) -> tuple[str, ...]:

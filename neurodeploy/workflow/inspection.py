@@ -11,7 +11,7 @@ from typing import Any
 from neurodeploy.artifacts.folders import read_run
 from neurodeploy.artifacts.names import COMPLETE, MANIFEST, NETX_SCRIPT
 from neurodeploy.errors import InputError, Setting, Text, in_lines
-from neurodeploy.ir.contract import Contract, Stated, listed
+from neurodeploy.ir.contract import Contract, Stated, listed, own_semantics
 from neurodeploy.support.files import as_path
 from neurodeploy.support.system import version_of
 
@@ -54,7 +54,7 @@ def _nir(path: Path) -> Text:
     lines += [f"Repaired: {note}" for note in file.notes]
     if file.contract:
         return in_lines([*lines, *_contract(file.contract)])
-    missing = Stated().missing(None)
+    missing = Stated().missing(None, {})
     lines.append("No neurodeploy contract in the metadata; export needs")
     lines.append(listed(missing, tuple(file.likely)))
     return in_lines([*lines, *(_speaks_for(name, file.likely[name]) for name in file.likely)])
@@ -97,6 +97,7 @@ def _contract(contract: Contract) -> list[str]:
     return [
         f"Contract: dt {semantics.dt:g} s, {semantics.integrator}, fires at v "
         f"{semantics.comparison} threshold, reset {semantics.reset}",
+        *(f"  but {name!r}: {how}" for name, how in own_semantics(semantics).items()),
         f"  input {code.encoder}, integers 0..{code.levels}; T = {contract.steps}; class by "
         f"{contract.decode}; data set {contract.dataset or 'none'}{where}",
     ]

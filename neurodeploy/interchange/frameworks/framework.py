@@ -10,11 +10,45 @@ import nir
 import numpy as np
 
 from neurodeploy.errors import Setting, Text, UnsupportedError
-from neurodeploy.ir.contract import Semantics
+from neurodeploy.ir.contract import NodeReset, Semantics
 from neurodeploy.neurons.leak import keep_and_feed, time_constant
 
 Translate = Callable[[Any, Semantics], Any]
 """A neuron node of the framework, to one whose step as NIR's equations say is what it computes."""
+
+
+@dataclass(frozen=True)
+class SpikingLayer:
+    """A neuron node of a framework's file, and what is stated of its resets; None for nothing.
+
+    Attributes:
+        kind: of the primitive.
+        recurrent: whether it reads its own spikes through one linear node.
+        delay: whether the reset comes at the step after the spike.
+    """
+
+    name: str
+    kind: str
+    recurrent: bool
+    reset: NodeReset | None
+    delay: bool | None
+
+
+@dataclass(frozen=True)
+class AfterSpike:
+    """What a spike does to v in a layer.
+
+    Attributes:
+        reset: as in ``Semantics``.
+        late: whether it acts at the next step only, on what the leak left of v.
+        refractory_period: steps for which v is held.
+        words: how that is said in the framework, for people.
+    """
+
+    reset: NodeReset
+    late: bool = False
+    refractory_period: int = 0
+    words: str = ""
 
 
 @dataclass(frozen=True)
@@ -34,6 +68,8 @@ class Framework:
         writes: whether it writes NIR, or a script reads NIR into it.
         starts: where v is when a sample starts.
         unread: parameters that it does not read, by primitive; others than 1 are noted.
+        after_spike: tells what a layer's spikes do where its files do not, from what is stated;
+            None where that is ``semantics`` or what is stated in its place, and ``late_reset``.
         prepared: changes to the whole graph before the nodes are translated, and what was done.
         time_step: reads dt off the graph, where files differ in it; None where they do not say.
     """
@@ -49,6 +85,7 @@ class Framework:
     starts: Literal["v_reset", "v_leak"] = "v_reset"
     unread: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     late_reset: frozenset[str] = frozenset()
+    after_spike: Callable[[SpikingLayer], AfterSpike] | None = None
     prepared: Callable[[nir.NIRGraph, Semantics], tuple[nir.NIRGraph, list[str]]] = field(
         default=lambda graph, semantics: (graph, [])
     )

@@ -7,9 +7,11 @@ from typing import Any
 import nir
 import numpy as np
 
-from neurodeploy.errors import Setting, Text
+from neurodeploy.errors import Setting, Text, UnsupportedError
 from neurodeploy.interchange.frameworks.framework import (
+    AfterSpike,
     Framework,
+    SpikingLayer,
     fixed,
     held_in_single,
     membrane_time,
@@ -52,6 +54,41 @@ def _synaptic(node: Any, semantics: Semantics) -> Any:
     )
 
 
+def _after_spike(layer: SpikingLayer) -> AfterSpike:
+    """reset_mechanism and reset_delay of Leaky, Synaptic, RLeaky and RSynaptic.
+
+    With reset_delay, its default, a spike at t acts on mem at t + 1. 'subtract' takes the threshold
+    from what the leak left. 'zero' makes mem 0, in Leaky before and in all others after the input
+    was added, whose mem then is 0 for a step; their syn goes on.
+
+    Raises:
+        UnsupportedError: RSynaptic without reset_delay, which snnTorch 1.0.0 cannot run.
+    """
+    reset = layer.reset or "subtract"
+    # To state 'subtract' has always meant the reset of NIR, which acts at once.
+    delay = layer.reset != "subtract" if layer.delay is None else layer.delay
+    words = f"reset_mechanism {reset!r}, reset_delay {delay}"
+    if not delay and layer.recurrent and layer.kind == "CubaLIF":
+        raise UnsupportedError(
+            "snnTorch 1.0.0 fails to run an RSynaptic without reset_delay",
+            fix=Text("state ", Setting("reset_delay", f"{layer.name}=True"), ", its default"),
+        )
+    if reset == "none":
+        return AfterSpike(reset, words="reset_mechanism 'none', as stated")
+    if layer.reset is None and layer.delay is None:
+        settings = Setting("reset"), " and ", Setting("reset_delay")
+        said = Text("taken as its defaults, ", words, "; for others state ", *settings)
+        return AfterSpike(reset, late=True, words=said)
+    if reset == "subtract" and not delay:
+        held = "its next spike waits until v exceeds twice the threshold, and here it does not"
+        return AfterSpike(reset, words=f"{words}; where v stays above the threshold, {held}")
+    if reset == "subtract":
+        return AfterSpike(reset, late=True, words=words)
+    if delay and (layer.recurrent or layer.kind == "CubaLIF"):
+        return AfterSpike(reset, refractory_period=1, words=f"{words}, which loses a step's input")
+    return AfterSpike(reset, words=words)
+
+
 def _evidence(graph: nir.NIRGraph) -> list[str] | None:
     """r = tau/1e-4, and w_in = tau_syn/1e-4."""
     found = neurons_of(graph, "LIF", "CubaLIF")
@@ -71,6 +108,7 @@ SNNTORCH = Framework(
         "snntorch/_neurons/leaky.py",
         "snntorch/_neurons/synaptic.py",
         "snntorch/_neurons/rleaky.py",
+        "snntorch/_neurons/rsynaptic.py",
     ),
     semantics=Semantics(1e-4, "subtract", ">", "euler"),
     neurons={
@@ -78,15 +116,8 @@ SNNTORCH = Framework(
         "CubaLIF": fixed("snnTorch", _synaptic, v_leak=0, v_reset=0),
     },
     notes=(
-        Text(
-            "snnTorch does not write reset_mechanism and reset_delay: taken as its defaults, "
-            "'subtract' one step late; for reset_delay=False add ",
-            Setting("reset", "subtract"),
-            ", for 'zero' add ",
-            Setting("reset", "zero"),
-        ),
         "snnTorch does not write inhibition, state_quant and graded_spikes_factor: taken as unused",
     ),
     evidence=_evidence,
-    late_reset=frozenset({"LIF", "CubaLIF"}),
+    after_spike=_after_spike,
 )

@@ -35,6 +35,7 @@ from neurodeploy.ir.contract import (
     Stated,
 )
 from neurodeploy.ir.operators import Shape
+from neurodeploy.ir.per_node import ALL
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.support.files import as_path
 
@@ -172,8 +173,11 @@ def _contract(layers: list[NetLayer], stated: Stated, where: str) -> Contract:
     """What a ``.net`` leaves open is stated; the rest is lava-dl's own."""
     for name, (value, meaning) in FIXED.items():
         found = getattr(stated, name)
-        if found not in (None, value):
-            setting = Setting(name, found)
+        given = found if isinstance(found, dict) else {ALL: found}
+        for layer, one in given.items():
+            if one in (None, value):
+                continue
+            setting = Setting(name, one if layer == ALL else f"{layer}={one}")
             raise UnsupportedError(
                 Text(f"{where}: ", setting, f", but lava-dl's neurons have {meaning}")
             )

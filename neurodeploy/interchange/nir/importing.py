@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,12 +11,17 @@ from typing import Any
 import nir
 import numpy as np
 
-from neurodeploy.errors import InputError, Setting, Text, UnsupportedError, nearest
+from neurodeploy.errors import InputError, Setting, Text, UnsupportedError, Value, nearest
 from neurodeploy.interchange.frameworks import FRAMEWORKS, Framework
 from neurodeploy.interchange.nir.currents import with_currents
 from neurodeploy.interchange.nir.file import read_nir
 from neurodeploy.interchange.nir.layout import Layout
-from neurodeploy.interchange.nir.network_in import contract_of, network_from_layout, output_spikes
+from neurodeploy.interchange.nir.network_in import (
+    contract_of,
+    firing,
+    network_from_layout,
+    output_spikes,
+)
 from neurodeploy.interchange.nir.plain_graph import repaired, unnested
 from neurodeploy.interchange.nir.readout import with_integrator
 from neurodeploy.interchange.nir.translation import (
@@ -32,13 +38,14 @@ from neurodeploy.ir.contract import (
     Encoder,
     Gain,
     Integrator,
+    NodeReset,
     Origin,
-    Reset,
     Semantics,
     Stated,
 )
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.operators import Shape
+from neurodeploy.ir.per_node import check_named, for_node
 from neurodeploy.support.files import as_path
 
 
@@ -105,14 +112,15 @@ def import_nir(
     *,
     framework: Origin | None = None,
     dt: float | None = None,
-    reset: Reset | None = None,
-    comparison: Comparison | None = None,
+    reset: NodeReset | dict[str, NodeReset] | None = None,
+    comparison: Comparison | dict[str, Comparison] | None = None,
     integrator: Integrator | None = None,
     gain: Gain | None = None,
     steps: int | None = None,
     encoder: Encoder | None = None,
     levels: int | None = None,
     decode: Decode | None = None,
+    reset_delay: bool | dict[str, bool] | None = None,
 ) -> Imported:
     """Import a file under what it says and what is stated here.
 
@@ -124,8 +132,9 @@ def import_nir(
         path: of a ``.nir`` file.
         framework: the one that wrote the file, which says how it is stepped.
         dt: seconds per step.
-        reset: after a spike, v becomes ``zero`` or loses (``subtract``) the threshold.
-        comparison: a neuron fires when v ``>`` or ``>=`` its threshold.
+        reset: after a spike, v becomes ``zero``, loses (``subtract``) the threshold, or stays as it
+            is (``none``); of all nodes, or by the name of each, with ``*`` for all others.
+        comparison: a neuron fires when v ``>`` or ``>=`` its threshold; likewise.
         integrator: how leaks step, ``euler`` or ``exponential``.
         gain: ``one`` takes the input of every neuron as it is, whatever r and tau make of it.
         steps: T, time steps per sample.
@@ -133,6 +142,9 @@ def import_nir(
         levels: the largest integer of the input.
         decode: how the class is read; the number of spikes of an output that fires, else the sum
             of its potential, where nothing says it.
+        reset_delay: whether snnTorch's neurons, which alone have it, are reset at the step after a
+            spike; of all nodes or by name. Where nothing says it, with ``reset="subtract"`` they
+            are not, and otherwise they are, as by its own default.
 
     Raises:
         InputError: the file or what is stated cannot be read.
@@ -140,7 +152,17 @@ def import_nir(
             be expressed; everything is named at once.
     """
     stated = Stated(
-        framework, dt, reset, comparison, integrator, gain, steps, encoder, levels, decode
+        framework,
+        dt,
+        reset,
+        comparison,
+        integrator,
+        gain,
+        steps,
+        encoder,
+        levels,
+        decode,
+        reset_delay,
     )
     return import_nir_stated(as_path(path, "import_nir"), stated)
 
@@ -155,23 +177,30 @@ def import_nir_stated(path: Path | str, stated: Stated) -> Imported:
     file = open_nir(path)
     framework = _framework(stated)
     graph, notes = file.graph, list(file.notes)
+    nodes = firing(graph.nodes)
+    _check_named(stated, nodes, path.name)
     defaults, more = _defaults(framework, stated, graph)
     likely = () if defaults else tuple(file.likely)
-    contract = stated.applied_to(file.contract, str(path), output_spikes(graph), defaults, likely)
-    semantics, name = contract.semantics, path.name
+    contract = stated.applied_to(
+        file.contract, str(path), output_spikes(graph), defaults, likely, nodes
+    )
+    name, late = path.name, frozenset[str]()
+    _check_delay(framework, stated, name)
     if framework is not None:
-        done = translated(graph, framework, semantics, name)
-        graph, notes = done.graph, [*notes, *more, *done.notes]
+        done = translated(graph, framework, contract.semantics, stated, name)
+        graph, notes, late = done.graph, [*notes, *more, *done.notes], done.late
+        contract = replace(contract, semantics=done.semantics)
+    semantics = contract.semantics
     if stated.gain == "one":
         graph = with_gain_one(graph, semantics, name)
     if stated.decode or file.contract:
         graph = with_integrator(graph, contract.decode, semantics, name, notes)
     from_leak = framework is not None and framework.starts == "v_leak"
     graph = with_currents(graph, semantics, name, notes, takes_bias=not from_leak)
-    moved: frozenset[str] = frozenset()
+    moved = frozenset[str]()
     if framework is not None:
-        done = with_own_synapses(graph, framework, semantics, name, late=stated.reset is None)
-        graph, notes, moved = done.graph, [*notes, *done.notes], done.moved
+        grown = with_own_synapses(graph, framework, semantics, name, late=late)
+        graph, notes, moved = grown.graph, [*notes, *grown.notes], grown.moved
     layout = Layout(graph, name)
     network = network_from_layout(layout, contract)
     if network.output in moved and contract.decode != "spike_count":
@@ -180,8 +209,34 @@ def import_nir_stated(path: Path | str, stated: Stated) -> Imported:
             "between neurons or from where a spike takes v, so that the largest v is another",
             fix=Text("decode ", Setting("decode", "spike_count"), ", or give all one v_leak"),
         )
+    notes += _unread_potential(layout, contract, stated)
     unchanged = contract == file.contract and not notes and stated.gain != "one"
     return Imported(network, _self_contained(graph, contract, layout.shapes), notes, unchanged)
+
+
+def _check_named(stated: Stated, nodes: Mapping[str, str], where: str) -> None:
+    """Refuse a reset or comparison of nodes that are not there.
+
+    Raises:
+        InputError: there are some.
+    """
+    check_named("comparison", stated.comparison, nodes, where)
+    reset = {name: kind for name, kind in nodes.items() if kind != "Threshold"}
+    check_named("reset", stated.reset, reset, where)
+    check_named("reset_delay", stated.reset_delay, reset, where)
+
+
+def _check_delay(framework: Framework | None, stated: Stated, where: str) -> None:
+    """Refuse a delay of resets that no neuron of the framework has.
+
+    Raises:
+        UnsupportedError: it is stated.
+    """
+    if stated.reset_delay is not None and (framework is None or framework.after_spike is None):
+        raise UnsupportedError(
+            Text(f"{where}: ", Setting("reset_delay"), " is for snnTorch, whose neurons have it"),
+            fix=Text("leave it out, or state ", Setting("framework", "snntorch")),
+        )
 
 
 def _framework(stated: Stated) -> Framework | None:
@@ -196,6 +251,21 @@ def _framework(stated: Stated) -> Framework | None:
             )
         )
     return FRAMEWORKS[stated.framework]
+
+
+def _unread_potential(layout: Layout, contract: Contract, stated: Stated) -> list[str]:
+    """A note where the output is stated never to be reset, which a read-out of its potential is."""
+    output = layout.output()
+    unreset = output is not None and contract.semantics.of(output).reset == "none"
+    counted = stated.decode is None and contract.decode == "spike_count"
+    if not (unreset and counted and for_node(stated.reset, str(output)) is not None):
+        return []
+    settings = Setting("decode", "last_v"), " or ", Value("decode", "sum_v")
+    return [
+        Text(
+            f"the spikes of output {output!r} are counted; to read its potential state ", *settings
+        )
+    ]
 
 
 def _defaults(

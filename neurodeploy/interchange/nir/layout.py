@@ -170,9 +170,9 @@ class Layout:
         return [after for after in self.after[name] if isinstance(nodes[after], nir.Threshold)]
 
     def _is_read(self, name: str) -> bool:
-        return any(map(self._reads_out, self.after[name]))
+        return any(map(self.reads_out, self.after[name]))
 
-    def _reads_out(self, name: str) -> bool:
+    def reads_out(self, name: str) -> bool:
         """Whether a node is the output, or leads to it alone and only by flattening."""
         seen: set[str] = set()
         waiting = [name]
@@ -191,7 +191,7 @@ class Layout:
             if name in self.broken or not self.sends_potential(name):
                 continue
             behind = self._thresholds_behind(name)
-            others = [a for a in self.after[name] if a not in behind and not self._reads_out(a)]
+            others = [a for a in self.after[name] if a not in behind and not self.reads_out(a)]
             if others:
                 self.problems.append(
                     f"{self.where(name)}: sends its potential to {', '.join(map(repr, others))}, "

@@ -10,7 +10,7 @@ once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import chain, count
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import nir
 import numpy as np
 
-from neurodeploy.errors import InputError, UnsupportedError, in_lines
+from neurodeploy.errors import InputError, Setting, Text, UnsupportedError, in_lines, nearest
 from neurodeploy.interchange.nir.layout import BrokenBefore, Layout
 from neurodeploy.interchange.nir.linear import flattened
 from neurodeploy.interchange.nir.paths import (
@@ -44,7 +44,7 @@ from neurodeploy.neurons.constant import (
     from_constant,
     split_bias,
 )
-from neurodeploy.neurons.kinds import without_reset
+from neurodeploy.neurons.kinds import BEHIND, UNRESET, without_reset
 from neurodeploy.neurons.leak import exactly_one
 
 MOST_DELAYS = 64
@@ -66,6 +66,15 @@ def output_spikes(graph: nir.NIRGraph) -> bool:
     outputs = {name for name, node in graph.nodes.items() if isinstance(node, nir.Output)}
     feeding = [graph.nodes.get(source) for source, target in graph.edges if target in outputs]
     return all(hasattr(node, "v_threshold") or hasattr(node, "threshold") for node in feeding)
+
+
+def firing(nodes: Mapping[str, Any]) -> dict[str, str]:
+    """The kind of each node that fires, by its name."""
+    return {
+        name: type(node).__name__
+        for name, node in nodes.items()
+        if hasattr(node, "v_threshold") or isinstance(node, nir.Threshold)
+    }
 
 
 def to_network(graph: nir.NIRGraph, contract: Contract, name: str) -> Network:
@@ -98,12 +107,14 @@ class _Importer:
         self.sent: dict[str, Arrival] = {}
         self.constant = self._constant_name()
         """Of the source of biases into currents, if there are any."""
+        self.read: str | None = None
 
     def network(self) -> Network:
         layout = self.layout
         layout.check_potentials()
         layout.check_used()
-        output = layout.output()
+        self.read = output = layout.output()
+        self._check_named()
         self._send()
         populations, projections = [], []
         for name in self.nodes:
@@ -129,6 +140,16 @@ class _Importer:
         while name in self.nodes and self.layout.is_population(name):
             name += "_"
         return name
+
+    def _check_named(self) -> None:
+        """What is said of single nodes is said of nodes that fire."""
+        said, known = self.contract.semantics.nodes, firing(self.nodes)
+        self.layout.problems += [
+            f"{self.name}: the contract says something of node {name!r}, which does not fire or is "
+            f"not there{nearest(name, known)}"
+            for name in said
+            if name not in known
+        ]
 
     def _send(self) -> None:
         """Fill ``sent``, each linear node once, after those before it."""
@@ -217,7 +238,8 @@ class _Importer:
         arrival = self._arrival(potential or name)
         dynamics = self.nodes[potential] if potential else node
         discretize = NEURONS[type(dynamics).__name__]
-        neuron, gain = discretize(dynamics, self.contract.semantics, where)
+        semantics = self.contract.semantics.of(name)
+        neuron, gain = discretize(dynamics, semantics, where)
         if potential:
             neuron = replace(neuron, v_threshold=np.asarray(node.threshold, np.float64))
         neuron, gain = _fitted(neuron, gain, arrival.shape, where)
@@ -228,12 +250,49 @@ class _Importer:
             for delay, bias in entering.items()
         ]
         if potential:
-            neuron, kept = without_reset(neuron)
-            projections += [
-                Projection(f"{name}_kept_{delay}", name, name, diagonal(weights), delay)
-                for delay, weights in kept
-            ]
+            neuron, kept = self._unreset(name, neuron, BEHIND)
+            projections += kept
+        elif neuron.v_threshold is not None and semantics.reset == "none":
+            if self._reads_potential(name):
+                return Population(
+                    name, arrival.shape, replace(neuron, v_threshold=None)
+                ), projections
+            neuron, kept = self._unreset(name, neuron, UNRESET)
+            projections += kept
+        elif neuron.v_threshold is not None:
+            rest = self.contract.semantics.refractory_period(name)
+            neuron = replace(neuron, refractory_period=rest)
         return Population(name, arrival.shape, neuron), projections
+
+    def _unreset(self, name: str, neuron: Neuron, ending: str) -> tuple[Neuron, list[Projection]]:
+        """A neuron that is not reset, and what brings back to it what a spike takes."""
+        if self.contract.semantics.refractory_period(name):
+            raise UnsupportedError(
+                f"{self.layout.where(name)}: rests after a spike, but v is not reset to anything "
+                "that it could rest at; leave the refractory period out"
+            )
+        neuron, kept = without_reset(neuron, ending)
+        return neuron, [
+            Projection(f"{name}_kept_{delay}", name, name, diagonal(weights), delay)
+            for delay, weights in kept
+        ]
+
+    def _reads_potential(self, name: str) -> bool:
+        """Whether a node that is never reset is there for its potential: a read-out without spikes.
+
+        Raises:
+            UnsupportedError: its spikes are wanted as well.
+        """
+        if name != self.read or self.contract.decode == "spike_count":
+            return False
+        if not all(map(self.layout.reads_out, self.layout.after[name])):
+            raise UnsupportedError(
+                f"{self.layout.where(name)}: is never reset and read by its potential, but its "
+                "spikes go on to other nodes; what is deployed subtracts the threshold at a spike "
+                "and adds it again, so that its potential would not be that",
+                fix=Text("read it by ", Setting("decode", "spike_count")),
+            )
+        return True
 
     def _potential_before(self, name: str) -> str | None:
         """The node whose potential a Threshold compares; None for anything else."""

@@ -31,12 +31,12 @@ from neurodeploy.interchange.nir.linear import (
     written_out,
 )
 from neurodeploy.ir.composition import one_to_one
-from neurodeploy.ir.contract import METADATA_KEY
+from neurodeploy.ir.contract import METADATA_KEY, NodeReset
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
 from neurodeploy.ir.operators import Operator, Shape
 from neurodeploy.ir.schedule import components, is_recurrent
 from neurodeploy.neurons.constant import bias_name, is_constant
-from neurodeploy.neurons.kinds import BEHIND, LEAKY, kind_of, to_node, without_reset
+from neurodeploy.neurons.kinds import BEHIND, LEAKY, UNRESET, kind_of, to_node, without_reset
 
 
 def network_to_nir(network: Network) -> nir.NIRGraph:
@@ -65,6 +65,8 @@ class _Writer:
         self.edges: list[tuple[str, str]] = []
         self.entry: dict[str, str] = {}
         """The node that takes a population's input, where it is not the one that fires."""
+        self.semantics = replace(network.contract.semantics, nodes={})
+        """What holds for all nodes, and for those written so far that differ."""
         cycles = [set(group) for group in components(network) if is_recurrent(network, group)]
         self.inside = {
             p.name for p in network.projections if any({p.source, p.target} <= c for c in cycles)
@@ -77,7 +79,8 @@ class _Writer:
         read = self.network.output
         shape = np.array(self.shapes[read])
         self._append(self.names[read], "output", nir.Output({"output": shape}))
-        metadata = {METADATA_KEY: self.network.contract.to_metadata()}
+        contract = replace(self.network.contract, semantics=self.semantics)
+        metadata = {METADATA_KEY: contract.to_metadata()}
         # Unchecked: NIR 1.0.8 takes every kernel for square and every convolution for ungrouped.
         return nir.NIRGraph(self.nodes, self.edges, metadata, type_check=False)
 
@@ -89,16 +92,17 @@ class _Writer:
         neuron = _reshaped(population.neuron, population.shape, shape)
         incoming, late = self._incoming(population.name)
         kept = self._kept(population, incoming)
+        self._say(population.name, neuron, unreset=kept is not None)
         if kept is not None:
+            incoming = [p for p in incoming if p.name not in kept]
+        if kept is not None and neuron.kind.endswith(BEHIND):
             # An integrator that does not spike, and behind it a Threshold of the population's name.
             threshold = nir.Threshold(np.array(neuron.v_threshold))
-            incoming = [p for p in incoming if p.name not in kept]
             neuron = replace(neuron, v_threshold=None, kind=neuron.kind.removesuffix(BEHIND))
             name = self._free(f"{name}_potential")
             self.entry[population.name] = name
             self.nodes[self.names[population.name]] = threshold
             self.edges.append((name, self.names[population.name]))
-        self._check_semantics(population.name, neuron)
         chains = {p.name: self._chain(p) for p in incoming}
         carried = self._carriers(population.name, late, incoming, chains)
         free = {name: chain for name, chain in chains.items() if name not in carried}
@@ -155,14 +159,12 @@ class _Writer:
         return carried
 
     def _kept(self, population: Population, incoming: list[Projection]) -> set[str] | None:
-        """The projections that undo the reset of an integrator with a Threshold behind it.
+        """The projections that undo the reset of neurons that are not reset where they come from.
 
-        None when the population is no such integrator, or not any more: a quantised one is not.
+        None when the population has no such neurons, or not any more: a quantised one has not.
         """
         neuron = population.neuron
-        if neuron is None or not neuron.kind.endswith(BEHIND):
-            return None
-        if neuron.comparison != self.network.contract.semantics.comparison:
+        if neuron is None or not neuron.kind.endswith((BEHIND, UNRESET)):
             return None
         _, expected = without_reset(_reshaped(neuron, population.shape, population.shape))
         own = {p.delay: p for p in incoming if p.name.startswith(f"{population.name}_kept_")}
@@ -171,16 +173,15 @@ class _Writer:
         )
         return {p.name for p in own.values()} if same else None
 
-    def _check_semantics(self, name: str, neuron: Neuron) -> None:
-        said = self.network.contract.semantics
+    def _say(self, name: str, neuron: Neuron, *, unreset: bool) -> None:
+        """What the metadata have to say of a node that fires; of a Threshold, not how it resets."""
         if neuron.v_threshold is None:
             return
-        if (neuron.reset, neuron.comparison) != (said.reset, said.comparison):
-            raise UnsupportedError(
-                f"population {name!r}: resets by {neuron.reset!r} and fires at v "
-                f"{neuron.comparison} threshold, the contract says {said.reset!r} and "
-                f"{said.comparison}; one NIR graph can hold one of them"
-            )
+        reset: NodeReset = "none" if unreset else neuron.reset
+        if unreset and neuron.kind.endswith(BEHIND):
+            reset = self.semantics.reset
+        node, rest = self.names[name], neuron.refractory_period
+        self.semantics = self.semantics.with_node(node, reset, neuron.comparison, rest)
 
     def _bias_carrier(
         self, name: str, neuron: Neuron, chains: dict[str, list[Operator]]

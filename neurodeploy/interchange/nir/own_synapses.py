@@ -63,7 +63,8 @@ def start_at_leak(
         if np.unique(v_leak).size > 1:
             moved.add(name)
         return [f"node {name!r}: v counts from v_leak, where a sample starts"]
-    after = v_reset if semantics.reset == "zero" else np.zeros(1)
+    resets = {"zero": v_reset, "subtract": np.zeros(1), "none": v_leak}
+    after = resets[semantics.reset]
     threshold = numbers(node.v_threshold) - v_leak
     nodes[name] = replace(
         node,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,23 +12,31 @@ import numpy as np
 
 from neurodeploy.errors import Text, UnsupportedError, in_lines
 from neurodeploy.interchange.frameworks import FRAMEWORKS, Framework
-from neurodeploy.interchange.frameworks.framework import IN_PLACE_OF_A_FRAMEWORK, numbers
+from neurodeploy.interchange.frameworks.framework import (
+    IN_PLACE_OF_A_FRAMEWORK,
+    AfterSpike,
+    numbers,
+)
 from neurodeploy.interchange.nir.own_synapses import add_late_reset, start_at_leak
-from neurodeploy.ir.contract import Semantics
+from neurodeploy.interchange.nir.resets import after_spike, reset_notes, unsettled
+from neurodeploy.ir.contract import Semantics, Stated
 from neurodeploy.neurons import NEURONS
 from neurodeploy.neurons.leak import keep_and_feed
 
 
 @dataclass(frozen=True, eq=False)
 class Translation:
-    """A graph to be read by NIR's equations, and what was assumed or changed for that.
+    """A graph to be read by NIR's equations, how, and what was assumed or changed for that.
 
     Attributes:
+        late: neurons whose spike lowers v at the next step only.
         moved: neurons whose potential here is not the framework's plus one number for all of them.
     """
 
     graph: nir.NIRGraph
+    semantics: Semantics
     notes: list[str]
+    late: frozenset[str] = frozenset()
     moved: frozenset[str] = frozenset()
 
 
@@ -71,35 +79,51 @@ NAMES_WEIGH = 3
 
 
 def translated(
-    graph: nir.NIRGraph, framework: Framework, semantics: Semantics, where: str
+    graph: nir.NIRGraph, framework: Framework, semantics: Semantics, stated: Stated, where: str
 ) -> Translation:
     """Translate every neuron of a graph without subgraphs; ``with_own_synapses`` is the other half.
+
+    Args:
+        semantics: in force; the translation has those of each node.
+        stated: of the file; a reset that is stated replaces the framework's late one.
 
     Raises:
         UnsupportedError: neurons that the framework does not know, or parameters that it does not
             write or cannot mean; all are named.
     """
     graph, notes = framework.prepared(graph, semantics)
-    nodes = dict(graph.nodes)
+    nodes, resets = dict(graph.nodes), dict[str, AfterSpike]()
     problems = _Problems(where)
     for name, node in graph.nodes.items():
         if type(node).__name__ in NEURONS and type(node).__name__ != "Threshold":
             with problems.collecting(name, node):
-                nodes[name] = _translated(type(node).__name__, node, framework, semantics)
+                if hasattr(node, "v_threshold"):
+                    found = resets[name] = after_spike(name, graph, framework, semantics, stated)
+                    rest, comparison = found.refractory_period, semantics.of(name).comparison
+                    semantics = semantics.with_node(name, found.reset, comparison, rest)
+                own = semantics.of(name)
+                nodes[name] = _translated(type(node).__name__, node, framework, own)
                 notes += _unread(name, node, framework)
     problems.refuse()
     done = nir.NIRGraph(nodes, graph.edges, graph.metadata, type_check=False)
-    return Translation(done, [*notes, *framework.notes])
+    notes = [*notes, *reset_notes(resets, framework, stated), *unsettled(framework.notes, stated)]
+    late = frozenset(name for name, found in resets.items() if found.late)
+    return Translation(done, semantics, notes, late)
 
 
 def with_own_synapses(
-    graph: nir.NIRGraph, framework: Framework, semantics: Semantics, where: str, *, late: bool
+    graph: nir.NIRGraph,
+    framework: Framework,
+    semantics: Semantics,
+    where: str,
+    *,
+    late: Collection[str],
 ) -> Translation:
     """Add what a spike of the framework's neurons does after the reset, and where they start.
 
     Args:
         semantics: in force, with reset by subtraction where the framework's comes late.
-        late: whether the framework's late reset applies, which a stated reset replaces.
+        late: neurons whose spike lowers v at the next step only.
 
     Raises:
         UnsupportedError: a potential that does not start at 0 goes on.
@@ -109,12 +133,12 @@ def with_own_synapses(
     for name, node in graph.nodes.items():
         with problems.collecting(name, node):
             if framework.starts == "v_leak" and hasattr(node, "v_leak"):
-                notes += start_at_leak(name, nodes, edges, semantics, moved)
-            if late and type(node).__name__ in framework.late_reset:
+                notes += start_at_leak(name, nodes, edges, semantics.of(name), moved)
+            if name in late:
                 add_late_reset(name, nodes, edges, semantics)
     problems.refuse()
     done = nir.NIRGraph(nodes, edges, graph.metadata, type_check=False)
-    return Translation(done, notes, frozenset(moved))
+    return Translation(done, semantics, notes, moved=frozenset(moved))
 
 
 class _Problems:

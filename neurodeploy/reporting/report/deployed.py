@@ -8,8 +8,8 @@ from typing import Any
 
 from neurodeploy.artifacts.deployment import Deployment
 from neurodeploy.artifacts.names import NIR_FILE
-from neurodeploy.ir.contract import Contract
-from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.ir.contract import Contract, NodeReset, own_semantics
+from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedNeuron
 from neurodeploy.mapping import CoreMapping
 from neurodeploy.mapping.mapping import RESOURCES
 from neurodeploy.mapping.placement import Flow
@@ -35,7 +35,7 @@ def populations(network: QuantizedNetwork) -> Table:
                 shape,
                 f"{size:,}",
                 threshold,
-                "" if p.neuron.threshold is None else f"{p.neuron.comparison}, {p.neuron.reset}",
+                "" if p.neuron.threshold is None else _fires(p.neuron),
                 _span(p.neuron.v_decay),
                 _span(p.neuron.bias_mantissa << p.neuron.bias_exponent),
                 _number(p.scale),
@@ -48,6 +48,12 @@ def populations(network: QuantizedNetwork) -> Table:
         ),
         rows,
     )
+
+
+def _fires(neuron: QuantizedNeuron) -> str:
+    """When a population fires, and what that does to v."""
+    rest = f", rests {neuron.refractory_period}" if neuron.refractory_period else ""
+    return f"{neuron.comparison}, {neuron.reset}{rest}"
 
 
 def _span(values: Any) -> str:
@@ -209,6 +215,13 @@ def _counts(counts: Mapping[str, int]) -> str:
     return f"{total:,} ({worst})" if counts[worst] == total else f"{total:,} (most in {worst})"
 
 
+RESETS: dict[NodeReset, str] = {
+    "zero": "to zero",
+    "subtract": "by subtracting the threshold",
+    "none": "none",
+}
+
+
 def contract(contract: Contract) -> Table:
     """What NIR leaves open, as it was understood."""
     semantics, code = contract.semantics, contract.input_code
@@ -216,7 +229,8 @@ def contract(contract: Contract) -> Table:
         [
             ("time step", f"{semantics.dt:g} s, {semantics.integrator}"),
             ("fires", f"at v {semantics.comparison} threshold"),
-            ("reset", "to zero" if semantics.reset == "zero" else "by subtracting the threshold"),
+            ("reset", RESETS[semantics.reset]),
+            *own_semantics(semantics).items(),
             ("input", f"{code.encoder}, integers 0 to {code.levels}"),
             ("steps", f"{contract.steps} per sample"),
             ("class", f"argmax of {contract.decode}"),
