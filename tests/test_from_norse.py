@@ -32,6 +32,7 @@ from support.framework_runs import (
     spike_trains,
 )
 from support.narrow import node_of, there
+from support.wording import refused
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -86,6 +87,25 @@ def test_dense_layers(reset: str, tmp_path: Path) -> None:
     assert_same_spikes(here(found, x), run(network, x, "1", "3"))
     assert any("divided by dt" in note for note in found.notes)
     assert any("dropped as batch" in note for note in found.notes)
+
+
+def test_every_layer_has_its_own_reset(tmp_path: Path) -> None:
+    """IAFCell, which cannot subtract, beside a LIFBoxCell that does."""
+    network = norse.SequentialState(
+        on_grid(nn.Linear(6, 8), 0, step=1.0),
+        box(4, 0.75, reset_method=resets.reset_subtract),
+        on_grid(nn.Linear(8, 8, bias=False), 1, step=0.25),
+        box(2, 1.0),
+        on_grid(nn.Linear(8, 4, bias=False), 2, step=0.25),
+        norse.IAFCell(norse.IAFParameters(v_th=torch.tensor(1.5))),
+    )
+    graph = exported(network, 6)
+    found = imported(graph, tmp_path, "norse", dt=DT, reset={"1": "subtract"})
+    x = spike_trains(6)
+    assert_same_spikes(here(found, x), run(network, x, "1", "3", "5"))
+    assert any("'1': 'subtract', as stated" in note for note in found.notes)
+    with refused(UnsupportedError, r"'5'.*IAFCell resets .*--reset NODE=subtract", by="export"):
+        imported(graph, tmp_path, "norse", dt=DT, reset="subtract")
 
 
 def test_any_weights_and_decays(tmp_path: Path) -> None:

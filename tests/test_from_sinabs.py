@@ -122,6 +122,24 @@ def test_leaks(norm_input: bool, tmp_path: Path) -> None:
     assert clear_of_threshold(here(found, x)["1"], threshold, 1e-6)
 
 
+def test_every_layer_has_its_own_reset(tmp_path: Path) -> None:
+    reset = activation.MembraneReset()
+    network = nn.Sequential(
+        on_grid(nn.Linear(6, 8), 0),
+        iaf(1.5, reset_fn=reset),
+        on_grid(nn.Linear(8, 8, bias=False), 1, step=1 / 32),
+        iaf(1.0),
+        on_grid(nn.Linear(8, 6), 2),
+        lif(6.0, 0.07, reset_fn=reset),
+    )
+    x = spike_trains(6)
+    graph = exported(network, 6)
+    found = imported(graph, tmp_path, "sinabs", reset={"1": "zero", "5": "zero"})
+    assert_same_spikes(here(found, x), run(network, x, "1", "3", "5"))
+    notes = imported(graph, tmp_path, "sinabs", reset="zero").notes
+    assert not any("MembraneSubtract" in note for note in notes)
+
+
 def test_a_readout_that_leaks(tmp_path: Path) -> None:
     readout = layers.ExpLeakSqueeze(tau_mem=5.0, num_timesteps=1)
     network = nn.Sequential(nn.Linear(6, 4), readout)

@@ -27,6 +27,7 @@ from support.framework_runs import (
     on_grid,
     spike_trains,
 )
+from support.narrow import there
 from support.snntorch_networks import CLASSES, exported, layer, leaky, node_of, run, snn
 from support.wording import refused
 
@@ -99,8 +100,8 @@ def test_integers_are_the_same_in_lava(kind: str, reset: str, tmp_path: Path) ->
     values = X[:, : quantized.contract.steps].astype(np.int32)
     samples = Samples(len(values), lambda a, b: values[a:b], None, quantized.contract, "x", True)
     check_engines(quantized, samples)
-    rests = {p.name: p.neuron.refractory_period for p in found.network.populations if p.neuron}
-    assert rests == {node_of(kind, "1"): int(reset == "zero")}
+    neurons = there(found.network.population(node_of(kind, "1")).neuron)
+    assert neurons.refractory_period == int(reset == "zero")
 
 
 def three_layers() -> nn.Module:

@@ -75,8 +75,6 @@ def layer(
     made = getattr(snn, kind)(**how)
     if recurrent and all_to_all:
         on_grid(made.recurrent, 7, step=1 / 64)
-        with torch.no_grad():
-            made.recurrent.bias.zero_()
     return made
 
 

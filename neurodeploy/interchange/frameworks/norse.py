@@ -65,7 +65,7 @@ def _resets_to_a_value(semantics: Semantics, cell: str) -> None:
     require(
         semantics.reset == "zero",
         f"Norse's {cell} resets to v_reset always, only LIFBoxCell has a reset_method",
-        fix=Text("leave ", Setting("reset"), " out"),
+        fix=Text("state it of those alone, ", Setting("reset", f"NODE={semantics.reset}")),
     )
 
 

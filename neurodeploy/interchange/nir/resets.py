@@ -41,9 +41,9 @@ def reset_notes(
         words = found.words or (said and f"{said!r}, as stated")
         if words:
             layers.setdefault(words, []).append(name)
-    title, alike = f"{framework.title} does not write resets: ", len(layers) == 1
+    title = f"{framework.title} does not write resets: "
     return [
-        Text(title, "" if alike else f"{', '.join(map(repr, names))}: ", words)
+        Text(title, f"{', '.join(map(repr, names))}: " if len(names) < len(resets) else "", words)
         for words, names in layers.items()
     ]
 
