@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from neurodeploy.artifacts.deployment import float_network
 from neurodeploy.artifacts.integers import arrays_of, network_from, structure_of
+from neurodeploy.artifacts.names import QUANTIZED_NIR
 from neurodeploy.cli.options import stated_options
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.interchange.nir.file import write_nir
@@ -22,7 +24,9 @@ from neurodeploy.ir.contract import NodeSemantics, Semantics, Stated
 from neurodeploy.norse.compat import require_norse
 from neurodeploy.recipe import load_recipe
 from neurodeploy.support.schema import build
+from neurodeploy.target import load_target
 from neurodeploy.training.imported import NirOptions
+from neurodeploy.workflow.export import deploy_network, export
 from neurodeploy.workflow.finetune import network_overrides
 from neurodeploy.workflow.inspection import describe
 from support.narrow import there
@@ -211,3 +215,34 @@ def test_deployments_keep_refractory_periods() -> None:
     read = network_from(table, arrays, "here").population(resting.name).neuron
     assert read is not None and read.refractory_period == 0
     np.testing.assert_array_equal(read.v_decay, there(resting.neuron).v_decay)
+
+
+def test_a_deployment_of_a_network_with_resets_of_its_own(file: Path, tmp_path: Path) -> None:
+    """In memory its populations say it, whatever the contract does."""
+    network = import_nir(file, reset="zero", **FULL).network
+    own = {"lif1": "subtract", "lif2": "zero", "lif3": "subtract"}
+    changed: Any = [
+        p if p.neuron is None else replace(p, neuron=replace(p.neuron, reset=own[p.name]))
+        for p in network.populations
+    ]
+    network = replace(network, populations=tuple(changed))
+    deployed = deploy_network(network, load_target("loihi2"), tmp_path / "d")
+    read = float_network(deployed)
+    assert {p.name: p.neuron.reset for p in read.populations if p.neuron} == own
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.3])
+def test_integers_without_reset_are_read_again(threshold: float, tmp_path: Path) -> None:
+    """Whether the integers still bring back exactly what a spike takes, or nearly."""
+    made = graph()
+    made.nodes["lif2"] = neuron("LIF", (2,), r=4.0, tau=8 * DT, v_threshold=threshold)
+    write_nir(tmp_path / "a.nir", made)
+    network = import_nir(tmp_path / "a.nir", reset={"*": "zero", "lif2": "none"}, **FULL).network
+    target = load_target("loihi2")
+    deployed = deploy_network(network, target, tmp_path / "d").network
+    again = export(tmp_path / "d" / QUANTIZED_NIR, "loihi2", tmp_path / "again").network
+    integers = arrays_of(again)
+    assert any(name.startswith("lif2_kept_1") for name in integers)
+    assert integers.keys() == arrays_of(deployed).keys()
+    for name, values in arrays_of(deployed).items():
+        np.testing.assert_array_equal(integers[name], values, name)

@@ -307,7 +307,8 @@ def float_network(deployment: Deployment) -> Network:
 
         return real_network(deployment.network)
     from neurodeploy.interchange.nir.file import read_nir
-    from neurodeploy.interchange.nir.network_in import to_network
+    from neurodeploy.interchange.nir.network_in import stepped_as_written, to_network
 
-    graph = read_nir(deployment.nir_file)
-    return to_network(graph, deployment.network.contract, deployment.network.name)
+    graph, network = read_nir(deployment.nir_file), deployment.network
+    contract = stepped_as_written(graph, network.contract, network.name)
+    return to_network(graph, contract, network.name)

@@ -117,13 +117,12 @@ def _in_nir(network: Network) -> nir.NIRGraph:
     Raises:
         UnsupportedError: NIR cannot say it, or only in other populations.
     """
-    from neurodeploy.interchange.nir.network_in import to_network
+    from neurodeploy.interchange.nir.network_in import stepped_as_written, to_network
     from neurodeploy.interchange.nir.network_out import network_to_nir
 
     graph = network_to_nir(network)
-    written = {
-        p.name: p.shape for p in to_network(graph, network.contract, network.name).populations
-    }
+    contract = stepped_as_written(graph, network.contract, network.name)
+    written = {p.name: p.shape for p in to_network(graph, contract, network.name).populations}
     changed = [p.name for p in network.populations if written.get(p.name) != p.shape]
     if changed:
         raise UnsupportedError(
@@ -191,11 +190,13 @@ def _float(source: EngineSource, settings: EngineSettings) -> Engine:
 
 
 def _norse(source: EngineSource, settings: EngineSettings) -> Engine:
+    from neurodeploy.interchange.nir.network_in import stepped_as_written
     from neurodeploy.norse.engine import NorseEngine
 
     graph, network = source.graph()
     shapes = {population.name: population.shape for population in network.populations}
-    return NorseEngine(graph, shapes, network.output, network.contract, network.name)
+    contract = stepped_as_written(graph, network.contract, network.name)
+    return NorseEngine(graph, shapes, network.output, contract, network.name)
 
 
 def _lava(source: EngineSource, settings: EngineSettings) -> Engine:

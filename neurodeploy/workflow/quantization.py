@@ -27,7 +27,7 @@ from neurodeploy.errors import (
     UnsupportedError,
     nearest,
 )
-from neurodeploy.interchange.nir.network_in import to_network
+from neurodeploy.interchange.nir.network_in import stepped_as_written, to_network
 from neurodeploy.interchange.nir.network_out import network_to_nir
 from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.network import Network
@@ -236,7 +236,8 @@ def quantized_graph(network: QuantizedNetwork, target: str) -> nir.NIRGraph:
     """
     floats = on_grid(network)
     graph = network_to_nir(floats)
-    _check_names(floats, to_network(graph, floats.contract, floats.name))
+    contract = stepped_as_written(graph, floats.contract, floats.name)
+    _check_names(floats, to_network(graph, contract, floats.name))
     graph.metadata[PLAN_KEY] = plan_of(network, target).to_metadata()
     return graph
 

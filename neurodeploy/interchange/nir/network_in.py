@@ -61,6 +61,12 @@ def contract_of(graph: nir.NIRGraph, where: str) -> Contract | None:
     return Contract.from_metadata(found, f"{where} metadata")
 
 
+def stepped_as_written(graph: nir.NIRGraph, contract: Contract, where: str) -> Contract:
+    """The contract, but with what the graph's own metadata say of its nodes, if they say it."""
+    found = contract_of(graph, where)
+    return contract if found is None else replace(contract, semantics=found.semantics)
+
+
 def output_spikes(graph: nir.NIRGraph) -> bool:
     """Whether the nodes that feed the output have a threshold."""
     outputs = {name for name, node in graph.nodes.items() if isinstance(node, nir.Output)}
