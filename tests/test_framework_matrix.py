@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from neurodeploy.interchange.frameworks import FRAMEWORKS
+from neurodeploy.interchange.nir.file import write_nir
+from neurodeploy.interchange.nir.importing import open_nir
 from neurodeploy.ir.contract import Origin
 from support.matrix import MODULES, all_cells
-from support.matrix.cell import Cell
+from support.matrix.cell import Cell, quiet
 from support.matrix.parameters import parameter_rows
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -72,6 +74,22 @@ def test_every_framework_and_every_cell_is_on_the_page() -> None:
     assert set(cells()) <= known
     assert len(known) == len(ROWS)
     assert len(MODULES) == 5
+
+
+WRITTEN = [row for row in ROWS if row.endswith("| equal |")]
+
+
+@pytest.mark.parametrize("framework", ["Norse", "snnTorch", "sinabs", "SpikingJelly", "Spyx"])
+def test_the_likeliest_framework_is_the_one_that_wrote_the_file(
+    framework: str, tmp_path: Path
+) -> None:
+    found = [cells().get(key_in(row)) for row in WRITTEN if key_in(row)[0].startswith(framework)]
+    for cell in found:
+        if cell is None:
+            pytest.skip(f"{framework} is not installed: make install")
+        with quiet():
+            write_nir(tmp_path / "a.nir", cell.export())
+        assert next(iter(open_nir(tmp_path / "a.nir").likely)) == framework.lower(), cell.name
 
 
 def test_a_cell_that_differs_fails(tmp_path: Path) -> None:

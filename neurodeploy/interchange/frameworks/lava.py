@@ -88,9 +88,8 @@ LAVA = Framework(
         "Lava's Dense sends one step late, and the script has one for each Affine and each LIF: "
         "spikes come out as many steps later there",
         "the script refuses biases; here they are kept",
-        "IF and CubaLIF are lava-dl's, which keeps states in steps of 1/4096; here they are "
-        "floats. Its IF fires exactly at a threshold above 1/4 too, as its rounding loses the "
-        "difference",
+        "IF and CubaLIF are lava-dl's, which keeps states in steps of 1/4096; here they are floats",
+        "lava-dl's IF also fires exactly at a threshold above 1/4, where its float32 cannot tell",
     ),
     evidence=_evidence,
     writes=False,

@@ -103,11 +103,11 @@ def _evidence(graph: nir.NIRGraph) -> list[str] | None:
     """Single numbers for whole layers, and time constants in seconds."""
     found = neurons_of(graph, "LIF", "CubaLIF", "LI", "CubaLI", "IF")
     leaky = [node for node in found if hasattr(node, "v_leak")]
-    spoken = []
+    if any(np.any(numbers(membrane_time(node)) >= 1) for node in leaky):
+        return []  # which would be seconds
+    spoken = ["time constants in seconds with r = 1"] if leaky else []
     if all(np.size(node.r) == 1 for node in found):
         spoken.append("single numbers for whole layers")
-    if leaky and all(np.all(numbers(membrane_time(node)) < 1) for node in leaky):
-        spoken.append("time constants in seconds with r = 1")
     return spoken
 
 

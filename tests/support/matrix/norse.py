@@ -59,9 +59,7 @@ def _neurons(norse: Any, resets: Any) -> list[Cell]:
     def cell(
         subject: str, how: str, module: Any, changes: dict[str, float], **options: Any
     ) -> None:
-        network = norse.SequentialState(
-            on_grid(nn.Linear(6, 8, bias=subject != "LIFCell"), 0, step=0.5), module
-        )
+        network = norse.SequentialState(on_grid(nn.Linear(6, 8), 0, step=0.5), module)
         written = {"v_reset": changes["v_reset"]} if "v_reset" in changes else {}
         found.append(
             Cell(

@@ -58,7 +58,7 @@ def _neurons(snn: Any) -> list[Cell]:
         node: str = "",
         parameters: str = "",
     ) -> None:
-        network = nn.Sequential(on_grid(nn.Linear(6, 6, bias=False), 5, step=0.25), module)
+        network = nn.Sequential(on_grid(nn.Linear(6, 6), 5, step=0.25), module)
         export, run = partial(_export, network, (6,)), partial(_run, network, "1", node=node)
         x = spike_trains(6, seed=2)
         found.append(Cell(VERSION, subject, how, parameters, export, run, x, options))
