@@ -111,6 +111,16 @@ def test_the_report_tells_what_the_files_say(deployment: Path) -> None:
     assert len(page.images) == 8  # and two confusion matrices, rates, raster, parity
 
 
+def test_samples_without_labels_have_no_confusion_matrix(workspace: Path, tmp_path: Path) -> None:
+    run_json("export", "--target", "loihi2", "--out", str(tmp_path / "d"), folder=workspace)
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "x.npz", x=rng.integers(0, 17, (2, 1, 8, 8), np.uint8))
+    choice = ("--engine", "reference", "--data", str(tmp_path / "x.npz"))
+    run_json("simulate", str(tmp_path / "d"), *choice, folder=workspace)
+    _, page = read(tmp_path / "d")
+    assert len(page.images) == 6  # with rates and a raster beside those of an export
+
+
 def test_the_report_needs_nothing_else(deployment: Path) -> None:
     text, page = read(deployment)
     assert page.fetched == []

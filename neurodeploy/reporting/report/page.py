@@ -241,8 +241,8 @@ def _behaviour(deployment: Deployment, run: dict[str, Any]) -> dict[str, Any]:
 
 def _confusion(predictions: Mapping[str, Any] | None, title: str) -> dict[str, str] | None:
     """What the network takes for what; nothing without labels, and in older files."""
-    matrix: list[list[int]] = predictions["confusion"] if predictions else []
-    if len(matrix) < 2:
+    matrix: list[list[int]] | None = predictions["confusion"] if predictions else None
+    if matrix is None or len(matrix) < 2:
         return None
     return _picture(confusion_matrix(matrix, title), f"Confusion matrix: {title}")
 
