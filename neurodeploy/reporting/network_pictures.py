@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from dataclasses import replace
 
 import matplotlib
 import numpy as np
@@ -19,6 +20,7 @@ from scipy import sparse
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
 from neurodeploy.ir.schedule import depths
 from neurodeploy.mapping import CoreMapping
+from neurodeploy.neurons.constant import is_constant
 from neurodeploy.target import Chip
 
 INK, INPUT, HIDDEN, READOUT = "#22303f", "#e9edf2", "#dbe9f6", "#e3f1e4"
@@ -34,7 +36,21 @@ TILE_GAP = 0.35
 
 
 def network_graph(network: QuantizedNetwork) -> Figure:
-    """Populations from top to bottom by pipeline depth, projections as arrows."""
+    """Populations from top to bottom by pipeline depth, projections as arrows.
+
+    A constant source leads to many populations and is named in their boxes instead.
+    """
+    constants = {p.name for p in network.populations if is_constant(p)}
+    biases = {
+        p.target: f"{math.prod(p.operator.output_shape):,} biases from {p.source!r}"
+        for p in network.projections
+        if p.source in constants
+    }
+    network = replace(
+        network,
+        populations=tuple(p for p in network.populations if p.name not in constants),
+        projections=tuple(p for p in network.projections if p.source not in constants),
+    )
     depth = depths(network)
     rows: dict[int, list[QuantizedPopulation]] = {}
     for population in network.populations:
@@ -51,7 +67,8 @@ def network_graph(network: QuantizedNetwork) -> Figure:
     for projection in network.projections:
         _arrow(axes, projection, place)
     for population in network.populations:
-        _box(axes, population, place[population.name], population.name == network.output)
+        name = population.name
+        _box(axes, population, place[name], name == network.output, biases.get(name, ""))
     margin = 0.65 + (0.75 if _has_bow(network, place) else 0.0)
     axes.set_xlim(-(wide - 1) / 2 - 0.75, (wide - 1) / 2 + margin)
     axes.set_ylim(-len(levels) + 0.6, 0.4)
@@ -60,7 +77,7 @@ def network_graph(network: QuantizedNetwork) -> Figure:
 
 
 def _box(
-    axes: Axes, population: QuantizedPopulation, at: tuple[float, float], output: bool
+    axes: Axes, population: QuantizedPopulation, at: tuple[float, float], output: bool, more: str
 ) -> None:
     neuron = population.neuron
     colour = INPUT if neuron is None else READOUT if output else HIDDEN
@@ -75,8 +92,12 @@ def _box(
     shape = " x ".join(map(str, population.shape))
     size = math.prod(population.shape)
     neurons = f"{shape} = {size:,}" if len(population.shape) > 1 else f"{size:,}"
-    axes.text(x, y + 0.09, population.name, ha="center", va="center", fontsize=9.5, weight="bold")
-    axes.text(x, y - 0.12, f"{kind}, {neurons}", ha="center", va="center", fontsize=8)
+    up = 0.04 if more else 0.0
+    axes.text(
+        x, y + 0.09 + up, population.name, ha="center", va="center", fontsize=9.5, weight="bold"
+    )
+    axes.text(x, y - 0.12 + 2 * up, f"{kind}, {neurons}", ha="center", va="center", fontsize=8)
+    axes.text(x, y - 0.165, more, ha="center", va="center", fontsize=7, color="#4a5a6b")
 
 
 def _arrow(
