@@ -151,6 +151,14 @@ def test_the_report_shows_what_is_taken_for_what(workspace: Path) -> None:
     assert text.count("Balanced accuracy ") >= 3  # validation, test, simulated
 
 
+def test_samples_without_labels_leave_a_report_without_a_matrix(workspace: Path) -> None:
+    arguments = ("simulate", "--engine", "reference", "--random", "3", "--rate", "0.5")
+    found = run_json(*arguments, folder=workspace)
+    assert found["accuracy"] is None and len(found["predictions"]["predicted"]) == 3
+    (page,) = workspace.glob("deployments/*/report.html")
+    assert "samples on reference, " not in page.read_text()
+
+
 def test_a_confusion_matrix_shades_by_label() -> None:
     (axes, _) = confusion_matrix([[3, 1, 0], [0, 0, 0], [1, 1, 2]], "three").axes
     shown = axes.images[0].get_array()
