@@ -6,7 +6,6 @@ How much memory a process takes is what the kernel counts.
 from __future__ import annotations
 
 import ctypes
-import gc
 import json
 import signal
 import subprocess
@@ -18,7 +17,12 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 
 from neurodeploy.errors import NeurodeployError, SimulationError
-from neurodeploy.support.system import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, glibc
+from neurodeploy.support.system import (
+    M_MMAP_THRESHOLD,
+    M_TRIM_THRESHOLD,
+    give_back_freed_memory,
+    glibc,
+)
 
 Row = TypeVar("Row")
 
@@ -84,20 +88,31 @@ def median(rounds: Sequence[Row], cost: Callable[[Row], float]) -> Row:
 def peak_memory_mb() -> float:
     """Highest memory of this process and its children so far, what they share counted once.
 
-    A little more than that: each process counts with its own peak, whenever that was.
+    A little more than that: each process counts with its own peak, whenever that was. Files mapped
+    by other programs too, as libraries are, count whole. Needs Linux 5.4.
     """
     children = [
         Path("/proc") / pid
         for task in (OWN / "task").iterdir()
         for pid in (task / "children").read_text().split()
     ]
-    return sum(map(_peak_share_mb, (OWN, *children)))
+    family = (OWN, *children)
+    # Nobody else shares what is not in files.
+    own = sum(
+        _rollup_mb(process, "Pss_Anon") + _rollup_mb(process, "Pss_Shmem") for process in family
+    )
+    files = max(
+        sum(_rollup_mb(process, "Pss_File") for process in family),
+        max(_status_mb(process, "RssFile") for process in family),
+    )
+    given_back = sum(_status_mb(p, "VmHWM") - _status_mb(p, "VmRSS") for p in family)
+    return own + files + given_back
 
 
 def resident_mb() -> float:
     """Resident memory of this process now, after giving back what nobody uses."""
-    gc.collect()
-    _libc().malloc_trim(0)
+    _libc()
+    give_back_freed_memory()
     return _status_mb(OWN, "VmRSS")
 
 
@@ -140,11 +155,8 @@ def _libc() -> ctypes.CDLL:
     return libc
 
 
-def _peak_share_mb(process: Path) -> float:
-    """Its share of the pages that it has now, and what it has given back since its peak."""
-    return _table_mb(process / "smaps_rollup", "Pss") + (
-        _status_mb(process, "VmHWM") - _status_mb(process, "VmRSS")
-    )
+def _rollup_mb(process: Path, key: str) -> float:
+    return _table_mb(process / "smaps_rollup", key)
 
 
 def _status_mb(process: Path, key: str) -> float:

@@ -16,7 +16,15 @@ from functools import partial
 
 from neurodeploy.bench.configuration import bench_network, network_shape
 from neurodeploy.bench.paper import PAPER_NETWORKS, paper_network
-from neurodeploy.bench.process import answer, in_turns, median, peak_memory_mb, run_alone
+from neurodeploy.bench.process import (
+    answer,
+    forget_high_water,
+    in_turns,
+    median,
+    peak_memory_mb,
+    resident_mb,
+    run_alone,
+)
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.quantization.post_training import quantize
@@ -128,6 +136,8 @@ def measure(
         while running:
             yield batch
 
+    resident_mb()  # what building the network took is given back, and not counted
+    forget_high_water()
     begun = time.perf_counter()
     traces = _runner(engine, network, size)(batches())
     next(traces)

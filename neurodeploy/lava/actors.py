@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import gc
 import mmap
 import multiprocessing
 import os
@@ -229,6 +230,8 @@ def _act(builder: Any, reports: Connection, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _die_with(parent)
+    # A collector that went through the parent's objects would copy every page that they lie in.
+    gc.freeze()
     try:
         actor = builder.build()
         reports.send(None)

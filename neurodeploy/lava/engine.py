@@ -17,6 +17,7 @@ from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.compat import require_lava
 from neurodeploy.lava.runtime import GuardedRuntime
 from neurodeploy.simulation.trace import Overflow, PopulationTrace, SampleBatch, SpikeTrace
+from neurodeploy.support.system import give_back_freed_memory
 
 
 class LavaNetwork:
@@ -63,6 +64,8 @@ class LavaNetwork:
         self.elapsed = 0
         self._folder = tempfile.TemporaryDirectory(prefix="neurodeploy-")
         root = build(Path(self._folder.name))
+        # Every process starts as a copy of this one.
+        give_back_freed_memory()
         runtime = GuardedRuntime(root, Loihi2SimCfg(select_tag=self.tag), timeout=self.timeout)
         with warnings.catch_warnings():
             # Lava clips sparse weights in a way that scipy calls slow; its processes inherit this.
