@@ -108,6 +108,9 @@ def _evidence(graph: nir.NIRGraph) -> list[str] | None:
     spoken = ["time constants in seconds with r = 1"] if leaky else []
     if all(np.size(node.r) == 1 for node in found):
         spoken.append("single numbers for whole layers")
+    single = all(np.asarray(node.r).dtype == np.float32 for node in found)
+    if "input_1" in graph.nodes and single:  # from its exporter after 1.1.0
+        spoken.append("names as torch.fx gives them")
     return spoken
 
 

@@ -68,16 +68,13 @@ def _time_step(graph: nir.NIRGraph) -> float | None:
 
 
 def _evidence(graph: nir.NIRGraph) -> list[str] | None:
-    """Names of torch.fx, and r = tau/dt in double precision."""
-    spoken = ["names as torch.fx gives them"] if "input_1" in graph.nodes else []
-    if spoken and neurons_of(graph, "LIF", "CubaLIF", "IF"):
-        spoken.append("all of its parameters in double precision")
-        if any(
-            np.asarray(node.v_threshold).dtype != np.float64
-            for node in neurons_of(graph, "LIF", "CubaLIF", "IF")
-        ):
-            spoken.pop()
-    return spoken
+    """Names of torch.fx, and parameters in double precision, which others do not write together."""
+    found = neurons_of(graph, "LIF", "CubaLIF", "IF")
+    if any(np.asarray(node.v_threshold).dtype != np.float64 for node in found):
+        return None
+    if "input_1" not in graph.nodes:
+        return []
+    return ["names as torch.fx gives them", "parameters in double precision"]
 
 
 SPIKINGJELLY = Framework(

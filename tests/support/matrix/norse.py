@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import nir
@@ -39,6 +39,26 @@ def _export(
                 full = np.full(np.shape(node.v_threshold), value)
                 graph.nodes[name] = node = replace(node, **{key: full})
     return graph
+
+
+def _export_readout(network: nn.Module, parameters: Any) -> nir.NIRGraph:
+    """LICell, of which 1.1.0 writes nothing, as the exporter after it writes it."""
+
+    def written(value: torch.Tensor) -> np.ndarray:
+        return value.detach().numpy()
+
+    one = np.ones_like(written(parameters.v_leak))
+    cell = nir.CubaLI(
+        tau_mem=1 / written(parameters.tau_mem_inv),
+        tau_syn=1 / written(parameters.tau_syn_inv),
+        v_leak=written(parameters.v_leak),
+        r=one,
+        w_in=one,
+    )
+    weight, bias = (written(network.get_parameter(f"0.{key}")) for key in ("weight", "bias"))
+    ends = nir.Input({"input": np.array([6])}), nir.Output({"output": np.array([8])})
+    nodes = {"input_1": ends[0], "0": nir.Affine(weight, bias), "1": cell, "output": ends[1]}
+    return nir.NIRGraph(nodes, list(pairwise(nodes)), {}, type_check=False)
 
 
 def _run(network: nn.Module, layer: str, x: np.ndarray) -> Spikes:
@@ -92,6 +112,17 @@ def _neurons(norse: Any, resets: Any) -> list[Cell]:
         values = {key: tensor(value) for key, value in changes.items()}
         module = norse.IAFCell(norse.IAFParameters(tensor(2.0), **values), dt=DT)
         cell("IAFCell", "to v_reset", module, changes)
+    readout = norse.LIBoxParameters(tensor(1 / (4 * DT)))
+    cell("LIBoxCell", "", norse.LIBoxCell(readout, dt=DT), {})
+    current = norse.LIParameters(tensor(1 / (2 * DT)), tensor(1 / (4 * DT)))
+    network = norse.SequentialState(
+        on_grid(nn.Linear(6, 8), 0, step=0.5), norse.LICell(current, dt=DT)
+    )
+    export, run = partial(_export_readout, network, current), partial(_run, network, "1")
+    later = "by the exporter after 1.1.0's"
+    found.append(
+        Cell("Norse 1.1.0", "LICell", "", later, export, run, spike_trains(6, seed=2), OPTIONS)
+    )
     for name in ("LIFRecurrentCell", "LIFBoxRecurrentCell"):
         if hasattr(norse, name):
             cell(name, "to v_reset", getattr(norse, name)(8, 8), {})
