@@ -163,7 +163,7 @@ class Layout:
         if not isinstance(self.nodes[name], nir.LI) or name in self.broken:
             return []
         behind = self._thresholds_behind(name)
-        return [a for a in self.after[name] if a not in behind and not self._reads_out(a)]
+        return [a for a in self.after[name] if a not in behind and not self.reads_out(a)]
 
     def _thresholds_behind(self, name: str) -> list[str]:
         nodes = self.nodes
