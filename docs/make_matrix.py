@@ -55,8 +55,12 @@ def row_of(cell: Cell, outcome: str) -> str:
 
 def key_of(cell: Cell) -> tuple[str, ...]:
     """The columns that say which cell it is."""
-    names = {"reset": "--reset", "gain": "--gain"}
-    said = [f"`{names[key]} {value}`" for key, value in cell.options.items() if key in names]
+    names = {"reset": "--reset", "gain": "--gain", "reset_delay": "--reset-delay"}
+    said = [
+        f"`{names[key]} {str(value).lower()}`"
+        for key, value in cell.options.items()
+        if key in names
+    ]
     return cell.framework, cell.subject, cell.reset, cell.parameters, " ".join(said)
 
 

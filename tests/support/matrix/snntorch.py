@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from importlib import import_module
+from itertools import product
 from typing import Any
 
 import nir
@@ -13,6 +14,7 @@ from torch import nn
 
 from support.framework_runs import on_grid, over_time, spike_trains
 from support.matrix.cell import Cell, Spikes, quiet
+from support.snntorch_networks import CLASSES, layer, node_of
 
 VERSION = "snnTorch 1.0.0"
 
@@ -38,17 +40,8 @@ def _run(network: nn.Module, layer: str, x: np.ndarray, node: str = "") -> Spike
     return {node or layer: found[layer]}
 
 
-RESETS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
-    ("subtract, reset_delay", {}, {}),
-    ("zero", {"reset_mechanism": "zero", "reset_delay": False}, {"reset": "zero"}),
-]
-"""Resets, the arguments of a neuron for each, and the options that say so here."""
-
-
 def _neurons(snn: Any) -> list[Cell]:
     found = []
-    beta = torch.tensor([0.5, 0.75, 0.875, 0.5, 0.25, 0.75])
-    alpha, threshold = torch.tensor([0.5, 0.25, 0.75, 0.5, 0.5, 0.25]), torch.full((6,), 1.5)
 
     def cell(
         subject: str,
@@ -58,24 +51,24 @@ def _neurons(snn: Any) -> list[Cell]:
         node: str = "",
         parameters: str = "",
     ) -> None:
-        network = nn.Sequential(on_grid(nn.Linear(6, 6), 5, step=0.25), module)
+        step = 1 / 64 if parameters else 1 / 16
+        weights = on_grid(nn.Linear(6, 6), 5, step=step)
+        network = nn.Sequential(weights, module)
         export, run = partial(_export, network, (6,)), partial(_run, network, "1", node=node)
         x = spike_trains(6, seed=2)
         found.append(Cell(VERSION, subject, how, parameters, export, run, x, options))
 
-    for how, changes, options in RESETS:
-        values = {"threshold": threshold, "init_hidden": True, **changes}
-        cell("Leaky", how, snn.Leaky(beta=beta, **values), options)
-        cell("Synaptic", how, snn.Synaptic(alpha=alpha, beta=beta, **values), options)
-    how, full = RESETS[0][0], {"threshold": threshold, "init_hidden": True, "linear_features": 6}
-    recurrent = snn.RLeaky(beta=beta, **full)
-    synaptic = snn.RSynaptic(alpha=alpha, beta=beta, **full)
-    for module, name in ((recurrent, "RLeaky"), (synaptic, "RSynaptic")):
-        on_grid(module.recurrent, 6, step=1 / 8)
-        cell(name, how, module, {}, "1.lif")
-    cell("Leaky", how, snn.Leaky(beta=0.5, init_hidden=True), {}, parameters="one beta for all")
-    cell("Alpha", RESETS[0][0], snn.Alpha(alpha=0.75, beta=0.5, init_hidden=True), {})
-    cell("Lapicque", RESETS[0][0], snn.Lapicque(beta=0.5, init_hidden=True), {})
+    for kind, reset, delay in product(CLASSES, ("subtract", "zero", "none"), (True, False)):
+        how = reset if delay else f"{reset}, reset_delay False"
+        module = layer(kind, 6, reset_mechanism=reset, reset_delay=delay)
+        options = {"reset": reset, "reset_delay": delay}
+        defaults = {} if reset == "subtract" else {"reset": reset}
+        # What is left above the threshold then waits there for twice the threshold.
+        low = "" if delay or reset != "subtract" else "v below twice the threshold"
+        cell(kind, how, module, defaults if delay else options, node_of(kind, "1"), low)
+    cell("Leaky", "subtract", snn.Leaky(beta=0.5, init_hidden=True), {}, "", "one beta for all")
+    cell("Alpha", "subtract", snn.Alpha(alpha=0.75, beta=0.5, init_hidden=True), {})
+    cell("Lapicque", "subtract", snn.Lapicque(beta=0.5, init_hidden=True), {})
     return found
 
 
