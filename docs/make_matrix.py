@@ -56,8 +56,9 @@ def row_of(cell: Cell, outcome: str) -> str:
 def key_of(cell: Cell) -> tuple[str, ...]:
     """The columns that say which cell it is."""
     names = {"reset": "--reset", "gain": "--gain", "reset_delay": "--reset-delay"}
+    words = {True: "yes", False: "no"}
     said = [
-        f"`{names[key]} {str(value).lower()}`"
+        f"`{names[key]} {words.get(value, value)}`"
         for key, value in cell.options.items()
         if key in names
     ]
