@@ -23,7 +23,8 @@ from neurodeploy.data import Dataset, load_dataset
 from neurodeploy.errors import InputError, SimulationError, UnsupportedError
 from neurodeploy.interchange.nir.file import write_nir
 from neurodeploy.interchange.nir.importing import import_nir
-from neurodeploy.ir.contract import InputCode, Stated
+from neurodeploy.ir.contract import InputCode
+from neurodeploy.ir.stated import Stated
 from neurodeploy.nn.layers import Factors
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.neuron import LIF

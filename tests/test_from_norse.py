@@ -19,8 +19,8 @@ from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.interchange.nir.file import write_nir
 from neurodeploy.interchange.nir.importing import import_nir, open_nir
 from neurodeploy.interchange.nir.network_in import to_network
-from neurodeploy.ir.contract import Stated
 from neurodeploy.ir.convolution import Convolution
+from neurodeploy.ir.stated import Stated
 from support.framework_runs import (
     STEPS,
     assert_same_spikes,

@@ -20,7 +20,8 @@ from neurodeploy.interchange.frameworks import FRAMEWORKS
 from neurodeploy.interchange.nir.file import write_nir
 from neurodeploy.interchange.nir.importing import import_nir, open_nir
 from neurodeploy.interchange.nir.translation import translated
-from neurodeploy.ir.contract import Origin, Semantics, Stated
+from neurodeploy.ir.contract import Origin, Semantics
+from neurodeploy.ir.stated import Stated
 from support.framework_runs import STEPS, assert_same_spikes, here, imported, spike_trains
 from support.narrow import there
 from support.wording import refused

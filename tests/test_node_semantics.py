@@ -20,7 +20,8 @@ from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.interchange.nir.file import write_nir
 from neurodeploy.interchange.nir.importing import Imported, import_nir
 from neurodeploy.interchange.nir.network_in import to_network
-from neurodeploy.ir.contract import NodeSemantics, Semantics, Stated
+from neurodeploy.ir.contract import NodeSemantics, Semantics
+from neurodeploy.ir.stated import Stated
 from neurodeploy.norse.compat import require_norse
 from neurodeploy.recipe import load_recipe
 from neurodeploy.support.schema import build

@@ -19,7 +19,7 @@ from neurodeploy.interchange.netx.layers import DenseLayer, NetNeuron
 from neurodeploy.interchange.netx.read import read_net
 from neurodeploy.interchange.nir.importing import open_nir
 from neurodeploy.interchange.nir_file import read_nir, write_nir
-from neurodeploy.ir.contract import Stated
+from neurodeploy.ir.stated import Stated
 from neurodeploy.target import load_target
 from neurodeploy.training.run import resume_run
 from neurodeploy.workflow.export import export, read_network

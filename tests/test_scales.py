@@ -17,7 +17,7 @@ from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.interchange.nir.file import read_nir
 from neurodeploy.interchange.nir.network_in import to_network
 from neurodeploy.ir.contract import METADATA_KEY as CONTRACT_KEY
-from neurodeploy.ir.contract import Contract, DataSource, InputCode, Semantics, Stated
+from neurodeploy.ir.contract import Contract, DataSource, InputCode, Semantics
 from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
 from neurodeploy.ir.operators import Dense
@@ -28,6 +28,7 @@ from neurodeploy.ir.quantized import (
     QuantizationPlan,
     QuantizedNetwork,
 )
+from neurodeploy.ir.stated import Stated
 from neurodeploy.quantization.planned import quantize_as_planned
 from neurodeploy.quantization.post_training import quantize
 from neurodeploy.quantization.weights import projection_errors

@@ -132,7 +132,7 @@ def test_every_layer_has_its_own_reset(tmp_path: Path) -> None:
     assert_same_spikes(here(found, X), theirs)
     notes = "\n".join(found.notes)
     assert "'1': reset_mechanism 'zero', reset_delay True\n" in notes
-    assert "'3': reset_mechanism 'zero', reset_delay True, which loses" in notes
+    assert "'3': reset_mechanism 'zero', reset_delay True: v stays 0" in notes
     assert "'5.lif': reset_mechanism 'subtract', reset_delay True\n" in notes
     assert "'7': reset_mechanism 'none', as stated" in notes
     assert "default" not in notes and "to read its potential state decode=last_v" in notes

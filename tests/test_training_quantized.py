@@ -18,9 +18,10 @@ from torch import nn
 
 from neurodeploy.data import Dataset, load_dataset
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.ir.contract import Comparison, Reset, Stated
+from neurodeploy.ir.contract import Comparison, Reset
 from neurodeploy.ir.fixed_point import split_bias
 from neurodeploy.ir.quantized import QuantizationPlan, QuantizedNetwork
+from neurodeploy.ir.stated import Stated
 from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.layers import Dropout, GridLinear, Scale, WSConv2d
 from neurodeploy.nn.loss import InstantaneousLoss

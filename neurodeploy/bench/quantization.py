@@ -17,9 +17,9 @@ from typing import Literal
 from neurodeploy.artifacts.folders import read_run
 from neurodeploy.artifacts.names import COMPLETE, NIR_FILE, RECIPE
 from neurodeploy.errors import InputError, Setting, SimulationError, Text
-from neurodeploy.ir.contract import Stated
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizationPlan
+from neurodeploy.ir.stated import Stated
 from neurodeploy.quantization.scales import ScaleMethod
 from neurodeploy.recipe import QuantizeRecipe, Recipe, load_recipe, recipe_from_dict
 from neurodeploy.simulation.engines import FloatEngine, ReferenceEngine

@@ -90,7 +90,7 @@ def export(
     state what a .nir file from elsewhere leaves open, or override what ours says. A .net of lava-dl
     is deployed with its integers as they are; state --steps and --encoder.
     """
-    from neurodeploy.ir.contract import Stated
+    from neurodeploy.ir.stated import Stated
     from neurodeploy.workflow.export import export as export_network
     from neurodeploy.workflow.quantization import QuantizationOptions
 

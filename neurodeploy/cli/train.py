@@ -94,7 +94,7 @@ def train(
     options = (recipe, overrides, rule, data, init, target, precision, out, *stated.values())
     if resume and (any(options) or seed is not None):
         raise InputError("--resume takes everything from the run; give it alone (or with --device)")
-    from neurodeploy.ir.contract import Stated
+    from neurodeploy.ir.stated import Stated
     from neurodeploy.recipe import load_recipe
     from neurodeploy.workflow import finetune
 

@@ -30,10 +30,10 @@ from neurodeploy.errors import (
 )
 from neurodeploy.interchange.netx.file import NetReading
 from neurodeploy.interchange.netx.layers import BIAS_EXPONENT
-from neurodeploy.ir.contract import Stated
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.quantized import QuantizationPlan, QuantizedNetwork
+from neurodeploy.ir.stated import Stated
 from neurodeploy.mapping import CoreMapping, map_network
 from neurodeploy.mapping.mapping import check_fits
 from neurodeploy.simulation.firing import firing_warnings, warnings_among

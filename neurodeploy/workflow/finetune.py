@@ -9,7 +9,7 @@ from typing import Any
 
 from neurodeploy.data import DATASETS
 from neurodeploy.errors import InputError, Setting, Text
-from neurodeploy.ir.contract import Stated
+from neurodeploy.ir.stated import Stated
 from neurodeploy.support.files import as_path
 
 RECIPE = "finetune"

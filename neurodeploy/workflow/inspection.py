@@ -11,7 +11,8 @@ from typing import Any
 from neurodeploy.artifacts.folders import read_run
 from neurodeploy.artifacts.names import COMPLETE, MANIFEST, NETX_SCRIPT
 from neurodeploy.errors import InputError, Setting, Text, in_lines
-from neurodeploy.ir.contract import Contract, Stated, listed, own_semantics
+from neurodeploy.ir.contract import Contract, own_semantics
+from neurodeploy.ir.stated import Stated, listed
 from neurodeploy.support.files import as_path
 from neurodeploy.support.system import version_of
 

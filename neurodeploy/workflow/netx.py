@@ -24,9 +24,9 @@ from neurodeploy.interchange.netx.layers import (
     image_shape,
 )
 from neurodeploy.interchange.netx.network_out import to_layers
-from neurodeploy.ir.contract import Stated
 from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT
 from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.ir.stated import Stated
 from neurodeploy.mapping.neuron_rules import worst_potential
 from neurodeploy.target import Target
 

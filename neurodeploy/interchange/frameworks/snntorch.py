@@ -85,7 +85,8 @@ def _after_spike(layer: SpikingLayer) -> AfterSpike:
     if reset == "subtract":
         return AfterSpike(reset, late=True, words=words)
     if delay and (layer.recurrent or layer.kind == "CubaLIF"):
-        return AfterSpike(reset, refractory_period=1, words=f"{words}, which loses a step's input")
+        held = "v stays 0 for the step after a spike, whatever comes in"
+        return AfterSpike(reset, refractory_period=1, words=f"{words}: {held}")
     return AfterSpike(reset, words=words)
 
 

@@ -32,11 +32,11 @@ from neurodeploy.ir.contract import (
     InputCode,
     Reset,
     Semantics,
-    Stated,
 )
 from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.per_node import ALL
 from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.ir.stated import Stated
 from neurodeploy.support.files import as_path
 
 FIXED = {"reset": ("zero", "v = 0"), "comparison": (">", "v > threshold")}

@@ -41,11 +41,11 @@ from neurodeploy.ir.contract import (
     NodeReset,
     Origin,
     Semantics,
-    Stated,
 )
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.per_node import check_named, for_node
+from neurodeploy.ir.stated import Stated
 from neurodeploy.support.files import as_path
 
 

@@ -9,8 +9,9 @@ import nir
 from neurodeploy.errors import Setting, Text
 from neurodeploy.interchange.frameworks import Framework
 from neurodeploy.interchange.frameworks.framework import AfterSpike, SpikingLayer
-from neurodeploy.ir.contract import Semantics, Stated
+from neurodeploy.ir.contract import Semantics
 from neurodeploy.ir.per_node import for_all, for_node
+from neurodeploy.ir.stated import Stated
 
 
 def after_spike(

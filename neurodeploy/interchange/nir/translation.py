@@ -19,7 +19,8 @@ from neurodeploy.interchange.frameworks.framework import (
 )
 from neurodeploy.interchange.nir.own_synapses import add_late_reset, start_at_leak
 from neurodeploy.interchange.nir.resets import after_spike, reset_notes, unsettled
-from neurodeploy.ir.contract import Semantics, Stated
+from neurodeploy.ir.contract import Semantics
+from neurodeploy.ir.stated import Stated
 from neurodeploy.neurons import NEURONS
 from neurodeploy.neurons.leak import keep_and_feed
 
