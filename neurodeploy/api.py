@@ -212,7 +212,9 @@ def train(
 
     Raises:
         InputError: the recipe, device or folder cannot be used.
-        SimulationError: the training diverged or was interrupted.
+        CheckFailedError: it trains on integers of a chip that cannot hold the network.
+        DivergedError: the loss or the weights ran away.
+        SimulationError: the training was interrupted.
     """
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe, overrides)

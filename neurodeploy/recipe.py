@@ -21,6 +21,9 @@ PACKAGE = "neurodeploy.models"
 MOST_RATE = 1e30
 """Beyond it the optimiser's steps, which are many times as large, would leave float32."""
 
+MOST_THRESHOLD = 1e15
+"""Surrogates take the square of a threshold and one over it, which float32 must hold."""
+
 MseTarget = Literal["ones", "one_hot"]
 ClassWeights = tuple[float, ...] | str
 Precision = Literal["fp32", "fp64", "bf16", "fp16"]
@@ -142,6 +145,11 @@ class NeuronRecipe:
             raise ValueError(f"tau is in steps and must be above 1, found {self.tau}")
         if self.v_threshold <= 0:
             raise ValueError(f"v_threshold must be positive, found {self.v_threshold}")
+        if not 1 / MOST_THRESHOLD <= self.v_threshold <= MOST_THRESHOLD:
+            raise ValueError(
+                f"v_threshold must be from {1 / MOST_THRESHOLD:g} to {MOST_THRESHOLD:g}, found "
+                f"{self.v_threshold:g}"
+            )
 
 
 @dataclass(frozen=True)
@@ -203,10 +211,11 @@ class TrainingRecipe:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
         if self.learning_rate <= 0:
             raise ValueError(f"learning_rate must be positive, found {self.learning_rate}")
-        if self.learning_rate > MOST_RATE:
-            raise ValueError(
-                f"learning_rate must be {MOST_RATE:g} or less, found {self.learning_rate:g}"
-            )
+        for name in ("learning_rate", "weight_decay"):
+            if getattr(self, name) > MOST_RATE:
+                raise ValueError(
+                    f"{name} must be {MOST_RATE:g} or less, found {getattr(self, name):g}"
+                )
         for name in ("threads", "weight_decay", "checkpoint_minutes", "time_chunk", "clip_norm"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, found {getattr(self, name)}")

@@ -14,7 +14,7 @@ from torch import nn
 
 from neurodeploy.errors import DivergedError, InputError, SimulationError
 from neurodeploy.nn.network import SpikingNetwork
-from neurodeploy.recipe import Recipe
+from neurodeploy.recipe import Recipe, load_recipe
 from neurodeploy.support.processes import Processes
 from neurodeploy.training import epoch as epochs
 from neurodeploy.training import resume_run, train
@@ -60,7 +60,16 @@ def test_a_loss_that_is_no_number_ends_it_at_once() -> None:
 
 def test_without_an_epoch_nothing_is_promised() -> None:
     with pytest.raises(DivergedError, match="no epoch had ended, so runs/a holds no weights"):
+        make_guard().check_batch(after(0), batch(math.inf, 2), 0.1)
+
+
+def test_before_any_update_no_rate_is_to_blame() -> None:
+    with pytest.raises(DivergedError, match=r"loss is inf in training.* before any update") as c:
         make_guard().check_batch(after(0), batch(math.inf), 0.1)
+    assert "learning_rate" not in str(c.value)
+    online = make_guard(make_recipe(rule={"name": "sltt", "update": "step"}))
+    with pytest.raises(DivergedError, match=r"learning_rate=0\.01"):
+        online.check_batch(after(0), batch(math.inf), 0.1)
 
 
 @pytest.mark.parametrize(("first", "bound"), [(7.0, 7 * FAR), (0.01, math.log(10) * FAR)])
@@ -203,6 +212,19 @@ def test_clipping_keeps_a_training_that_would_diverge(tmp_path: Path) -> None:
     train(make_recipe(training={**training, "clip_norm": 1e-4}), tmp_path / "b", progress=False)
     row = json.loads((tmp_path / "b/metrics.jsonl").read_text())
     assert row["train_loss"] < 5
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("neuron.v_threshold=1e300", r"v_threshold must be from 1e-15 to 1e\+15, found 1e\+300"),
+        ("neuron.v_threshold=1e-300", r"v_threshold must be from 1e-15 to 1e\+15, found 1e-300"),
+        ("training.weight_decay=1e39", r"weight_decay must be 1e\+30 or less, found 1e\+39"),
+    ],
+)
+def test_what_no_float_of_the_training_holds_is_refused(key: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_recipe("digits_mlp", [key])
 
 
 def test_a_negative_length_is_refused() -> None:

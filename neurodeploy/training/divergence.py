@@ -54,13 +54,13 @@ class Guard:
         self._batches = batches
         self._guess = math.log(max(classes, 2))
         self._beyond = 0
+        # Updated within its steps, a batch may have run away before its loss is known.
+        self._online = recipe.rule.get("update") == "step"
 
     @property
     def bound(self) -> float:
         """The loss beyond which a training has diverged."""
-        # Updated within its steps, a batch may have run away before its loss is known.
-        online = self._recipe.rule.get("update") == "step"
-        return FAR * max(0.0 if online else self.initial_loss, self._guess)
+        return FAR * max(0.0 if self._online else self.initial_loss, self._guess)
 
     def check_batch(self, now: TrainingState, done: PartialEpoch, rate: float) -> None:
         """Look at the loss of an iteration.
@@ -76,6 +76,12 @@ class Guard:
         where = f"in training, epoch {len(now.history) + 1}, iteration {done.batches} of "
         where += f"{self._batches}"
         if not math.isfinite(done.loss):
+            if not now.history and done.batches == 1 and not self._online:
+                raise DivergedError(
+                    f"recipe {self._recipe.name}: the loss is {done.loss} {where}, before any "
+                    "update; check the samples and their levels, training.class_weights, and the "
+                    "weights that training starts with"
+                )
             raise self._error(f"the loss became {done.loss} {where}", now, rate)
         self.initial_loss = self.initial_loss or done.loss
         self._beyond = self._beyond + 1 if done.loss > self.bound else 0
