@@ -279,7 +279,7 @@ def test_parameters_change_once_per_batch(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_diverging_training_stops_with_advice(tmp_path: Path) -> None:
-    recipe = make_recipe(training={"learning_rate": 1e38, "optimizer": "sgd", "mse_weight": 1.0})
+    recipe = make_recipe(training={"learning_rate": 1e30, "optimizer": "sgd", "mse_weight": 1.0})
     with pytest.raises(SimulationError, match=r"loss became (nan|inf) in training.*learning_rate"):
         train(recipe, tmp_path / "run", progress=False)
     assert not (tmp_path / "run" / "run.json").exists()
