@@ -154,6 +154,10 @@ class DataWarning(UserWarning):
     """What was taken for granted about samples, or looks like a mistake in them."""
 
 
+class PictureWarning(UserWarning):
+    """A picture or report could not be made; the result that it would have shown is there."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Say which known name is meant: ``"; did you mean 'x'?"`` or a list of them all."""
     known = sorted(known)

@@ -8,12 +8,12 @@ from typing import Any
 
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FormatStrFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import FormatStrFormatter, MaxNLocator, NullFormatter, PercentFormatter
 
 from neurodeploy.bench.gradients import ALL, GradientRow
+from neurodeploy.support.figures import png
 from neurodeploy.support.files import written_whole
 
 ROWS = (
@@ -42,11 +42,10 @@ def draw_gradients(title: str, rows: Sequence[GradientRow], path: Path) -> None:
     layers = [layer for layer in dict.fromkeys(row.layer for row in rows) if layer != ALL]
     shades = colormaps["viridis"]
     figure = Figure(figsize=(2.6 + 2.5 * len(columns), 7.2), layout="constrained", dpi=100)
-    canvas = FigureCanvasAgg(figure)
     grid = figure.subplots(3, len(columns), sharex=True, sharey="row", squeeze=False)
     for (by_layer, by_rule, lengths), (tau, T) in zip(grid.T, columns, strict=True):
         here = [row for row in rows if (row.tau, row.T) == (tau, T)]
-        by_layer.set_title(f"$\\tau$ = {tau:g}, T = {T}", fontsize=11)
+        by_layer.set_title(f"τ = {tau:g}, T = {T}", fontsize=11)
         for number, layer in enumerate(layers):
             chosen = [row for row in here if (row.rule, row.layer) == ("sltt", layer)]
             shade = shades(0.9 * number / max(1, len(layers) - 1))
@@ -58,6 +57,7 @@ def draw_gradients(title: str, rows: Sequence[GradientRow], path: Path) -> None:
         lengths.axhline(1, color="black", lw=0.8, ls=":")
         lengths.set_yscale("log", base=2)
         lengths.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+        lengths.yaxis.set_minor_formatter(NullFormatter())
         lengths.set_xlabel("epoch")
         lengths.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes, label in zip(grid[:, 0], ROWS, strict=True):
@@ -68,8 +68,8 @@ def draw_gradients(title: str, rows: Sequence[GradientRow], path: Path) -> None:
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=11)
-    with written_whole(path) as temporary, temporary.open("wb") as file:
-        canvas.print_png(file)
+    with written_whole(path) as temporary:
+        temporary.write_bytes(png(figure))
 
 
 def _line(axes: Axes, rows: Sequence[GradientRow], value: str, **style: Any) -> None:

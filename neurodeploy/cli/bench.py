@@ -331,8 +331,8 @@ def bench_quantization(
     from neurodeploy.bench.pictures import accuracy_curve
     from neurodeploy.bench.quantization import bench_quantization as measure
     from neurodeploy.bench.quantization import modes_named, source_named, widths_named
-    from neurodeploy.reporting.pictures import write_picture
     from neurodeploy.reporting.text import table_text
+    from neurodeploy.support.figures import write_picture
     from neurodeploy.support.files import check_place
 
     check_place(out)

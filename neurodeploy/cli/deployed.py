@@ -20,6 +20,7 @@ from neurodeploy.cli.options import (
     show_progress,
     timeout_option,
     worded_here,
+    wrote,
 )
 from neurodeploy.errors import InputError
 
@@ -90,7 +91,7 @@ def simulate(
     for warning in result.warnings:
         click.echo(f"Warning: {worded_here(warning)}")
     click.echo(estimate_text(result.estimate))
-    click.echo(f"Wrote {result.raster}" + (f", {trace}" if trace else "") + f" and {result.report}")
+    click.echo(wrote(result.raster, trace, result.summary, result.report))
     click.echo("Next: neurodeploy validate")
 
 
@@ -139,7 +140,7 @@ def validate(
         click.echo(parity_text(report))
         for warning in result.warnings:
             click.echo(f"Warning: {worded_here(warning)}")
-        click.echo(f"Wrote {result.picture}, {result.summary} and {result.page}")
+        click.echo(wrote(result.picture, result.summary, result.page))
     if report.exact and report.mismatches:
         sys.exit(1)
     if strict:

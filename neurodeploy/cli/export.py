@@ -134,4 +134,5 @@ def export(
             click.echo(f"  {reason}")
         if result.netx.roundable:
             click.echo("Export with --netx to round to integers that it holds.")
-    click.echo(f"Wrote {result.path}/, with {result.report.name}\nNext: neurodeploy simulate")
+    report = f", with {result.report.name}" if result.report.exists() else ""
+    click.echo(f"Wrote {result.path}/{report}\nNext: neurodeploy simulate")

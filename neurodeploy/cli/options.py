@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
-from neurodeploy.errors import Named, NeurodeployError, Setting, Text, Value
+from neurodeploy.errors import Named, NeurodeployError, PictureWarning, Setting, Text, Value
 from neurodeploy.ir.per_node import ALL
 from neurodeploy.support.processes import give_way, is_main
 
@@ -229,7 +231,8 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with pictures_optional():
+                return super().invoke(ctx)
         except NeurodeployError as error:
             message, code = f"Error: {self._said(error, ctx)}", error.exit_code
         except KeyboardInterrupt:
@@ -248,6 +251,29 @@ class Commands(click.Group):
         name = ctx.invoked_subcommand
         command = None if name is None else self.get_command(ctx, name)
         return worded(error.text, ctx.find_root().command, command or self)
+
+
+@contextmanager
+def pictures_optional() -> Iterator[None]:
+    """Say in a line that a picture is missing."""
+    said = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, PictureWarning):
+            click.echo(f"Warning: {message}", err=True)
+        else:
+            said(message, category, *where, **more)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", PictureWarning)
+        warnings.showwarning = show
+        yield
+
+
+def wrote(*paths: Path | None) -> str:
+    """A line that names the files, but for those that could not be made; at least one is there."""
+    *first, last = [str(path) for path in paths if path is not None and path.exists()]
+    return f"Wrote {', '.join(first)} and {last}" if first else f"Wrote {last}"
 
 
 def _leaves(command: click.Command) -> Iterator[click.Command]:

@@ -167,13 +167,14 @@ def train(
 
     for warning in result.warnings:
         say(as_json, f"Warning: {worded_here(warning)}")
+    made = (name for name in (NIR_FILE, LEARNING_CURVE, METRICS) if (result.path / name).exists())
     say(
         as_json,
         f"Test accuracy {result.test_accuracy:.2%} with the weights of epoch {result.best_epoch} "
         f"of {result.epochs} (validation {result.validation_accuracy:.2%}), "
         f"{result.seconds:.1f} s of training\n"
         f"{by_class_text(result.outcome.test.summary())}\n"
-        f"Wrote {result.path}/ ({NIR_FILE}, {LEARNING_CURVE}, {METRICS})",
+        f"Wrote {result.path}/ ({', '.join(made)})",
     )
     if against:
         say(as_json, f"It cannot be deployed on {chip} as it is:")

@@ -2,43 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from neurodeploy.reporting.parity_report import ParityReport
 from neurodeploy.simulation.trace import PopulationTrace, SpikeTrace
-from neurodeploy.support.files import written_whole
-
-
-def write_picture(figure: Figure, path: Path) -> None:
-    """Write ``path`` (.png) and, for the report, the same as .svg, each whole or not at all."""
-    with written_whole(path) as temporary, temporary.open("wb") as file:
-        FigureCanvasAgg(figure).print_png(file)
-    with written_whole(path.with_suffix(".svg")) as temporary:
-        temporary.write_bytes(svg(figure))
-
-
-def svg(figure: Figure) -> bytes:
-    """The figure as SVG, the same bytes each time."""
-    buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "neurodeploy"}):
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
-    return buffer.getvalue()
-
 
 SPIKE, INPUT, READOUT = "#0b5fa5", "Greys", "viridis"
 AGREE, DIFFER, INK = "#2e7d4f", "#c1440e", "#22303f"
@@ -217,18 +194,6 @@ class CurvePoint:
     accuracies: Mapping[str, float]
     stream: float | None = None
     ceiling: float | None = None
-
-
-def draw_learning_curve(
-    title: str,
-    points: Sequence[CurvePoint],
-    levels: Mapping[str, float],
-    kept_after: int | None = None,
-) -> bytes:
-    """``learning_figure`` as a PNG."""
-    buffer = io.BytesIO()
-    FigureCanvasAgg(learning_figure(title, points, levels, kept_after)).print_png(buffer)
-    return buffer.getvalue()
 
 
 def learning_figure(

@@ -33,6 +33,7 @@ from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.families.user import pinned
 from neurodeploy.recipe import Recipe
 from neurodeploy.rules import Rule
+from neurodeploy.support.figures import ornament, png
 from neurodeploy.support.files import as_path, sha256, write_json, written_whole
 from neurodeploy.support.processes import ContactLostError, connect
 from neurodeploy.support.system import freed_memory_kept, versions
@@ -279,7 +280,7 @@ def _write_result(
 ) -> RunResult:
     """Export and plot the best weights; mark the run complete."""
     # matplotlib is slow to import and only needed here.
-    from neurodeploy.training.training_curve import learning_curve
+    from neurodeploy.training.training_curve import curve_figure
 
     recipe, best = job.recipe, state.history[state.best_epoch - 1]
     tested = outcome.test.accuracy or 0.0
@@ -299,9 +300,9 @@ def _write_result(
     )
     with written_whole(run / NIR_FILE) as temporary:
         nir.write(temporary, graph_of(job.model, recipe, dataset))
-    curve = learning_curve(recipe.name, state.history, state.best_epoch, tested)
-    with written_whole(run / LEARNING_CURVE) as temporary:
-        temporary.write_bytes(curve)
+    with ornament(run / LEARNING_CURVE), written_whole(run / LEARNING_CURVE) as temporary:
+        curve = curve_figure(recipe.name, state.history, state.best_epoch, tested)
+        temporary.write_bytes(png(curve))
     outcome.write(run, job.split.held_back)
     summary = {
         "format": RUN_FORMAT,

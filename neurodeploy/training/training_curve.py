@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import (
     FormatStrFormatter,
@@ -22,16 +20,6 @@ from neurodeploy.nn.network import INPUT
 from neurodeploy.training.metrics import EpochMetrics
 
 TRAIN, VALIDATION, BEST = "#7a8da6", "#0b5fa5", "#c1440e"
-
-
-def learning_curve(
-    title: str, history: Sequence[EpochMetrics], best_epoch: int, test_accuracy: float
-) -> bytes:
-    """``curve_figure`` as a PNG."""
-    figure = curve_figure(title, history, best_epoch, test_accuracy)
-    buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer)
-    return buffer.getvalue()
 
 
 def curve_figure(

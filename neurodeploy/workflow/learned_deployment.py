@@ -23,7 +23,9 @@ from neurodeploy.mapping import CoreMapping, map_network
 from neurodeploy.onchip.learner import rate_text
 from neurodeploy.onchip.real import remainders
 from neurodeploy.quantization.planned import real_network
-from neurodeploy.reporting.pictures import CurvePoint, draw_learning_curve
+from neurodeploy.reporting.pictures import CurvePoint, learning_figure
+from neurodeploy.support.figures import ornament, png
+from neurodeploy.support.files import written_whole
 from neurodeploy.workflow.learning_result import LearningResult
 from neurodeploy.workflow.netx import netx_part
 
@@ -80,7 +82,6 @@ def write_learned(
         f"update {options.update}, task {result.task}"
     )
     title = f"{old.path.name}: {result.task} by {options.rule}, rate {rate_text(options.rate)}"
-    picture = draw_learning_curve(title, points, levels, kept)
     curve = {
         "title": title,
         "levels": levels,
@@ -107,10 +108,11 @@ def write_learned(
             **integers,
             **part.files,
             **tags_file(tags),
-            LEARNING_CURVE: lambda path: _write_bytes(path, picture),
             LEARNING: lambda path: _write_bytes(path, f"{summary}\n".encode()),
         },
     )
+    with ornament(out / LEARNING_CURVE), written_whole(out / LEARNING_CURVE) as temporary:
+        temporary.write_bytes(png(learning_figure(title, points, levels, kept)))
     write_report(read_deployment(out))
 
 

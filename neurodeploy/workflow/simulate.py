@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.artifacts.deployment import Deployment, deployment_at
-from neurodeploy.artifacts.names import ACTIVITY, PREDICTIONS, RASTER, REPORT, SUMMARY
+from neurodeploy.artifacts.names import ACTIVITY, PREDICTIONS, RASTER, REPORT, RESULTS, SUMMARY
 from neurodeploy.artifacts.simulations import ActivityCount, TraceFile, write_activity
 from neurodeploy.errors import CheckFailedError, Setting, Text
 from neurodeploy.mapping.estimate import Estimate, estimate
 from neurodeploy.simulation.firing import firing_rates, firing_warnings, input_names
 from neurodeploy.simulation.predictions import Predictions
 from neurodeploy.simulation.trace import Overflow, SampleBatch, Samples, SpikeTrace
+from neurodeploy.support.figures import ornament, write_picture
 from neurodeploy.support.files import as_path, write_json, written_whole
 from neurodeploy.workflow.engines import OverflowCount, batch_size, make_engine
 from neurodeploy.workflow.memory import check_memory, default_engine
@@ -61,6 +62,11 @@ class SimulationResult:
     raster: Path | None
     firing_rates: dict[str, float]
     warnings: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> Path:
+        """This result as JSON."""
+        return self.deployment / RESULTS / self.engine / SUMMARY
 
     @property
     def report(self) -> Path:
@@ -204,7 +210,6 @@ class _Tally:
         rates = firing_rates(network, activity)
         over = f"{count:,} samples ({self.samples.origin})"
         raster = folder / RASTER
-        self._draw(raster, engine)
         result = SimulationResult(
             engine=engine,
             deployment=self.deployment.path,
@@ -232,10 +237,12 @@ class _Tally:
         write_json(folder / SUMMARY, result.as_dict())
         with written_whole(folder / PREDICTIONS) as temporary:
             temporary.write_text(predictions.rows(), encoding="utf-8")
+        with ornament(raster):
+            self._draw(raster, engine)
         return result
 
     def _draw(self, path: Path, engine: str) -> None:
-        from neurodeploy.reporting.pictures import raster, write_picture
+        from neurodeploy.reporting.pictures import raster
 
         if self.first is None:
             return

@@ -15,6 +15,7 @@ from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.reporting.parity import ParityComparison, ParityReport
 from neurodeploy.simulation.trace import SampleBatch, Samples
+from neurodeploy.support.figures import ornament, write_picture
 from neurodeploy.support.files import write_json
 from neurodeploy.workflow.engines import (
     FLOAT_ENGINES,
@@ -71,7 +72,7 @@ def validate(
     """
     from tqdm import tqdm
 
-    from neurodeploy.reporting.pictures import parity_map, write_picture
+    from neurodeploy.reporting.pictures import parity_map
     from neurodeploy.reporting.report import write_report
 
     deployment = deployment_at(deployment, "validate")
@@ -104,7 +105,8 @@ def validate(
     chosen = [] if reason is None else [reason]
     warnings = (*chosen, *samples.warnings, *report.warnings, *dict.fromkeys(said))
     write_json(folder / PARITY, {**report.as_dict(), "warnings": warnings})
-    write_picture(parity_map(report), folder / PARITY_MAP)
+    with ornament(folder / PARITY_MAP):
+        write_picture(parity_map(report), folder / PARITY_MAP)
     page = write_report(deployment)
     return ValidationResult(report, folder / PARITY, folder / PARITY_MAP, page, warnings)
 

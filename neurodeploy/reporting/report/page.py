@@ -27,10 +27,11 @@ from neurodeploy.mapping.placement import core_messages, flows
 from neurodeploy.reporting.confusion import confusion_matrix
 from neurodeploy.reporting.network_pictures import core_map, network_graph
 from neurodeploy.reporting.parity_report import Divergence
-from neurodeploy.reporting.pictures import CurvePoint, firing_rates, learning_figure, svg
+from neurodeploy.reporting.pictures import CurvePoint, firing_rates, learning_figure
 from neurodeploy.reporting.report import deployed, trained
 from neurodeploy.reporting.text import by_class_text, facts
 from neurodeploy.simulation.firing import warnings_among
+from neurodeploy.support.figures import ornament, svg
 from neurodeploy.support.files import read_json, written_whole
 from neurodeploy.support.schema import build
 
@@ -38,8 +39,16 @@ from neurodeploy.support.schema import build
 def write_report(deployment: Deployment) -> Path:
     """Write ``report.html`` into a deployment's folder, in place of an older one.
 
-    What there is to tell grows with what has been done: trained, simulated, validated.
+    What there is to tell grows with what has been done: trained, simulated, validated. A report
+    that cannot be made is a ``PictureWarning``, and missing.
     """
+    path = deployment.path / REPORT
+    with ornament(path):
+        _write_page(deployment, path)
+    return path
+
+
+def _write_page(deployment: Deployment, path: Path) -> None:
     import jinja2
 
     template = (
@@ -47,10 +56,8 @@ def write_report(deployment: Deployment) -> Path:
     )
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.from_string(template).render(_context(deployment))
-    path = deployment.path / REPORT
     with written_whole(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
-    return path
 
 
 def _context(deployment: Deployment) -> dict[str, Any]:
