@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -104,17 +105,22 @@ def test_networks_of_the_paper_fit_and_agree_on_all_engines(name: str, steps: in
 @needs_lava
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("engine", "batch", "most", "seconds"), [("lava", 1, 8e9, 300), ("lava-fused", 32, 2e9, 96)]
+    ("engine", "batch", "most", "seconds"), [("lava", 1, 8e9, 300), ("lava-fused", 32, 2e9, 3)]
 )
 @pytest.mark.parametrize(("name", "steps"), [("resnet18", 6), ("vgg11", 10)])
 def test_networks_of_the_paper_take_little_memory_and_time(
     name: str, steps: int, engine: str, batch: int, most: float, seconds: float
 ) -> None:
+    """Seconds of one core, building included: those of a clock depend on what else runs."""
     from neurodeploy.bench.simulate import in_own_process
 
-    row = in_own_process(engine, name, steps, 0.1, batch)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    row = in_own_process(engine, name, steps, 0.01, batch)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert row.peak_mb * 2**20 < most
-    assert row.first_batch_s < seconds
+    samples = 2 * batch  # one batch that is not timed, and one that is
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert 0 < spent / samples < seconds
 
 
 def free(monkeypatch: pytest.MonkeyPatch, bytes_: float) -> None:
