@@ -22,7 +22,8 @@ import numpy as np
 
 from neurodeploy.bench.process import high_water_mb
 from neurodeploy.errors import NeurodeployError
-from neurodeploy.ir.stated import Stated
+from neurodeploy.interchange.netx.file import NetReading
+from neurodeploy.ir.contract import Stated
 from neurodeploy.mapping import map_network
 from neurodeploy.target import load_target
 from neurodeploy.workflow.inspection import describe
@@ -116,7 +117,7 @@ def run(folder: Path, first: int, count: int) -> dict[str, Any]:
         done = mutate(source, path, rng)
         try:
             describe(path)
-            network, _ = read_net_network(path, OPTIONS, None)
+            network, _ = read_net_network(path, OPTIONS, NetReading())
             map_network(network, target)
             outcomes["read"] += 1
         except NeurodeployError as error:
