@@ -171,6 +171,24 @@ def neurons_of(graph: nir.NIRGraph, *kinds: str) -> list[Any]:
     return [node for node in graph.nodes.values() if type(node).__name__ in kinds]
 
 
+def one_step_late(graph: nir.NIRGraph, dt: float, late: Callable[[str, str], bool]) -> nir.NIRGraph:
+    """The graph with a step of delay on the edges that ``late`` says yes to.
+
+    All such edges of one node, ``name``, lead through one Delay, ``name.late``.
+    """
+    nodes, edges = dict(graph.nodes), []
+    for source, target in graph.edges:
+        if not late(source, target):
+            edges.append((source, target))
+            continue
+        delay = f"{source}.late"
+        if delay not in nodes:
+            nodes[delay] = nir.Delay(np.array([dt]))
+            edges.append((source, delay))
+        edges.append((delay, target))
+    return nir.NIRGraph(nodes, edges, graph.metadata, type_check=False)
+
+
 def membrane_time(node: Any) -> Any:
     """The time constant of a leaking neuron's membrane."""
     return node.tau if hasattr(node, "tau") else node.tau_mem

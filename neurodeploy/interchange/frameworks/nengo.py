@@ -12,6 +12,7 @@ from neurodeploy.interchange.frameworks.framework import (
     Framework,
     fixed,
     numbers,
+    one_step_late,
     require,
     same_for_all,
     stepping,
@@ -55,19 +56,9 @@ def _li(node: Any, semantics: Semantics) -> Any:
 
 def _as_it_runs(graph: nir.NIRGraph, semantics: Semantics) -> tuple[nir.NIRGraph, list[str]]:
     """A step of delay before every low-pass, which Nengo puts on the connection into a node."""
-    nodes, edges = dict(graph.nodes), []
-    for source, target in graph.edges:
-        if isinstance(nodes.get(target), nir.CubaLIF | nir.LI):
-            late = f"{source}.late"
-            if late not in nodes:
-                nodes[late] = nir.Delay(np.array([semantics.dt]))
-                edges.append((source, late))
-            edges.append((late, target))
-        else:
-            edges.append((source, target))
     late = [name for name, node in graph.nodes.items() if isinstance(node, nir.CubaLIF | nir.LI)]
     note = f"Nengo's low-pass takes a step: a delay of one step stands before {', '.join(late)}"
-    wired = nir.NIRGraph(nodes, edges, graph.metadata, type_check=False)
+    wired = one_step_late(graph, semantics.dt, lambda _, target: target in late)
     return wired, [note] if late else []
 
 

@@ -16,6 +16,7 @@ from neurodeploy.interchange.frameworks.framework import (
     membrane_time,
     neurons_of,
     numbers,
+    one_step_late,
     one_value,
     require_written,
     stepping,
@@ -72,7 +73,7 @@ def _as_it_runs(graph: nir.NIRGraph, semantics: Semantics) -> tuple[nir.NIRGraph
     ``to_nir`` leads the input of a recurrent layer through its recurrent weights. Layers over
     images are brought to channels first.
     """
-    nodes, edges, notes = dict(graph.nodes), [], []
+    nodes = graph.nodes
     loops = {
         (weights, neuron)
         for weights, neuron in graph.edges
@@ -81,26 +82,23 @@ def _as_it_runs(graph: nir.NIRGraph, semantics: Semantics) -> tuple[nir.NIRGraph
         and isinstance(nodes.get(weights), nir.Linear | nir.Affine)
     }
     inside = dict(loops)
-    for source, target in graph.edges:
+
+    def late(source: str, target: str) -> bool:
+        spikes, leaves = isinstance(nodes.get(source), SPIKING), target not in inside
+        return spikes and leaves and not isinstance(nodes.get(target), nir.Output)
+
+    delayed = one_step_late(graph, semantics.dt, late)
+    edges, notes = [], []
+    for source, target in delayed.edges:
         if target in inside and source != inside[target]:
             notes.append(
                 f"spyx 1.0.0 leads the input of a recurrent layer through {target!r}: led to "
                 f"{inside[target]!r} instead"
             )
             edges.append((source, inside[target]))
-        elif (
-            isinstance(nodes.get(source), SPIKING)
-            and inside.get(target) != source
-            and not isinstance(nodes.get(target), nir.Output)
-        ):
-            late = f"{source}.late"
-            if late not in nodes:
-                nodes[late] = nir.Delay(np.array([semantics.dt]))
-                edges.append((source, late))
-            edges.append((late, target))
         else:
             edges.append((source, target))
-    wired = nir.NIRGraph(nodes, edges, graph.metadata, type_check=False)
+    wired = nir.NIRGraph(delayed.nodes, edges, graph.metadata, type_check=False)
     done, more = channels_first(wired)
     return done, [*notes, *more]
 
