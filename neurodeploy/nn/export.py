@@ -35,6 +35,7 @@ from neurodeploy.ir.contract import (
 from neurodeploy.nn.current import LI
 from neurodeploy.nn.expressible import check_expressible, late_biases
 from neurodeploy.nn.folding import PADS, PASSING, Folded, fold
+from neurodeploy.nn.late_edges import is_late, late_edges
 from neurodeploy.nn.layers import Constant, Delay
 from neurodeploy.nn.network import INPUT, SpikingNetwork
 from neurodeploy.nn.nodes import NEURONS, full, neuron_node, per_channel, plain_node, typed
@@ -83,9 +84,10 @@ class _Writer:
         self.model = model
         self.semantics = semantics
         self.folded: Folded = fold(model)
-        self.late = late_biases(model, {n: b for n, (_, b) in self.folded.weights.items()})
-        self.delays: dict[str, str] = {}
-        """The Delay of one step behind a node, where its bias is not there at the first one."""
+        biases = {n: b for n, (_, b) in self.folded.weights.items()}
+        self.late = late_edges(model, late_biases(model, biases))
+        self.delays: dict[tuple[str, int], str] = {}
+        """The Delay of so many steps behind a node, for what is read late."""
         self.shapes = _input_shapes(model)
         self.decode: Decode = "last_v"
         self.nodes: dict[str, Any] = {INPUT: nir.Input(input_type=typed(model.sample_shape))}
@@ -114,27 +116,25 @@ class _Writer:
     def _lead(self, sources: tuple[str, ...], name: str) -> None:
         """Edges from all that is left of some layers."""
         for source in sources:
-            for node, late in self._nodes_behind(source, name):
-                self._lead_from(self._one_step_late(node) if late else node, name)
+            for node, steps in self._nodes_behind(source, name):
+                self._lead_from(self._late(node, steps) if steps else node, name)
 
-    def _nodes_behind(
-        self, source: str, reader: str, late: bool = False
-    ) -> Iterator[tuple[str, bool]]:
-        """The nodes left of what a layer reads, each with whether a bias comes late that way."""
-        late |= (source, reader) in self.late
+    def _nodes_behind(self, source: str, reader: str, steps: int = 0) -> Iterator[tuple[str, int]]:
+        """The nodes left of what a layer reads, each with the steps that a Delay has to say."""
+        steps += (source, reader) in self.late
         for carrier in self.folded.carriers[source]:
             if carrier == source:
-                yield source, late
+                yield source, steps
             else:
-                yield from self._nodes_behind(carrier, source, late)
+                yield from self._nodes_behind(carrier, source, steps)
 
-    def _one_step_late(self, source: str) -> str:
-        """A Delay of one step behind a node."""
-        if source not in self.delays:
-            name = self.delays[source] = self._free(f"{source}_late")
-            self.nodes[name] = nir.Delay(full(EXPORT_DT, self.model.shapes[source]))
+    def _late(self, source: str, steps: int) -> str:
+        """A Delay of some steps behind a node."""
+        if (source, steps) not in self.delays:
+            name = self.delays[source, steps] = self._free(f"{source}_late")
+            self.nodes[name] = nir.Delay(full(steps * EXPORT_DT, self.model.shapes[source]))
             self.edges.append((source, name))
-        return self.delays[source]
+        return self.delays[source, steps]
 
     def _lead_from(self, source: str, name: str) -> None:
         if (source, name) in self.edges:
@@ -152,8 +152,7 @@ class _Writer:
         self._check_no_constant(name)
         if isinstance(layer, Delay):
             (source,) = self.model.sources[name]
-            order = [*self.model.layers]
-            late = source in order and order.index(source) >= order.index(name)
+            late = is_late(self.model, (source, name))
             return nir.Delay(full((layer.steps + late) * EXPORT_DT, shape))
         pad, before = None, self.model.sources[name][0]
         if isinstance(self.model.layers[before] if before != INPUT else None, PADS):
@@ -227,7 +226,7 @@ def _input_shapes(model: SpikingNetwork) -> dict[str, tuple[int, ...]]:
         model.reset_state()
         first = next(model.parameters(), torch.zeros(()))
         x = torch.zeros((1, *model.sample_shape), dtype=first.dtype, device=first.device)
-        for _ in range(1 + bool(model.fed_back)):  # recurrence is silent at the first step
+        for _ in range(1 + len(model.fed_back)):  # recurrence is silent at the first step
             model(x)
     finally:
         for hook in hooks:

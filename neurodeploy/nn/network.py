@@ -122,7 +122,9 @@ class SpikingNetwork(nn.Module):
         values = {**given, **self._previous}
         output = self.compute(values, layers=layers)
         self._previous = {
-            name: values[name].detach() if self._cut else values[name] for name in self.fed_back
+            name: values[name].detach() if self._cut else values[name]
+            for name in self.fed_back
+            if name in values
         }
         return output
 
@@ -162,7 +164,8 @@ class SpikingNetwork(nn.Module):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """What each layer puts out for one sample, without batch.
 
-        Found once, by running a step, or two where layers read the step before; the state is reset.
+        Found once, by running a step, or several where layers read the step before; the state is
+        reset.
         """
         found: dict[str, tuple[int, ...]] = {}
         names = {layer: name for name, layer in self.layers.items()}
@@ -179,9 +182,10 @@ class SpikingNetwork(nn.Module):
         frame = parameter.new_zeros(1, *self.sample_shape)
         values = {INPUT: frame}
         self.compute(values, noted)
-        if self.fed_back:
+        for _ in self.fed_back:
             kept = {name: values[name] for name in self.fed_back if name in values}
-            self.compute({INPUT: frame, **kept}, noted)
+            values = {INPUT: frame, **kept}
+            self.compute(values, noted)
         self.reset_state()
         for module, training in modes:
             module.training = training
