@@ -23,17 +23,12 @@ from neurodeploy.interchange.netx.layers import (
     NetLayer,
     NetNeuron,
 )
+from neurodeploy.interchange.netx.values import array, exact, integers, whole, word
 from neurodeploy.ir.operators import Shape
 from neurodeploy.support.files import as_path
 
 MOST_NEURONS = 2**22
 """Of one layer; several times what a chip holds."""
-
-LARGEST = 2**24
-"""Of any number in a file, so that no later arithmetic overflows."""
-
-MOST_LETTERS = 32
-"""Of a word, all longer than the ones that mean something."""
 
 LARGEST_DELAY = 62
 """lava-dl clamps delays above."""
@@ -106,7 +101,7 @@ class _Layer:
         if not isinstance(tree, dict):
             raise InputError(f"{where}: an array; expected a group")
         self.tree: Tree = tree
-        self.kind = _text(tree, "type", where)
+        self.kind = word(tree, "type", where)
         self.where = f"{where} ({self.kind})"
 
     def read(self) -> NetLayer:
@@ -202,7 +197,7 @@ class _Layer:
                 "(du = -1, threshold 131,072); write type, iDecay, vDecay and vThMant into it"
             )
         where = f"{self.where}: neuron"
-        kind = _text(tree, "type", where)
+        kind = word(tree, "type", where)
         if kind not in ("CUBA", "LOIHI"):
             known = [text for start, text in NO_NEURONS.items() if kind.startswith(start)]
             raise UnsupportedError(
@@ -211,19 +206,19 @@ class _Layer:
         if "messageBits" in tree:
             raise UnsupportedError(f"{where} has messageBits, on which lava-dl's reader fails")
         for name, harmless in SKIPPED.items():
-            if name in tree and not np.isin(_integers(tree, name, where), harmless).all():
+            if name in tree and not np.isin(integers(tree, name, where), harmless).all():
                 raise UnsupportedError(
                     f"{where} has {name} other than {' or '.join(map(str, harmless))}, which "
                     "lava-dl's reader skips: what it runs is not what the file says"
                 )
-        decays = [_exact(tree, name, where) for name in ("iDecay", "vDecay")]
+        decays = [exact(tree, name, where) for name in ("iDecay", "vDecay")]
         for name, value in zip(("iDecay", "vDecay"), decays, strict=True):
             if value.shape not in ((), (1,), (channels,)):
                 raise InputError(
                     f"{where} {name} has shape {value.shape}; expected one number or one for each "
                     f"of {channels} channels"
                 )
-        threshold = _exact(tree, "vThMant", where)
+        threshold = exact(tree, "vThMant", where)
         if threshold.size != 1:
             raise UnsupportedError(
                 f"{where} has {threshold.size} thresholds; Lava's neurons have one per layer"
@@ -233,7 +228,7 @@ class _Layer:
         return NetNeuron(decays[0], decays[1], threshold.item())
 
     def _shape(self, axes: tuple[int, ...] = (1, 2, 3)) -> Shape:
-        values = np.atleast_1d(_exact(self.tree, "shape", self.where))
+        values = np.atleast_1d(exact(self.tree, "shape", self.where))
         shape = tuple(values.ravel()[:4].tolist())
         if (
             values.shape != (len(shape),)
@@ -270,8 +265,8 @@ class _Layer:
 
     def _delay(self, shape: Shape) -> np.ndarray:
         """Delays of every weight; one axis means neurons, or else inputs, as in lava-dl."""
-        raw = _array(self.tree, "delay", self.where)
-        values = _whole(np.floor(raw) if raw.dtype.kind == "f" else raw, f"{self.where}: delay")
+        raw = array(self.tree, "delay", self.where)
+        values = whole(np.floor(raw) if raw.dtype.kind == "f" else raw, f"{self.where}: delay")
         if values.ndim == 1 and values.size in shape:
             values = values[:, None] if values.size == shape[0] else values[None]
         elif values.shape not in ((), shape):
@@ -284,7 +279,7 @@ class _Layer:
         return np.broadcast_to(values, shape).copy()
 
     def _pair(self, name: str) -> Shape:
-        values = np.atleast_1d(_exact(self.tree, name, self.where))
+        values = np.atleast_1d(exact(self.tree, name, self.where))
         if values.shape not in ((1,), (2,)):
             raise InputError(f"{self.where}: {name} is {values.shape}; expected one or two numbers")
         first, last = values[0].item(), values[-1].item()
@@ -299,46 +294,4 @@ class _Layer:
         return values.item()
 
     def _integers(self, name: str) -> np.ndarray:
-        return _integers(self.tree, name, self.where)
-
-
-def _array(tree: Tree, name: str, where: str) -> np.ndarray:
-    value = tree.get(name)
-    if not isinstance(value, np.ndarray):
-        raise InputError(f"{where}: {name!r} is {'a group' if name in tree else 'missing'}")
-    return value
-
-
-def _text(tree: Tree, name: str, where: str) -> str:
-    """A word: one string, or an array that holds one, as slayer writes both."""
-    value = _array(tree, name, where)
-    word = value.ravel()[0] if value.size == 1 else None
-    if not isinstance(word, bytes) or not word.replace(b"_", b"").isalnum():
-        raise InputError(f"{where}: {name!r} is not a word")
-    return word[:MOST_LETTERS].decode("ascii")
-
-
-def _integers(tree: Tree, name: str, where: str) -> np.ndarray:
-    """Whole numbers of any type, as int64."""
-    return _whole(_array(tree, name, where), f"{where}: {name}")
-
-
-def _exact(tree: Tree, name: str, where: str) -> np.ndarray:
-    """Whole numbers of an integer type, which lava-dl needs here."""
-    value = _array(tree, name, where)
-    if value.dtype.kind not in "iu":
-        raise InputError(f"{where}: {name} is {value.dtype}; lava-dl needs integers there")
-    return _whole(value, f"{where}: {name}")
-
-
-def _whole(value: np.ndarray, where: str) -> np.ndarray:
-    if value.dtype.kind not in "biuf":
-        raise InputError(f"{where} is not numeric")
-    if value.dtype.kind != "b":
-        if not np.all(np.abs(value.astype(np.float64)) <= LARGEST):
-            raise InputError(f"{where} holds numbers beyond +-{LARGEST:,}, or none at all (nan)")
-        if value.dtype.kind == "f" and np.any(value != np.rint(value)):
-            raise UnsupportedError(
-                f"{where} holds fractions, which lava-dl's reader drops; quantise before the export"
-            )
-    return value.astype(np.int64)
+        return integers(self.tree, name, self.where)
