@@ -10,8 +10,11 @@ population p runs ``depth(p)`` steps late and every projection needs
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
+from itertools import chain, count
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +22,7 @@ from scipy import sparse
 from scipy.sparse import csgraph
 
 from neurodeploy.errors import UnsupportedError
+from neurodeploy.ir.network import Network, Projection
 
 
 class NamedPopulation(Protocol):
@@ -139,3 +143,28 @@ def guard_steps(graph: Graph) -> int:
 def needs_silence(graph: Graph, name: str) -> bool:
     """Whether a population must be silent during guard steps: it feeds a delayed projection."""
     return any(edge.source == name and edge.delay > 0 for edge in graph.projections)
+
+
+def in_order(network: Network) -> Network:
+    """Populations from input to output, projections with names of their own, delays in cycles.
+
+    A projection inside a cycle brings the spikes of at least one step ago.
+    """
+    groups = components(network)
+    group_of = {name: index for index, names in enumerate(groups) for name in names}
+    times_used = Counter(projection.name for projection in network.projections)
+    projections: dict[str, Projection] = {}
+    for p in network.projections:
+        name = p.name if times_used[p.name] == 1 else f"{p.name} ({p.source} to {p.target})"
+        numbered = (f"{name} {number}" for number in count(2))
+        name = next(
+            candidate for candidate in chain([name], numbered) if candidate not in projections
+        )
+        delay = max(p.delay, 1) if group_of[p.source] == group_of[p.target] else p.delay
+        projections[name] = replace(p, name=name, delay=delay)
+    by_name = {population.name: population for population in network.populations}
+    return replace(
+        network,
+        populations=tuple(by_name[name] for names in groups for name in names),
+        projections=tuple(sorted(projections.values(), key=lambda p: group_of[p.target])),
+    )

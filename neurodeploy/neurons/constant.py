@@ -11,13 +11,13 @@ at every step from the first on. One neuron serves the whole network.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from neurodeploy.ir.network import Neuron, Population
+from neurodeploy.ir.network import Neuron, Population, Projection
 from neurodeploy.ir.operators import Dense
 
 CONSTANT = "constant"
@@ -61,3 +61,24 @@ def split_bias(
     if 0 in entering and not np.any(neuron.u_keep):
         neuron = replace(neuron, bias=neuron.bias + entering.pop(0))
     return neuron, entering
+
+
+def joined_biases(
+    incoming: Iterable[Projection], constants: Collection[str]
+) -> tuple[list[Projection], dict[int, np.ndarray]]:
+    """The projections into a population, but for those from constant sources, and what these add.
+
+    Args:
+        constants: names of the constant sources.
+
+    Returns:
+        The others, and arrays of the population's shape by the step from which they are added.
+    """
+    others: list[Projection] = []
+    biases: dict[int, np.ndarray] = {}
+    for p in incoming:
+        if p.source in constants:
+            biases[p.delay] = biases.get(p.delay, 0) + p.operator(np.ones((1, 1)))[0]
+        else:
+            others.append(p)
+    return others, biases

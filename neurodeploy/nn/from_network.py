@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
 from neurodeploy.ir.operators import Dense, Shape
-from neurodeploy.neurons.constant import bias_name, is_constant
+from neurodeploy.neurons.constant import bias_name, is_constant, joined_biases
 from neurodeploy.nn.constants import Parameter
 from neurodeploy.nn.current import LI, CubaLIF
 from neurodeploy.nn.layers import Constant, Delay
@@ -107,7 +107,7 @@ class _Builder:
         name, neuron = population.name, population.neuron
         assert neuron is not None, "the input is no layer"
         incoming = [p for p in self.network.projections if p.target == name]
-        late, incoming = self._biases(incoming)
+        incoming, late = joined_biases(incoming, self.constants)
         # What acts within the step first: a bias goes there.
         incoming.sort(key=lambda p: not self._forward(p))
         chains = {p.name: parts_to_train(p.operator) for p in incoming}
@@ -176,14 +176,6 @@ class _Builder:
             return None, None
         carrier = None if np.any(neuron.u_keep) else _taking(direct, chains, bias)
         return carrier, None if carrier else bias
-
-    def _biases(self, incoming: list[Projection]) -> tuple[dict[int, np.ndarray], list[Projection]]:
-        """What constant sources add from which step on, and the other projections."""
-        biases: dict[int, np.ndarray] = {}
-        for p in incoming:
-            if p.source in self.constants:
-                biases[p.delay] = biases.get(p.delay, 0) + p.operator(np.ones((1, 1)))[0]
-        return biases, [p for p in incoming if p.source not in self.constants]
 
     def _constants(self, target: str, biases: dict[int, np.ndarray]) -> list[str]:
         """Add what is added to the input of a population from some step on."""

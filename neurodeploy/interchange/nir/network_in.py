@@ -9,10 +9,8 @@ once.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from itertools import chain, count
 from typing import Any
 
 import nir
@@ -21,6 +19,7 @@ import numpy as np
 from neurodeploy.errors import InputError, Setting, Text, UnsupportedError, in_lines, nearest
 from neurodeploy.interchange.nir.layout import BrokenBefore, Layout
 from neurodeploy.interchange.nir.linear import flattened
+from neurodeploy.interchange.nir.parameters import delay_steps, fitted
 from neurodeploy.interchange.nir.paths import (
     Arrival,
     LinearPath,
@@ -34,8 +33,8 @@ from neurodeploy.interchange.nir.plain_graph import unnested
 from neurodeploy.ir.composition import reading
 from neurodeploy.ir.contract import METADATA_KEY, Contract
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
-from neurodeploy.ir.operators import Shape, TooLargeError, diagonal, identity
-from neurodeploy.ir.schedule import components
+from neurodeploy.ir.operators import TooLargeError, diagonal, identity
+from neurodeploy.ir.schedule import in_order
 from neurodeploy.neurons import NEURONS
 from neurodeploy.neurons.constant import (
     CONSTANT,
@@ -45,7 +44,6 @@ from neurodeploy.neurons.constant import (
     split_bias,
 )
 from neurodeploy.neurons.kinds import BEHIND, UNRESET, without_reset
-from neurodeploy.neurons.leak import exactly_one
 
 MOST_DELAYS = 64
 """Different delays within one Delay node; each takes a projection of its own."""
@@ -138,7 +136,7 @@ class _Importer:
             # Behind the input, as it leads to anything.
             populations.insert(1, constant_source(self.constant))
         parts = tuple(populations), tuple(projections)
-        return _in_order(Network(self.name, *parts, output, self.contract))
+        return in_order(Network(self.name, *parts, output, self.contract))
 
     def _constant_name(self) -> str:
         """A name that no population has, the same whenever the populations are."""
@@ -209,7 +207,7 @@ class _Importer:
 
     def _delayed(self, node: Any, arrival: Arrival, where: str) -> Arrival:
         """The arrival some steps later; where the delay differs, as a path for each delay."""
-        steps = self._delay_steps(node, arrival.shape, where)
+        steps = delay_steps(node, arrival.shape, self.contract.semantics.dt, where)
         different = np.unique(steps)
         if different.size == 1:
             return delayed(arrival, int(different[0]))
@@ -222,18 +220,6 @@ class _Importer:
             for delay in different
         ]
         return joined(parts)
-
-    def _delay_steps(self, node: Any, shape: Shape, where: str) -> np.ndarray:
-        dt = self.contract.semantics.dt
-        seconds = _fit(node.delay, shape, where)
-        steps = np.rint(seconds / dt)
-        wrong = (steps < 0) | (np.abs(seconds / dt - steps) > 1e-6) | (steps > 2**31)
-        if wrong.any():
-            raise UnsupportedError(
-                f"{where}: a delay of {seconds[wrong].flat[0]:g} s is not a whole number of steps "
-                f"of dt = {dt:g} s; round the delays, or choose a dt that divides them"
-            )
-        return steps.astype(np.int64)
 
     def _population(self, name: str) -> tuple[Population, list[Projection]]:
         node: Any = self.nodes[name]
@@ -248,7 +234,7 @@ class _Importer:
         neuron, gain = discretize(dynamics, semantics, where)
         if potential:
             neuron = replace(neuron, v_threshold=np.asarray(node.threshold, np.float64))
-        neuron, gain = _fitted(neuron, gain, arrival.shape, where)
+        neuron, gain = fitted(neuron, gain, arrival.shape, where)
         neuron, entering = split_bias(neuron, gain, arrival.biases)
         projections = list(self._incoming(name, arrival, gain))
         projections += [
@@ -324,68 +310,4 @@ def _stream(readers: list[str]) -> str:
         "a residual stream, from which each of them needs one map with all that lies before it. A "
         "chip has no such stream: let shortcuts carry spikes, as family resnet18 does, put neurons "
         "behind each sum, or take smaller samples"
-    )
-
-
-def _fit(values: Any, shape: Shape, where: str) -> np.ndarray:
-    """Broadcast a parameter to the shape of its neurons, in float64."""
-    values = np.asarray(values, np.float64)
-    if not np.isfinite(values).all():
-        raise UnsupportedError(f"{where}: a parameter is infinite or not a number")
-    if values.size == 1:
-        return np.full(shape, values.item())
-    if values.size == np.prod(shape):
-        return values.reshape(shape)
-    try:
-        return np.broadcast_to(values, shape).copy()
-    except ValueError:
-        raise UnsupportedError(
-            f"{where}: parameters of shape {values.shape} do not fit neurons of shape {shape}"
-        ) from None
-
-
-def _fitted(
-    neuron: Neuron, gain: np.ndarray, shape: Shape, where: str
-) -> tuple[Neuron, np.ndarray]:
-    """Broadcast per-neuron parameters to the population's shape."""
-    threshold = neuron.v_threshold
-    if threshold is not None:
-        threshold = _fit(threshold, shape, where)
-        if (threshold < 0).any():
-            raise UnsupportedError(
-                f"{where}: a threshold lies {-threshold.min():g} below where v starts and returns "
-                "to; thresholds of the chip are at least 0"
-            )
-    fitted = replace(
-        neuron,
-        u_keep=_fit(neuron.u_keep, shape, where),
-        v_keep=_fit(neuron.v_keep, shape, where),
-        bias=_fit(neuron.bias, shape, where),
-        v_threshold=threshold,
-    )
-    return fitted, exactly_one(_fit(gain, shape, where))
-
-
-def _in_order(network: Network) -> Network:
-    """Populations from input to output, projections with names of their own, delays in cycles.
-
-    A projection inside a cycle brings the spikes of at least one step ago.
-    """
-    groups = components(network)
-    group_of = {name: index for index, names in enumerate(groups) for name in names}
-    times_used = Counter(projection.name for projection in network.projections)
-    projections: dict[str, Projection] = {}
-    for p in network.projections:
-        name = p.name if times_used[p.name] == 1 else f"{p.name} ({p.source} to {p.target})"
-        numbered = (f"{name} {number}" for number in count(2))
-        name = next(
-            candidate for candidate in chain([name], numbered) if candidate not in projections
-        )
-        delay = max(p.delay, 1) if group_of[p.source] == group_of[p.target] else p.delay
-        projections[name] = replace(p, name=name, delay=delay)
-    by_name = {population.name: population for population in network.populations}
-    return replace(
-        network,
-        populations=tuple(by_name[name] for names in groups for name in names),
-        projections=tuple(sorted(projections.values(), key=lambda p: group_of[p.target])),
     )

@@ -22,12 +22,12 @@ import nir
 import numpy as np
 
 from neurodeploy.errors import UnsupportedError
+from neurodeploy.interchange.nir.biases import carriers, membrane_carrier
 from neurodeploy.interchange.nir.linear import (
     chain_between,
     flatten_node,
     input_shape_of,
     linear_node,
-    takes_bias,
     written_out,
 )
 from neurodeploy.ir.composition import one_to_one
@@ -35,8 +35,8 @@ from neurodeploy.ir.contract import METADATA_KEY, NodeReset
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
 from neurodeploy.ir.operators import Operator, Shape
 from neurodeploy.ir.schedule import components, is_recurrent
-from neurodeploy.neurons.constant import bias_name, is_constant
-from neurodeploy.neurons.kinds import BEHIND, LEAKY, UNRESET, kind_of, to_node, without_reset
+from neurodeploy.neurons.constant import is_constant, joined_biases
+from neurodeploy.neurons.kinds import BEHIND, UNRESET, to_node, without_reset
 
 
 def network_to_nir(network: Network) -> nir.NIRGraph:
@@ -57,6 +57,7 @@ class _Writer:
         self.network = network
         self.shapes = _written_shapes(network)
         written = [p for p in network.populations if not is_constant(p)]
+        self.constants = {p.name for p in network.populations if is_constant(p)}
         self.names = {p.name: _legal(p.name) for p in written}
         self.taken = set(self.names.values())
         if len(self.taken) < len(self.names):
@@ -90,7 +91,8 @@ class _Writer:
             self.nodes[name] = nir.Input({"input": np.array(shape)})
             return
         neuron = _reshaped(population.neuron, population.shape, shape)
-        incoming, late = self._incoming(population.name)
+        into = (p for p in self.network.projections if p.target == population.name)
+        incoming, late = joined_biases(into, self.constants)
         kept = self._kept(population, incoming)
         self._say(population.name, neuron, unreset=kept is not None)
         if kept is not None:
@@ -104,9 +106,9 @@ class _Writer:
             self.nodes[self.names[population.name]] = threshold
             self.edges.append((name, self.names[population.name]))
         chains = {p.name: self._chain(p) for p in incoming}
-        carried = self._carriers(population.name, late, incoming, chains)
+        carried = carriers(population.name, late, incoming, chains)
         free = {name: chain for name, chain in chains.items() if name not in carried}
-        carrier = self._bias_carrier(population.name, neuron, free)
+        carrier = membrane_carrier(population.name, neuron, free)
         if carrier:
             carried[carrier] = 0, neuron.bias
         for projection in incoming:
@@ -114,49 +116,6 @@ class _Writer:
             self._projection(projection, chains[projection.name], bias)
         leak_bias = np.zeros(shape) if carrier else neuron.bias
         self.nodes[name] = to_node(neuron, shape, leak_bias, self.network.contract.semantics)
-
-    def _incoming(self, name: str) -> tuple[list[Projection], dict[int, np.ndarray]]:
-        """The projections into a population, and by their delay the biases that stand for some."""
-        constants = {p.name for p in self.network.populations if is_constant(p)}
-        incoming, biases = [], {}
-        for p in self.network.projections:
-            if p.target == name and p.source in constants:
-                biases[p.delay] = biases.get(p.delay, 0) + p.operator(np.ones((1, 1)))[0]
-            elif p.target == name:
-                incoming.append(p)
-        return incoming, biases
-
-    def _carriers(
-        self,
-        name: str,
-        biases: dict[int, np.ndarray],
-        incoming: list[Projection],
-        chains: dict[str, list[Operator]],
-    ) -> dict[str, tuple[int, np.ndarray]]:
-        """By projection, the bias that its last node takes and the steps by which that is late.
-
-        Raises:
-            UnsupportedError: no projection can take one of them.
-        """
-        carried: dict[str, tuple[int, np.ndarray]] = {}
-        for delay, bias in sorted(biases.items(), reverse=True):
-            found = (
-                p.name
-                for p in incoming
-                if p.name not in carried
-                and delay in (0, p.delay)
-                and chains[p.name]
-                and takes_bias(chains[p.name][-1], bias)
-            )
-            carrier = next(found, None)
-            if carrier is None:
-                raise UnsupportedError(
-                    f"population {name!r}: NIR has no node for the bias "
-                    f"{bias_name(name, delay)!r}, which can stand in an Affine, or in a "
-                    "convolution as one number per channel"
-                )
-            carried[carrier] = delay, bias
-        return carried
 
     def _kept(self, population: Population, incoming: list[Projection]) -> set[str] | None:
         """The projections that undo the reset of neurons that are not reset where they come from.
@@ -182,23 +141,6 @@ class _Writer:
             reset = self.semantics.reset
         node, rest = self.names[name], neuron.refractory_period
         self.semantics = self.semantics.with_node(node, reset, neuron.comparison, rest)
-
-    def _bias_carrier(
-        self, name: str, neuron: Neuron, chains: dict[str, list[Operator]]
-    ) -> str | None:
-        """The projection whose last node takes the bias; None for v_leak, or without a bias."""
-        if not np.any(neuron.bias):
-            return None
-        if not np.any(neuron.u_keep):
-            for projection, chain in chains.items():
-                if chain and takes_bias(chain[-1], neuron.bias):
-                    return projection
-        if kind_of(neuron) in LEAKY and np.all(neuron.v_keep < 1):
-            return None
-        raise UnsupportedError(
-            f"population {name!r}: NIR has no node for its bias, which can stand in an Affine, in "
-            "a convolution as one number per channel, or in a neuron that leaks"
-        )
 
     def _chain(self, projection: Projection) -> list[Operator]:
         """The operators to write, a node each; the flattening between them is not counted."""
