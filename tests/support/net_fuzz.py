@@ -23,7 +23,7 @@ import numpy as np
 from neurodeploy.bench.process import high_water_mb
 from neurodeploy.errors import NeurodeployError
 from neurodeploy.interchange.netx.file import NetReading
-from neurodeploy.ir.contract import Stated
+from neurodeploy.ir.stated import Stated
 from neurodeploy.mapping import map_network
 from neurodeploy.target import load_target
 from neurodeploy.workflow.inspection import describe
