@@ -18,7 +18,7 @@ from neurodeploy.data import load_dataset
 from neurodeploy.errors import InputError
 from neurodeploy.lava.compat import lava_available
 from neurodeploy.onchip.learner import StreamChunk, Trajectory
-from neurodeploy.onchip.references import ReferenceLearner
+from neurodeploy.onchip.reference import ReferenceLearner
 from neurodeploy.onchip.tasks import ROTATION, make_task, rotated
 from neurodeploy.recipe import load_recipe
 from neurodeploy.training.assembly import split_of

@@ -23,7 +23,7 @@ from neurodeploy.onchip.chain import chain
 from neurodeploy.onchip.learner import LearningOptions
 from neurodeploy.onchip.plan import make_plan
 from neurodeploy.onchip.real import remainders
-from neurodeploy.onchip.references import ReferenceLearner
+from neurodeploy.onchip.reference import ReferenceLearner
 from neurodeploy.onchip.synapses import plastic
 from neurodeploy.quantization.planned import real_network
 from neurodeploy.training.continued import FloatLearner

@@ -11,10 +11,11 @@ import pytest
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.lava.compat import lava_available
 from neurodeploy.lava.onchip.shared import DeltaTimetable, LearningTimetable
+from neurodeploy.onchip.delta_reference import DeltaReference
 from neurodeploy.onchip.learner import Learner, LearningOptions, StreamChunk
 from neurodeploy.onchip.loihi_rule import make_delta_plan
 from neurodeploy.onchip.plan import make_plan
-from neurodeploy.onchip.references import DeltaReference, ReferenceLearner
+from neurodeploy.onchip.reference import ReferenceLearner
 from neurodeploy.training.continued import FloatLearner
 from support.learning_networks import float_chain, random_tags, small_chain, small_chunk
 

@@ -15,7 +15,7 @@ from neurodeploy.onchip.learner import RATE_EXPONENTS, LearningOptions, RuleName
 from neurodeploy.onchip.loihi_rule import rate_exponents
 from neurodeploy.onchip.plan import make_plan
 from neurodeploy.onchip.rates import HIDDEN_MOVE, READOUT_MOVE, parse_rate, suitable_rate
-from neurodeploy.onchip.references import ReferenceLearner
+from neurodeploy.onchip.reference import ReferenceLearner
 from neurodeploy.quantization.planned import real_network
 from neurodeploy.simulation.engines import ReferenceEngine
 from neurodeploy.simulation.trace import SampleBatch

@@ -12,7 +12,7 @@ from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.onchip.learner import RATE_EXPONENTS, LearningOptions, StreamChunk
 from neurodeploy.onchip.loihi_rule import rate_exponents
 from neurodeploy.onchip.plan import plan_of_any_rate, rates_within_reach
-from neurodeploy.onchip.references import ReferenceLearner
+from neurodeploy.onchip.reference import ReferenceLearner
 from neurodeploy.simulation.engines import ReferenceEngine
 from neurodeploy.simulation.trace import SampleBatch
 

@@ -11,11 +11,12 @@ import numpy as np
 
 from neurodeploy.errors import InputError, Setting, Text, nearest
 from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.onchip.delta_reference import DeltaReference
 from neurodeploy.onchip.learner import Learner, LearningOptions
 from neurodeploy.onchip.loihi_rule import make_delta_plan
 from neurodeploy.onchip.plan import LearningPlan, make_plan
 from neurodeploy.onchip.rates import suitable_rate
-from neurodeploy.onchip.references import DeltaReference, ReferenceLearner
+from neurodeploy.onchip.reference import ReferenceLearner
 from neurodeploy.simulation.trace import Samples
 
 ENGINES = ("lava", "lava-fused", "reference")

@@ -19,10 +19,10 @@ from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.engine import LavaNetwork
 from neurodeploy.lava.onchip.shared import DeltaTimetable, LearningFiles, LearningTimetable
+from neurodeploy.onchip.delta_reference import with_learned
 from neurodeploy.onchip.learner import StreamChunk, Trajectory
 from neurodeploy.onchip.loihi_rule import EPOCH, DeltaPlan
 from neurodeploy.onchip.plan import LearningPlan
-from neurodeploy.onchip.references import with_learned
 
 
 class LavaLearner(ABC):

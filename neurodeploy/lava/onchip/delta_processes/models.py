@@ -19,7 +19,7 @@ from neurodeploy.lava.onchip.delta_processes.process import (
     FrozenLayers,
     WeightProbe,
 )
-from neurodeploy.onchip.references import hidden_part
+from neurodeploy.onchip.delta_reference import hidden_part
 
 
 def _in_chunk(found: tuple[int, int] | None, files: Any) -> tuple[int, int] | None:
