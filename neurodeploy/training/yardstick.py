@@ -74,7 +74,7 @@ class PlainNetwork(nn.Module):
         stock = {name: _plain(layer, name) for name, layer in model.layers.items()}
         self.layers = nn.ModuleDict(stock)
         self.load_state_dict(model.state_dict())
-        self.sources = dict(model.sources)
+        self.sources, self.shapes = dict(model.sources), dict(model.shapes)
         self._reads = Counter(source for read in self.sources.values() for source in read)
 
     def reset_state(self) -> None:
