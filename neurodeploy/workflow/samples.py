@@ -10,27 +10,26 @@ import numpy as np
 
 from neurodeploy.data import Dataset, SampleArray, choose, class_numbers, load_dataset
 from neurodeploy.data.npz import read_arrays, silent_after, stated_number
-from neurodeploy.data.values import BYTE, integers, question
+from neurodeploy.data.values import BYTE, integers
 from neurodeploy.errors import InputError, Setting, Text
-from neurodeploy.ir.contract import Contract, DataSource, InputCode
-from neurodeploy.ir.network import Network
+from neurodeploy.ir.contract import Contract, DataSource
 from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.simulation.trace import Samples
 from neurodeploy.support.files import as_path, sha256
-
-AnyNetwork = Network | QuantizedNetwork
+from neurodeploy.workflow.sample_values import (
+    AnyNetwork,
+    check_values,
+    driving_values,
+    input_shape,
+    largest_value,
+    with_channel,
+)
 
 
 def outputs_of(network: AnyNetwork) -> int:
     """Classes that a network tells apart: its outputs, of which the largest names the class."""
     return math.prod(network.population(network.output).shape)
-
-
-def input_shape(network: AnyNetwork) -> Shape:
-    """Shape of a sample at one step."""
-    (source,) = (p for p in network.populations if p.neuron is None)
-    return source.shape
 
 
 def dataset_of(contract: Contract, place: Path | None = None, classes: int = 0) -> Dataset:
@@ -113,11 +112,11 @@ def file_samples(
     name, label, length = names[0] if "x" in arrays else names[1]
     where = str(path) if name == "x" else f"{path}, {name}"
     contract, warnings = network.contract, []
-    x, over_time = _axes(arrays[name], network)
+    x, over_time = with_channel(arrays[name], network)
     if length in arrays:
         x, note = silent_after(x, arrays[length], over_time, f"{where}: {length}")
         warnings.append(note)
-    levels, largest = stated_number(arrays, "levels", path), _largest(contract, over_time)
+    levels, largest = stated_number(arrays, "levels", path), largest_value(contract, over_time)
     if levels not in (0, largest):
         raise InputError(
             f"{where}: states levels 0 to {levels}; this network's input takes 0 to {largest}"
@@ -128,22 +127,6 @@ def file_samples(
         warnings += [note] if note else []
     found = array_samples(x, arrays.get(label), network, limit, seed, where)
     return replace(found, warnings=(*warnings, *found.warnings))
-
-
-def _axes(x: np.ndarray, network: AnyNetwork) -> tuple[np.ndarray, bool]:
-    """Samples with the channel axis of 1 that they may lack, and whether they are over time.
-
-    Those that do not fit stay as they are, for ``array_samples`` to refuse.
-    """
-    steps, shape = network.contract.steps, input_shape(network)
-    only_over_time = network.contract.input_code.encoder == "events"
-    for over_time in (True,) if only_over_time else (False, True):
-        lead, frame = (x.shape[:2], x.shape[2:]) if over_time else (x.shape[:1], x.shape[1:])
-        if over_time and x.shape[1:2] != (steps,):
-            continue
-        if frame == shape or (len(frame) == 2 and shape == (1, *frame)):
-            return x.reshape(*lead, *shape), over_time
-    return x, False
 
 
 def array_samples(
@@ -169,8 +152,8 @@ def array_samples(
     """
     contract, shape = network.contract, input_shape(network)
     if isinstance(x, np.ndarray):
-        x = _axes(x, network)[0]
-        x = _drive(x, contract.input_code, where) if contract.input_code.biases else x
+        x = with_channel(x, network)[0]
+        x = driving_values(x, contract.input_code, where) if contract.input_code.biases else x
     over_time = x.shape[1:] == (contract.steps, *shape)
     if not over_time and x.shape[1:] != shape:
         sample = ", ".join(map(str, shape))
@@ -180,8 +163,8 @@ def array_samples(
         )
     if not over_time and contract.input_code.encoder == "events":
         raise InputError(f"{where}: x is static, but the network takes events over time")
-    largest = _largest(contract, over_time)
-    asked = _check_values(x, largest, where) if isinstance(x, np.ndarray) else None
+    largest = largest_value(contract, over_time)
+    asked = check_values(x, largest, where) if isinstance(x, np.ndarray) else None
     if labels is not None:
         labels = class_numbers(labels, len(x), f"{where}: y", outputs_of(network))
     count = _limited(len(x), limit)
@@ -226,60 +209,6 @@ def random_samples(count: int, rate: float, seed: int, contract: Contract, shape
     return Samples(
         count, take, None, contract, f"{count} random samples, rate {rate:g}, seed {seed}", True
     )
-
-
-def _largest(contract: Contract, over_time: bool) -> int:
-    """Largest integer of an input: what a spike carries, or what the encoder takes."""
-    return contract.input_code.payload if over_time else contract.input_code.levels
-
-
-def _check_values(x: np.ndarray, largest: int, where: str) -> str | None:
-    """Refuse values that the input does not take; what to ask of those that it hardly notices."""
-    if len(x) == 0:
-        raise InputError(f"{where}: x holds no samples")
-    if not (np.issubdtype(x.dtype, np.integer) or x.dtype == bool):
-        scaled = x.dtype.kind == "f" and x.min() >= 0 and x.max() <= 1
-        raise InputError(
-            f"{where}: x is {x.dtype}; spikes and graded inputs are integers",
-            fix=f"this network's input takes 0 to {largest}; of floats from 0 to 1, give "
-            + (f"np.rint({largest} * x).astype(int)" if largest > 1 else "x.astype(int)")
-            if scaled
-            else None,
-        )
-    top = int(x.max())
-    if x.min() < 0 or top > largest:
-        raise InputError(
-            f"{where}: x holds values from {x.min()} to {top}; this network's input takes "
-            f"0 to {largest}"
-        )
-    times = f"multiply them by {largest // max(top, 1)}, or as far as they should go"
-    return question(top, largest, f"if the values end there, {times}")
-
-
-def _drive(x: np.ndarray, code: InputCode, where: str) -> np.ndarray:
-    """Biases of an input layer as what the network takes, from 0; see ``InputCode``.
-
-    Raises:
-        InputError: floats beyond 0 and 1, or integers beyond the biases that these make.
-    """
-    lowest, highest = code.offset, code.offset + code.levels
-    if x.dtype.kind not in "fiub" or x.size == 0:
-        return x  # which no input takes
-    if x.dtype.kind == "f":
-        if not (x.min() >= 0 and x.max() <= 1):
-            raise InputError(
-                f"{where}: x holds floats from {x.min():g} to {x.max():g}; real values that drive "
-                "biases are from 0 to 1"
-            )
-        weight = code.levels // 2
-        # In lava-dl's order, in which these floats round.
-        x = np.trunc(2 * weight * x.astype(np.float64) - weight + (lowest + weight))
-    elif int(x.min()) < lowest or int(x.max()) > highest:
-        raise InputError(
-            f"{where}: x holds values from {x.min()} to {x.max()}; biases of this input layer are "
-            f"integers from {lowest} to {highest}, or floats from 0 to 1 that make these"
-        )
-    return x.astype(np.int64) - lowest
 
 
 def _limited(available: int, limit: int | None) -> int:
