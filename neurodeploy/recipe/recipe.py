@@ -1,0 +1,108 @@
+"""A recipe as a whole, read from TOML."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from neurodeploy.errors import InputError, Setting, Text
+from neurodeploy.recipe.samples import AugmentationRecipe, DataRecipe, EncoderRecipe
+from neurodeploy.recipe.training import NeuronRecipe, QuantizeRecipe, TrainingRecipe
+from neurodeploy.support.schema import build, builtin_names, find_toml, read_toml, tomllib
+
+PACKAGE = "neurodeploy.models"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training run.
+
+    Attributes:
+        network: its ``family``, and the options of that family; or a ``.nir`` file in the
+            family's place, and what is to be said of it (``training.imported``).
+        rule: its ``name``, and the options of that rule.
+        seed: of every random draw.
+    """
+
+    name: str
+    description: str
+    data: DataRecipe
+    neuron: NeuronRecipe
+    training: TrainingRecipe
+    network: dict[str, Any]
+    rule: dict[str, Any] = field(default_factory=lambda: {"name": "sltt"})
+    encoder: EncoderRecipe = field(default_factory=EncoderRecipe)
+    augmentation: AugmentationRecipe = field(default_factory=AugmentationRecipe)
+    quantize: QuantizeRecipe = field(default_factory=QuantizeRecipe)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.network.get("family"), str):
+            raise ValueError("[network] needs a 'family', for example family = \"conv\"")
+        if not isinstance(self.rule.get("name"), str):
+            raise ValueError("[rule] needs a 'name', for example name = \"sltt\"")
+        if self.quantize.bits and self.quantize.first_epoch > self.training.epochs:
+            raise ValueError(
+                f"[quantize] first_epoch = {self.quantize.first_epoch} comes after the last of "
+                f"{self.training.epochs} epochs"
+            )
+
+    @property
+    def first_epoch_to_keep(self) -> int:
+        """The first epoch whose weights may be the result, counted from 1."""
+        return self.first_integer_epoch if self.quantize.bits else 1
+
+    @property
+    def first_integer_epoch(self) -> int:
+        """The first epoch on integers of a recipe that has some, counted from 1."""
+        from_file = self.network["family"].endswith(".nir")
+        return self.quantize.first_epoch_of(self.training, from_file)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain nested dict, as JSON and TOML can hold it."""
+        return dataclasses.asdict(self)
+
+
+def builtin_recipes() -> dict[str, Recipe]:
+    """All recipes that ship with the package, by name."""
+    return {name: load_recipe(name) for name in builtin_names(PACKAGE)}
+
+
+def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """Read a recipe by built-in name or path, with ``key=value`` overrides applied.
+
+    Raises:
+        InputError: no such recipe, malformed TOML, unknown key or bad value.
+    """
+    path = find_toml(source, PACKAGE, "recipe")
+    table = read_toml(path)
+    for override in overrides:
+        _apply_override(table, override)
+    table.setdefault("name", path.stem)
+    return build(Recipe, table, path.name)
+
+
+def recipe_from_dict(table: dict[str, Any], where: str) -> Recipe:
+    """Rebuild a recipe that ``Recipe.as_dict`` wrote, for example from a run directory."""
+    return build(Recipe, table, where)
+
+
+def _apply_override(table: dict[str, Any], override: str) -> None:
+    """Set ``a.b=value`` in nested tables; the value is read as TOML, else taken as a string."""
+    given = Setting("overrides", repr(override))
+    dotted, equals, text = override.partition("=")
+    if not equals or not dotted:
+        raise InputError(Text(given, ": expected KEY=VALUE, for example training.epochs=5"))
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *parents, last = dotted.strip().split(".")
+    for parent in parents:
+        table = table.setdefault(parent, {})
+        if not isinstance(table, dict):
+            raise InputError(Text(given, f": {parent!r} is a value, not a table"))
+    table[last] = value

@@ -1,0 +1,100 @@
+"""What a recipe says of samples: the data set, what is changed at random, how they are encoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from neurodeploy.ir.contract import DataSource, Encoder, TimeBins
+
+
+@dataclass(frozen=True)
+class DataRecipe:
+    """Which samples, and how many of the training ones are held back for validation.
+
+    Attributes:
+        name: a key of ``neurodeploy.data.DATASETS``.
+        validation: share of the training samples, 0 < validation < 1.
+        path, sha256, side, bins: as in ``neurodeploy.ir.contract.DataSource``.
+        levels: largest integer of a sample. Event counts are clipped to this, 1 makes their
+            frames binary; integers of an ``.npz`` end there, and its floats from 0 to 1 are rounded
+            to so many levels. 0 takes the data set's own; of an ``.npz`` they are found.
+        classes: how many there are, where some have no sample in the data set; 0 counts them.
+        exclude: classes left out of training and validation, for on-chip learning to bring in
+            later; the test samples keep them, and the network its output for them.
+    """
+
+    name: str
+    validation: float = 0.1
+    path: str = ""
+    sha256: str = ""
+    side: int = 0
+    bins: TimeBins = "time"
+    levels: int = 0
+    classes: int = 0
+    exclude: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 < self.validation < 1:
+            raise ValueError(f"validation is a share between 0 and 1, found {self.validation}")
+        if not 0 <= self.levels <= 255:
+            raise ValueError(f"levels is from 1 to 255, or 0, found {self.levels}")
+        if self.classes < 0 or self.classes == 1:
+            raise ValueError(f"classes is at least 2, or 0 to count them, found {self.classes}")
+        _ = self.source
+
+    @property
+    def source(self) -> DataSource:
+        """Where the samples lie and how they are read.
+
+        Raises:
+            ValueError: a negative side.
+        """
+        return DataSource(self.path, self.sha256, self.side, self.bins)
+
+
+@dataclass(frozen=True)
+class AugmentationRecipe:
+    """Random changes of training images, each drawn anew in every epoch; nothing by default.
+
+    They act on the integer images, in this order. Frames of one event sample all change alike.
+
+    Attributes:
+        resized_crop: take a random part of 8 to 100 % of the area and scale it to the full size
+            (Szegedy et al. 2015); for ImageNet.
+        crop_padding: pad with zeros by so many pixels and cut out a part of the old size.
+        flip: mirror left and right with probability 1/2.
+        cutout: side in pixels of a square that is blanked, centred on any pixel of the image
+            (DeVries and Taylor 2017); 0 for none.
+        cutout_fill: integer per channel that blanked pixels take, for example the data set's
+            mean; all 0 when empty.
+    """
+
+    resized_crop: bool = False
+    crop_padding: int = 0
+    flip: bool = False
+    cutout: int = 0
+    cutout_fill: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("crop_padding", "cutout"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is in pixels, from 0; found {getattr(self, name)}")
+        if any(not 0 <= value <= 255 for value in self.cutout_fill):
+            raise ValueError(f"cutout_fill holds integers 0 to 255, found {self.cutout_fill}")
+
+    @property
+    def active(self) -> bool:
+        """Whether it changes anything."""
+        return bool(self.resized_crop or self.crop_padding or self.flip or self.cutout)
+
+
+@dataclass(frozen=True)
+class EncoderRecipe:
+    """How a sample becomes T steps of input; the formulas stand in ``neurodeploy.data.dataset``.
+
+    ``direct`` gives the sample's value at every step (graded input); ``rate`` draws Bernoulli
+    spikes with the value as probability; ``latency`` gives each value one spike, the earlier the
+    larger it is; ``events`` takes samples that have T steps already.
+    """
+
+    name: Encoder = "direct"

@@ -1,0 +1,173 @@
+"""What a recipe says of training: neurons, the loop, and the integers that it is done on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from neurodeploy.ir.contract import Comparison, Reset
+
+MOST_RATE = 1e30
+"""Beyond it the optimiser's steps, which are many times as large, would leave float32."""
+
+MOST_THRESHOLD = 1e15
+"""Surrogates take the square of a threshold and one over it, which float32 must hold."""
+
+MseTarget = Literal["ones", "one_hot"]
+ClassWeights = tuple[float, ...] | str
+Precision = Literal["fp32", "fp64", "bf16", "fp16"]
+
+
+@dataclass(frozen=True)
+class NeuronRecipe:
+    """Hidden neurons: u[t] = (1 - 1/tau) v[t-1] + x[t] (Meng et al. 2023, eq. 2).
+
+    Attributes:
+        tau: membrane time constant in steps, > 1; the leak is 1 - 1/tau.
+        v_threshold: firing threshold, > 0.
+        reset: after a spike, ``subtract`` the threshold or set to ``zero``.
+        comparison: a neuron fires when u ``>=`` or ``>`` the threshold.
+        surrogate: derivative used for the spike in training.
+    """
+
+    tau: float
+    v_threshold: float = 1.0
+    reset: Reset = "subtract"
+    comparison: Comparison = ">="
+    surrogate: str = "triangle"
+
+    def __post_init__(self) -> None:
+        if self.tau <= 1:
+            raise ValueError(f"tau is in steps and must be above 1, found {self.tau}")
+        if self.v_threshold <= 0:
+            raise ValueError(f"v_threshold must be positive, found {self.v_threshold}")
+        if not 1 / MOST_THRESHOLD <= self.v_threshold <= MOST_THRESHOLD:
+            raise ValueError(
+                f"v_threshold must be from {1 / MOST_THRESHOLD:g} to {MOST_THRESHOLD:g}, found "
+                f"{self.v_threshold:g}"
+            )
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """The loop: T steps per sample, epochs, batches and optimiser.
+
+    Attributes:
+        steps: T, simulated steps per sample.
+        batch_size: samples of one update, on however many processes and in however many pieces.
+        accumulate: pieces into which each process cuts its part of a batch. Their gradients are
+            added up before the update, so that memory is that of one piece.
+        precision: of the arithmetic in training. With ``bf16`` and ``fp16``, torch's autocast
+            computes in these what it holds to be safe, so activations and membranes; parameters,
+            loss and evaluation stay float32. ``fp16`` scales the loss against underflow.
+        mse_weight: share a of the mean-squared error in the loss at each step,
+            (1 - a) CE + a MSE (Meng et al. 2023, eq. 14).
+        mse_target: what that error draws the outputs to: ``ones`` for all classes alike, which
+            is the default of the authors' code, or the label's ``one_hot`` vector.
+        class_weights: factor of each sample's loss by its class: one number per class, taken as
+            they are, or ``balanced`` for those that give all classes the same sum of factors and
+            the training samples a mean of 1. Empty for none.
+        clip_norm: length of the gradient of all parameters together beyond which it is cut down to
+            that length before an update; 0 for never.
+        warmup_epochs: linear rise of the learning rate before its cosine decay.
+        start_from: start with the best weights of another run instead of random ones: its folder,
+            or the name of a recipe, whose newest complete run in ``runs/`` is meant.
+        threads: CPU threads of torch; 0 for as many as there are cores that no other program uses,
+            looked at anew every two seconds. How many there are shows in the last digits of a sum,
+            and so in the course of a training: state a number for one that can be repeated to the
+            bit. Small networks train faster with one.
+        checkpoint_minutes: within a longer epoch, save the state this often; 0 for never.
+        time_chunk: steps that run at once, layer by layer, in rules whose gradients do not cross
+            steps; the gradients stay the same. More are faster in small networks, and take as many
+            times the memory. 0 takes as many as suit the size of the network, 1 the least memory.
+    """
+
+    steps: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    optimizer: Literal["adam", "sgd"] = "adam"
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    mse_weight: float = 0.0
+    mse_target: MseTarget = "ones"
+    class_weights: ClassWeights = ""
+    clip_norm: float = 0.0
+    warmup_epochs: int = 0
+    start_from: str = ""
+    threads: int = 0
+    accumulate: int = 1
+    precision: Precision = "fp32"
+    checkpoint_minutes: float = 15.0
+    time_chunk: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "epochs", "batch_size", "accumulate"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate must be positive, found {self.learning_rate}")
+        for name in ("learning_rate", "weight_decay"):
+            if getattr(self, name) > MOST_RATE:
+                raise ValueError(
+                    f"{name} must be {MOST_RATE:g} or less, found {getattr(self, name):g}"
+                )
+        for name in ("threads", "weight_decay", "checkpoint_minutes", "time_chunk", "clip_norm"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, found {getattr(self, name)}")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must be from 0 to below 1, found {self.momentum}")
+        if not 0 <= self.warmup_epochs < self.epochs:
+            raise ValueError(
+                f"warmup_epochs must be from 0 to below the {self.epochs} epochs, "
+                f"found {self.warmup_epochs}"
+            )
+        if not 0 <= self.mse_weight <= 1:
+            raise ValueError(f"mse_weight is a share from 0 to 1, found {self.mse_weight}")
+        _check_class_weights(self.class_weights)
+
+
+def _check_class_weights(weights: ClassWeights) -> None:
+    """Refuse what is neither ``balanced`` nor positive numbers."""
+    if isinstance(weights, str):
+        if weights not in ("", "balanced"):
+            raise ValueError(
+                f'class_weights is "balanced" or a list of one number per class, found {weights!r}'
+            )
+    elif not all(weight > 0 for weight in weights):
+        raise ValueError(
+            f"class_weights must be positive, found {list(weights)}; data.exclude leaves a class "
+            "out"
+        )
+
+
+@dataclass(frozen=True)
+class QuantizeRecipe:
+    """Training on the integers of a target; off by default. See ``docs/quantization.md``.
+
+    Attributes:
+        bits: width of the weights, 1 to 8; 0 to train in floats.
+        target: the chip whose integers they are: a name, or the path of a TOML.
+        first_epoch: the first one on integers, counted from 1; those before are trained in floats.
+            0 is the first of all when the run starts from another one's weights or a file's, else
+            the first of the second half.
+    """
+
+    bits: int = 0
+    target: str = "loihi2"
+    first_epoch: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.bits <= 8:
+            raise ValueError(f"bits is from 1 to 8, or 0, found {self.bits}")
+        if self.first_epoch < 0:
+            raise ValueError(f"first_epoch is counted from 1, or 0, found {self.first_epoch}")
+
+    def first_epoch_of(self, training: TrainingRecipe, trained: bool = False) -> int:
+        """The first epoch on integers, counted from 1.
+
+        Args:
+            trained: whether the network comes with weights.
+        """
+        trained = trained or bool(training.start_from)
+        return self.first_epoch or (1 if trained else training.epochs // 2 + 1)
