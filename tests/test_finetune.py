@@ -37,7 +37,7 @@ from neurodeploy.target import load_target
 from neurodeploy.training import epoch
 from neurodeploy.training.assembly import network_of, quantization_aware, rule_of
 from neurodeploy.training.run import train
-from neurodeploy.workflow.export import read_planned
+from neurodeploy.workflow.exported import read_planned
 from neurodeploy.workflow.quantization import QuantizationOptions, quantized
 from support.command import run_cli, run_json
 from support.finetune_networks import FRAMEWORKS, STEPS, made

@@ -22,7 +22,8 @@ from neurodeploy.interchange.nir_file import read_nir, write_nir
 from neurodeploy.ir.stated import Stated
 from neurodeploy.target import load_target
 from neurodeploy.training.run import resume_run
-from neurodeploy.workflow.export import export, read_network
+from neurodeploy.workflow.export import export
+from neurodeploy.workflow.exported import read_network
 from neurodeploy.workflow.inspection import describe
 from neurodeploy.workflow.learn import learn
 from neurodeploy.workflow.samples import choose_samples, file_samples

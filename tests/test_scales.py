@@ -36,7 +36,7 @@ from neurodeploy.simulation.engines import FloatEngine, ReferenceEngine
 from neurodeploy.simulation.trace import Samples
 from neurodeploy.target import load_target
 from neurodeploy.workflow.calibration import SpikeJudge
-from neurodeploy.workflow.export import read_planned
+from neurodeploy.workflow.exported import read_planned
 from neurodeploy.workflow.quantization import (
     QuantizationOptions,
     calibration_count,

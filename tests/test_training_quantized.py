@@ -52,7 +52,7 @@ from neurodeploy.training.assembly import (
     rule_of,
 )
 from neurodeploy.training.encoding import evaluation_frames
-from neurodeploy.workflow.export import read_planned
+from neurodeploy.workflow.exported import read_planned
 from neurodeploy.workflow.quantization import QuantizationOptions, quantized
 from support.command import run_cli, run_json
 from support.rounding import assert_equal_but_for_rounding

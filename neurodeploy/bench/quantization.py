@@ -24,7 +24,7 @@ from neurodeploy.quantization.scales import ScaleMethod
 from neurodeploy.recipe import QuantizeRecipe, Recipe, load_recipe, recipe_from_dict
 from neurodeploy.simulation.engines import FloatEngine, ReferenceEngine
 from neurodeploy.target import load_target
-from neurodeploy.workflow.export import read_planned
+from neurodeploy.workflow.exported import read_planned
 from neurodeploy.workflow.quantization import QuantizationOptions, quantized
 from neurodeploy.workflow.samples import dataset_samples
 

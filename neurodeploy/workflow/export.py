@@ -6,8 +6,6 @@ Of a run, the deployed network is what its file says, never the module that was 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +16,7 @@ from neurodeploy.artifacts.deployment import (
     read_deployment,
     write_deployment,
 )
-from neurodeploy.artifacts.folders import newest_run, read_run, read_training
+from neurodeploy.artifacts.folders import newest_run, read_training
 from neurodeploy.artifacts.names import DEPLOYMENTS, NIR_FILE, REPORT
 from neurodeploy.artifacts.simulations import read_activity
 from neurodeploy.errors import (
@@ -37,8 +35,9 @@ from neurodeploy.ir.stated import Stated
 from neurodeploy.mapping import CoreMapping, map_network
 from neurodeploy.mapping.mapping import check_fits
 from neurodeploy.simulation.firing import firing_warnings, warnings_among
-from neurodeploy.support.files import as_path, check_new_folder, next_free, sha256
+from neurodeploy.support.files import as_path, check_new_folder, next_free
 from neurodeploy.target import Target, load_target
+from neurodeploy.workflow.exported import nir_file_of, self_contained, with_data
 from neurodeploy.workflow.netx import NetxPart, netx_part, netx_target, read_net_network
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ def export(
     out = None if out is None else as_path(out, "export")
     activity = None if activity is None else as_path(activity, "export")
     from_net = source.suffix == ".net"
-    file, name = (source, source.stem) if from_net else _nir_file(source)
+    file, name = (source, source.stem) if from_net else nir_file_of(source)
     if out is None:
         out = next_free(DEPLOYMENTS, f"{name}-{target.name}")
     check_new_folder(out)
@@ -124,7 +123,7 @@ def export(
                     Text(f"{file}: ", Setting(name), " is said of a .net, and this is none")
                 )
         imported = import_nir_stated(file, stated)
-        imported = replace(imported, network=_with_data(imported.network, training))
+        imported = replace(imported, network=with_data(imported.network, training))
         quantized = _quantized(imported, file, target, quantization, netx)
         quantized = replace(quantized, notes=_numbered(imported.notes) | quantized.notes)
         part = netx_part(quantized)
@@ -135,7 +134,7 @@ def export(
         raise CheckFailedError(
             f"{file} does not fit a .net for lava-dl:\n  " + "\n  ".join(part.missing)
         )
-    with _self_contained(imported, file) as nir_file:
+    with self_contained(imported, file) as nir_file:
         deployed = _written(
             out, quantized, mapping, target, part, nir_file, source=str(source), training=training
         )
@@ -265,40 +264,6 @@ def _from_net(
     return read_net_network(file, stated, reading)
 
 
-def read_network(nir_file: Path | str, stated: Stated) -> Network:
-    """The discretised float network that a NIR file and what is stated describe."""
-    return read_planned(nir_file, stated)[0]
-
-
-def read_planned(nir_file: Path | str, stated: Stated) -> tuple[Network, QuantizationPlan | None]:
-    """The network of a NIR file, and the integers that it was trained for, if any."""
-    from neurodeploy.interchange.nir.importing import import_nir_stated
-
-    imported = import_nir_stated(nir_file, stated)
-    plan = QuantizationPlan.within(imported.graph.metadata, f"{nir_file} metadata")
-    return imported.network, plan
-
-
-@contextmanager
-def _self_contained(imported: Imported | None, file: Path) -> Iterator[Path | None]:
-    """A NIR file that says all that was used, None for a network that did not come in NIR.
-
-    It is the user's own file, or one with the repairs and the contract.
-    """
-    if imported is None:
-        yield None
-        return
-    if imported.unchanged:
-        yield file
-        return
-    from neurodeploy.interchange.nir.file import write_nir
-
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / NIR_FILE
-        write_nir(file, imported.graph)
-        yield file
-
-
 def _numbered(notes: list[str]) -> dict[str, str]:
     """What the import assumed and repaired, as the deployment's notes."""
     return {f"import {number}": note for number, note in enumerate(notes, 1)}
@@ -312,25 +277,3 @@ def _silent(network: QuantizedNetwork, training: TrainingRecord | None) -> tuple
     best = training.history[training.best_epoch - 1]
     over = f"the validation samples of epoch {training.best_epoch}"
     return (*firing_warnings(best.get("firing_rates", {}), over), *found)
-
-
-def _with_data(network: Network, training: TrainingRecord | None) -> Network:
-    """The network with the place of its data, which a run remembers and its NIR file does not."""
-    found = network.contract.source
-    if training is None or Path(training.recipe.data.path).name != found.path:
-        return network
-    contract = replace(network.contract, source=replace(found, path=training.recipe.data.path))
-    return replace(network, contract=contract)
-
-
-def _nir_file(source: Path) -> tuple[Path, str]:
-    """The NIR file meant by a run directory or a file, checked against the run's hash."""
-    if source.suffix == ".nir":
-        return source, source.stem
-    run = read_run(source)
-    nir_file = source / NIR_FILE
-    if not nir_file.is_file() or sha256(nir_file) != run.get("sha256", {}).get(NIR_FILE):
-        raise UnsupportedError(
-            f"{nir_file}: missing or changed since training; name the file itself to export it"
-        )
-    return nir_file, str(run.get("recipe", {}).get("name", source.name))
