@@ -93,3 +93,8 @@ class Network:
     def population(self, name: str) -> Population:
         """The population of that name."""
         return next(population for population in self.populations if population.name == name)
+
+    @property
+    def inputs(self) -> tuple[Population, ...]:
+        """Populations without neurons."""
+        return tuple(p for p in self.populations if p.neuron is None)

@@ -73,10 +73,10 @@ class _Builder:
         self.layers: dict[str, nn.Module] = {}
         self.sources: dict[str, tuple[str, ...]] = {}
         self.place = {p.name: number for number, p in enumerate(network.populations)}
-        inputs = [p for p in network.populations if p.neuron is None]
-        if len(inputs) != 1:
-            raise UnsupportedError(f"{network.name}: has {len(inputs)} inputs, a module has one")
-        (self.input,) = inputs
+        if len(network.inputs) != 1:
+            found = len(network.inputs)
+            raise UnsupportedError(f"{network.name}: has {found} inputs, a module has one")
+        (self.input,) = network.inputs
         self.sample_shape = sample_shape or self.input.shape
         self.taken = {INPUT}
         self.named = {self.input.name: INPUT}

@@ -66,7 +66,7 @@ def firing_rates(
 
 def input_names(network: Network | QuantizedNetwork) -> tuple[str, ...]:
     """The populations that samples enter."""
-    return tuple(p.name for p in network.populations if p.neuron is None)
+    return tuple(population.name for population in network.inputs)
 
 
 def spiking_names(network: Network | QuantizedNetwork) -> tuple[str, ...]:

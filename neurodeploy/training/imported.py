@@ -181,7 +181,7 @@ def _sample_shape(network: Network, dataset: Dataset, family: str) -> tuple[int,
     Raises:
         InputError: neither samples nor classes fit.
     """
-    (source,) = (p for p in network.populations if p.neuron is None)
+    (source,) = network.inputs
     outputs = math.prod(network.population(network.output).shape)
     shape = tuple(dataset.sample_shape)
     flat = (math.prod(shape),)

@@ -39,9 +39,7 @@ class SpikeJudge:
             name: torch.from_numpy(np.ascontiguousarray(record.s.swapaxes(0, 1)))
             for name, record in trace.populations.items()
         }
-        self.static = (
-            {p.name for p in network.populations if p.neuron is None} if batch.static else set()
-        )
+        self.static = set(input_names(network)) if batch.static else set()
         readout = trace.populations[network.output].v
         self.expected_v = None if readout is None else readout.swapaxes(0, 1)
         self.expected = dict(self.spikes)

@@ -16,7 +16,7 @@ AnyNetwork = Network | QuantizedNetwork
 
 def input_shape(network: AnyNetwork) -> Shape:
     """Shape of a sample at one step."""
-    (source,) = (p for p in network.populations if p.neuron is None)
+    (source,) = network.inputs
     return source.shape
 
 
