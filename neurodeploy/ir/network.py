@@ -15,6 +15,7 @@ projection inside a cycle brings spikes of an earlier step.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,3 +99,8 @@ class Network:
     def inputs(self) -> tuple[Population, ...]:
         """Populations without neurons."""
         return tuple(p for p in self.populations if p.neuron is None)
+
+    @property
+    def classes(self) -> int:
+        """Classes that it tells apart: its outputs, of which the largest names the class."""
+        return math.prod(self.population(self.output).shape)

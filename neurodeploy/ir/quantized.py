@@ -14,6 +14,7 @@ LIFRefractory.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -123,6 +124,11 @@ class QuantizedNetwork:
     def inputs(self) -> tuple[QuantizedPopulation, ...]:
         """Populations without neurons."""
         return tuple(p for p in self.populations if p.neuron is None)
+
+    @property
+    def classes(self) -> int:
+        """Classes that it tells apart: its outputs, of which the largest names the class."""
+        return math.prod(self.population(self.output).shape)
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,6 @@ def suitable_rate(
 def _wrong_labels(network: QuantizedNetwork, batch: SampleBatch) -> np.ndarray:
     """(N,) classes that the network does not answer, every other one in turn."""
     ((_, trace),) = ReferenceEngine(network).run([batch])
-    classes = math.prod(network.population(network.output).shape)
+    classes = network.classes
     others = 1 + np.arange(len(batch)) % max(classes - 1, 1)
     return (trace.predictions(network.contract.decode) + others) % classes

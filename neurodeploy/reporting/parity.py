@@ -7,8 +7,6 @@ they agree where the class does, and how far they are apart is told in units of 
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT
@@ -49,7 +47,7 @@ class ParityComparison:
             input_names(network),
             spiking_names(network),
         )
-        self.classes = math.prod(network.population(network.output).shape)
+        self.classes = network.classes
 
     def add(self, first: SpikeTrace, second: SpikeTrace, labels: np.ndarray | None) -> None:
         """Compare one batch."""

@@ -182,7 +182,7 @@ def _sample_shape(network: Network, dataset: Dataset, family: str) -> tuple[int,
         InputError: neither samples nor classes fit.
     """
     (source,) = network.inputs
-    outputs = math.prod(network.population(network.output).shape)
+    outputs = network.classes
     shape = tuple(dataset.sample_shape)
     flat = (math.prod(shape),)
     if source.shape not in (shape, flat) or outputs != dataset.classes:

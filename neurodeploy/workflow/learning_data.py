@@ -20,7 +20,7 @@ from neurodeploy.onchip.tasks import HeldOut, Task
 from neurodeploy.quantization.planned import real_network
 from neurodeploy.simulation.trace import SampleBatch, Samples
 from neurodeploy.workflow.engines import MOST_SAMPLES, Engine, batch_size
-from neurodeploy.workflow.samples import dataset_of, outputs_of
+from neurodeploy.workflow.samples import dataset_of
 
 
 def learning_data(network: QuantizedNetwork, data: Path | None) -> Dataset:
@@ -38,7 +38,7 @@ def learning_data(network: QuantizedNetwork, data: Path | None) -> Dataset:
             "this deployment names no data set to learn from",
             fix=Text("export a network that `", Step("train"), "` made"),
         )
-    dataset = dataset_of(contract, data, outputs_of(network))
+    dataset = dataset_of(contract, data, network.classes)
     if dataset.sample_shape != source.shape:
         raise InputError(
             f"data set {dataset.name!r} has samples of shape {dataset.sample_shape}; the "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,11 +24,6 @@ from neurodeploy.workflow.sample_values import (
     largest_value,
     with_channel,
 )
-
-
-def outputs_of(network: AnyNetwork) -> int:
-    """Classes that a network tells apart: its outputs, of which the largest names the class."""
-    return math.prod(network.population(network.output).shape)
 
 
 def dataset_of(contract: Contract, place: Path | None = None, classes: int = 0) -> Dataset:
@@ -73,7 +67,7 @@ def dataset_samples(
         InputError: the contract names none, it is not there any more, or its samples do not fit
             the network.
     """
-    dataset = dataset_of(network.contract, folder, outputs_of(network))
+    dataset = dataset_of(network.contract, folder, network.classes)
     where = f"{dataset.name} test set"
     return array_samples(dataset.x_test, dataset.y_test, network, limit, seed, where)
 
@@ -84,7 +78,7 @@ def training_samples(network: AnyNetwork, count: int, seed: int = 0) -> Samples:
     Raises:
         InputError: as ``dataset_samples``.
     """
-    dataset = dataset_of(network.contract, classes=outputs_of(network))
+    dataset = dataset_of(network.contract, classes=network.classes)
     drawn = np.random.default_rng(seed).permutation(len(dataset.x_train))[:count]
     where = f"{dataset.name} training set"
     x, y = choose(dataset.x_train, drawn), dataset.y_train[drawn]
@@ -166,7 +160,7 @@ def array_samples(
     largest = largest_value(contract, over_time)
     asked = check_values(x, largest, where) if isinstance(x, np.ndarray) else None
     if labels is not None:
-        labels = class_numbers(labels, len(x), f"{where}: y", outputs_of(network))
+        labels = class_numbers(labels, len(x), f"{where}: y", network.classes)
     count = _limited(len(x), limit)
     dtype = np.uint8 if largest == 1 else np.int32
     return Samples(

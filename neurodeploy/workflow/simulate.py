@@ -21,7 +21,7 @@ from neurodeploy.support.figures import ornament, write_picture
 from neurodeploy.support.files import as_path, write_json, written_whole
 from neurodeploy.workflow.engines import OverflowCount, batch_size, make_engine
 from neurodeploy.workflow.memory import check_memory, default_engine
-from neurodeploy.workflow.samples import check_samples, choose_samples, outputs_of
+from neurodeploy.workflow.samples import check_samples, choose_samples
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ class _Tally:
         """The classes of all samples so far."""
         network = self.deployment.network
         predicted = np.concatenate(self.classes) if self.classes else np.zeros(0, np.int64)
-        return Predictions(predicted, self.samples.labels, outputs_of(network))
+        return Predictions(predicted, self.samples.labels, network.classes)
 
     def result(
         self, engine: str, seconds: float, overflow: Overflow, reason: str | None

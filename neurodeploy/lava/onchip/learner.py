@@ -205,7 +205,7 @@ class FloatStockLearner(LavaLearner):
         )
 
     def _make_files(self, folder: Path, drive: tuple[int, int]) -> LearningFiles:
-        classes = math.prod(self.network.population(self.network.output).shape)
+        classes = self.network.classes
         sizes = {p.name: p.operator.weights.size for p in self.network.projections}
         return LearningFiles(folder, drive, sizes, 1, classes, self.capacity, np.float64)
 
