@@ -20,7 +20,9 @@ from neurodeploy.ir.network import Network
 from neurodeploy.lava.compat import lava_available
 from neurodeploy.neurons.constant import CONSTANT
 from neurodeploy.norse.compat import norse_available
-from neurodeploy.simulation.trace import WholeTrace
+from neurodeploy.reporting.parity import ParityComparison
+from neurodeploy.simulation.engines import ReferenceEngine
+from neurodeploy.simulation.trace import SampleBatch, WholeTrace
 from support.command import run_cli
 from support.random_nir import DT, chain, contract, joined, neuron
 
@@ -121,6 +123,26 @@ def test_a_bias_into_a_current_adds_up_in_it() -> None:
     # sum over j <= t of m^(t - j) u[j], with u[j] = b/2 (1 - k^(j + 1)) / (1 - k), times 1/4
     expected = sum(m ** (t - j) * (1 - k ** (j + 1.0)) * (j <= t) for j in range(9)) * bias / 4
     np.testing.assert_allclose(potentials(trace, "li")[0], expected, rtol=1e-12)
+
+
+def test_nobody_is_told_that_a_constant_source_always_fires() -> None:
+    """Nor what the leak of a neuron that is reset at every step rounds to."""
+    fc = nir.Affine(np.zeros((2, 2)), np.array([0.5, -1.0]))
+    threshold = np.full(2, 100.0)
+    cuba = nir.CubaLIF(
+        tau_syn=np.full(2, 2 * DT), tau_mem=np.full(2, 4 * DT), r=np.ones(2), v_leak=np.zeros(2),
+        v_threshold=threshold, v_reset=np.zeros(2), w_in=np.ones(2),
+    )  # fmt: skip
+    network = to_network(chain((2,), ("fc", fc), ("cuba", cuba)), contract(9), "net")
+    quantized = nd.quantize(network, "loihi2")
+    assert CONSTANT not in quantized.notes
+    engine = ReferenceEngine(quantized)
+    comparison = ParityComparison(quantized, ("reference", "reference"), exact=True)
+    for _, trace in engine.run([SampleBatch(0, events(4, 9, 2), static=False)], state=True):
+        comparison.add(trace, trace, None)
+    assert comparison.report.silent
+    assert any("cuba never spiked" in warning for warning in comparison.report.warnings)
+    assert not any(CONSTANT in warning for warning in comparison.report.warnings)
 
 
 def test_a_bias_into_a_membrane_stays_there() -> None:

@@ -22,6 +22,7 @@ from neurodeploy.ir.quantized import (
     QuantizedPopulation,
     QuantizedProjection,
 )
+from neurodeploy.neurons.constant import CONSTANT
 from neurodeploy.quantization.parameters import (
     quantized_biases,
     quantized_decays,
@@ -231,4 +232,6 @@ def quantized_neuron(
         comparison=neuron.comparison,
         refractory_period=neuron.refractory_period,
     )
+    if neuron.kind == CONSTANT:  # reset at every step, which leaves nothing for a leak
+        notes = []
     return quantized, [*clipped, *lowered, *notes]

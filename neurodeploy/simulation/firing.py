@@ -8,6 +8,7 @@ import numpy as np
 
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.neurons.constant import is_constant
 
 BUSY = 0.95
 """Spikes per neuron and step from which on a layer nearly always spikes: of what it is told it
@@ -70,8 +71,12 @@ def input_names(network: Network | QuantizedNetwork) -> tuple[str, ...]:
 
 
 def spiking_names(network: Network | QuantizedNetwork) -> tuple[str, ...]:
-    """The populations whose neurons have a threshold."""
-    return tuple(p.name for p in network.populations if p.neuron is not None and p.neuron.spiking)
+    """The populations whose neurons have a threshold, but for constant sources: these always fire."""
+    return tuple(
+        p.name
+        for p in network.populations
+        if p.neuron is not None and p.neuron.spiking and not is_constant(p)
+    )
 
 
 def as_notes(warnings: Iterable[str]) -> dict[str, str]:
