@@ -472,7 +472,8 @@ def test_without_training_data_the_weights_alone_decide() -> None:
     assert found.notes["scales"] == "by mse"
     gone = replace(network.contract, dataset="digits")
     found = quantized(replace(network, contract=gone), LOIHI2, QuantizationOptions(), None)
-    assert found.notes["scales"].startswith("by mse (no calibration: digits training set: x has")
+    assert found.notes["scales"].startswith("by mse (no calibration: data set 'digits': ")
+    assert "goes up to 9, but there are 3 outputs" in found.notes["scales"]
 
 
 @pytest.mark.parametrize("path", ["", "/nowhere/images.npz"])
