@@ -71,7 +71,7 @@ def input_names(network: Network | QuantizedNetwork) -> tuple[str, ...]:
 
 
 def spiking_names(network: Network | QuantizedNetwork) -> tuple[str, ...]:
-    """The populations whose neurons have a threshold, but for constant sources: these always fire."""
+    """Populations whose neurons have a threshold, without constant sources, which always fire."""
     return tuple(
         p.name
         for p in network.populations
