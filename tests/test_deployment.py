@@ -285,7 +285,7 @@ def test_a_manifest_that_is_no_json_is_named(tmp_path: Path) -> None:
 # --- whole or not at all ---
 
 
-@pytest.mark.parametrize("stage", ["copy", "save_file", "structure_of", "sha256"])
+@pytest.mark.parametrize("stage", ["copy", "save", "structure_of", "sha256"])
 def test_an_interrupted_export_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:

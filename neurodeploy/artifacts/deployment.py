@@ -27,7 +27,7 @@ from types import MappingProxyType
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from neurodeploy.artifacts.integers import arrays_of, network_from, structure_of
 from neurodeploy.artifacts.names import (
@@ -208,7 +208,7 @@ def write_deployment(
     with folder_written_whole(path) as folder:
         if nir_file is not None:
             shutil.copyfile(nir_file, folder / NIR_FILE)
-        save_file(arrays_of(network), folder / INTEGERS)
+        (folder / INTEGERS).write_bytes(save(arrays_of(network)))
         write_json(folder / MAPPING, mapping.to_dict())
         for name, write in extra_files.items():
             write(folder / name)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,71 +19,130 @@ from neurodeploy.recipe import Recipe, recipe_from_dict
 from neurodeploy.support.files import (
     as_path,
     check_new_folder,
-    next_free,
+    check_writable,
+    next_claimed,
     read_json,
     write_json,
+    written,
 )
+from neurodeploy.support.partial import remove_leftovers
 from neurodeploy.support.schema import build
 
 
-def open_run(recipe: Recipe, out: Path | None) -> Path:
-    """Make the run folder and write the recipe into it.
+@dataclass(frozen=True)
+class NewFolder:
+    """Where a folder is to be made.
+
+    Attributes:
+        named: what the caller named, or None.
+        numbered: without a name ``numbered-NNN``, with the first number that is free in the end.
+    """
+
+    named: Path | None
+    numbered: Path
+
+    def check(self) -> None:
+        """Refuse what cannot be written, before there is anything to write.
+
+        Raises:
+            InputError: the folder exists and is not empty, or cannot be made.
+        """
+        if self.named is None:
+            check_writable(self.numbered)
+        else:
+            check_new_folder(self.named)
+
+    def made(self) -> AbstractContextManager[Path]:
+        """The folder; a numbered one is empty, and nobody else's until the block ends.
+
+        Raises:
+            InputError: it cannot be made.
+        """
+        if self.named is not None:
+            return nullcontext(self.named)
+        return next_claimed(self.numbered.parent, self.numbered.name)
+
+
+@contextmanager
+def open_run(recipe: Recipe, out: Path | None) -> Iterator[Path]:
+    """Make the run folder and write the recipe into it; it is this process's until the end.
 
     Raises:
         InputError: the folder exists and is not empty, or cannot be written.
     """
-    if out is None:
-        run = _make_next_free(recipe)
-    else:
-        run = out
-        if (run / RECIPE).is_file() and not (run / COMPLETE).exists():
-            raise InputError(
-                f"{run}: holds an unfinished run",
-                fix=Text(
-                    "choose another folder, or continue it with: ", Step("resume_run", str(run))
-                ),
-            )
-        check_new_folder(run)
-        try:
-            run.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{run}: cannot be written: {error.strerror}") from None
-    write_json(run / RECIPE, recipe.as_dict())
-    return run
+    with ExitStack() as held:
+        if out is None:
+            with next_claimed(RUNS, _stem(recipe)) as run:
+                held.enter_context(_alone(run))
+                write_json(run / RECIPE, recipe.as_dict())
+        else:
+            run = out
+            with written(run):
+                run.parent.mkdir(parents=True, exist_ok=True)
+            _check_new_run(run)
+            with written(run):
+                run.mkdir(exist_ok=True)
+            held.enter_context(_alone(run))
+            _check_new_run(run)
+            write_json(run / RECIPE, recipe.as_dict())
+        yield run
 
 
-def _make_next_free(recipe: Recipe) -> Path:
-    """Make ``runs/<name>-NNN`` with the next free number."""
+def _check_new_run(run: Path) -> None:
+    if (run / RECIPE).is_file() and not (run / COMPLETE).exists():
+        raise InputError(
+            f"{run}: holds an unfinished run",
+            fix=Text("choose another folder, or continue it with: ", Step("resume_run", str(run))),
+        )
+    check_new_folder(run)
+
+
+def _stem(recipe: Recipe) -> str:
     if not re.fullmatch(r"[\w.+-]+", recipe.name):
         raise InputError(f"recipe name {recipe.name!r} cannot name a folder; give the run folder")
-    while True:
-        run = next_free(RUNS, recipe.name)
-        try:
-            run.mkdir(parents=True)
-            return run
-        except FileExistsError:
-            # Another run, started at the same moment, was faster.
-            continue
-        except OSError as error:
-            raise InputError(f"{run}: cannot be written: {error.strerror}") from None
+    return recipe.name
 
 
-def reopen_run(recipe: Recipe, out: Path | None) -> Path:
-    """Check that ``out`` is an incomplete run of the same recipe.
+@contextmanager
+def reopen_run(recipe: Recipe, out: Path | None) -> Iterator[Path]:
+    """Check that ``out`` is an incomplete run of the same recipe; it is this process's until then.
 
     Raises:
-        InputError: it is not.
+        InputError: it is not, or another process trains it.
     """
     if out is None:
         raise InputError("resuming needs the folder of the run")
     if read_recipe(out) != as_read_back(recipe):
         raise InputError(f"{out / RECIPE}: differs from the recipe given; start a new run with it")
-    if (out / COMPLETE).exists():
-        raise InputError(f"{out}: this run is complete, there is nothing to resume")
-    for leftover in out.glob(".*.partial"):
-        # Of a file that was being written when the run was killed.
-        leftover.unlink(missing_ok=True)
-    return out
+    with _alone(out):
+        if (out / COMPLETE).exists():
+            raise InputError(f"{out}: this run is complete, there is nothing to resume")
+        # Of files that were being written when the run was killed.
+        remove_leftovers(out)
+        yield out
+
+
+@contextmanager
+def _alone(run: Path) -> Iterator[None]:
+    """Keep other processes from training a run until the end of the block or of this process.
+
+    Raises:
+        InputError: one of them does already.
+    """
+    with written(run):
+        lock = os.open(run, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{run}: another process is training this run; wait for it, or stop it"
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(lock)
 
 
 def read_recipe(run: Path) -> Recipe:

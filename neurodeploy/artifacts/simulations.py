@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.format import open_memmap
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.artifacts.names import ACTIVITY
@@ -103,7 +103,8 @@ class ActivityCount:
 def write_activity(path: Path, activity: dict[str, np.ndarray]) -> None:
     """Write what ``read_activity`` reads."""
     with written_whole(path) as temporary:
-        save_file({name: np.ascontiguousarray(a) for name, a in activity.items()}, temporary)
+        content = save({name: np.ascontiguousarray(a) for name, a in activity.items()})
+        temporary.write_bytes(content)
 
 
 def read_activity(deployment: Path, shapes: dict[str, Shape]) -> dict[str, np.ndarray]:

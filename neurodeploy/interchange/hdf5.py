@@ -8,6 +8,7 @@ its library would read without end.
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import mmap
 import resource
@@ -20,6 +21,7 @@ import numpy as np
 from h5py import h5o  # pyright: ignore[reportAttributeAccessIssue]  # compiled, no stub
 
 from neurodeploy.errors import InputError, NeurodeployError
+from neurodeploy.support.files import written_whole
 
 MOST_OBJECTS = 100_000
 """Groups and arrays in a file."""
@@ -55,6 +57,22 @@ _STATM = Path("/proc/self/statm")
 
 Tree = dict[str, Any]
 """Groups as dicts, arrays as numpy arrays, single numbers as arrays of no axis."""
+
+
+@contextlib.contextmanager
+def hdf5_written(path: Path) -> Iterator[h5py.File]:
+    """A new HDF5 file, written whole when the block ends well.
+
+    It is put together in memory: on a disk that runs full, the library of HDF5 crashes.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        yield file
+    with written_whole(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 
 def check_hdf5(path: Path, kind: str, small_bytes: int = SMALL_BYTES) -> None:

@@ -8,12 +8,15 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from neurodeploy.errors import InputError, Setting, Text
+from neurodeploy.support.partial import claimed, partial_file, partial_folder
+
+SPARE = 1 << 16
+"""Bytes below which a disk counts as full: the smallest result takes more."""
 
 
 def as_path(path: str | os.PathLike[str], function: str, wanted: str = "a path") -> Path:
@@ -40,22 +43,20 @@ def as_path(path: str | os.PathLike[str], function: str, wanted: str = "a path")
 
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its name when the block ends well.
+    """A temporary file beside ``path`` that takes its name when the block ends well.
+
+    It is on the disk before it takes the name, so that a machine that fails leaves the old file
+    or the new one.
 
     Raises:
-        InputError: the folder cannot be written to.
+        InputError: the folder cannot be written to, or the file not finished.
     """
     if not path.name:
         raise InputError(f"{path}: cannot be written: it is a folder")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with written(path), partial_file(path) as (temporary, descriptor):
         yield temporary
+        os.fsync(descriptor)
         os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -66,46 +67,81 @@ def folder_written_whole(path: Path) -> Iterator[Path]:
         InputError: ``path`` exists already and is not an empty folder, or cannot be written.
     """
     check_new_folder(path)
-    try:
+    with written(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(
-            tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-        )
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
+        with partial_folder(path) as temporary:
+            temporary.chmod(0o755)
+            yield temporary
+            _flush(temporary)
+            os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def written(path: Path) -> Iterator[None]:
+    """Say of a failure to write in the block that ``path`` could not be written.
+
+    Raises:
+        InputError: it could not.
+    """
     try:
-        temporary.chmod(0o755)
-        yield temporary
-        os.replace(temporary, path)
+        yield
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _flush(folder: Path) -> None:
+    """Have everything in a folder on the disk."""
+    for place, _, names in os.walk(folder):
+        for name in (".", *names):
+            descriptor = os.open(os.path.join(place, name), os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def check_new_folder(path: Path) -> None:
-    """Refuse a folder that already holds something.
+    """Refuse a folder that already holds something, or cannot be made.
 
     Raises:
-        InputError: ``path`` is a file or a folder with content.
+        InputError: ``path`` is a file or a folder with content, or as ``check_writable``.
     """
-    try:
+    with written(path):
         if path.exists() and not (path.is_dir() and not any(path.iterdir())):
             raise InputError(
                 f"{path}: already exists", fix=Text("name another folder with ", Setting("out"))
             )
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
+    check_writable(path)
 
 
 def check_place(path: Path) -> None:
-    """Refuse a file to be written much later whose folder is not there.
+    """Refuse a file to be written much later whose folder is not there, or takes none.
 
     Raises:
-        InputError: there is no such folder.
+        InputError: there is no such folder, or as ``check_writable``.
     """
     if not path.parent.is_dir():
         raise InputError(f"{path}: cannot be written: {path.parent} is not a folder")
+    check_writable(path)
+
+
+def check_writable(path: Path) -> None:
+    """Refuse what is to be written much later, if that could not be done now.
+
+    Raises:
+        InputError: its folder, or the one that this would be made in, is a file, read-only or full.
+    """
+    with written(path):
+        place = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+        if not place.is_dir():
+            reason = "is not a folder"
+        elif not os.access(place, os.W_OK | os.X_OK):
+            reason = "is read-only"
+        elif shutil.disk_usage(place).free < SPARE:
+            reason = "is on a disk that is full"
+        else:
+            return
+    raise InputError(f"{path}: cannot be written: {place} {reason}")
 
 
 def next_free(folder: Path, stem: str) -> Path:
@@ -114,6 +150,27 @@ def next_free(folder: Path, stem: str) -> Path:
     found = [re.fullmatch(rf"{re.escape(stem)}-([0-9]+)", name) for name in names]
     taken = [int(match[1]) for match in found if match]
     return folder / f"{stem}-{max(taken, default=0) + 1:03d}"
+
+
+@contextlib.contextmanager
+def next_claimed(folder: Path, stem: str) -> Iterator[Path]:
+    """``folder/stem-NNN`` as ``next_free`` numbers it, made as an empty folder, for one alone.
+
+    Of processes that ask at the same moment each gets a number of its own; of a folder that holds
+    nothing when the block ends nothing is left.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    with contextlib.ExitStack() as held:
+        while True:
+            path = next_free(folder, stem)
+            with written(path):
+                folder.mkdir(parents=True, exist_ok=True)
+                if held.enter_context(claimed(path)):
+                    break
+            held.close()
+        yield path
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -8,14 +8,12 @@ but for rows of nothing but zeros; what it says of scales does not, and is left 
 from __future__ import annotations
 
 import copy
-import tempfile
 from pathlib import Path
-
-import nir
 
 from neurodeploy.artifacts.names import NIR_FILE
 from neurodeploy.data import Dataset
 from neurodeploy.errors import NeurodeployError
+from neurodeploy.interchange.nir.file import write_own_nir
 from neurodeploy.interchange.nir.importing import import_nir
 from neurodeploy.ir.quantized import QuantizationPlan
 from neurodeploy.mapping import map_network
@@ -25,6 +23,7 @@ from neurodeploy.quantization.aware import IntegerNetwork
 from neurodeploy.quantization.planned import quantize_as_planned
 from neurodeploy.quantization.post_training import quantize
 from neurodeploy.recipe import Recipe
+from neurodeploy.support.partial import temporary_folder
 from neurodeploy.target import Target, load_target
 from neurodeploy.training.assembly import graph_of
 
@@ -46,9 +45,9 @@ def check_deployable(model: SpikingNetwork, recipe: Recipe, dataset: Dataset) ->
         return
     trial = copy.deepcopy(model)
     trial.begin()
-    with tempfile.TemporaryDirectory(prefix="neurodeploy-") as folder:
-        file = Path(folder) / NIR_FILE
-        nir.write(file, graph_of(trial, recipe, dataset))
+    with temporary_folder() as folder:
+        file = folder / NIR_FILE
+        write_own_nir(file, graph_of(trial, recipe, dataset))
         found = violations(file, model.target)
     lasting = [violation for violation in found if violation.rule not in BY_WEIGHTS]
     check_fits(lasting, f"recipe {recipe.name}", model.target.name)

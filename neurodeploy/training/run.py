@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-import nir
 import torch
 from torch import Tensor
 
@@ -28,6 +28,7 @@ from neurodeploy.artifacts.folders import as_read_back, open_run, read_recipe, r
 from neurodeploy.artifacts.names import COMPLETE, LEARNING_CURVE, NIR_FILE, RUN_FORMAT, RUNS
 from neurodeploy.data import Dataset, check_encoder, load_dataset
 from neurodeploy.errors import InputError, Setting, SimulationError, Step, Text
+from neurodeploy.interchange.nir.file import write_own_nir
 from neurodeploy.nn.device import find_device, lay_out, parameter_dtype
 from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.families.user import pinned
@@ -128,7 +129,7 @@ def train(
     if progress and processes.is_main:
         for warning in data_warnings(dataset, recipe):
             print(f"Warning: {warning}", file=sys.stderr)
-    with reproducible(where, training.threads) as threads, freed_memory_kept():
+    with reproducible(where, training.threads) as threads, freed_memory_kept(), ExitStack() as held:
         torch.manual_seed(recipe.seed)
         model = network_of(recipe, dataset, out if resume else None)
         model = model.to(where, parameter_dtype(training.precision))
@@ -145,7 +146,7 @@ def train(
             processes.on_main(lambda: check_deployable(model, recipe, dataset))
         # Only now: a recipe that cannot be trained leaves no folder behind.
         open_folder = reopen_run if resume else open_run
-        run = processes.on_main(lambda: open_folder(recipe, out))
+        run = processes.on_main(lambda: held.enter_context(open_folder(recipe, out)))
         processes.on_main(lambda: keep_copy(recipe, run))
         job = Job(recipe, model, rule, split, code, processes, threads)
         try:
@@ -298,8 +299,7 @@ def _write_result(
             *outcome.warnings(recipe.data.exclude),
         ),
     )
-    with written_whole(run / NIR_FILE) as temporary:
-        nir.write(temporary, graph_of(job.model, recipe, dataset))
+    write_own_nir(run / NIR_FILE, graph_of(job.model, recipe, dataset))
     with ornament(run / LEARNING_CURVE), written_whole(run / LEARNING_CURVE) as temporary:
         curve = curve_figure(recipe.name, state.history, state.best_epoch, tested)
         temporary.write_bytes(png(curve))

@@ -5,7 +5,6 @@ Of a run, the deployed network is what its file says, never the module that was 
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from neurodeploy.artifacts.deployment import (
     read_deployment,
     write_deployment,
 )
-from neurodeploy.artifacts.folders import newest_run, read_training
+from neurodeploy.artifacts.folders import NewFolder, newest_run, read_training
 from neurodeploy.artifacts.names import DEPLOYMENTS, NIR_FILE, REPORT
 from neurodeploy.artifacts.simulations import read_activity
 from neurodeploy.errors import (
@@ -35,7 +34,8 @@ from neurodeploy.ir.stated import Stated
 from neurodeploy.mapping import CoreMapping, map_network
 from neurodeploy.mapping.mapping import check_fits
 from neurodeploy.simulation.firing import firing_warnings, warnings_among
-from neurodeploy.support.files import as_path, check_new_folder, next_free
+from neurodeploy.support.files import as_path
+from neurodeploy.support.partial import temporary_folder
 from neurodeploy.target import Target, load_target
 from neurodeploy.workflow.exported import nir_file_of, self_contained, with_data
 from neurodeploy.workflow.netx import NetxPart, netx_part, netx_target, read_net_network
@@ -107,9 +107,8 @@ def export(
     activity = None if activity is None else as_path(activity, "export")
     from_net = source.suffix == ".net"
     file, name = (source, source.stem) if from_net else nir_file_of(source)
-    if out is None:
-        out = next_free(DEPLOYMENTS, f"{name}-{target.name}")
-    check_new_folder(out)
+    place = NewFolder(out, DEPLOYMENTS / f"{name}-{target.name}")
+    place.check()
     stated, quantization = stated or Stated(), quantization or QuantizationOptions()
     imported = None
     training = read_training(source) if source.is_dir() else None
@@ -134,7 +133,7 @@ def export(
         raise CheckFailedError(
             f"{file} does not fit a .net for lava-dl:\n  " + "\n  ".join(part.missing)
         )
-    with self_contained(imported, file) as nir_file:
+    with self_contained(imported, file) as nir_file, place.made() as out:
         deployed = _written(
             out, quantized, mapping, target, part, nir_file, source=str(source), training=training
         )
@@ -166,8 +165,8 @@ def deploy_network(
     from neurodeploy.interchange.nir.network_out import network_to_nir
     from neurodeploy.workflow.quantization import quantized_on
 
-    out = next_free(DEPLOYMENTS, f"{network.name}-{target.name}") if out is None else out
-    check_new_folder(out)
+    place = NewFolder(out, DEPLOYMENTS / f"{network.name}-{target.name}")
+    place.check()
     if isinstance(network, QuantizedNetwork):
         if any(choice is not None for choice in (bits, scale, calibration)):
             raise InputError(
@@ -176,12 +175,13 @@ def deploy_network(
             )
         mapping = _mapped(network, target, None, network.name)
         part = netx_part(network)
-        return _written(out, network, mapping, target, part, None, source=network.name)
+        with place.made() as out:
+            return _written(out, network, mapping, target, part, None, source=network.name)
     graph = network_to_nir(network)
     quantized = quantized_on(network, target, bits, scale, calibration)
     mapping = _mapped(quantized, target, None, network.name)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / NIR_FILE
+    with temporary_folder() as folder, place.made() as out:
+        file = folder / NIR_FILE
         write_nir(file, graph)
         part = netx_part(quantized)
         return _written(out, quantized, mapping, target, part, file, source=network.name)

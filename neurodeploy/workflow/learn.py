@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.artifacts.deployment import Deployment, deployment_at, float_network
+from neurodeploy.artifacts.folders import NewFolder
 from neurodeploy.artifacts.names import NIR_FILE
 from neurodeploy.errors import InputError
 from neurodeploy.ir.quantized import QuantizedNetwork
@@ -22,7 +23,7 @@ from neurodeploy.onchip.learner import LearningOptions, StreamChunk
 from neurodeploy.onchip.tasks import SET_ASIDE, Task, make_task
 from neurodeploy.reporting.pictures import CurvePoint
 from neurodeploy.simulation.trace import Samples
-from neurodeploy.support.files import as_path, check_new_folder, next_free
+from neurodeploy.support.files import as_path
 from neurodeploy.workflow.learned_deployment import first_tags, mapped, write_learned
 from neurodeploy.workflow.learners import (
     Learners,
@@ -99,9 +100,9 @@ def learn(
     network = deployment.network
     data = None if data is None else as_path(data, "learn")
     out = None if out is None else as_path(out, "learn")
-    if out is None:
-        out = next_free(deployment.path.parent, f"{deployment.path.name}-learned")
-    check_new_folder(out)
+    path = deployment.path
+    place = NewFolder(out, path.parent / f"{path.name}-learned")
+    place.check()
     options = make_options(rule, 1.0 if rate is None else rate, update, feedback, seed)
     check_learning_engine(engine, options)
     unseen = excluded_classes(deployment)
@@ -120,7 +121,7 @@ def learn(
         session.run(stream, size, progress)
     finally:
         learners.close()
-    return session.finish(options, out)
+    return session.finish(options, place)
 
 
 def make_options(rule: str, rate: float, update: str, feedback: str, seed: int) -> LearningOptions:
@@ -221,15 +222,29 @@ class _Session:
             self.kept = _Kept(point, network, self.states)
         return point
 
-    def finish(self, options: LearningOptions, out: Path) -> LearningResult:
+    def finish(self, options: LearningOptions, place: NewFolder) -> LearningResult:
         """Write the new deployment, unless Lava and the reference disagree."""
         assert self.kept is not None
+        levels = self._levels(self.points[0])
+        if self.mismatches:
+            return self._result(options, levels, None)
+        tags = self.learners.tags(self.kept.states)
+        with place.made() as out:
+            result = self._result(options, levels, out)
+            write_learned(
+                out, self.deployment, result, self.kept.network, tags, self.points, levels
+            )
+        return result
+
+    def _result(
+        self, options: LearningOptions, levels: Mapping[str, float], out: Path | None
+    ) -> LearningResult:
+        assert self.kept is not None
         task, first, kept = self.task, self.points[0], self.kept.point
-        levels = self._levels(first)
         before, after = first.accuracies[task.measure], kept.accuracies[task.measure]
         reference = self.learners.reference
-        result = LearningResult(
-            deployment=None if self.mismatches else out,
+        return LearningResult(
+            deployment=out,
             source=self.deployment.path,
             task=task.name,
             description=task.description,
@@ -258,12 +273,6 @@ class _Session:
             ),
             seconds=self.seconds,
         )
-        if result.deployment is not None:
-            tags = self.learners.tags(self.kept.states)
-            write_learned(
-                out, self.deployment, result, self.kept.network, tags, self.points, levels
-            )
-        return result
 
     def _levels(self, first: CurvePoint) -> dict[str, float]:
         """What the task's measure is to come back to."""

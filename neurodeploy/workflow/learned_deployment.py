@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from neurodeploy.artifacts.deployment import (
     Deployment,
@@ -139,4 +139,4 @@ def tags_file(tags: Mapping[str, np.ndarray]) -> dict[str, Callable[[Path], None
     if not tags:
         return {}
     narrow = {name: found.astype(np.int8) for name, found in tags.items()}
-    return {TAGS: lambda path: save_file(narrow, path)}
+    return {TAGS: lambda path: _write_bytes(path, save(narrow))}

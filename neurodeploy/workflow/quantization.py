@@ -27,6 +27,7 @@ from neurodeploy.errors import (
     UnsupportedError,
     nearest,
 )
+from neurodeploy.interchange.nir.file import write_own_nir
 from neurodeploy.interchange.nir.network_in import stepped_as_written, to_network
 from neurodeploy.interchange.nir.network_out import network_to_nir
 from neurodeploy.ir.convolution import Convolution
@@ -263,7 +264,7 @@ def nir_part(
         graph = make()
     except UnsupportedError as error:
         return replace(network, notes={**notes, name: Text("not written: ", error.text)}), {}
-    return replace(network, notes=notes), {name: lambda path: nir.write(path, graph)}
+    return replace(network, notes=notes), {name: lambda path: write_own_nir(path, graph)}
 
 
 def _check_names(written: Network, read: Network) -> None:

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from neurodeploy.errors import Setting, Text, UnsupportedError, in_lines
+from neurodeploy.interchange.hdf5 import hdf5_written
 from neurodeploy.interchange.netx.layers import (
     ConvLayer,
     DenseLayer,
@@ -207,12 +208,15 @@ def _contract(layers: list[NetLayer], stated: Stated, where: str) -> Contract:
 
 
 def write_net(path: Path | str, layers: list[NetLayer], steps: int) -> None:
-    """Write layers to a new file, as slayer's ``export_hdf5`` lays them out.
+    """Write layers to a new file, as slayer's ``export_hdf5`` lays them out, whole or not at all.
 
     Args:
         steps: T, kept where slayer's examples keep it; no reader uses it.
+
+    Raises:
+        InputError: the file cannot be written.
     """
-    with h5py.File(as_path(path, "write_net"), "w") as file:
+    with hdf5_written(as_path(path, "write_net")) as file:
         file["simulation/Ts"] = 1
         file["simulation/nSample"] = steps
         for index, layer in enumerate(layers):

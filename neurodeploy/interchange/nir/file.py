@@ -5,17 +5,18 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import h5py
 import nir
 import numpy as np
 
 from neurodeploy.errors import InputError, nearest
-from neurodeploy.interchange.hdf5 import Tree, read_tree
+from neurodeploy.interchange.hdf5 import Tree, hdf5_written, read_tree
 from neurodeploy.support.files import as_path, written_whole
 
 NUMBERS, WHOLE, ONE = "numbers", "whole numbers", "one whole number"
@@ -100,9 +101,22 @@ def write_nir(path: Path | str, graph: nir.NIRGraph) -> None:
     if not isinstance(graph, nir.NIRGraph):
         found = type(graph).__name__
         raise InputError(f"write_nir takes a path and a nir.NIRGraph, found {found} for the graph")
-    with written_whole(as_path(path, "write_nir")) as temporary, h5py.File(temporary, "w") as file:
+    with hdf5_written(as_path(path, "write_nir")) as file:
         file["version"] = nir.version
         _write_graph(file.create_group("node"), graph)
+
+
+def write_own_nir(path: Path, graph: nir.NIRGraph) -> None:
+    """Write a graph of ours by ``nir.write`` itself, whole or not at all.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    content = io.BytesIO()
+    # In memory, as in ``hdf5_written``; it takes any file, whatever its annotation says.
+    nir.write(cast(io.RawIOBase, content), graph)
+    with written_whole(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 
 def _write_graph(group: h5py.Group, graph: nir.NIRGraph) -> None:

@@ -1,0 +1,143 @@
+"""Unfinished files and folders: each is held by its maker, and those that nobody holds are removed.
+
+They are named ``.NAME.PID-xxxxxxxx.partial``, which no reader takes for a result. The maker keeps
+them locked, and the kernel opens the lock when it ends, however it ends: so whoever can lock one
+has met a leftover. That holds between the machines that share a folder, too.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+CLAIM = ".claim"
+"""Added to a name that is claimed and not yet used."""
+
+LEFTOVER = re.compile(r"\.(.+)\.[0-9]+(-[0-9a-f]{8})?\.partial", re.DOTALL)
+"""Without the second part they were left by versions 0.2 and older."""
+
+
+@contextmanager
+def partial_file(path: Path) -> Iterator[tuple[Path, int]]:
+    """An empty file beside ``path``, and its descriptor; what is left of it goes in the end.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    with _held(path.parent, path.name, is_folder=False) as found:
+        yield found
+
+
+@contextmanager
+def partial_folder(path: Path) -> Iterator[Path]:
+    """An empty folder beside ``path``, for this user alone; what is left of it goes in the end.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    with _held(path.parent, path.name, is_folder=True) as (found, _):
+        yield found
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder where the system keeps temporary files, until the end of the block.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    with partial_folder(Path(tempfile.gettempdir()) / "neurodeploy") as found:
+        yield found
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[bool]:
+    """Make ``path`` as an empty folder; remove it in the end if it still is one.
+
+    Of processes that claim one name, one gets it: the others are given False. The claim of a
+    process that was killed is removed with its other leftovers.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    with _held(path.parent, path.name + CLAIM, is_folder=False):
+        try:
+            path.mkdir()
+        except FileExistsError:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            with suppress(OSError):
+                path.rmdir()
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what processes that are gone left unfinished in a folder."""
+    with suppress(OSError):
+        for entry in folder.iterdir():
+            match = LEFTOVER.fullmatch(entry.name)
+            if match:
+                with suppress(OSError):
+                    _remove_if_free(entry, match[1])
+
+
+def _remove_if_free(path: Path, name: str) -> None:
+    lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if name.endswith(CLAIM):
+            with suppress(OSError):
+                path.with_name(name.removesuffix(CLAIM)).rmdir()
+        _remove(path)
+    finally:
+        os.close(lock)
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
+        return
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _held(folder: Path, name: str, *, is_folder: bool) -> Iterator[tuple[Path, int]]:
+    remove_leftovers(folder)
+    path, lock = _made(folder, name, is_folder)
+    try:
+        yield path, lock
+    finally:
+        _remove(path)
+        os.close(lock)
+
+
+def _made(folder: Path, name: str, is_folder: bool) -> tuple[Path, int]:
+    """A new file or folder, and the descriptor that it is locked by."""
+    while True:
+        path = folder / f".{name}.{os.getpid()}-{secrets.token_hex(4)}.partial"
+        if is_folder:
+            path.mkdir(0o700)
+            flags = os.O_RDONLY
+        else:
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+        try:
+            lock = os.open(path, flags, 0o666)
+        except FileNotFoundError:
+            if folder.is_dir():
+                continue  # taken for a leftover before it was locked
+            raise
+        with suppress(OSError):  # a file system without locks has no leftovers removed, either
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(lock), path.stat()):
+                return path, lock
+        os.close(lock)
