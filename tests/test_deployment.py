@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,6 +34,8 @@ from neurodeploy.recipe import load_recipe
 from neurodeploy.simulation.engines import ReferenceEngine
 from neurodeploy.support.files import sha256
 from neurodeploy.target import load_target
+from neurodeploy.workflow.inspection import describe
+from support.manifests import edit_manifest, edited, make_old
 from support.random_networks import (
     GRAPHS,
     NEURONS,
@@ -149,7 +151,7 @@ def test_files_hold_what_the_classes_hold_as_plain_json(tmp_path: Path) -> None:
     manifest = json.loads((path / "manifest.json").read_text())
     assert list(manifest) == [
         "format", "kind", "created", "source", "training", "origin", "target", "network", "netx",
-        "versions", "files",
+        "versions", "files", "digest", "seal",
     ]  # fmt: skip
     assert manifest["target"] == plain(asdict(TARGET))
     assert manifest["training"] == {
@@ -160,6 +162,8 @@ def test_files_hold_what_the_classes_hold_as_plain_json(tmp_path: Path) -> None:
         "epochs": 2,
         "seconds": 3.5,
         "history": [{"epoch": 1}, {"epoch": 2}],
+        "predictions": {},
+        "warnings": [],
     }
     assert manifest["netx"] == {"file": None, "missing": ["no such layer"], "settings": {}}
     assert json.loads((path / "mapping.json").read_text()) == plain(asdict(MAPPING))
@@ -213,17 +217,10 @@ def test_an_altered_or_missing_file_is_refused_by_name(
     assert str(caught.value).startswith(f"{path / name}: ")
 
 
-def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    """Change the manifest, which no hash covers."""
-    manifest = json.loads((path / "manifest.json").read_text())
-    change(manifest)
-    (path / "manifest.json").write_text(json.dumps(manifest))
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(format=2), r"manifest.json: .*format 2.*reads deployments of format 1"),
+        (lambda m: m.update(format=3), r"manifest.json: .*format 3.*reads deployments of format 1"),
         (lambda m: m.update(kind="run"), "kind 'run'"),
         (lambda m: m.pop("files"), "network.nir: changed"),
         (lambda m: m["files"].pop("integers.safetensors"), "integers.safetensors: changed"),
@@ -251,7 +248,7 @@ def test_a_manifest_that_does_not_fit_is_refused(
     tmp_path: Path, change: Callable[[dict[str, Any]], Any], message: str
 ) -> None:
     path = write(tmp_path / "d")
-    edit(path, change)
+    edit_manifest(path, change)
     with pytest.raises(InputError, match=message) as caught:
         read_deployment(path)
     assert str(caught.value).startswith(str(path))
@@ -262,8 +259,88 @@ def test_a_lost_array_is_refused_even_when_the_hash_was_renewed(tmp_path: Path) 
     arrays = load_file(path / "integers.safetensors")
     del arrays["a/threshold"]
     save_file(arrays, path / "integers.safetensors")
-    edit(path, lambda m: m["files"].update({FILES[1]: sha256(path / FILES[1])}))
+    edit_manifest(path, lambda m: m["files"].update({FILES[1]: sha256(path / FILES[1])}))
     with pytest.raises(InputError, match=r"damaged deployment.*a/threshold"):
+        read_deployment(path)
+
+
+# --- what guards the manifest ---
+
+
+def test_no_edited_manifest_is_accepted(tmp_path: Path) -> None:
+    """Every entry once: changed, left out, and one added beside it."""
+    path = write(tmp_path / "d")
+    file = path / "manifest.json"
+    manifest = json.loads(file.read_text())
+    count = 0
+    for changed in edited(manifest):
+        file.write_text(json.dumps(changed))
+        with pytest.raises(InputError) as caught:
+            read_deployment(path)
+        count += 1
+        assert str(caught.value).startswith(str(path)), caught.value
+        assert "\n" not in str(caught.value)
+    assert count > 500
+    file.write_text(json.dumps(manifest, indent=1, sort_keys=True))
+    assert read_deployment(path).guarded, "the order of keys means nothing"
+
+
+def test_equal_exports_have_equal_digests_and_others_do_not(tmp_path: Path) -> None:
+    first = read_deployment(write(tmp_path / "d"))
+    contract = NETWORK.contract
+    elsewhere = replace(contract, source=replace(contract.source, path="/home/me/x.npz"))
+    there = replace(contract, source=replace(contract.source, path="/mnt/x.npz"))
+    one, other = (
+        read_deployment(write(tmp_path / name, replace(NETWORK, contract=c, name=name, notes={})))
+        for name, c in (("e", elsewhere), ("f", there))
+    )
+    assert one.digest == other.digest != first.digest
+    again = tmp_path / "again" / "x"
+    edit_manifest(write(again), lambda m: m.update(created="2001-01-01T00:00:00+00:00", source="y"))
+    assert read_deployment(again).digest == first.digest
+    edit_manifest(again, lambda m: m["network"]["projections"][0].update(delay=3))
+    assert read_deployment(again).digest != first.digest
+    arrays = load_file(again / FILES[1])
+    arrays["a/threshold"] += 1
+    save_file(arrays, again / FILES[1])
+    edit_manifest(again, lambda m: m["network"]["projections"][0].update(delay=0))
+    edit_manifest(again, lambda m: m["files"].update({FILES[1]: sha256(again / FILES[1])}))
+    assert read_deployment(again).digest != first.digest
+
+
+def test_a_deployment_without_digest_loads_and_says_so(tmp_path: Path) -> None:
+    path = write(tmp_path / "d")
+    assert read_deployment(path).warnings == ()
+    make_old(path)
+    (warning,) = read_deployment(path).warnings
+    assert warning.startswith(f"{path / 'manifest.json'} has no digest")
+    assert warning.endswith("export it again")
+    assert f"Warning: {warning}" in describe(path)
+    assert "digest" not in describe(path).replace(warning, "")
+
+
+def test_inspect_prints_the_digest_and_names_strangers(tmp_path: Path) -> None:
+    path = write(tmp_path / "d")
+    (path / "results").mkdir()
+    (path / "report.html").write_text("")
+    text = describe(path)
+    assert read_deployment(path).digest in text
+    assert "no part of it" not in text
+    (path / "learning.json").write_text("{}")
+    (path / "network.net").write_text("")
+    assert "In its folder, but no part of it: learning.json, network.net" in describe(path)
+    deployment = read_deployment(path)
+    assert not deployment.learned
+    with pytest.raises(UnsupportedError, match=r"has no network\.net"):
+        _ = deployment.net_file
+
+
+@pytest.mark.parametrize("name", ["../a.nir", "/etc/hostname", "..", ".", "", "results/../x", "\0"])
+def test_only_names_within_the_folder_are_files_of_it(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / "d")
+    (tmp_path / "a.nir").write_text("")
+    edit_manifest(path, lambda m: m["files"].update({name: sha256(tmp_path / "a.nir")}))
+    with pytest.raises(InputError, match="is no name of a file in its folder"):
         read_deployment(path)
 
 

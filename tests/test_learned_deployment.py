@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from neurodeploy.artifacts.deployment import float_network, read_deployment
-from neurodeploy.artifacts.names import MANIFEST, NIR_FILE, QUANTIZED_NIR
+from neurodeploy.artifacts.names import NIR_FILE, QUANTIZED_NIR
 from neurodeploy.interchange.netx.file import import_net
 from neurodeploy.interchange.nir.importing import import_nir
 from neurodeploy.norse.compat import norse_available
 from neurodeploy.support.files import sha256
 from support.command import run_cli, run_json
+from support.manifests import edit_manifest, make_old
 
 OLD = "deployments/digits_conv-loihi2-001"
 needs_norse = pytest.mark.skipif(not norse_available(), reason="Norse is not installed")
@@ -38,10 +39,13 @@ def older(workspace: Path, learned: Path, tmp_path: Path) -> Path:
     folder = Path(shutil.copytree(learned, tmp_path / "older"))
     shutil.copyfile(workspace / OLD / NIR_FILE, folder / NIR_FILE)
     (folder / QUANTIZED_NIR).unlink()
-    manifest = json.loads((folder / MANIFEST).read_text())
-    del manifest["files"][QUANTIZED_NIR]
-    manifest["files"][NIR_FILE] = sha256(folder / NIR_FILE)
-    (folder / MANIFEST).write_text(json.dumps(manifest))
+
+    def change(manifest: dict[str, Any]) -> None:
+        del manifest["files"][QUANTIZED_NIR]
+        manifest["files"][NIR_FILE] = sha256(folder / NIR_FILE)
+
+    edit_manifest(folder, change)
+    make_old(folder)
     return folder
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from neurodeploy.interchange.netx.network_out import to_layers
 from neurodeploy.ir.operators import Dense
 from neurodeploy.lava.compat import lava_available
 from support.command import run_cli, run_json
+from support.manifests import edit_manifest
 from support.narrow import dataset
 from support.net_networks import plain_net, random_net, slayer_files
 
@@ -93,8 +95,6 @@ def test_simulate_and_validate_run_lava_dl(folder: Path) -> None:
 @with_lava
 def test_validate_names_the_first_difference(folder: Path, tmp_path: Path) -> None:
     """The same deployment with one weight of its .net changed, and the hash with it."""
-    import shutil
-
     from neurodeploy.support.files import sha256
 
     copy = tmp_path / "copy"
@@ -102,9 +102,8 @@ def test_validate_names_the_first_difference(folder: Path, tmp_path: Path) -> No
     with h5py.File(copy / "network.net", "a") as file:
         weights = dataset(file, "layer/2/weight")
         weights[5] = -weights[5]
-    manifest = json.loads((copy / "manifest.json").read_text())
-    manifest["files"]["network.net"] = sha256(copy / "network.net")
-    (copy / "manifest.json").write_text(json.dumps(manifest))
+    renewed = {"network.net": sha256(copy / "network.net")}
+    edit_manifest(copy, lambda manifest: manifest["files"].update(renewed))
     arguments = ("--engines", "reference,netx", "--samples", "2")
     result = run_cli("validate", str(copy), *arguments, folder=tmp_path)
     assert result.exit_code == 1
@@ -228,6 +227,37 @@ def test_the_script_rebuilds_what_it_cannot_reset(folder: Path, tmp_path: Path, 
     assert "\n0 of " in done.stdout and done.returncode == 0, done.stdout + done.stderr
     with np.load(tmp_path / "t.npz") as arrays:
         assert arrays[f"{settings['output']}.s"].any()
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+def test_the_script_imports_nothing_from_its_folder(
+    folder: Path, tmp_path: Path, where: str
+) -> None:
+    copy = Path(shutil.copytree(folder / "mlp", tmp_path / "mlp"))
+    for module in ("__future__", "argparse", "json", "pathlib", "numpy", "dataclasses", "h5py"):
+        (copy / f"{module}.py").write_text("raise SystemExit('planted')")
+    (copy / "lava").mkdir()
+    (copy / "lava/__init__.py").write_text("raise SystemExit('planted')")
+    script = ["run_netx.py"] if where == "here" else [str(copy / "run_netx.py")]
+    np.savez(tmp_path / "x.npz", x=np.zeros((2, 16, 8, 8), np.uint8))
+    command = [sys.executable, *script, str(tmp_path / "x.npz")]
+    place = copy if where == "here" else tmp_path
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    assert "x has shape" in done.stderr and "planted" not in done.stderr
+
+
+def test_the_script_refuses_what_was_edited(folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(folder / "mlp", tmp_path / "mlp"))
+    manifest = (copy / "manifest.json").read_text()
+    (copy / "manifest.json").write_text(manifest.replace('"decode": "last_v"', '"decode": "sum_v"'))
+    assert manifest != (copy / "manifest.json").read_text()
+    done = run_script(copy, tmp_path / "x.npz")
+    message = "changed since the export; export it again"
+    assert done.stderr == f"{copy / 'manifest.json'}: {message}\n"
+    (copy / "manifest.json").write_text(manifest)
+    with (copy / "network.net").open("ab") as file:
+        file.write(b" ")
+    assert run_script(copy, tmp_path / "x.npz").stderr == f"{copy / 'network.net'}: {message}\n"
 
 
 def test_the_script_refuses_samples_that_do_not_fit(folder: Path, tmp_path: Path) -> None:

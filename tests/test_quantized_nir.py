@@ -29,6 +29,7 @@ from neurodeploy.support.files import sha256
 from neurodeploy.target import load_target
 from neurodeploy.workflow.quantization import quantized_graph
 from support.command import run_cli, run_json
+from support.manifests import edit_manifest, make_old
 from support.narrow import node_of, there
 from support.random_networks import (
     GRAPHS,
@@ -321,9 +322,8 @@ def test_an_altered_quantized_file_is_noticed_and_old_deployments_load(
     assert "quantized.nir: changed since the export" in result.output
     # As deployments were before they had this file.
     (copy / "quantized.nir").unlink()
-    manifest = json.loads((copy / MANIFEST).read_text())
-    del manifest["files"]["quantized.nir"]
-    (copy / MANIFEST).write_text(json.dumps(manifest))
+    edit_manifest(copy, lambda manifest: manifest["files"].pop("quantized.nir"))
+    make_old(copy)
     found = run_json("simulate", str(copy), "--engine", "reference", folder=tmp_path)
     assert found["samples"] == 360
 

@@ -10,7 +10,8 @@
     run_netx.py           and a script that runs them there
     learning.json,        what was learnt after an earlier deployment of the network, and
     tags.safetensors      what learning keeps below each weight
-    manifest.json         structure, contract, target, versions, and a hash of every file above
+    manifest.json         structure, contract, target, versions, a hash of every file above, a
+                          digest of what all of it does and a seal on the manifest itself
 
 A deployment is written whole or not at all and none of these is changed afterwards; simulations put
 their results beside them in ``results/``, and ``report.html`` tells of all that has been done.
@@ -30,17 +31,27 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from neurodeploy.artifacts.integers import arrays_of, network_from, structure_of
+from neurodeploy.artifacts.manifest import (
+    DIGEST,
+    HASHED,
+    digest_in,
+    has_digest,
+    read_manifest,
+    stamped,
+)
 from neurodeploy.artifacts.names import (
     DEPLOYMENT_FORMAT,
     INTEGERS,
     LEARNING,
+    LEARNING_CURVE,
     MANIFEST,
     MAPPING,
     NET_FILE,
     NIR_FILE,
+    REPORT,
     RESULTS,
 )
-from neurodeploy.errors import InputError, Step, Text, UnsupportedError
+from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping.mapping import CoreMapping
@@ -107,10 +118,6 @@ class NetxRecord:
         return asdict(self)
 
 
-HASHED = (NIR_FILE, INTEGERS, MAPPING)
-"""Files of every deployment; the first one only of those that came from NIR."""
-
-
 @dataclass(frozen=True, eq=False)
 class Deployment:
     """A loaded deployment.
@@ -126,6 +133,9 @@ class Deployment:
         netx: its part for lava-dl, None where it was written without one.
         versions: of Python and the packages that wrote it, by name.
         files: name to SHA-256 of the content.
+        digest: SHA-256 of what it does; two equal exports have the same.
+        guarded: whether its manifest holds that digest, and so is known to be as it was written;
+            not in deployments of older versions.
     """
 
     path: Path
@@ -138,6 +148,28 @@ class Deployment:
     netx: NetxRecord | None
     versions: Mapping[str, str]
     files: Mapping[str, str]
+    digest: str
+    guarded: bool = True
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What makes it worth less than others."""
+        if self.guarded:
+            return ()
+        return (
+            f"{self.path / MANIFEST} has no digest, as in older versions: nothing shows whether it "
+            "was changed; export it again",
+        )
+
+    @property
+    def unlisted(self) -> tuple[str, ...]:
+        """Names of what lies in its folder and is no part of it."""
+        known = {*self.files, MANIFEST, RESULTS, REPORT, LEARNING_CURVE}
+        return tuple(sorted(entry.name for entry in self.path.iterdir() if entry.name not in known))
+
+    def listed(self, name: str) -> Path | None:
+        """A file of the deployment, None where it has none of that name, whatever lies there."""
+        return self.path / name if name in self.files else None
 
     @property
     def learned(self) -> bool:
@@ -151,12 +183,13 @@ class Deployment:
         Raises:
             UnsupportedError: there is none; the network came as integers.
         """
-        if not (self.path / NIR_FILE).is_file():
+        file = self.listed(NIR_FILE)
+        if file is None:
             raise UnsupportedError(
                 f"{self.path}: made from integers ({self.source}), so there is no "
                 "network in floats to simulate; use an integer engine"
             )
-        return self.path / NIR_FILE
+        return file
 
     @property
     def net_file(self) -> Path:
@@ -165,12 +198,13 @@ class Deployment:
         Raises:
             UnsupportedError: its format could not hold the network; every reason is named.
         """
-        if not (self.path / NET_FILE).is_file():
+        file = self.listed(NET_FILE)
+        if file is None:
             reasons = self.netx.missing if self.netx else ("it was exported without one",)
             raise UnsupportedError(
                 f"{self.path}: has no {NET_FILE} for lava-dl:\n  " + "\n  ".join(reasons)
             )
-        return self.path / NET_FILE
+        return file
 
     @property
     def results(self) -> Path:
@@ -226,7 +260,7 @@ def write_deployment(
             "versions": versions(),
             "files": {name: sha256(folder / name) for name in hashed},
         }
-        write_json(folder / MANIFEST, manifest)
+        write_json(folder / MANIFEST, stamped(manifest))
 
 
 def deployment_at(deployment: Deployment | Path | str, function: str) -> Deployment:
@@ -244,31 +278,13 @@ def deployment_at(deployment: Deployment | Path | str, function: str) -> Deploym
 
 
 def read_deployment(path: Path | str) -> Deployment:
-    """Read a deployment and check every file against its hash.
+    """Read a deployment and check its manifest and every file against their hashes.
 
     Raises:
-        InputError: not a deployment, a newer format, or a file missing or altered.
+        InputError: not a deployment, a newer format, or the manifest or a file altered or missing.
     """
     path = as_path(path, "read_deployment")
-    if not (path / MANIFEST).is_file():
-        raise InputError(
-            f"{path}: not a deployment (no {MANIFEST})", fix=Text("make one with ", Step("export"))
-        )
-    manifest = read_json(path / MANIFEST)
-    if manifest.get("kind") != "deployment" or manifest.get("format") != DEPLOYMENT_FORMAT:
-        raise InputError(
-            f"{path / MANIFEST}: kind {manifest.get('kind')!r} format {manifest.get('format')!r}; "
-            f"this version reads deployments of format {DEPLOYMENT_FORMAT}"
-        )
-    hashes = manifest.get("files")
-    hashes = hashes if isinstance(hashes, dict) else {}
-    expected = HASHED[1:] if manifest.get("origin") == "net" else HASHED
-    for name in dict.fromkeys([*expected, *hashes]):
-        file = path / name
-        if not file.is_file():
-            raise InputError(f"{file}: missing from the deployment; export it again")
-        if sha256(file) != hashes.get(name):
-            raise InputError(f"{file}: changed since the export (hash differs); export it again")
+    manifest = read_manifest(path)
     try:
         return _deployment(path, manifest)
     except (AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:
@@ -279,7 +295,7 @@ def _deployment(path: Path, manifest: dict[str, Any]) -> Deployment:
     """The files as the classes that they were written from."""
     where = str(path / MANIFEST)
     training, netx = manifest.get("training"), manifest.get("netx")
-    return Deployment(
+    deployment = Deployment(
         path=path,
         network=network_from(manifest["network"], load_file(path / INTEGERS), where),
         target=build(Target, manifest["target"], f"{where}: target"),
@@ -290,7 +306,12 @@ def _deployment(path: Path, manifest: dict[str, Any]) -> Deployment:
         netx=build(NetxRecord, netx, f"{where}: netx") if netx else None,
         versions=manifest["versions"],
         files=manifest["files"],
+        digest=digest_in(manifest),
+        guarded=has_digest(manifest),
     )
+    if deployment.guarded and manifest[DIGEST] != deployment.digest:
+        raise ValueError("its digest is that of another")
+    return deployment
 
 
 def float_network(deployment: Deployment) -> Network:

@@ -37,8 +37,8 @@ COMPLETE = "run.json"
 
 # In a deployment.
 
-DEPLOYMENT_FORMAT = 1
-"""Version of the layout of ``manifest.json`` and what it names."""
+DEPLOYMENT_FORMAT = 2
+"""Version of the layout of ``manifest.json`` and what it names; 1 had no digest."""
 
 MANIFEST = "manifest.json"
 """Written last: a deployment that holds it is whole."""

@@ -12,7 +12,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from neurodeploy.artifacts.deployment import read_deployment
-from neurodeploy.artifacts.names import ACTIVITY
+from neurodeploy.artifacts.names import ACTIVITY, SUMMARY
+from neurodeploy.artifacts.results import read_results
 from neurodeploy.errors import InputError, Setting, Step, Text
 from neurodeploy.ir.operators import Shape
 from neurodeploy.simulation.predictions import Predictions
@@ -116,17 +117,18 @@ def read_activity(deployment: Path, shapes: dict[str, Shape]) -> dict[str, np.nd
     Raises:
         InputError: not a deployment, never simulated, or of another network.
     """
-    results = read_deployment(deployment).results
-    files = sorted(results.glob(f"*/{ACTIVITY}"), key=lambda file: file.stat().st_mtime)
+    results, ignored = read_results(read_deployment(deployment), SUMMARY)
+    files = [file for result in results if (file := result.beside(ACTIVITY))]
     if not files:
         raise InputError(
-            f"{deployment}: no simulation has counted spikes here",
+            f"{deployment}: no simulation has counted spikes here"
+            + "".join(f"; {reason}" for reason in ignored),
             fix=Text("run ", Step("simulate", str(deployment))),
         )
     try:
-        activity = load_file(files[-1])
+        activity = load_file(files[0])
     except (OSError, ValueError, SafetensorError) as error:
-        raise InputError(f"{files[-1]}: cannot be read ({error}); simulate again") from None
+        raise InputError(f"{files[0]}: cannot be read ({error}); simulate again") from None
     for name, shape in shapes.items():
         found = activity.get(name)
         if found is None or found.shape != shape:

@@ -13,13 +13,20 @@ A network with recurrent connections, delays or an input layer driven through it
 anew for each sample, because nothing on the chip empties its synapses in between.
 """
 
-from __future__ import annotations
+# Not even from __future__, which is a file like others, before the path is right.
+import os
+import sys
+
+if __name__ == "__main__":
+    # Python looks into the folder of a script first: a numpy.py in it would be taken for numpy.
+    here = os.path.dirname(os.path.realpath(__file__))
+    sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry) != here]
 
 import argparse
 import dataclasses
+import hashlib
 import importlib
 import json
-import sys
 import types
 from pathlib import Path
 from typing import Any
@@ -219,6 +226,19 @@ def read_samples(path: Path, settings: dict[str, Any], limit: int | None) -> dic
     return found
 
 
+def read_settings() -> dict[str, Any]:
+    """How the network is to be run, from a manifest and a network that are as they were written."""
+    manifest = json.loads((FOLDER / "manifest.json").read_text(encoding="utf-8"))
+    seal = manifest.pop("seal", None)
+    canonical = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
+    if hashlib.sha256(canonical.encode("ascii")).hexdigest() != seal:
+        sys.exit(f"{FOLDER / 'manifest.json'}: changed since the export; export it again")
+    found = hashlib.sha256((FOLDER / "network.net").read_bytes()).hexdigest()
+    if found != manifest["files"].get("network.net"):
+        sys.exit(f"{FOLDER / 'network.net'}: changed since the export; export it again")
+    return manifest["netx"]["settings"]
+
+
 def loihi_2_is_here() -> bool:
     """Whether Intel's lava-loihi is installed."""
     from lava.utils import loihi
@@ -234,7 +254,7 @@ def main() -> int:
     parser.add_argument("--cpu", action="store_true", help="do not look for a Loihi 2")
     parser.add_argument("--out", type=Path, help="write spikes and classes to this .npz")
     arguments = parser.parse_args()
-    settings = json.loads((FOLDER / "manifest.json").read_text())["netx"]["settings"]
+    settings = read_settings()
     samples = read_samples(arguments.samples, settings, arguments.limit)
     on_chip = not arguments.cpu and loihi_2_is_here()
     print(f"Running {len(samples['x'])} samples on {'Loihi 2' if on_chip else 'the CPU'}")

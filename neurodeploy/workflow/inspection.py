@@ -126,7 +126,9 @@ def _deployment(path: Path) -> str:
     network, netx = deployment.network, deployment.netx
     lines = [
         f"{path}: deployment of {deployment.source} on {deployment.target.name}, "
-        f"written {deployment.created}"
+        f"written {deployment.created}",
+        *([f"  digest {deployment.digest}"] if deployment.guarded else []),
+        *(f"Warning: {warning}" for warning in deployment.warnings),
     ]
     for p in network.populations:
         kind = "input" if p.neuron is None else p.neuron.kind
@@ -143,6 +145,8 @@ def _deployment(path: Path) -> str:
     if netx and netx.file:
         lines.append(f"For lava-dl: {netx.file}, {NETX_SCRIPT}")
     lines += [f"Not for lava-dl: {reason}" for reason in (netx.missing if netx else ())]
+    if deployment.unlisted:
+        lines.append(f"In its folder, but no part of it: {', '.join(deployment.unlisted)}")
     lines.append(deployment.mapping.summary())
     return "\n".join(lines)
 

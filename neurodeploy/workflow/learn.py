@@ -272,6 +272,7 @@ class _Session:
                 self.samples,
             ),
             seconds=self.seconds,
+            warnings=self.deployment.warnings,
         )
 
     def _levels(self, first: CurvePoint) -> dict[str, float]:
@@ -279,7 +280,7 @@ class _Session:
         if self.task.baseline is not None:
             return {f"{self.task.baseline}, before": first.accuracies[self.task.baseline]}
         deployment = self.deployment
-        from_floats = not deployment.learned and (deployment.path / NIR_FILE).is_file()
+        from_floats = not deployment.learned and deployment.listed(NIR_FILE) is not None
         if self.task.name != "continue" or not from_floats:
             return {}
         found = measure_float(float_network(deployment), self.task.held_out)

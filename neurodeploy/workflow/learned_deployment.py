@@ -126,10 +126,11 @@ def first_tags(deployment: Deployment) -> Mapping[str, np.ndarray]:
     Empty where neither is known: for a network that came as integers, and for weights learnt by
     rule ``delta``.
     """
-    if (deployment.path / TAGS).is_file():
-        found = load_file(deployment.path / TAGS)
+    file = deployment.listed(TAGS)
+    if file is not None:
+        found = load_file(file)
         return {name: tags.astype(np.int64) for name, tags in found.items()}
-    if deployment.learned or not (deployment.path / NIR_FILE).is_file():
+    if deployment.learned or deployment.listed(NIR_FILE) is None:
         return {}
     return remainders(deployment.network, float_network(deployment))
 

@@ -42,6 +42,7 @@ class LearningResult:
         overflow: wraps of u and saturations of v, by population.
         cost: what it would take on the deployment's target.
         seconds: of learning on the engine, without measuring.
+        warnings: what makes the deployment that learnt worth less than others.
     """
 
     deployment: Path | None
@@ -67,6 +68,7 @@ class LearningResult:
     overflow: dict[str, tuple[int, int]]
     cost: LearningCost
     seconds: float
+    warnings: tuple[str, ...] = ()
 
     @property
     def accuracy_before(self) -> float:
@@ -126,6 +128,7 @@ class LearningResult:
                     Setting("data.exclude", "[CLASS]"),
                 )
             )
+        lines += [f"Warning: {warning}" for warning in self.warnings]
         lines += [*self._events(), *cost_text(self.cost), self._verdict()]
         if self.deployment is not None:
             lines.append(f"Wrote {self.deployment}/ ({LEARNING}, {LEARNING_CURVE})")

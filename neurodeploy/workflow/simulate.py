@@ -11,6 +11,7 @@ import numpy as np
 
 from neurodeploy.artifacts.deployment import Deployment, deployment_at
 from neurodeploy.artifacts.names import ACTIVITY, PREDICTIONS, RASTER, REPORT, RESULTS, SUMMARY
+from neurodeploy.artifacts.results import write_result
 from neurodeploy.artifacts.simulations import ActivityCount, TraceFile, write_activity
 from neurodeploy.errors import CheckFailedError, Setting, Text
 from neurodeploy.mapping.estimate import Estimate, estimate
@@ -18,7 +19,7 @@ from neurodeploy.simulation.firing import firing_rates, firing_warnings, input_n
 from neurodeploy.simulation.predictions import Predictions
 from neurodeploy.simulation.trace import Overflow, SampleBatch, Samples, SpikeTrace
 from neurodeploy.support.figures import ornament, write_picture
-from neurodeploy.support.files import as_path, write_json, written_whole
+from neurodeploy.support.files import as_path, written_whole
 from neurodeploy.workflow.engines import OverflowCount, batch_size, make_engine
 from neurodeploy.workflow.memory import check_memory, default_engine
 from neurodeploy.workflow.samples import check_samples, choose_samples
@@ -41,6 +42,7 @@ class SimulationResult:
         clipped_weights: by projection, from quantisation.
         estimate: what a sample costs on the chip, from the spikes of this simulation.
         raster: the picture, or None.
+        digest: of the deployment, as it was simulated.
         warnings: why not the first choice of an engine, and what looks like a mistake in the
             samples or in what is said of them.
     """
@@ -61,6 +63,7 @@ class SimulationResult:
     estimate: Estimate
     raster: Path | None
     firing_rates: dict[str, float]
+    digest: str
     warnings: tuple[str, ...] = ()
 
     @property
@@ -227,18 +230,23 @@ class _Tally:
             estimate=estimate(network, self.deployment.target, self.deployment.mapping, activity),
             raster=raster,
             firing_rates=rates,
+            digest=self.deployment.digest,
             warnings=(
+                *self.deployment.warnings,
                 *([] if reason is None else [reason]),
                 *self.samples.warnings,
                 *firing_warnings(rates, over, input_names(network)),
                 *predictions.warnings(),
             ),
         )
-        write_json(folder / SUMMARY, result.as_dict())
         with written_whole(folder / PREDICTIONS) as temporary:
             temporary.write_text(predictions.rows(), encoding="utf-8")
+        summary, files = result.as_dict(), (ACTIVITY, PREDICTIONS)
+        write_result(folder / SUMMARY, summary, self.deployment, files)
         with ornament(raster):
             self._draw(raster, engine)
+            drawn = (*files, raster.name, raster.with_suffix(".svg").name)
+            write_result(folder / SUMMARY, summary, self.deployment, drawn)
         return result
 
     def _draw(self, path: Path, engine: str) -> None:

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from neurodeploy.artifacts.deployment import Deployment, deployment_at
-from neurodeploy.artifacts.names import PARITY, PARITY_MAP
+from neurodeploy.artifacts.names import PARITY, PARITY_MAP, REPORT
+from neurodeploy.artifacts.results import write_result
 from neurodeploy.errors import CheckFailedError, InputError, Setting, Text
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.reporting.parity import ParityComparison, ParityReport
 from neurodeploy.simulation.trace import SampleBatch, Samples
 from neurodeploy.support.figures import ornament, write_picture
-from neurodeploy.support.files import write_json
 from neurodeploy.workflow.engines import (
     FLOAT_ENGINES,
     Engine,
@@ -33,6 +33,7 @@ class ValidationResult:
     """A comparison and the files that hold it.
 
     Attributes:
+        digest: of the deployment, as it was compared.
         warnings: why not the first choice of an engine, what looks like a mistake in the samples or
             in what is said of them, and what makes the comparison worth less than it seems.
     """
@@ -41,11 +42,13 @@ class ValidationResult:
     summary: Path
     picture: Path
     page: Path
+    digest: str
     warnings: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """The comparison and what looks like a mistake, as JSON holds them."""
-        return {**self.report.as_dict(), "warnings": list(self.warnings)}
+        """The comparison, of what, and what looks like a mistake, as JSON holds them."""
+        found = {"digest": self.digest, "warnings": list(self.warnings)}
+        return {**self.report.as_dict(), **found}
 
 
 def validate(
@@ -102,13 +105,19 @@ def validate(
     folder = deployment.results / f"{engines[0]}-{engines[1]}"
     folder.mkdir(parents=True, exist_ok=True)
     said = (warning for found in report.predictions.values() for warning in found.warnings())
-    chosen = [] if reason is None else [reason]
+    chosen = (*deployment.warnings, *([] if reason is None else [reason]))
     warnings = (*chosen, *samples.warnings, *report.warnings, *dict.fromkeys(said))
-    write_json(folder / PARITY, {**report.as_dict(), "warnings": warnings})
-    with ornament(folder / PARITY_MAP):
-        write_picture(parity_map(report), folder / PARITY_MAP)
-    page = write_report(deployment)
-    return ValidationResult(report, folder / PARITY, folder / PARITY_MAP, page, warnings)
+    picture = folder / PARITY_MAP
+    result = ValidationResult(
+        report, folder / PARITY, picture, deployment.path / REPORT, deployment.digest, warnings
+    )
+    write_result(result.summary, result.as_dict(), deployment)
+    with ornament(picture):
+        write_picture(parity_map(report), picture)
+        drawn = (picture.name, picture.with_suffix(".svg").name)
+        write_result(result.summary, result.as_dict(), deployment, drawn)
+    write_report(deployment)
+    return result
 
 
 def check_pair(engines: tuple[str, str]) -> None:

@@ -21,6 +21,7 @@ from neurodeploy.artifacts.names import (
     REPORT,
     SUMMARY,
 )
+from neurodeploy.artifacts.results import Result, read_results
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import CoreMapping
 from neurodeploy.mapping.placement import core_messages, flows
@@ -63,11 +64,13 @@ def _write_page(deployment: Deployment, path: Path) -> None:
 def _context(deployment: Deployment) -> dict[str, Any]:
     """What the template draws."""
     network, target, mapping = deployment.network, deployment.target, deployment.mapping
-    runs = [read_json(path) for path in _results(deployment, SUMMARY)]
+    simulations, ignored = read_results(deployment, SUMMARY)
+    comparisons, also_ignored = read_results(deployment, PARITY)
+    runs = [simulation.values for simulation in simulations]
     # What must be equal comes before what need not.
-    checks = [_check(path) for path in _results(deployment, PARITY)]
+    checks = [_check(comparison) for comparison in comparisons]
     checks.sort(key=lambda check: not check["mood"])
-    activity, counted = _activity(deployment, runs)
+    activity, counted = _activity(simulations)
     sent = core_messages(network, target, mapping, activity)
     errors = deployed.rounding_errors(deployment)
     return {
@@ -78,7 +81,7 @@ def _context(deployment: Deployment) -> dict[str, Any]:
         "cards": _cards(deployment, mapping, runs, checks),
         "silent": warnings_among(network.notes),
         "training": _training(deployment.training),
-        "learning": _learning(deployment.path / LEARNING),
+        "learning": _learning(deployment.listed(LEARNING)),
         "graph": _picture(network_graph(network), "Populations and projections"),
         "populations": deployed.populations(network),
         "layers": deployed.layers(network, errors),
@@ -90,29 +93,25 @@ def _context(deployment: Deployment) -> dict[str, Any]:
         "flows": deployed.flows(flows(sent, mapping, target.chip)) if sent.nnz else None,
         "counted": counted,
         "unchecked": ", ".join(mapping.unchecked),
-        "behaviour": _behaviour(deployment, runs[0]) if runs else None,
+        "behaviour": _behaviour(deployment, simulations[0]) if runs else None,
         "simulated": deployed.simulated(runs),
         "checks": checks,
+        "ignored": ignored,
+        "also_ignored": also_ignored,
         "costs": _costs(runs),
         "contract": deployed.contract(network.contract),
+        "digest": deployment.digest,
+        "suspicious": deployment.warnings,
         "versions": facts(list(deployment.versions.items())),
         "files": facts([(name, f"sha256 {h}") for name, h in deployment.files.items()]),
     }
 
 
-def _results(deployment: Deployment, name: str) -> list[Path]:
-    """Result files of that name, newest first."""
-    found = deployment.results.glob(f"*/{name}")
-    return sorted(found, key=lambda path: (-path.stat().st_mtime_ns, path))
-
-
-def _activity(
-    deployment: Deployment, runs: list[dict[str, Any]]
-) -> tuple[dict[str, Any] | None, str]:
+def _activity(simulations: list[Result]) -> tuple[dict[str, Any] | None, str]:
     """Spikes of the newest simulation, for the messages between cores, and what they are."""
-    for run in runs:
-        path = deployment.results / run["engine"] / ACTIVITY
-        if path.is_file():
+    for simulation in simulations:
+        path, run = simulation.beside(ACTIVITY), simulation.values
+        if path is not None:
             found = f"with the spikes of {run['samples']:,} samples on {run['engine']}"
             return load_file(path), found
     return None, "if every neuron spikes once"
@@ -132,7 +131,7 @@ def _notes(network: QuantizedNetwork) -> list[tuple[str, str]]:
 def _cards(
     deployment: Deployment,
     mapping: CoreMapping,
-    runs: list[dict[str, Any]],
+    runs: list[Mapping[str, Any]],
     checks: list[dict[str, Any]],
 ) -> list[dict[str, str]]:
     """The figures to see first."""
@@ -189,9 +188,9 @@ def _training(training: TrainingRecord | None) -> dict[str, Any] | None:
     }
 
 
-def _learning(file: Path) -> dict[str, Any] | None:
+def _learning(file: Path | None) -> dict[str, Any] | None:
     """What the deployment has learnt, how, and what that would need on the chip."""
-    if not file.is_file():
+    if file is None:
         return None
     found = read_json(file)
     curve = found["curve"]
@@ -218,12 +217,12 @@ def _name(deployment: Deployment) -> str:
     return training.recipe.name if training else Path(deployment.network.name).stem
 
 
-def _behaviour(deployment: Deployment, run: dict[str, Any]) -> dict[str, Any]:
+def _behaviour(deployment: Deployment, simulation: Result) -> dict[str, Any]:
     """Pictures of the newest simulation."""
-    folder = deployment.results / run["engine"]
+    run, spikes = simulation.values, simulation.beside(ACTIVITY)
     rates = None
-    if (folder / ACTIVITY).is_file():
-        activity = load_file(folder / ACTIVITY)
+    if spikes is not None:
+        activity = load_file(spikes)
         shown = {
             p.name: activity[p.name]
             for p in deployment.network.populations
@@ -242,7 +241,7 @@ def _behaviour(deployment: Deployment, run: dict[str, Any]) -> dict[str, Any]:
             f"{run['samples']:,} samples on {run['engine']}, {run['accuracy'] or 0:.2%} right",
         ),
         "warnings": run.get("warnings", []),
-        "raster": _stored(folder / RASTER, f"Raster of one sample on {run['engine']}"),
+        "raster": _stored(simulation, RASTER, f"Raster of one sample on {run['engine']}"),
     }
 
 
@@ -254,9 +253,9 @@ def _confusion(predictions: Mapping[str, Any] | None, title: str) -> dict[str, s
     return _picture(confusion_matrix(matrix, title), f"Confusion matrix: {title}")
 
 
-def _check(path: Path) -> dict[str, Any]:
+def _check(comparison: Result) -> dict[str, Any]:
     """One comparison's section; engines that need not be equal are neither good nor bad."""
-    report = read_json(path)
+    report = comparison.values
     pair = " against ".join(report["engines"])
     detail = f"{pair}: {report['samples']:,} samples, {report['compared']:,} values compared."
     if report["exact"]:
@@ -269,7 +268,7 @@ def _check(path: Path) -> dict[str, Any]:
         detail += " In the population that agrees least; integers need not match floats."
         detail += deployed.potentials(report)
     if report["first_divergence"]:
-        first = build(Divergence, report["first_divergence"], str(path))
+        first = build(Divergence, report["first_divergence"], str(comparison.path))
         detail += f" First difference: population {first.population!r}, {first}."
     return {
         "mood": mood,
@@ -277,11 +276,11 @@ def _check(path: Path) -> dict[str, Any]:
         "pair": pair,
         "detail": detail,
         "warnings": report.get("warnings", []),
-        "picture": _stored(path.with_name(PARITY_MAP), f"Parity map of {pair}"),
+        "picture": _stored(comparison, PARITY_MAP, f"Parity map of {pair}"),
     }
 
 
-def _costs(runs: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _costs(runs: list[Mapping[str, Any]]) -> dict[str, Any] | None:
     """The newest simulation's estimate."""
     for run in runs:
         if run.get("estimate"):
@@ -313,10 +312,10 @@ def _picture(figure: Figure, alt: str) -> dict[str, str]:
     return {"data": _data(svg(figure)), "alt": alt}
 
 
-def _stored(path: Path, alt: str) -> dict[str, str] | None:
-    """A picture that a command has left in the results, of which the report takes the SVG."""
-    path = path.with_suffix(".svg")
-    return {"data": _data(path.read_bytes()), "alt": alt} if path.is_file() else None
+def _stored(result: Result, name: str, alt: str) -> dict[str, str] | None:
+    """A picture that a command has left beside its result, of which the report takes the SVG."""
+    path = result.beside(Path(name).with_suffix(".svg").name)
+    return None if path is None else {"data": _data(path.read_bytes()), "alt": alt}
 
 
 def _data(picture: bytes) -> str:
