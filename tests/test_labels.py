@@ -87,6 +87,14 @@ def test_classes_may_lack_samples_when_their_number_is_stated() -> None:
         count_classes({"training": TEN % 9, "test": TEN}, "set", 9)
 
 
+def test_nobody_is_told_to_state_more_classes_than_can_be() -> None:
+    far = np.where(TEN == 3, 2**40, TEN)
+    with pytest.raises(InputError, match=r"without gaps$"):
+        count_classes({"training": far, "test": TEN}, "set")
+    with pytest.raises(InputError, match="set: 1,099,511,627,777 classes are stated; at most"):
+        count_classes({"training": far, "test": TEN}, "set", 2**40 + 1)
+
+
 def test_a_class_that_training_lacks_is_named_and_keeps_its_output(tmp_path: Path) -> None:
     x, y = frames(160)
     path = write_own(tmp_path / "a.npz", x_train=x[y != 2], y_train=y[y != 2])

@@ -251,6 +251,15 @@ def test_frames_train_and_deploy_whatever_type_they_come_in(tmp_path: Path, scal
     assert again["accuracy"] == found["accuracy"]
 
 
+def test_a_guess_is_said_before_training_in_the_words_of_the_command_line(tmp_path: Path) -> None:
+    own, recipe = write_own(tmp_path / "own.npz"), write_recipe(tmp_path)
+    result = run_cli("train", str(recipe), "--data", str(own), folder=tmp_path)
+    assert result.exit_code == 0, result.output
+    asked = "so the input has levels 0 to 1; if the values go further, say where they end with "
+    for said in (result.stderr, result.stdout):  # before, and beside the accuracies
+        assert said.count(f"{asked}--set data.levels=N") == said.count("levels=N") == 1
+
+
 def test_simulation_and_validation_question_data_far_too_small(
     workspace: Path, tmp_path: Path
 ) -> None:

@@ -98,6 +98,9 @@ def train(
     from neurodeploy.recipe import load_recipe
     from neurodeploy.workflow import finetune
 
+    def remark(warning: str) -> None:
+        click.echo(f"Warning: {worded_here(warning)}", err=True)
+
     processes = connect()
     if resume is None:
         from_file = finetune.is_network_file(init)
@@ -133,12 +136,12 @@ def train(
         say(as_json, f"Training {chosen.name}: {chosen.description}")
         from neurodeploy.training.run import train as train_recipe
 
-        result = train_recipe(chosen, out, device=device)
+        result = train_recipe(chosen, out, device=device, remark=remark)
     else:
         say(as_json, f"Resuming {resume}")
         from neurodeploy.training.run import resume_run
 
-        result = resume_run(resume, device=device)
+        result = resume_run(resume, device=device, remark=remark)
     disconnect()
     if not is_main():
         return

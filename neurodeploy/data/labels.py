@@ -11,6 +11,9 @@ from neurodeploy.errors import InputError, Setting, Text
 
 FROM_ZERO = "class numbers are integers from 0"
 
+MOST_CLASSES = 2**20
+"""More than any data set has; every class is a neuron, and a count for each is kept in memory."""
+
 MOST_NAMED = 8
 """So many classes, or ranges of classes, are named in a message."""
 
@@ -77,10 +80,12 @@ def count_classes(
         The number, and a note for each part in which classes have no sample.
 
     Raises:
-        InputError: a label beyond the stated classes; or, where none are stated, classes without
-            any sample, or fewer than two.
+        InputError: a label beyond the stated classes, or more of these than ``MOST_CLASSES``; or,
+            where none are stated, classes without any sample, or fewer than two.
     """
     found = np.unique(np.concatenate(list(parts.values())))
+    if stated > MOST_CLASSES:
+        raise InputError(f"{where}: {stated:,} classes are stated; at most {MOST_CLASSES:,} can be")
     if stated:
         for name, labels in parts.items():
             class_numbers(labels, len(labels), f"{where}: the array of {name} labels", stated)
@@ -92,6 +97,7 @@ def count_classes(
         )
     elif (top := int(found[-1])) >= len(found):
         shift = found[0] > 0 and top - int(found[0]) + 1 == len(found)
+        state = Text(", or state how many there are with ", Setting("data.classes", str(top + 1)))
         raise InputError(
             f"{where}: labels go from {found[0]} to {top} and there is no sample of class "
             f"{_listed(_missing(found, top + 1))}",
@@ -99,8 +105,7 @@ def count_classes(
                 f"classes are counted from 0: subtract {found[0]}"
                 if shift
                 else "number the classes from 0 on without gaps",
-                ", or state how many there are with ",
-                Setting("data.classes", str(top + 1)),
+                *(state,) * (top < MOST_CLASSES),
             ),
         )
     classes = stated or len(found)

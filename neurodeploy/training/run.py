@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -88,6 +89,10 @@ class RunResult:
     warnings: tuple[str, ...] = ()
 
 
+def _to_stderr(warning: str) -> None:
+    print(f"Warning: {warning}", file=sys.stderr)
+
+
 def train(
     recipe: Recipe,
     out: Path | str | None = None,
@@ -95,6 +100,7 @@ def train(
     device: str | None = None,
     resume: bool = False,
     progress: bool = True,
+    remark: Callable[[str], None] = _to_stderr,
 ) -> RunResult:
     """Train a recipe's network and fill a run folder.
 
@@ -108,6 +114,7 @@ def train(
             CPU without a launcher.
         resume: go on with the incomplete run of this very recipe in ``out``.
         progress: show a bar on stderr where that is a terminal.
+        remark: with ``progress``, is told before the first epoch what is worth knowing of the data.
 
     Raises:
         InputError: the recipe, device or folder cannot be used.
@@ -128,7 +135,7 @@ def train(
         _check_data(dataset, recipe)
     if progress and processes.is_main:
         for warning in data_warnings(dataset, recipe):
-            print(f"Warning: {warning}", file=sys.stderr)
+            remark(warning)
     with reproducible(where, training.threads) as threads, freed_memory_kept(), ExitStack() as held:
         torch.manual_seed(recipe.seed)
         model = network_of(recipe, dataset, out if resume else None)
@@ -161,7 +168,13 @@ def train(
             ) from None
 
 
-def resume_run(path: Path | str, *, device: str | None = None, progress: bool = True) -> RunResult:
+def resume_run(
+    path: Path | str,
+    *,
+    device: str | None = None,
+    progress: bool = True,
+    remark: Callable[[str], None] = _to_stderr,
+) -> RunResult:
     """Go on with an interrupted run; the result is that of a run never interrupted.
 
     Raises:
@@ -170,7 +183,7 @@ def resume_run(path: Path | str, *, device: str | None = None, progress: bool = 
     """
     run = as_path(path, "resume_run")
     recipe = connect().on_main(lambda: read_recipe(run))
-    return train(recipe, run, device=device, resume=True, progress=progress)
+    return train(recipe, run, device=device, resume=True, progress=progress, remark=remark)
 
 
 def is_run_of(recipe: Recipe, run: Path) -> bool:
