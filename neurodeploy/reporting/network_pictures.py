@@ -24,11 +24,18 @@ from neurodeploy.neurons.constant import is_constant
 from neurodeploy.target import Chip
 
 INK, INPUT, HIDDEN, READOUT = "#22303f", "#e9edf2", "#dbe9f6", "#e3f1e4"
+ASIDE = "#4a5a6b"
 FREE, EDGE, MESSAGE, BUSY = "#f4f6f8", "#c5ced8", "#c1440e", "#0b4a8a"
 LOADS = "Blues"
 WIDTH, HEIGHT = 0.86, 0.5
 """Of a box, where columns are 1 and rows 1 apart."""
+SPREAD = 1.6
+"""Distance of columns where populations project to themselves."""
 SHOWN_CHIPS = 16
+LEVELS, COLUMNS, ARROWS = 24, 8, 120
+"""Of a network's graph: lines, populations in a line, and arrows that are drawn at most."""
+NAMED = 60
+"""So many populations are named beside the numbers on a map of cores."""
 LINES = 250
 """So many of the strongest connections are drawn."""
 TILE_GAP = 0.35
@@ -38,7 +45,9 @@ TILE_GAP = 0.35
 def network_graph(network: QuantizedNetwork) -> Figure:
     """Populations from top to bottom by pipeline depth, projections as arrows.
 
-    A constant source leads to many populations and is named in their boxes instead.
+    A constant source leads to many populations and is named in their boxes instead. Of a deep
+    network the first and the last ``LEVELS`` / 2 levels are drawn, of a wide level ``COLUMNS``
+    populations, of many projections the first ``ARROWS``; what is left out is said in their place.
     """
     constants = {p.name for p in network.populations if is_constant(p)}
     biases = {
@@ -55,25 +64,62 @@ def network_graph(network: QuantizedNetwork) -> Figure:
     rows: dict[int, list[QuantizedPopulation]] = {}
     for population in network.populations:
         rows.setdefault(depth[population.name], []).append(population)
-    levels = sorted(rows)
+    lines = _lines(rows, network.output)
+    # An arrow back to where it starts has a label beside the box.
+    apart = SPREAD if any(p.source == p.target for p in network.projections) else 1.0
     place = {
-        population.name: (index - (len(rows[level]) - 1) / 2, -float(row))
-        for row, level in enumerate(levels)
-        for index, population in enumerate(rows[level])
+        item.name: (apart * (index - (len(line) - 1) / 2), -float(row))
+        for row, line in enumerate(lines)
+        for index, item in enumerate(line)
+        if not isinstance(item, str)
     }
-    wide = max(len(found) for found in rows.values())
-    figure = Figure(figsize=(max(5.6, 3.4 * wide), 0.4 + 0.95 * len(levels)), layout="constrained")
+    wide = apart * (max(map(len, lines)) - 1) + 1
+    figure = Figure(figsize=(max(5.6, 3.4 * wide), 0.4 + 0.95 * len(lines)), layout="constrained")
     axes = figure.subplots()
-    for projection in network.projections:
+    joined = [p for p in network.projections if p.source in place and p.target in place]
+    for projection in joined[:ARROWS]:
         _arrow(axes, projection, place)
-    for population in network.populations:
-        name = population.name
-        _box(axes, population, place[name], name == network.output, biases.get(name, ""))
-    margin = 0.65 + (0.75 if _has_bow(network, place) else 0.0)
+    for row, line in enumerate(lines):
+        for index, item in enumerate(line):
+            if isinstance(item, str):
+                at = (apart * (index - (len(line) - 1) / 2), -float(row))
+                axes.text(*at, item, ha="center", va="center", fontsize=8.5, color=ASIDE)
+                continue
+            output = item.name == network.output
+            _box(axes, item, place[item.name], output, biases.get(item.name, ""))
+    hidden = len(network.projections) - len(joined[:ARROWS])
+    if hidden:
+        said = f"{hidden:,} of {len(network.projections):,} projections are not drawn"
+        axes.text(0, 0.55 - len(lines), said, ha="center", va="center", fontsize=8, color=ASIDE)
+    margin = 0.65 + (0.75 if _has_bow(joined, place) else 0.0)
     axes.set_xlim(-(wide - 1) / 2 - 0.75, (wide - 1) / 2 + margin)
-    axes.set_ylim(-len(levels) + 0.6, 0.4)
+    axes.set_ylim(-len(lines) + (0.45 if hidden else 0.6), 0.4)
     axes.axis("off")
     return figure
+
+
+def _lines(
+    rows: dict[int, list[QuantizedPopulation]], output: str
+) -> list[list[QuantizedPopulation | str]]:
+    """What stands in each line of the graph: populations, and words for those left out."""
+    levels = sorted(rows)
+    left_out: list[int] = []
+    if len(levels) > LEVELS:
+        left_out = levels[LEVELS // 2 : -LEVELS // 2]
+        levels = levels[: LEVELS // 2] + levels[-LEVELS // 2 :]
+    lines: list[list[QuantizedPopulation | str]] = []
+    for level in levels:
+        line: list[QuantizedPopulation | str] = [*rows[level]]
+        if len(line) > COLUMNS:
+            kept = sorted(rows[level], key=lambda p: p.name != output)[: COLUMNS - 1]
+            line = [*kept, f"and {len(line) - len(kept):,} more populations"]
+        lines.append(line)
+    if left_out:
+        count = sum(len(rows[level]) for level in left_out)
+        lines.insert(
+            LEVELS // 2, [f"{len(left_out):,} levels with {count:,} populations are left out here"]
+        )
+    return lines
 
 
 def _box(
@@ -97,7 +143,7 @@ def _box(
         x, y + 0.09 + up, population.name, ha="center", va="center", fontsize=9.5, weight="bold"
     )
     axes.text(x, y - 0.12 + 2 * up, f"{kind}, {neurons}", ha="center", va="center", fontsize=8)
-    axes.text(x, y - 0.165, more, ha="center", va="center", fontsize=7, color="#4a5a6b")
+    axes.text(x, y - 0.165, more, ha="center", va="center", fontsize=7, color=ASIDE)
 
 
 def _arrow(
@@ -105,30 +151,36 @@ def _arrow(
 ) -> None:
     (x0, y0), (x1, y1) = place[projection.source], place[projection.target]
     passes = y0 - y1
+    itself = projection.source == projection.target
     label = f"{projection.operator.kind}, {projection.operator.weights.size:,} weights"
     label += f" of {projection.weight_format.bits} bits"
     if projection.delay:
         label += f", delay {projection.delay}"
-    if passes == 1:
+    if passes == 0 and not itself:
+        # To the neighbour's facing side, with the label below; back from it, above.
+        way = math.copysign(1, x1 - x0)
+        start, stop, bend = (x0 + way * WIDTH / 2, y0), (x1 - way * WIDTH / 2, y1), 0.3
+        text, align = ((x0 + x1) / 2, y0 - way * (HEIGHT / 2 + 0.08)), "center"
+    elif passes == 1:
         start, stop, bend = (x0, y0 - HEIGHT / 2), (x1, y1 + HEIGHT / 2), 0.0
         text, align = ((x0 + x1) / 2 - 0.04, (y0 + y1) / 2), "right"
     else:
-        # Around whatever lies between, or back to itself.
-        side = WIDTH / 2
-        start, stop = (x0 + side, y0 - 0.08), (x1 + side, y1 + 0.08)
-        bend = -0.9 if passes == 0 else -0.45 if passes > 0 else 0.45
-        text, align = (max(x0, x1) + side + 0.22, (y0 + y1) / 2), "left"
+        # Around whatever lies between, or back to itself: always out to the right.
+        side, apart = WIDTH / 2, 0.16 if itself else 0.08
+        start, stop = (x0 + side, y0 - apart), (x1 + side, y1 + apart)
+        bend = 1.3 if itself else -0.45 if passes > 0 else 0.45
+        text, align = (max(x0, x1) + side + (0.12 if itself else 0.22), (y0 + y1) / 2), "left"
         label = label.replace(", ", ",\n", 1)
     style = f"arc3,rad={bend}"
     arrow = FancyArrowPatch(
         start, stop, arrowstyle="-|>", connectionstyle=style, mutation_scale=9, color=INK, lw=0.9
     )
     axes.add_patch(arrow)
-    axes.text(*text, label, ha=align, va="center", fontsize=7, color="#4a5a6b")
+    axes.text(*text, label, ha=align, va="center", fontsize=7, color=ASIDE)
 
 
-def _has_bow(network: QuantizedNetwork, place: dict[str, tuple[float, float]]) -> bool:
-    return any(place[p.source][1] - place[p.target][1] != 1 for p in network.projections)
+def _has_bow(projections: list[QuantizedProjection], place: dict[str, tuple[float, float]]) -> bool:
+    return any(place[p.source][1] - place[p.target][1] != 1 for p in projections)
 
 
 def core_map(mapping: CoreMapping, chip: Chip, sent: sparse.csr_matrix) -> Figure:
@@ -256,5 +308,7 @@ def _draw_numbers(axes: Axes, mapping: CoreMapping, centres: np.ndarray, size: f
             text = axes.text(x, y, label, ha="center", va="center", fontsize=height, color=colour)
             text.set_path_effects([withStroke(linewidth=0.16 * height, foreground=halo)])
     names = [f"{i}\u00a0{name}" for name, i in number.items()]
+    if len(names) > NAMED:
+        names[NAMED:] = [f"and {len(names) - NAMED:,} more, in the order of the table"]
     lines = textwrap.wrap(", ".join(names), 104)
     axes.set_title("\n".join(lines), fontsize=8, loc="left", color=INK)

@@ -14,6 +14,7 @@ from matplotlib.colors import LinearSegmentedColormap, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter, StrMethodFormatter
 
+from neurodeploy.reporting.crowded import chosen, draw_shares, label_places, rate_curve
 from neurodeploy.reporting.parity_report import ParityReport
 from neurodeploy.simulation.trace import PopulationTrace, SpikeTrace
 
@@ -22,8 +23,14 @@ AGREE, DIFFER, INK = "#2e7d4f", "#c1440e", "#22303f"
 SPIKES = ListedColormap(["#f2f5f8", SPIKE])
 SHADED_STEPS = 64
 """Up to so many steps spikes are drawn as cells, beyond as ticks."""
-TALLEST, SHORTEST = 12.0, 0.75
-"""Inches that all populations share, and that each has however many they are."""
+TALLEST, SHORTEST, SUMMARY = 12.0, 0.75, 3.4
+"""Inches that all populations share, that each has however many they are, and of their summary."""
+PANELS, DETAILED = 24, 8
+"""Up to so many populations are drawn neuron by neuron; of more, so many examples are."""
+LABELS = 24
+"""Up to so many rows of a picture are named."""
+BARS = 40
+"""Up to so many populations have a bar of their own for their firing rate."""
 ROWS = 512
 """More neurons than that are drawn as the means of neighbours: there are no more pixels."""
 
@@ -31,25 +38,33 @@ ROWS = 512
 def raster(trace: SpikeTrace, title: str) -> Figure:
     """Spike raster of the batch's first sample: every population, neuron by step.
 
-    Spikes are ticks, graded input and the read-out's v are shades.
+    Spikes are ticks, graded input and the read-out's v are shades. Of more populations than
+    ``PANELS`` there is one panel that tells of all how many of their neurons are active in each
+    step, and below it some of them neuron by neuron.
 
     Args:
         trace: at least one sample.
     """
-    names = list(trace.populations)
+    everything = list(trace.populations)
+    crowded = len(everything) > PANELS
+    names = chosen(everything, DETAILED, trace.output) if crowded else everything
     sizes = [trace.populations[name].s[0, 0].size for name in names]
     heights = [0.8 + 0.57 * np.log10(max(size, 1)) for size in sizes]
     if sum(heights) > TALLEST:
         heights = [max(SHORTEST, TALLEST / len(names))] * len(names)
+    heights = [SUMMARY] * crowded + heights
     figure = Figure(figsize=(6.6, 0.9 + sum(heights)), layout="constrained", dpi=120)
-    rows = figure.subplots(len(names), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    rows = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     steps = trace.populations[names[0]].s.shape[1]
-    for axes, name in zip(rows, names, strict=True):
+    if crowded:
+        draw_shares(figure, rows[0], trace, len(names))
+        rows[0].set_xlim(-0.5, steps - 0.5)
+    for axes, name in zip(rows[crowded:], names, strict=True):
         _draw_population(figure, axes, name, trace.populations[name])
         axes.spines[["top", "right"]].set_visible(False)
         axes.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
         axes.set_xlim(-0.5, steps - 0.5)
-    figure.supylabel("neuron", fontsize=9)
+    figure.supylabel("population, and below neuron" if crowded else "neuron", fontsize=9)
     rows[-1].set_xlabel("model step t")
     rows[-1].xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True))
     figure.suptitle("\n".join(textwrap.wrap(title, 90)), fontsize=9.5)
@@ -92,8 +107,8 @@ def _shade(figure: Figure, axes: Axes, values: np.ndarray, colours: Any, label: 
     style: dict[str, Any] = {"aspect": "auto", "origin": "lower", "interpolation": blend}
     wide = np.repeat(values.T, -(-1024 // steps), axis=1)
     image = axes.imshow(wide, cmap=colours, extent=extent, **style)
-    for boundary in range(1, steps):
-        axes.axvline(boundary - 0.5, color="white", lw=1.0)
+    boundaries = np.arange(1, steps) - 0.5
+    axes.vlines(boundaries, 0, 1, transform=axes.get_xaxis_transform(), color="white", lw=1.0)
     if label:
         bar = figure.colorbar(image, ax=axes, label=label, pad=0.01, format=EngFormatter(sep=""))
         bar.locator = MaxNLocator(nbins=3)
@@ -103,11 +118,15 @@ def _shade(figure: Figure, axes: Axes, values: np.ndarray, colours: Any, label: 
 def firing_rates(activity: Mapping[str, np.ndarray], steps: int) -> Figure:
     """Spikes per neuron and step of each population: the mean as a bar, quartiles as a line.
 
+    More populations than ``BARS`` are a curve instead.
+
     Args:
         activity: mean spikes per sample of every neuron, by population.
         steps: T, of a sample.
     """
     names = list(activity)
+    if len(names) > BARS:
+        return rate_curve(activity, steps)
     figure = Figure(figsize=(7.2, 0.9 + 0.32 * len(names)), layout="constrained")
     axes = figure.subplots()
     for row, name in enumerate(names):
@@ -130,7 +149,8 @@ def firing_rates(activity: Mapping[str, np.ndarray], steps: int) -> Figure:
 def parity_map(report: ParityReport) -> Figure:
     """Where two engines agree: the share of equal values, population by step.
 
-    Each cell also tells how many differ. Potentials that need not be equal are left out.
+    Each cell also tells how many differ, where there is room for it. Potentials that need not be
+    equal are left out.
     """
     shown = [p for p in report.populations if p.mismatches_by_step]
     names = [p.name for p in shown]
@@ -138,8 +158,9 @@ def parity_map(report: ParityReport) -> Figure:
     steps = counts.shape[1]
     values = np.array([max(p.compared, 1) / steps for p in shown])
     share = counts / values[:, None]
+    crowded = len(names) > LABELS
     figure = Figure(
-        figsize=(2.6 + min(9.0, 0.55 * steps + 2.4), 1.6 + 0.42 * len(names)),
+        figsize=(2.6 + min(9.0, 0.55 * steps + 2.4), 1.6 + 0.42 * min(len(names), LABELS)),
         layout="constrained",
         dpi=110,
     )
@@ -149,14 +170,15 @@ def parity_map(report: ParityReport) -> Figure:
     image = axes.imshow(
         share, aspect="auto", cmap=colours, vmin=0, vmax=worst if share.any() else 1
     )
-    if steps <= 40:
+    if steps <= 40 and not crowded:
         for (row, column), count in np.ndenumerate(counts):
             pale = 0.25 < share[row, column] / worst < 0.75
             axes.text(
                 *(column, row, f"{count:,}"), ha="center", va="center", fontsize=7,
                 color=INK if pale else "white",
             )  # fmt: skip
-    axes.set_yticks(range(len(names)), names)
+    places = label_places(len(names), LABELS)
+    axes.set_yticks(places, [names[place] for place in places])
     axes.set_xticks(range(0, steps, max(1, steps // 16)))
     axes.set_xlabel("model step t")
     if share.any():
