@@ -151,7 +151,7 @@ def test_command_works_without_lava(bare: Path, tmp_path: Path, command: str) ->
 
 
 def test_simulate_without_lava_says_what_to_install(bare: Path, tmp_path: Path) -> None:
-    done = run(bare / "neurodeploy", "simulate", cwd=tmp_path)
+    done = run(bare / "neurodeploy", "simulate", "--engine", "lava", cwd=tmp_path)
     assert done.returncode == 2
     assert INSTALL_LAVA in done.stderr
     assert "Traceback" not in done.stderr
