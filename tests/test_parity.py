@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from neurodeploy.errors import CheckFailedError
-from neurodeploy.ir.contract import Contract, InputCode, Semantics
+from neurodeploy.ir.contract import Contract, InputCode, Reset, Semantics
 from neurodeploy.ir.fixed_point import WeightFormat
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
 from neurodeploy.ir.operators import Dense
@@ -302,6 +302,54 @@ def test_clipped_weights() -> None:
     network = replace(network, projections=(wider, network.projections[1]))
     unclipped = make_network(weights=np.array([[300, 20, 30]] * 4))
     check_found(network, run(network, x), run(unclipped, x), "a", "weights clipped in in_a")
+
+
+def with_clipped(count: int = 4) -> QuantizedNetwork:
+    """Weights from 'in' of which the first column is at its limit, and counted as clipped."""
+    network = make_network(weights=np.array([[255, 20, 30]] * 4))
+    first, second = network.projections
+    return replace(network, projections=(replace(first, clipped=count), second))
+
+
+@pytest.mark.parametrize("variable", ["u", "v"])
+@pytest.mark.parametrize("place", [(0, 3, 1), (2, 4, 0), (4, 7, 3)])
+@pytest.mark.parametrize("bit", [6, 9, 14])
+@pytest.mark.parametrize("reset", ["zero", "subtract"])
+def test_a_fault_in_one_value_has_no_known_cause(
+    variable: str, place: tuple[int, int, int], bit: int, reset: Reset
+) -> None:
+    base = with_clipped()
+    a = replace(base.populations[1], neuron=make_neuron(reset=reset))
+    network = replace(base, populations=(base.populations[0], a, base.populations[2]))
+    x = spikes()
+    x[:, 0] = 1  # every weight is at work in every sample
+    left = run(network, x)
+    values = getattr(left.populations["a"], variable).copy()
+    values[place] ^= 1 << bit
+    found = compare(network, left, changed(left, "a", **{variable: values})).first_divergence
+    assert found is not None
+    assert (found.population, found.cause) == ("a", "")
+
+
+def test_weights_of_a_clipped_projection_that_differ_elsewhere_have_no_known_cause() -> None:
+    network, x = with_clipped(), spikes()
+    other = make_network(weights=np.array([[255, 21, 30]] * 4))
+    found = compare(network, run(network, x), run(other, x)).first_divergence
+    assert found is not None
+    assert (found.population, found.cause) == ("a", "")
+
+
+def test_a_potential_that_is_wrong_beside_a_saturated_one_has_no_known_cause() -> None:
+    big = make_neuron(threshold=None, v_decay=np.array([0]), bias_mantissa=np.array([4095]))
+    base = make_network(replace(big, bias_exponent=np.array([11])))
+    left = run(base, spikes())
+    v = left.populations["a"].v
+    assert v is not None and v[3, 6, 2] == 2**23 - 1
+    wrong = v.copy()
+    wrong[3, 6, 2] ^= 1 << 9
+    found = compare(base, left, changed(left, "a", v=wrong)).first_divergence
+    assert found is not None
+    assert (found.neuron, found.cause) == ((2,), "")
 
 
 def test_weights_that_differ_without_clipping_have_no_known_cause() -> None:
