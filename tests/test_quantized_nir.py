@@ -18,6 +18,7 @@ from neurodeploy.artifacts.names import MANIFEST
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.interchange.nir.file import read_nir
 from neurodeploy.interchange.nir.network_in import contract_of, to_network
+from neurodeploy.interchange.nir_file import write_nir
 from neurodeploy.ir.contract import Comparison, Reset
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.operators import SparseMatrix
@@ -350,3 +351,33 @@ def test_where_nir_has_no_node_the_deployment_says_so_and_is_written(tmp_path: P
     )
     assert not (tmp_path / "d" / "quantized.nir").exists()
     assert "quantized.nir" in read_deployment(tmp_path / "d").network.notes
+
+
+def test_integers_that_would_not_be_read_again_are_not_written(tmp_path: Path) -> None:
+    """A factor per neuron behind a convolution: NIR has it as a matrix of nearly nothing but 0."""
+    rng, shape = np.random.default_rng(0), (4, 38, 38)
+    conv = nir.Conv2d(
+        input_shape=(40, 40), weight=rng.uniform(-1, 2, (4, 2, 3, 3)), stride=1, padding=0,
+        dilation=1, groups=1, bias=np.ones(4),
+    )  # fmt: skip
+    ones = np.ones(shape)
+    cuba = nir.CubaLIF(
+        tau_syn=2e-3 * ones, tau_mem=4e-3 * ones, r=ones, v_leak=0 * ones, v_threshold=ones,
+        v_reset=0 * ones, w_in=rng.uniform(0.5, 1.5, shape),
+    )  # fmt: skip
+    nodes = {
+        "input": nir.Input({"input": np.array([2, 40, 40])}),
+        "conv": conv,
+        "cuba": cuba,
+        "output": nir.Output({"output": np.array(shape)}),
+    }
+    edges = [("input", "conv"), ("conv", "cuba"), ("cuba", "output")]
+    write_nir(tmp_path / "a.nir", nir.NIRGraph(nodes, edges))
+    stated = ("--dt", "1e-3", "--reset", "zero", "--compare", "gt", "--integrator", "euler")
+    how = ("--steps", "2", "--encoder", "events", "--scale", "max", "--target", "loihi2")
+    result = run_cli("export", "a.nir", *stated, *how, "--out", "d", folder=tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "Note: quantized.nir: not written: " in result.output
+    assert "bytes unpacked" in result.output
+    assert not (tmp_path / "d" / "quantized.nir").exists()
+    assert "not written" in (tmp_path / "d" / "report.html").read_text()

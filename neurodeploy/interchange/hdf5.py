@@ -86,7 +86,20 @@ def check_hdf5(path: Path, kind: str, small_bytes: int = SMALL_BYTES) -> None:
         InputError: the file is absent, not HDF5, damaged, or refused for one of these reasons.
     """
     with _opened(path, kind) as file:
-        _checked(file, path, small_bytes)
+        _checked(file, path, path.stat().st_size, small_bytes)
+
+
+def check_content(content: bytes, name: str) -> None:
+    """Refuse a file of ours, not written yet, that would be refused when read.
+
+    Args:
+        name: of the file, for messages.
+
+    Raises:
+        InputError: its arrays are too large unpacked for its size.
+    """
+    with h5py.File(io.BytesIO(content), "r") as file:
+        _checked(file, Path(name), len(content))
 
 
 def read_tree(path: Path, kind: str) -> Tree:
@@ -97,7 +110,7 @@ def read_tree(path: Path, kind: str) -> Tree:
     """
     tree: Tree = {}
     with _opened(path, kind) as file:
-        for (*groups, name), dataset in _checked(file, path, SMALL_BYTES):
+        for (*groups, name), dataset in _checked(file, path, path.stat().st_size):
             branch = tree
             for group in groups:
                 branch = branch[group]
@@ -123,12 +136,12 @@ def _opened(path: Path, kind: str) -> Iterator[h5py.File]:
 
 
 def _checked(
-    file: h5py.File, path: Path, small_bytes: int
+    file: h5py.File, path: Path, size_on_disk: int, small_bytes: int = SMALL_BYTES
 ) -> list[tuple[tuple[str, ...], h5py.Dataset | None]]:
     """Every array, or None for a group, with the names that lead to it; outer groups come first."""
     found: list[tuple[tuple[str, ...], h5py.Dataset | None]] = []
     known = {_identity(file)}
-    most = max(small_bytes, MOST_EXPANSION * path.stat().st_size)
+    most = max(small_bytes, MOST_EXPANSION * size_on_disk)
     size = 0
     waiting: list[tuple[tuple[str, ...], h5py.Group]] = [((), file)]
     while waiting:
@@ -156,7 +169,7 @@ def _checked(
             if size > most:
                 raise InputError(
                     f"{where}: the arrays up to here take {size:,} bytes unpacked; a file of "
-                    f"{path.stat().st_size:,} bytes may hold {most:,}"
+                    f"{size_on_disk:,} bytes may hold {most:,}"
                 )
             found.append((here, item))
     return found

@@ -27,7 +27,8 @@ from neurodeploy.errors import (
     UnsupportedError,
     nearest,
 )
-from neurodeploy.interchange.nir.file import write_own_nir
+from neurodeploy.interchange.hdf5 import check_content
+from neurodeploy.interchange.nir.file import own_nir, write_content
 from neurodeploy.interchange.nir.network_in import stepped_as_written, to_network
 from neurodeploy.interchange.nir.network_out import network_to_nir
 from neurodeploy.ir.convolution import Convolution
@@ -255,16 +256,20 @@ def nir_part(
 ) -> tuple[QuantizedNetwork, dict[str, Callable[[Path], None]]]:
     """What writes a graph into a deployment; nothing, and a note, where NIR cannot hold it.
 
+    Zeros of a sparse matrix that NIR holds as a dense one pack so well that a reader, ours too,
+    would take the file for one made to fill its memory; such a file is not written.
+
     Args:
         name: of the file.
         make: gives the graph, or raises UnsupportedError.
     """
     notes = {key: note for key, note in network.notes.items() if key != name}
     try:
-        graph = make()
-    except UnsupportedError as error:
+        content = own_nir(make())
+        check_content(content, name)
+    except (InputError, UnsupportedError) as error:
         return replace(network, notes={**notes, name: Text("not written: ", error.text)}), {}
-    return replace(network, notes=notes), {name: lambda path: write_own_nir(path, graph)}
+    return replace(network, notes=notes), {name: lambda path: write_content(path, content)}
 
 
 def _check_names(written: Network, read: Network) -> None:

@@ -112,11 +112,25 @@ def write_own_nir(path: Path, graph: nir.NIRGraph) -> None:
     Raises:
         InputError: the file cannot be written.
     """
+    write_content(path, own_nir(graph))
+
+
+def own_nir(graph: nir.NIRGraph) -> bytes:
+    """What ``write_own_nir`` writes."""
     content = io.BytesIO()
     # In memory, as in ``hdf5_written``; it takes any file, whatever its annotation says.
     nir.write(cast(io.RawIOBase, content), graph)
+    return content.getvalue()
+
+
+def write_content(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all.
+
+    Raises:
+        InputError: it cannot be written.
+    """
     with written_whole(path) as temporary:
-        temporary.write_bytes(content.getbuffer())
+        temporary.write_bytes(content)
 
 
 def _write_graph(group: h5py.Group, graph: nir.NIRGraph) -> None:
