@@ -14,7 +14,7 @@ from matplotlib.ticker import FormatStrFormatter, MaxNLocator, NullFormatter, Pe
 
 from neurodeploy.bench.gradients import ALL, GradientRow
 from neurodeploy.support.figures import png
-from neurodeploy.support.files import written_whole
+from neurodeploy.support.files import write_whole
 
 ROWS = (
     "SLTT, by layer\ncosine with BPTT",
@@ -68,8 +68,7 @@ def draw_gradients(title: str, rows: Sequence[GradientRow], path: Path) -> None:
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=11)
-    with written_whole(path) as temporary:
-        temporary.write_bytes(png(figure))
+    write_whole(path, png(figure))
 
 
 def _line(axes: Axes, rows: Sequence[GradientRow], value: str, **style: Any) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 from h5py import h5o  # pyright: ignore[reportAttributeAccessIssue]  # compiled, no stub
 
 from neurodeploy.errors import InputError, NeurodeployError
-from neurodeploy.support.files import written_whole
+from neurodeploy.support.files import write_whole
 
 MOST_OBJECTS = 100_000
 """Groups and arrays in a file."""
@@ -71,8 +71,7 @@ def hdf5_written(path: Path) -> Iterator[h5py.File]:
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
         yield file
-    with written_whole(path) as temporary:
-        temporary.write_bytes(content.getbuffer())
+    write_whole(path, content.getvalue())
 
 
 def check_hdf5(path: Path, kind: str, small_bytes: int = SMALL_BYTES) -> None:

@@ -23,15 +23,15 @@ from neurodeploy.ir.per_node import covers
 
 
 @dataclass(frozen=True)
-class Stated:
-    """What the caller states of a file that does not say it; None where nothing is stated.
+class StatedReading:
+    """How a file is read that does not say it; None where nothing is stated.
 
     Attributes:
         framework: whose discretisation the file has; the other fields override it.
         dt to integrator: as in ``Semantics``; reset and comparison of all nodes, or by name, with
             ``*`` for those that are not named.
         gain: ``one`` takes the input of every neuron as it is, whatever r and tau make of it.
-        steps to decode: as in ``Contract``.
+        decode: as in ``Contract``.
         reset_delay: whether snnTorch's neurons are reset at the step after a spike; likewise by
             name.
     """
@@ -42,11 +42,21 @@ class Stated:
     comparison: Comparison | dict[str, Comparison] | None = None
     integrator: Integrator | None = None
     gain: Gain | None = None
+    decode: Decode | None = None
+    reset_delay: bool | dict[str, bool] | None = None
+
+
+@dataclass(frozen=True)
+class Stated(StatedReading):
+    """All that the caller states of a file that does not say it; None where nothing is stated.
+
+    Attributes:
+        steps, encoder, levels: as in ``Contract``.
+    """
+
     steps: int | None = None
     encoder: Encoder | None = None
     levels: int | None = None
-    decode: Decode | None = None
-    reset_delay: bool | dict[str, bool] | None = None
 
     def applied_to(
         self,

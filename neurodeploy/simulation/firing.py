@@ -29,27 +29,22 @@ def firing_warnings(
         over: what they were counted on, as in ``the 64 samples``.
         inputs: those of the names that are inputs.
     """
-    found = []
+    found, silent = [], False
     for name, rate in rates.items():
         if name in inputs:
             if rate == 0:
                 found.append(f"{name} is 0 throughout {over}; check the data and their levels")
         elif rate == 0:
             # What comes after a silent layer, or a silent input, is silent for that reason.
-            first = not any(rates[before] == 0 for before in _before(rates, name))
             advice = "; lower its threshold, or check the scale of what it is given"
-            found.append(f"{name} never spiked on {over}" + advice * first)
+            found.append(f"{name} never spiked on {over}" + advice * (not silent))
         elif rate >= BUSY:
             found.append(
                 f"{name} nearly always spiked on {over}, {rate:.1%} of neurons and steps; raise "
                 "its threshold, or check the scale of what it is given"
             )
+        silent = silent or rate == 0
     return tuple(found)
-
-
-def _before(rates: Mapping[str, float], name: str) -> list[str]:
-    names = [*rates]
-    return names[: names.index(name)]
 
 
 def firing_rates(

@@ -25,8 +25,9 @@ class SpareCores:
         The kernel counts in hundredths of a second: called sooner than after a tenth of a second,
         this says little.
         """
-        wall, others = (now - then for now, then in zip(_times(), self._before, strict=True))
-        self._before = _times()
+        now = _times()
+        wall, others = (later - before for later, before in zip(now, self._before, strict=True))
+        self._before = now
         if wall <= 0:
             return float(self.most)
         allowed = len(os.sched_getaffinity(0))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neurodeploy.errors import NeurodeployError, PictureWarning
-from neurodeploy.support.files import written_whole
+from neurodeploy.support.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,8 +41,7 @@ def svg(figure: Figure) -> bytes:
 def write_picture(figure: Figure, path: Path) -> None:
     """Write ``path`` (.png) and, for the report, the same as .svg, each whole or not at all."""
     for file, content in ((path, png(figure)), (path.with_suffix(".svg"), svg(figure))):
-        with written_whole(file) as temporary:
-            temporary.write_bytes(content)
+        write_whole(file, content)
 
 
 @contextmanager

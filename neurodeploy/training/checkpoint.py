@@ -22,7 +22,7 @@ from neurodeploy.artifacts.names import BEST, COMPLETE, LAST
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.quantization.aware import without_grids
-from neurodeploy.support.files import written_whole
+from neurodeploy.support.files import write_whole
 from neurodeploy.training.metrics import EpochMetrics, PartialEpoch
 
 FORMAT = 2
@@ -131,8 +131,7 @@ def load_state(run: Path) -> TrainingState | None:
 def _write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
     """Write a safetensors file whole; its metadata may only map strings to strings."""
     metadata = {"format": str(FORMAT), "state": json.dumps(header)}
-    with written_whole(path) as temporary:
-        temporary.write_bytes(safetensors.torch.save(dict(tensors), metadata))
+    write_whole(path, safetensors.torch.save(dict(tensors), metadata))
 
 
 def find_start(name: str, runs: Path) -> Path:

@@ -119,10 +119,8 @@ class Guard:
         )
 
     def _error(self, what: str, now: TrainingState, rate: float) -> DivergedError:
-        training, parts = (
-            self._recipe.training,
-            [Setting("training.learning_rate", f"{rate / 10:g}")],
-        )
+        training = self._recipe.training
+        parts = [Setting("training.learning_rate", f"{rate / 10:g}")]
         if not training.clip_norm:
             parts.append(Setting("training.clip_norm", "1"))
         if not training.warmup_epochs and training.epochs > 1:

@@ -15,43 +15,25 @@ from neurodeploy.artifacts.names import START
 from neurodeploy.data import Dataset
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.interchange.nir.importing import import_nir, open_nir
-from neurodeploy.ir.contract import (
-    Comparison,
-    Contract,
-    Decode,
-    Gain,
-    Integrator,
-    NodeReset,
-    Origin,
-)
+from neurodeploy.ir.contract import Contract
 from neurodeploy.ir.network import Network
+from neurodeploy.ir.stated import StatedReading
 from neurodeploy.nn.from_network import to_torch
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.recipe import Recipe
-from neurodeploy.support.files import sha256, written_whole
+from neurodeploy.support.files import sha256, write_whole
 from neurodeploy.support.schema import build
 
 
 @dataclass(frozen=True)
-class NirOptions:
+class NirOptions(StatedReading):
     """What ``[network]`` states of a ``.nir`` file, beside its path as the ``family``.
 
     Attributes:
-        framework: what wrote it, whose time steps it has; the others override it.
-        dt: seconds per step.
-        reset, comparison, integrator, gain, decode, reset_delay: as in ``import_nir``.
         levels: largest integer of the input, that of the data set; 0 to leave it unsaid.
         sha256: of the file's content; whatever is there when empty.
     """
 
-    framework: Origin | None = None
-    dt: float | None = None
-    reset: NodeReset | dict[str, NodeReset] | None = None
-    comparison: Comparison | dict[str, Comparison] | None = None
-    integrator: Integrator | None = None
-    gain: Gain | None = None
-    decode: Decode | None = None
-    reset_delay: bool | dict[str, bool] | None = None
     levels: int = 0
     sha256: str = ""
 
@@ -107,9 +89,7 @@ def keep_copy(recipe: Recipe, run: Path) -> None:
         InputError: it changed since it was read.
     """
     if is_file(recipe) and not (run / START).exists():
-        content = _found(recipe, None).read_bytes()
-        with written_whole(run / START) as temporary:
-            temporary.write_bytes(content)
+        write_whole(run / START, _found(recipe, None).read_bytes())
 
 
 def imported_network(recipe: Recipe, dataset: Dataset, run: Path | None = None) -> SpikingNetwork:

@@ -11,7 +11,7 @@ from types import TracebackType
 from neurodeploy.artifacts.names import METRICS, TENSORBOARD
 from neurodeploy.errors import InputError
 from neurodeploy.simulation.firing import firing_warnings
-from neurodeploy.support.files import written_whole
+from neurodeploy.support.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,7 @@ class MetricsLog:
         from torch.utils.tensorboard import SummaryWriter
 
         self._path = run / METRICS
-        with written_whole(self._path) as temporary:
-            temporary.write_text("".join(map(_line, history)), encoding="utf-8")
+        write_whole(self._path, "".join(map(_line, history)))
         self._writer = SummaryWriter(str(run / TENSORBOARD), purge_step=len(history) + 1)
 
     def __enter__(self) -> MetricsLog:

@@ -15,7 +15,7 @@ from neurodeploy.data.balance import unevenness
 from neurodeploy.errors import Setting, Text
 from neurodeploy.recipe import Recipe
 from neurodeploy.simulation.predictions import Predictions
-from neurodeploy.support.files import written_whole
+from neurodeploy.support.files import write_whole
 from neurodeploy.training.epoch import Job
 from neurodeploy.training.evaluate import evaluate_shared
 
@@ -48,8 +48,7 @@ class Outcome(NamedTuple):
             (VALIDATION_PREDICTIONS, self.validation.rows(held_back.tolist())),
             (PREDICTIONS, self.test.rows()),
         ):
-            with written_whole(run / name) as temporary:
-                temporary.write_text(rows, encoding="utf-8")
+            write_whole(run / name, rows)
 
     def warnings(self, left_out: Sequence[int] = ()) -> tuple[str, ...]:
         """One class for nearly all samples, and accuracies that should be alike and are not.

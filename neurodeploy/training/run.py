@@ -36,7 +36,7 @@ from neurodeploy.nn.families.user import pinned
 from neurodeploy.recipe import Recipe
 from neurodeploy.rules import Rule
 from neurodeploy.support.figures import ornament, png
-from neurodeploy.support.files import as_path, sha256, write_json, written_whole
+from neurodeploy.support.files import as_path, sha256, write_json, write_whole
 from neurodeploy.support.processes import ContactLostError, connect
 from neurodeploy.support.system import freed_memory_kept, versions
 from neurodeploy.training.assembly import (
@@ -313,9 +313,9 @@ def _write_result(
         ),
     )
     write_own_nir(run / NIR_FILE, graph_of(job.model, recipe, dataset))
-    with ornament(run / LEARNING_CURVE), written_whole(run / LEARNING_CURVE) as temporary:
+    with ornament(run / LEARNING_CURVE):
         curve = curve_figure(recipe.name, state.history, state.best_epoch, tested)
-        temporary.write_bytes(png(curve))
+        write_whole(run / LEARNING_CURVE, png(curve))
     outcome.write(run, job.split.held_back)
     summary = {
         "format": RUN_FORMAT,

@@ -25,7 +25,7 @@ from neurodeploy.onchip.real import remainders
 from neurodeploy.quantization.planned import real_network
 from neurodeploy.reporting.pictures import CurvePoint, learning_figure
 from neurodeploy.support.figures import ornament, png
-from neurodeploy.support.files import written_whole
+from neurodeploy.support.files import write_whole
 from neurodeploy.workflow.learning_result import LearningResult
 from neurodeploy.workflow.netx import netx_part
 
@@ -111,8 +111,8 @@ def write_learned(
             LEARNING: lambda path: _write_bytes(path, f"{summary}\n".encode()),
         },
     )
-    with ornament(out / LEARNING_CURVE), written_whole(out / LEARNING_CURVE) as temporary:
-        temporary.write_bytes(png(learning_figure(title, points, levels, kept)))
+    with ornament(out / LEARNING_CURVE):
+        write_whole(out / LEARNING_CURVE, png(learning_figure(title, points, levels, kept)))
     write_report(read_deployment(out))
 
 

@@ -28,7 +28,7 @@ from neurodeploy.errors import (
     nearest,
 )
 from neurodeploy.interchange.hdf5 import check_content
-from neurodeploy.interchange.nir.file import own_nir, write_content
+from neurodeploy.interchange.nir.file import own_nir
 from neurodeploy.interchange.nir.network_in import stepped_as_written, to_network
 from neurodeploy.interchange.nir.network_out import network_to_nir
 from neurodeploy.ir.convolution import Convolution
@@ -39,6 +39,7 @@ from neurodeploy.quantization.post_training import quantize
 from neurodeploy.quantization.scales import ScaleMethod
 from neurodeploy.simulation.firing import as_notes
 from neurodeploy.simulation.trace import Samples
+from neurodeploy.support.files import write_whole
 from neurodeploy.target import Target
 from neurodeploy.workflow.calibration import SpikeJudge
 from neurodeploy.workflow.samples import array_samples, file_samples, training_samples
@@ -269,7 +270,7 @@ def nir_part(
         check_content(content, name)
     except (InputError, UnsupportedError) as error:
         return replace(network, notes={**notes, name: Text("not written: ", error.text)}), {}
-    return replace(network, notes=notes), {name: lambda path: write_content(path, content)}
+    return replace(network, notes=notes), {name: lambda path: write_whole(path, content)}
 
 
 def _check_names(written: Network, read: Network) -> None:

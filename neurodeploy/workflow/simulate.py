@@ -19,7 +19,7 @@ from neurodeploy.simulation.firing import firing_rates, firing_warnings, input_n
 from neurodeploy.simulation.predictions import Predictions
 from neurodeploy.simulation.trace import Overflow, SampleBatch, Samples, SpikeTrace
 from neurodeploy.support.figures import ornament, write_picture
-from neurodeploy.support.files import as_path, written_whole
+from neurodeploy.support.files import as_path, write_whole
 from neurodeploy.workflow.engines import OverflowCount, batch_size, make_engine
 from neurodeploy.workflow.memory import check_memory, default_engine
 from neurodeploy.workflow.samples import check_samples, choose_samples
@@ -239,8 +239,7 @@ class _Tally:
                 *predictions.warnings(),
             ),
         )
-        with written_whole(folder / PREDICTIONS) as temporary:
-            temporary.write_text(predictions.rows(), encoding="utf-8")
+        write_whole(folder / PREDICTIONS, predictions.rows())
         summary, files = result.as_dict(), (ACTIVITY, PREDICTIONS)
         write_result(folder / SUMMARY, summary, self.deployment, files)
         with ornament(raster):

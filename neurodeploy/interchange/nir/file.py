@@ -17,7 +17,7 @@ import numpy as np
 
 from neurodeploy.errors import InputError, nearest
 from neurodeploy.interchange.hdf5 import Tree, hdf5_written, read_tree
-from neurodeploy.support.files import as_path, written_whole
+from neurodeploy.support.files import as_path, write_whole
 
 NUMBERS, WHOLE, ONE = "numbers", "whole numbers", "one whole number"
 PADDING = "whole numbers, 'same' or 'valid'"
@@ -112,7 +112,7 @@ def write_own_nir(path: Path, graph: nir.NIRGraph) -> None:
     Raises:
         InputError: the file cannot be written.
     """
-    write_content(path, own_nir(graph))
+    write_whole(path, own_nir(graph))
 
 
 def own_nir(graph: nir.NIRGraph) -> bytes:
@@ -121,16 +121,6 @@ def own_nir(graph: nir.NIRGraph) -> bytes:
     # In memory, as in ``hdf5_written``; it takes any file, whatever its annotation says.
     nir.write(cast(io.RawIOBase, content), graph)
     return content.getvalue()
-
-
-def write_content(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    with written_whole(path) as temporary:
-        temporary.write_bytes(content)
 
 
 def _write_graph(group: h5py.Group, graph: nir.NIRGraph) -> None:

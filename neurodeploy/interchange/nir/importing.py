@@ -152,17 +152,17 @@ def import_nir(
             be expressed; everything is named at once.
     """
     stated = Stated(
-        framework,
-        dt,
-        reset,
-        comparison,
-        integrator,
-        gain,
-        steps,
-        encoder,
-        levels,
-        decode,
-        reset_delay,
+        framework=framework,
+        dt=dt,
+        reset=reset,
+        comparison=comparison,
+        integrator=integrator,
+        gain=gain,
+        steps=steps,
+        encoder=encoder,
+        levels=levels,
+        decode=decode,
+        reset_delay=reset_delay,
     )
     return import_nir_stated(as_path(path, "import_nir"), stated)
 

@@ -9,7 +9,7 @@ import nir
 import numpy as np
 
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.interchange.frameworks.framework import numbers
+from neurodeploy.interchange.frameworks.framework import membrane_time, numbers
 from neurodeploy.ir.contract import Semantics
 from neurodeploy.neurons.kinds import WITHOUT_RESET
 from neurodeploy.neurons.leak import exactly_one, keep_and_feed
@@ -88,8 +88,7 @@ def start_at_leak(
 
 
 def _membrane(node: Any, semantics: Semantics) -> tuple[np.ndarray, np.ndarray]:
-    tau = node.tau_mem if isinstance(node, nir.CubaLIF) else node.tau
-    return keep_and_feed(tau, semantics, "time constant")
+    return keep_and_feed(membrane_time(node), semantics, "time constant")
 
 
 def _add_after_spike(

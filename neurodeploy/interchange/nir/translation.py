@@ -47,11 +47,7 @@ def likely_frameworks(graph: nir.NIRGraph) -> dict[str, list[str]]:
     Those for which more speaks come first, those that only read NIR last. For advice, never acted
     on: that a framework could have written a file does not say that it did.
     """
-    neurons = {
-        name: node
-        for name, node in graph.nodes.items()
-        if type(node).__name__ in NEURONS and type(node).__name__ != "Threshold"
-    }
+    neurons = {name: node for name, node in graph.nodes.items() if _steps_in_time(node)}
     alone = nir.NIRGraph(neurons, [], {}, type_check=False)
     found: dict[str, list[str]] = {}
     for name, framework in FRAMEWORKS.items():
@@ -96,7 +92,7 @@ def translated(
     nodes, resets = dict(graph.nodes), dict[str, AfterSpike]()
     problems = _Problems(where)
     for name, node in graph.nodes.items():
-        if type(node).__name__ in NEURONS and type(node).__name__ != "Threshold":
+        if _steps_in_time(node):
             with problems.collecting(name, node):
                 if hasattr(node, "v_threshold"):
                     found = resets[name] = after_spike(name, graph, framework, semantics, stated)
@@ -169,6 +165,11 @@ def with_gain_one(graph: nir.NIRGraph, semantics: Semantics, where: str) -> nir.
         for name, node in graph.nodes.items()
     }
     return nir.NIRGraph(nodes, graph.edges, graph.metadata, type_check=False)
+
+
+def _steps_in_time(node: Any) -> bool:
+    """Whether frameworks differ in what a node computes: a neuron, but no Threshold alone."""
+    return type(node).__name__ in NEURONS and type(node).__name__ != "Threshold"
 
 
 def _translated(kind: str, node: Any, framework: Framework, semantics: Semantics) -> Any:

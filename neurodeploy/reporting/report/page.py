@@ -33,7 +33,7 @@ from neurodeploy.reporting.report import deployed, trained
 from neurodeploy.reporting.text import by_class_text, facts
 from neurodeploy.simulation.firing import warnings_among
 from neurodeploy.support.figures import ornament, svg
-from neurodeploy.support.files import read_json, written_whole
+from neurodeploy.support.files import read_json, write_whole
 from neurodeploy.support.schema import build
 
 
@@ -57,8 +57,7 @@ def _write_page(deployment: Deployment, path: Path) -> None:
     )
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.from_string(template).render(_context(deployment))
-    with written_whole(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_whole(path, page)
 
 
 def _context(deployment: Deployment) -> dict[str, Any]:
