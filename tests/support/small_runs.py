@@ -22,6 +22,7 @@ def make_recipe(**changes: Any) -> Recipe:
         "epochs": EPOCHS,
         "batch_size": 128,
         "learning_rate": 0.01,
+        "threads": 1,
         "warmup_epochs": 1,
         **changes.pop("training", {}),
     }
