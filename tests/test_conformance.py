@@ -122,6 +122,7 @@ def test_forty_random_networks_agree() -> None:
     check_random_networks(40)
 
 
+@pytest.mark.slow
 def test_random_networks_agree_where_nothing_is_written_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -137,6 +137,7 @@ def test_a_program_that_takes_a_core_is_seen() -> None:
     assert not other.is_running()
 
 
+@pytest.mark.slow
 def test_bench_busy_prints_a_row_for_each_subject(tmp_path: Path) -> None:
     options = ["--network", "conv-8-4-4-3", "--T", "2", "--batch", "8", "--seconds", "0.01"]
     options += ["--rounds", "1", "--subjects", "sltt,reference"]
