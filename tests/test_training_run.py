@@ -75,7 +75,7 @@ def test_a_run_writes_everything_that_it_promises(whole: Path) -> None:
     ]
     assert list((whole / "tensorboard").iterdir())
     summary = json.loads((whole / "run.json").read_text())
-    assert summary["format"] == 1
+    assert summary["format"] == 2
     assert summary["kind"] == "run"
     assert summary["created"].endswith("+00:00")
     assert summary["recipe"]["network"] == {"family": "mlp", "hidden": [24], "batch_norm": True}

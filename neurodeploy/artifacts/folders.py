@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -13,20 +12,32 @@ from pathlib import Path
 from typing import Any
 
 from neurodeploy.artifacts.deployment import TrainingRecord
-from neurodeploy.artifacts.names import COMPLETE, DEPLOYMENTS, MANIFEST, METRICS, RECIPE, RUNS
+from neurodeploy.artifacts.names import (
+    COMPLETE,
+    DEPLOYMENTS,
+    MANIFEST,
+    METRICS,
+    NIR_FILE,
+    RECIPE,
+    RUN_FORMAT,
+    RUNS,
+)
 from neurodeploy.errors import InputError, Step, Text
 from neurodeploy.recipe import Recipe, recipe_from_dict
+from neurodeploy.support.file_names import file_name
 from neurodeploy.support.files import (
     as_path,
     check_new_folder,
     check_writable,
     next_claimed,
     read_json,
+    sha256,
     write_json,
     written,
 )
 from neurodeploy.support.partial import remove_leftovers
 from neurodeploy.support.schema import build
+from neurodeploy.support.seals import SEAL, digest_of, is_intact
 
 
 @dataclass(frozen=True)
@@ -74,7 +85,7 @@ def open_run(recipe: Recipe, out: Path | None) -> Iterator[Path]:
         if out is None:
             with next_claimed(RUNS, _stem(recipe)) as run:
                 held.enter_context(_alone(run))
-                write_json(run / RECIPE, recipe.as_dict())
+                _write_recipe(run, recipe)
         else:
             run = out
             with written(run):
@@ -84,8 +95,13 @@ def open_run(recipe: Recipe, out: Path | None) -> Iterator[Path]:
                 run.mkdir(exist_ok=True)
             held.enter_context(_alone(run))
             _check_new_run(run)
-            write_json(run / RECIPE, recipe.as_dict())
+            _write_recipe(run, recipe)
         yield run
+
+
+def _write_recipe(run: Path, recipe: Recipe) -> None:
+    table = recipe.as_dict()
+    write_json(run / RECIPE, {**table, SEAL: _recipe_digest(table)})
 
 
 def _check_new_run(run: Path) -> None:
@@ -98,7 +114,8 @@ def _check_new_run(run: Path) -> None:
 
 
 def _stem(recipe: Recipe) -> str:
-    if not re.fullmatch(r"[\w.+-]+", recipe.name):
+    # A run is found again by the name of its recipe, which is why it is not changed into another.
+    if recipe.name != file_name(recipe.name):
         raise InputError(f"recipe name {recipe.name!r} cannot name a folder; give the run folder")
     return recipe.name
 
@@ -146,10 +163,41 @@ def _alone(run: Path) -> Iterator[None]:
 
 
 def read_recipe(run: Path) -> Recipe:
-    """The recipe that a run folder was started with."""
-    if not (run / RECIPE).is_file():
+    """The recipe that a run folder was started with.
+
+    Raises:
+        InputError: not a run folder, or the recipe is no longer that one.
+    """
+    file = run / RECIPE
+    if not file.is_file():
         raise InputError(f"{run}: not a run folder (no {RECIPE})")
-    return recipe_from_dict(read_json(run / RECIPE), str(run / RECIPE))
+    table = read_json(file)
+    seal = table.pop(SEAL, None)
+    if seal is not None and seal != _recipe_digest(table):
+        raise InputError(
+            f"{file}: changed since the run began (its hash differs); put the old one back, or "
+            "start a new run with it"
+        )
+    return recipe_from_dict(table, str(file))
+
+
+def digest_of_recipe(run: Path) -> str | None:
+    """Hash of the recipe in a run folder, None where there is none."""
+    if not (run / RECIPE).is_file():
+        return None
+    table = read_json(run / RECIPE)
+    return _recipe_digest({key: value for key, value in table.items() if key != SEAL})
+
+
+def _recipe_digest(table: dict[str, Any]) -> str:
+    """Hash of a recipe, wherever its data lie: these are known by a hash of their own.
+
+    So a run whose data have moved can go on when its recipe says where they are now.
+    """
+    data = table.get("data")
+    if isinstance(data, dict) and data.get("sha256"):
+        table = {**table, "data": {**data, "path": ""}}
+    return digest_of(table)
 
 
 def as_read_back(recipe: Recipe) -> Recipe:
@@ -199,7 +247,13 @@ def read_run(path: Path | str) -> dict[str, Any]:
                 fix=Text("go on with ", Step("resume_run", str(path))),
             )
         raise InputError(f"{path}: not a training run (no {COMPLETE})")
-    return read_json(path / COMPLETE)
+    run = read_json(path / COMPLETE)
+    if not is_intact(run) and (SEAL in run or run.get("format") == RUN_FORMAT):
+        raise InputError(
+            f"{path / COMPLETE}: changed since the training (its hash differs); train again, or "
+            f"name {NIR_FILE} itself"
+        )
+    return run
 
 
 def read_training(path: Path) -> TrainingRecord:
@@ -211,6 +265,9 @@ def read_training(path: Path) -> TrainingRecord:
     run = read_run(path)
     kept = ("recipe", "test_accuracy", "validation_accuracy", "best_epoch", "epochs", "seconds")
     metrics = path / METRICS
+    hashes = run.get("sha256", {})
+    if METRICS in hashes and not (metrics.is_file() and sha256(metrics) == hashes[METRICS]):
+        raise InputError(f"{metrics}: missing or changed since the training; train again")
     try:
         lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.is_file() else []
         history = [json.loads(line) for line in lines]

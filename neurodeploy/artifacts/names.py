@@ -21,8 +21,8 @@ LEARNING_CURVE = "learning_curve.png"
 
 # In a run folder.
 
-RUN_FORMAT = 1
-"""Version of the layout of ``run.json``."""
+RUN_FORMAT = 2
+"""Version of the layout of ``run.json``; 1 had no seal."""
 
 RECIPE = "recipe.json"
 START = "start.nir"

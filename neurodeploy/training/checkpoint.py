@@ -3,10 +3,14 @@
 One file and one rename make a checkpoint complete or absent. It is the run's only truth: metrics
 and ``best.safetensors`` can be rewritten from it, whenever a run was killed while writing them.
 Another run's ``best.safetensors`` may be what a run starts with, for fine-tuning.
+
+Both files hold the SHA-256 of all else that they hold, and the state that of the recipe which led
+to it, so that no training goes on with another network than the one that was saved.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -18,15 +22,22 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from neurodeploy.artifacts.names import BEST, COMPLETE, LAST
+from neurodeploy.artifacts.folders import digest_of_recipe
+from neurodeploy.artifacts.names import BEST, COMPLETE, LAST, RECIPE
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.quantization.aware import without_grids
 from neurodeploy.support.files import write_whole
 from neurodeploy.training.metrics import EpochMetrics, PartialEpoch
 
-FORMAT = 2
+FORMAT = 3
 """Version of both files' layout."""
+
+WITHOUT_HASH = 2
+"""Version of files that nothing guards."""
+
+HASH = "sha256"
+"""In a file's metadata."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +95,7 @@ def save_state(run: Path, state: TrainingState) -> None:
         "best_epoch": state.best_epoch,
         "partial": asdict(state.partial),
         "initial_loss": state.initial_loss,
+        "recipe": digest_of_recipe(run),
     }
     _write(run / LAST, tensors, header)
 
@@ -98,25 +110,29 @@ def load_state(run: Path) -> TrainingState | None:
     """Read ``last.safetensors``; None when nothing was saved yet.
 
     Raises:
-        InputError: the file is damaged or of another format.
+        InputError: the file is damaged or of another format, or the recipe is another one.
     """
     path = run / LAST
     if not path.exists():
         return None
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if metadata.get("format") != str(FORMAT):
+        metadata, tensors = _read(path)
+        if metadata.get("format") not in (str(WITHOUT_HASH), str(FORMAT)):
             raise ValueError(f"format {metadata.get('format')!r}, this version reads {FORMAT}")
         header = json.loads(metadata["state"])
         history = tuple(EpochMetrics(**row) for row in header["history"])
         best_epoch = int(header["best_epoch"])
         partial = PartialEpoch(**header["partial"])
-        # Older checkpoints do not say it.
+        # Older checkpoints say neither.
         initial_loss = float(header.get("initial_loss", 0.0))
+        recipe = header.get("recipe")
     except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a readable checkpoint: {error}") from None
+    if recipe is not None and recipe != digest_of_recipe(run):
+        raise InputError(
+            f"{run / RECIPE}: not the recipe that {LAST} was trained by; put that back, or start a "
+            "new run with this one"
+        )
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "best": {}}
     for key, value in tensors.items():
         part, _, name = key.partition(".")
@@ -131,7 +147,40 @@ def load_state(run: Path) -> TrainingState | None:
 def _write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
     """Write a safetensors file whole; its metadata may only map strings to strings."""
     metadata = {"format": str(FORMAT), "state": json.dumps(header)}
+    metadata[HASH] = _hash(metadata, tensors)
     write_whole(path, safetensors.torch.save(dict(tensors), metadata))
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of a safetensors file, which are as they were written.
+
+    Raises:
+        ValueError: they are not.
+        OSError, SafetensorError: the file cannot be read.
+    """
+    with safetensors.safe_open(path, framework="pt") as file:
+        metadata: dict[str, str] = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    expected = metadata.get(HASH)
+    if expected is None and metadata.get("format") != str(FORMAT):
+        return metadata, tensors
+    if expected != _hash(metadata, tensors):
+        raise ValueError("changed since it was written (its hash differs)")
+    return metadata, tensors
+
+
+def _hash(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256, in hex, of metadata but for this, and of tensors with their names and shapes."""
+    digest = hashlib.sha256()
+
+    def add(value: Any) -> None:
+        digest.update(json.dumps(value).encode("ascii"))
+
+    add(sorted((key, value) for key, value in metadata.items() if key != HASH))
+    for name, value in sorted(tensors.items()):
+        add([name, str(value.dtype), list(value.shape)])
+        digest.update(copied(value).reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def find_start(name: str, runs: Path) -> Path:
@@ -165,9 +214,9 @@ def load_start(model: SpikingNetwork, run: Path) -> None:
     """
     path = run / BEST
     try:
-        tensors = safetensors.torch.load_file(path)
+        _, tensors = _read(path)
         model.load_state_dict(without_grids(tensors))
-    except (OSError, safetensors.SafetensorError) as error:
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
         raise InputError(f"{path}: not readable weights: {error}") from None
     except RuntimeError as error:
         reason = " ".join(str(error).split())

@@ -26,7 +26,14 @@ import torch
 from torch import Tensor
 
 from neurodeploy.artifacts.folders import as_read_back, open_run, read_recipe, reopen_run
-from neurodeploy.artifacts.names import COMPLETE, LEARNING_CURVE, NIR_FILE, RUN_FORMAT, RUNS
+from neurodeploy.artifacts.names import (
+    COMPLETE,
+    LEARNING_CURVE,
+    METRICS,
+    NIR_FILE,
+    RUN_FORMAT,
+    RUNS,
+)
 from neurodeploy.data import Dataset, check_encoder, load_dataset
 from neurodeploy.errors import InputError, Setting, SimulationError, Step, Text
 from neurodeploy.interchange.nir.file import write_own_nir
@@ -38,6 +45,7 @@ from neurodeploy.rules import Rule
 from neurodeploy.support.figures import ornament, png
 from neurodeploy.support.files import as_path, sha256, write_json, write_whole
 from neurodeploy.support.processes import ContactLostError, connect
+from neurodeploy.support.seals import sealed
 from neurodeploy.support.system import freed_memory_kept, versions
 from neurodeploy.training.assembly import (
     check_batches_of,
@@ -332,7 +340,7 @@ def _write_result(
         "processes": job.processes.count,
         "device": next(job.model.parameters()).device.type,
         "versions": versions(),
-        "sha256": {NIR_FILE: sha256(run / NIR_FILE)},
+        "sha256": {name: sha256(run / name) for name in (NIR_FILE, METRICS)},
     }
-    write_json(run / COMPLETE, summary)
+    write_json(run / COMPLETE, sealed(summary))
     return result

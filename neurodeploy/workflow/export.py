@@ -34,6 +34,7 @@ from neurodeploy.ir.stated import Stated
 from neurodeploy.mapping import CoreMapping, map_network
 from neurodeploy.mapping.mapping import check_fits
 from neurodeploy.simulation.firing import firing_warnings, warnings_among
+from neurodeploy.support.file_names import file_name
 from neurodeploy.support.files import as_path
 from neurodeploy.support.partial import temporary_folder
 from neurodeploy.target import Target, load_target
@@ -107,7 +108,7 @@ def export(
     activity = None if activity is None else as_path(activity, "export")
     from_net = source.suffix == ".net"
     file, name = (source, source.stem) if from_net else nir_file_of(source)
-    place = NewFolder(out, DEPLOYMENTS / f"{name}-{target.name}")
+    place = NewFolder(out, _default_folder(name, target))
     place.check()
     stated, quantization = stated or Stated(), quantization or QuantizationOptions()
     imported = None
@@ -165,7 +166,7 @@ def deploy_network(
     from neurodeploy.interchange.nir.network_out import network_to_nir
     from neurodeploy.workflow.quantization import quantized_on
 
-    place = NewFolder(out, DEPLOYMENTS / f"{network.name}-{target.name}")
+    place = NewFolder(out, _default_folder(network.name, target))
     place.check()
     if isinstance(network, QuantizedNetwork):
         if any(choice is not None for choice in (bits, scale, calibration)):
@@ -185,6 +186,11 @@ def deploy_network(
         write_nir(file, graph)
         part = netx_part(quantized)
         return _written(out, quantized, mapping, target, part, file, source=network.name)
+
+
+def _default_folder(name: str, target: Target) -> Path:
+    """The one that a number goes behind, in ``deployments/`` whatever the names in files are."""
+    return DEPLOYMENTS / f"{file_name(name)}-{file_name(target.name)}"
 
 
 def _mapped(

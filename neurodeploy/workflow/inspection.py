@@ -14,7 +14,12 @@ from neurodeploy.errors import InputError, Setting, Text, in_lines
 from neurodeploy.ir.contract import Contract, own_semantics
 from neurodeploy.ir.stated import Stated, listed
 from neurodeploy.support.files import as_path
+from neurodeploy.support.seals import is_intact
 from neurodeploy.support.system import version_of
+
+UNSEALED_RUN = (
+    f"Warning: {COMPLETE} has no seal, as in older versions: nothing shows whether it was changed"
+)
 
 
 def describe(path: Path | str) -> Text:
@@ -115,6 +120,7 @@ def _run(path: Path) -> str:
             f"{run['validation_accuracy']:.2%}",
             f"  files: {', '.join(sorted(entry.name for entry in path.iterdir()))}",
             f"  marked complete by {COMPLETE}",
+            *([] if is_intact(run) else [UNSEALED_RUN]),
         ]
     )
 

@@ -23,6 +23,7 @@ from neurodeploy.onchip.learner import LearningOptions, StreamChunk
 from neurodeploy.onchip.tasks import SET_ASIDE, Task, make_task
 from neurodeploy.reporting.pictures import CurvePoint
 from neurodeploy.simulation.trace import Samples
+from neurodeploy.support.file_names import file_name
 from neurodeploy.support.files import as_path
 from neurodeploy.workflow.learned_deployment import first_tags, mapped, write_learned
 from neurodeploy.workflow.learners import (
@@ -101,7 +102,10 @@ def learn(
     data = None if data is None else as_path(data, "learn")
     out = None if out is None else as_path(out, "learn")
     path = deployment.path
-    place = NewFolder(out, path.parent / f"{path.name}-learned")
+    if path.name in ("", ".."):
+        # Of "." and ".." the last part is no name.
+        path = path.resolve()
+    place = NewFolder(out, path.parent / f"{file_name(path.name)}-learned")
     place.check()
     options = make_options(rule, 1.0 if rate is None else rate, update, feedback, seed)
     check_learning_engine(engine, options)
