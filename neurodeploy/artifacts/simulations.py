@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
+import io
+import math
 import zipfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,8 @@ from neurodeploy.errors import InputError, Setting, Step, Text
 from neurodeploy.ir.operators import Shape
 from neurodeploy.simulation.predictions import Predictions
 from neurodeploy.simulation.trace import SpikeTrace
-from neurodeploy.support.files import written_whole
+from neurodeploy.support.files import check_writable, written_whole
+from neurodeploy.support.partial import reserve, temporary_folder
 
 
 class TraceFile:
@@ -33,19 +36,25 @@ class TraceFile:
         samples: N, over all batches.
 
     Raises:
-        InputError: the folder of ``path`` does not exist.
+        InputError: the folder of ``path`` does not exist, or takes no file.
     """
 
     def __init__(self, path: Path, samples: int) -> None:
         if not path.parent.is_dir():
             raise InputError(f"{path}: the folder {path.parent} does not exist")
+        check_writable(path)
         self.path = path
         self.samples = samples
-        self._folder = tempfile.TemporaryDirectory(prefix="neurodeploy-")
+        self._held = ExitStack()
+        self._folder = self._held.enter_context(temporary_folder())
         self._arrays: dict[str, np.memmap] = {}
 
     def add(self, trace: SpikeTrace) -> None:
-        """Keep the arrays of one batch."""
+        """Keep the arrays of one batch.
+
+        Raises:
+            InputError: with the first batch: there is no room for those of all samples.
+        """
         for name, record in trace.populations.items():
             for what in ("s", "u", "v"):
                 values = getattr(record, what)
@@ -54,9 +63,16 @@ class TraceFile:
 
     def _array(self, key: str, values: np.ndarray) -> np.memmap:
         if key not in self._arrays:
-            file = Path(self._folder.name) / f"{len(self._arrays)}.npy"
-            shape = (self.samples, *values.shape[1:])
-            self._arrays[key] = open_memmap(file, "w+", values.dtype, shape)
+            file = self._folder / f"{len(self._arrays)}.npy"
+            shape, header = (self.samples, *values.shape[1:]), io.BytesIO()
+            descr = np.lib.format.dtype_to_descr(values.dtype)
+            np.lib.format.write_array_header_1_0(
+                header, {"descr": descr, "fortran_order": False, "shape": shape}
+            )
+            reserve(file, header.tell() + math.prod(shape) * values.itemsize)
+            with file.open("r+b") as opened:
+                opened.write(header.getvalue())
+            self._arrays[key] = open_memmap(file, "r+")
         return self._arrays[key]
 
     def finish(self, predictions: Predictions) -> None:
@@ -74,12 +90,12 @@ class TraceFile:
         ):
             for index, (key, array) in enumerate(self._arrays.items()):
                 array.flush()
-                archive.write(Path(self._folder.name) / f"{index}.npy", f"{key}.npy")
+                archive.write(self._folder / f"{index}.npy", f"{key}.npy")
 
     def discard(self) -> None:
         """Remove the temporary files; harmless when done before."""
         self._arrays.clear()
-        self._folder.cleanup()
+        self._held.close()
 
 
 class ActivityCount:

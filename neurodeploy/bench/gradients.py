@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import itertools
 import json
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +30,7 @@ from neurodeploy.rules.ottt import OTTT
 from neurodeploy.rules.rate import Rate
 from neurodeploy.rules.rule import Loss
 from neurodeploy.rules.sltt import SLTT
+from neurodeploy.support.partial import temporary_folder
 from neurodeploy.support.processes import Processes
 from neurodeploy.training.assembly import check_batches_of, input_code, network_of, split_of
 from neurodeploy.training.batches import batch_count
@@ -143,7 +143,7 @@ def _compare(recipe: Recipe, every: int, progress: bool) -> Iterator[GradientRow
     device = find_device("cpu", precision, Processes())
     with (
         reproducible(device, recipe.training.threads) as threads,
-        tempfile.TemporaryDirectory() as folder,
+        temporary_folder() as folder,
     ):
         torch.manual_seed(recipe.seed)
         model = network_of(recipe, dataset).to(device, parameter_dtype(precision))
@@ -151,7 +151,7 @@ def _compare(recipe: Recipe, every: int, progress: bool) -> Iterator[GradientRow
         check_batches_of(recipe, model, len(split.y_train), Processes())
         code = input_code(recipe, dataset)
         job = Job(recipe, model, watched, split, code, Processes(), threads)
-        fit(job, Path(folder), None, progress)
+        fit(job, folder, None, progress)
     batches = batch_count(len(split.y_train), recipe.training.batch_size)
     for epoch, found in watched.by_epoch(batches).items():
         for (rule, layer), values in found.items():

@@ -7,7 +7,6 @@ deployed integers on the reference engine, over the whole test set.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from neurodeploy.ir.stated import Stated
 from neurodeploy.quantization.scales import ScaleMethod
 from neurodeploy.recipe import QuantizeRecipe, Recipe, load_recipe, recipe_from_dict
 from neurodeploy.simulation.engines import FloatEngine, ReferenceEngine
+from neurodeploy.support.partial import temporary_folder
 from neurodeploy.target import load_target
 from neurodeploy.workflow.exported import read_planned
 from neurodeploy.workflow.quantization import QuantizationOptions, quantized
@@ -178,9 +178,9 @@ def _folder(keep: Path | None) -> Iterator[Path]:
     if keep is not None:
         yield keep
         return
-    with tempfile.TemporaryDirectory() as name:
+    with temporary_folder() as folder:
         try:
-            yield Path(name)
+            yield folder
         except SimulationError as error:
             if isinstance(error.__context__, KeyboardInterrupt):
                 raise SimulationError(

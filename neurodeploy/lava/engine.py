@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import tempfile
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.compat import require_lava
 from neurodeploy.lava.runtime import GuardedRuntime
 from neurodeploy.simulation.trace import Overflow, PopulationTrace, SampleBatch, SpikeTrace
+from neurodeploy.support.partial import temporary_folder
 from neurodeploy.support.system import give_back_freed_memory
 
 
@@ -42,7 +43,7 @@ class LavaNetwork:
         require_lava()
         self.tag, self.timeout = tag, timeout
         self.elapsed = 0
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._held = ExitStack()
         self._runtime: GuardedRuntime | None = None
 
     @property
@@ -62,8 +63,7 @@ class LavaNetwork:
         from lava.magma.core.run_configs import Loihi2SimCfg
 
         self.elapsed = 0
-        self._folder = tempfile.TemporaryDirectory(prefix="neurodeploy-")
-        root = build(Path(self._folder.name))
+        root = build(self._held.enter_context(temporary_folder()))
         # Every process starts as a copy of this one.
         give_back_freed_memory()
         runtime = GuardedRuntime(root, Loihi2SimCfg(select_tag=self.tag), timeout=self.timeout)
@@ -88,9 +88,7 @@ class LavaNetwork:
         if self._runtime is not None:
             self._runtime.close()
             self._runtime = None
-        if self._folder is not None:
-            self._folder.cleanup()
-            self._folder = None
+        self._held.close()
 
 
 class LavaEngineBase(ABC):

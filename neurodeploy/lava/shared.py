@@ -8,6 +8,7 @@ files' size depends on the batch, not on how many samples are simulated.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.simulation.trace import SampleBatch
+from neurodeploy.support.partial import reserve
 
 
 class SharedArrays:
@@ -24,6 +26,9 @@ class SharedArrays:
     Args:
         folder: where the files are; must outlive every user of the arrays.
         layout: name to (shape, dtype); the arrays start as zeros.
+
+    Raises:
+        InputError: there is no room for them.
     """
 
     def __init__(self, folder: Path, layout: Mapping[str, tuple[tuple[int, ...], Any]]) -> None:
@@ -32,7 +37,7 @@ class SharedArrays:
         self._files = {name: f"{index}.bin" for index, name in enumerate(self.layout)}
         self._open: dict[str, np.ndarray] = {}
         for name, (shape, dtype) in self.layout.items():
-            np.memmap(folder / self._files[name], dtype, "w+", shape=shape).flush()
+            reserve(folder / self._files[name], math.prod(shape) * np.dtype(dtype).itemsize)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_open": {}}

@@ -89,6 +89,16 @@ def written(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, unless it is there.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    with written(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
 def _flush(folder: Path) -> None:
     """Have everything in a folder on the disk."""
     for place, _, names in os.walk(folder):

@@ -14,8 +14,12 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+from neurodeploy.errors import InputError
+
+ELSEWHERE = "set TMPDIR to a folder on a disk with more room"
 
 CLAIM = ".claim"
 """Added to a name that is claimed and not yet used."""
@@ -51,10 +55,42 @@ def temporary_folder() -> Iterator[Path]:
     """A folder where the system keeps temporary files, until the end of the block.
 
     Raises:
-        OSError: it cannot be made.
+        InputError: it cannot be made.
     """
-    with partial_folder(Path(tempfile.gettempdir()) / "neurodeploy") as found:
+    with ExitStack() as held:
+        try:
+            place = Path(tempfile.gettempdir()) / "neurodeploy"
+            found = held.enter_context(partial_folder(place))
+        except OSError as error:
+            raise InputError(f"no temporary folder can be made: {error}", fix=ELSEWHERE) from None
         yield found
+
+
+def reserve(path: Path, size: int) -> None:
+    """Make a file of ``size`` zeros, at least 1, which the disk has room for.
+
+    A file with holes takes its room only when it is filled, and through a memory map a full disk
+    is then no error but the end of the process.
+
+    Raises:
+        InputError: there is no room.
+    """
+    try:
+        with path.open("xb") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        inside = LEFTOVER.fullmatch(path.parent.name)
+        place = path.parent.parent if inside else path.parent
+        raise InputError(
+            f"{place}: temporary files need {_megabytes(size)} here and "
+            f"{_megabytes(shutil.disk_usage(path.parent).free)} are free ({reason})",
+            fix=ELSEWHERE,
+        ) from None
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
 
 
 @contextmanager

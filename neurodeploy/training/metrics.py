@@ -9,9 +9,8 @@ from pathlib import Path
 from types import TracebackType
 
 from neurodeploy.artifacts.names import METRICS, TENSORBOARD
-from neurodeploy.errors import InputError
 from neurodeploy.simulation.firing import firing_warnings
-from neurodeploy.support.files import write_whole
+from neurodeploy.support.files import write_whole, written
 
 
 @dataclass(frozen=True)
@@ -92,12 +91,13 @@ class MetricsLog:
         self._writer.close()
 
     def append(self, metrics: EpochMetrics) -> None:
-        """Record one epoch."""
-        try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(_line(metrics))
-        except OSError as error:
-            raise InputError(f"{self._path}: cannot be written: {error.strerror}") from None
+        """Record one epoch.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        with written(self._path), self._path.open("a", encoding="utf-8") as file:
+            file.write(_line(metrics))
         for tag, value in {
             "loss/train": metrics.train_loss,
             "loss/validation": metrics.validation_loss,

@@ -43,7 +43,7 @@ from neurodeploy.nn.families.user import pinned
 from neurodeploy.recipe import Recipe
 from neurodeploy.rules import Rule
 from neurodeploy.support.figures import ornament, png
-from neurodeploy.support.files import as_path, sha256, write_json, write_whole
+from neurodeploy.support.files import as_path, check_writable, sha256, write_json, write_whole
 from neurodeploy.support.processes import ContactLostError, connect
 from neurodeploy.support.seals import sealed
 from neurodeploy.support.system import freed_memory_kept, versions
@@ -134,6 +134,7 @@ def train(
         raise InputError(f"recipe {recipe.name}: seed must be from 0 to 2^32 - 1: {recipe.seed}")
     out = None if out is None else as_path(out, "train")
     training, processes = recipe.training, connect()
+    processes.on_main(lambda: check_writable(out or RUNS / recipe.name))
     with processes.together():
         _check_launcher_precision(recipe)
         where = find_device(device, training.precision, processes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from neurodeploy.errors import InputError, Setting, Text, UnsupportedError, in_l
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.simulation.trace import Overflow, SampleBatch, SpikeTrace
+from neurodeploy.support.partial import temporary_folder
 
 if TYPE_CHECKING:
     import nir
@@ -105,8 +105,7 @@ class NetworkSource:
                     in_lines(Text("  ", reason) for reason in part.missing),
                 )
             )
-        folder = self.stack.enter_context(tempfile.TemporaryDirectory(prefix="neurodeploy-"))
-        path = Path(folder) / NET_FILE
+        path = self.stack.enter_context(temporary_folder()) / NET_FILE
         part.write(path)
         return path
 

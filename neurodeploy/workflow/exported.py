@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +16,7 @@ from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizationPlan
 from neurodeploy.ir.stated import Stated
 from neurodeploy.support.files import sha256
+from neurodeploy.support.partial import temporary_folder
 
 if TYPE_CHECKING:
     from neurodeploy.interchange.nir.importing import Imported
@@ -76,7 +76,7 @@ def self_contained(imported: Imported | None, file: Path) -> Iterator[Path | Non
         return
     from neurodeploy.interchange.nir.file import write_nir
 
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / NIR_FILE
+    with temporary_folder() as folder:
+        file = folder / NIR_FILE
         write_nir(file, imported.graph)
         yield file

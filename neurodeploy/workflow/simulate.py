@@ -19,7 +19,7 @@ from neurodeploy.simulation.firing import firing_rates, firing_warnings, input_n
 from neurodeploy.simulation.predictions import Predictions
 from neurodeploy.simulation.trace import Overflow, SampleBatch, Samples, SpikeTrace
 from neurodeploy.support.figures import ornament, write_picture
-from neurodeploy.support.files import as_path, write_whole
+from neurodeploy.support.files import as_path, check_writable, make_folder, write_whole
 from neurodeploy.workflow.engines import OverflowCount, batch_size, make_engine
 from neurodeploy.workflow.memory import check_memory, default_engine
 from neurodeploy.workflow.samples import check_samples, choose_samples
@@ -137,6 +137,7 @@ def simulate(
     if engine_name is None:
         engine_name, reason = default_engine(deployment.network, at_once, state=trace_state)
     check_memory([engine_name], deployment.network, at_once, state=trace_state)
+    check_writable(deployment.results / engine_name / SUMMARY)
     engine = make_engine(engine_name, deployment, state=trace_state, timeout=timeout)
     tally = _Tally(deployment, samples)
     overflow = OverflowCount(engine, deployment.network)
@@ -207,7 +208,7 @@ class _Tally:
         network, count = self.deployment.network, self.samples.count
         predictions = self.predictions()
         folder = self.deployment.results / engine
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         activity = self.activity.mean()
         write_activity(folder / ACTIVITY, activity)
         rates = firing_rates(network, activity)

@@ -17,6 +17,7 @@ from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.reporting.parity import ParityComparison, ParityReport
 from neurodeploy.simulation.trace import SampleBatch, Samples
 from neurodeploy.support.figures import ornament, write_picture
+from neurodeploy.support.files import check_writable, make_folder
 from neurodeploy.workflow.engines import (
     FLOAT_ENGINES,
     Engine,
@@ -89,6 +90,8 @@ def validate(
         engines, reason = default_pair(deployment.network, at_once)
     check_pair(engines)
     check_memory(engines, deployment.network, at_once, state=True, setting="engines")
+    folder = deployment.results / f"{engines[0]}-{engines[1]}"
+    check_writable(folder / PARITY)
     first, second = (make_engine(name, deployment, state=True, timeout=timeout) for name in engines)
     bar = tqdm(
         total=samples.count,
@@ -102,8 +105,7 @@ def validate(
         bar.close()
         for engine in (first, second):
             engine.close()
-    folder = deployment.results / f"{engines[0]}-{engines[1]}"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     said = (warning for found in report.predictions.values() for warning in found.warnings())
     chosen = (*deployment.warnings, *([] if reason is None else [reason]))
     warnings = (*chosen, *samples.warnings, *report.warnings, *dict.fromkeys(said))
