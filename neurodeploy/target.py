@@ -7,6 +7,7 @@ that says ``extends = "NAME"`` gives only what differs from that target.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,31 @@ Quality = Literal["documented", "read", "secondary", "fitted", "assumed"]
 """How well a figure is known: ``documented`` in a paper or in code written against the chip,
 ``read`` off the output of the maker's tools, ``secondary`` from someone who cites the maker,
 ``fitted`` so that a formula meets such outputs, ``assumed`` for want of any of these."""
+
+
+MOST_CORES = 2**20
+"""Of a chip, and chips of a system: both far beyond the largest system, of 1,152 chips."""
+
+MOST_HELD = 2**31 - 1
+"""Neurons, axons or words of a core."""
+
+MOST_BITS = 64
+"""Of an entry of a row of synapses, or of its head."""
+
+MOST_QUANTITY = 1e12
+"""Picojoules or nanoseconds of one event: a joule, or a quarter of an hour."""
+
+
+def _check_ranges(part: Any, ranges: Mapping[str, tuple[int, int]]) -> None:
+    """Refuse limits that no arithmetic of ours, or no chip, can have; None is no limit.
+
+    Raises:
+        ValueError: naming the limit and its range.
+    """
+    for name, (low, high) in ranges.items():
+        limit: Limit | None = getattr(part, name)
+        if limit is not None and not low <= limit.value <= high:
+            raise ValueError(f"{name} must be from {low} to {high}, found {limit.value}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +77,8 @@ class Quantity(Figure):
         super().__post_init__()
         if self.value < 0:
             raise ValueError(f"energies and times are not negative, found {self.value}")
+        if not self.value <= MOST_QUANTITY:
+            raise ValueError(f"energies and times end at {MOST_QUANTITY:g}, found {self.value}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +91,8 @@ class Widths(Figure):
         super().__post_init__()
         if not self.values or min(self.values) < 1:
             raise ValueError(f"widths are at least one positive number, found {self.values}")
+        if max(self.values) > MOST_BITS:
+            raise ValueError(f"widths are at most {MOST_BITS} bits, found {max(self.values)}")
 
     def holding(self, bits: int) -> int:
         """The smallest width that holds ``bits``; the largest one when none does."""
@@ -94,9 +124,8 @@ class Chip:
     tile_columns: Limit
 
     def __post_init__(self) -> None:
-        for name in ("cores", "chips", "tile_cores", "tile_columns"):
-            if getattr(self, name).value < 1:
-                raise ValueError(f"{name} must be at least 1, found {getattr(self, name).value}")
+        most = dict.fromkeys(("cores", "chips", "tile_cores", "tile_columns"), (1, MOST_CORES))
+        _check_ranges(self, most)
 
 
 @dataclass(frozen=True)
@@ -117,6 +146,10 @@ class Core:
     output_axons: Limit | None = None
     synapse_words: Limit | None = None
     fill_words: Limit | None = None
+
+    def __post_init__(self) -> None:
+        names = ("neurons", "input_axons", "output_axons", "synapse_words", "fill_words")
+        _check_ranges(self, dict.fromkeys(names, (1, MOST_HELD)))
 
 
 @dataclass(frozen=True)
@@ -145,6 +178,11 @@ class SynapseMemory:
     shared_convolution: Ability
     row_entries: Limit | None = None
 
+    def __post_init__(self) -> None:
+        bits = ("row_header_bits", "delay_bits", "dense_entry_bits", "sparse_entry_bits")
+        ranges = dict.fromkeys(bits, (0, MOST_BITS))
+        _check_ranges(self, {**ranges, "word_bits": (1, 4096), "row_entries": (1, MOST_HELD)})
+
 
 @dataclass(frozen=True)
 class Synapse:
@@ -155,6 +193,13 @@ class Synapse:
     weight_exponent_max: Limit
     delay_max: Limit
     memory: SynapseMemory
+
+    def __post_init__(self) -> None:
+        shifts = dict.fromkeys(("weight_exponent_min", "weight_exponent_max"), (-16, 16))
+        _check_ranges(self, {"weight_bits": (1, 8), **shifts, "delay_max": (0, 2**16)})
+        low, high = self.weight_exponent_min.value, self.weight_exponent_max.value
+        if low > high:
+            raise ValueError(f"weight_exponent_min {low} is above weight_exponent_max {high}")
 
 
 @dataclass(frozen=True)
@@ -173,12 +218,27 @@ class NeuronLimits:
     programmable: Ability
     refractory_max: Limit | None = None
 
+    def __post_init__(self) -> None:
+        _check_ranges(
+            self,
+            {
+                "threshold_bits": (1, 17),
+                "bias_mantissa_bits": (2, 24),
+                "bias_exponent_max": (0, 16),
+                "decay_bits": (1, 12),
+                "refractory_max": (0, 2**16),
+            },
+        )
+
 
 @dataclass(frozen=True)
 class SpikeLimits:
     """What a spike carries: 0 payload bits for binary spikes."""
 
     payload_bits: Limit
+
+    def __post_init__(self) -> None:
+        _check_ranges(self, {"payload_bits": (0, 32)})
 
 
 @dataclass(frozen=True)

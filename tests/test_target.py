@@ -172,3 +172,40 @@ def test_energies_of_loihi2_say_that_they_are_loihi1s() -> None:
         assert getattr(two, field.name).value == getattr(one, field.name).value
         assert getattr(two, field.name).source.startswith("Loihi 1: ")
         assert getattr(two, field.name).quality == "assumed"
+
+
+# --- ranges ---
+
+
+@pytest.mark.parametrize(
+    "place, name, value, limits",
+    [
+        ("synapse", "weight_bits", 9, "from 1 to 8"),
+        ("synapse", "weight_bits", 0, "from 1 to 8"),
+        ("synapse", "weight_exponent_max", 40, "from -16 to 16"),
+        ("synapse", "weight_exponent_min", 9, "weight_exponent_min 9 is above"),
+        ("synapse", "delay_max", -1, "from 0 to 65536"),
+        ("synapse.memory", "word_bits", 0, "from 1 to 4096"),
+        ("synapse.memory", "row_entries", 0, "from 1 to 2147483647"),
+        ("synapse.memory", "sparse_entry_bits", 2**60, "from 0 to 64"),
+        ("neuron", "threshold_bits", 18, "from 1 to 17"),
+        ("neuron", "bias_mantissa_bits", 1, "from 2 to 24"),
+        ("neuron", "bias_exponent_max", -1, "from 0 to 16"),
+        ("neuron", "decay_bits", 13, "from 1 to 12"),
+        ("core", "neurons", 0, "from 1 to 2147483647"),
+        ("core", "input_axons", -5, "from 1 to 2147483647"),
+        ("chip", "cores", 2**40, "from 1 to 1048576"),
+        ("spike", "payload_bits", 33, "from 0 to 32"),
+        ("energy", "synaptic_op", 1e300, "energies and times end at 1e"),
+    ],
+)
+def test_limits_that_no_chip_has(
+    tmp_path: Path, place: str, name: str, value: float, limits: str
+) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'extends = "loihi2"\ndescription = "odd"\n'
+        f'[{place}]\n{name} = {{ value = {value}, quality = "assumed", source = "a test" }}\n'
+    )
+    with pytest.raises(InputError, match=f"mine.toml: {place.replace('.', ': ')}: .*{limits}"):
+        load_target(path)
