@@ -9,7 +9,15 @@ from typing import Any
 import click
 
 from neurodeploy.cli.bench_training import bench_gradients, bench_quantization, bench_train
-from neurodeploy.cli.options import PATH, Commands, json_option, print_json, show_progress
+from neurodeploy.cli.options import (
+    COUNT,
+    PATH,
+    Commands,
+    Positive,
+    json_option,
+    print_json,
+    show_progress,
+)
 
 
 @click.group(cls=Commands)
@@ -23,15 +31,19 @@ for command in (bench_train, bench_gradients, bench_quantization):
 
 @bench.command("simulate")
 @click.option("--network", default="mlp-784-256-10", show_default=True, help="Layers, by name.")
-@click.option("--T", "steps", default=8, show_default=True, help="Steps per sample.")
+@click.option("--T", "steps", type=COUNT, default=8, show_default=True, help="Steps per sample.")
 @click.option(
     "--engines",
     metavar="A,B,...",
     help="Some of reference,lava-fused,lava and, for dense networks, yardstick.",
 )
-@click.option("--batch", type=int, help="Samples at a time; as simulate when not given.")
-@click.option("--seconds", default=3.0, show_default=True, help="Time each engine so long.")
-@click.option("--rounds", default=3, show_default=True, help="Take turns; the median counts.")
+@click.option("--batch", type=COUNT, help="Samples at a time; as simulate when not given.")
+@click.option(
+    "--seconds", type=Positive(), default=3.0, show_default=True, help="Time each engine so long."
+)
+@click.option(
+    "--rounds", type=COUNT, default=3, show_default=True, help="Take turns; the median counts."
+)
 @json_option
 def bench_simulate(
     network: str,
@@ -51,7 +63,7 @@ def bench_simulate(
     """
     from neurodeploy.bench.simulate import bench_simulate as measure
 
-    named = engines.split(",") if engines else []
+    named = [] if engines is None else engines.split(",")
     rows = measure(network, steps, named, seconds, rounds, batch, show_progress())
     _show(rows, as_json)
 
@@ -64,8 +76,12 @@ def bench_simulate(
 )
 @click.option("--engines", metavar="A,B,...", help="Some of lava,lava-fused,reference.")
 @click.option("--data", type=PATH, help="Where the deployment's data set lies now.")
-@click.option("--seconds", default=3.0, show_default=True, help="Time each engine so long.")
-@click.option("--rounds", default=3, show_default=True, help="Take turns; the median counts.")
+@click.option(
+    "--seconds", type=Positive(), default=3.0, show_default=True, help="Time each engine so long."
+)
+@click.option(
+    "--rounds", type=COUNT, default=3, show_default=True, help="Take turns; the median counts."
+)
 @json_option
 def bench_learn(
     deployment: Path | None, engines: str | None, as_json: bool, **options: Any
@@ -79,7 +95,7 @@ def bench_learn(
     from neurodeploy.bench.learn import bench_learn as measure
 
     chosen = deployment or newest_deployment()
-    named = engines.split(",") if engines else []
+    named = [] if engines is None else engines.split(",")
     rows = measure(chosen, engines=named, progress=show_progress(), **options)
     _show(rows, as_json)
 
@@ -108,8 +124,10 @@ def bench_mapping(network: str, target: str, as_json: bool) -> None:
 
 @bench.command("busy")
 @click.option("--network", default="conv-28-16-32-10", show_default=True, help="Layers, by name.")
-@click.option("--T", "steps", default=4, show_default=True, help="Steps per sample.")
-@click.option("--batch", default=64, show_default=True, help="Samples per iteration of training.")
+@click.option("--T", "steps", type=COUNT, default=4, show_default=True, help="Steps per sample.")
+@click.option(
+    "--batch", type=COUNT, default=64, show_default=True, help="Samples per iteration of training."
+)
 @click.option(
     "--subjects",
     default="sltt,reference,lava-fused",
@@ -117,8 +135,12 @@ def bench_mapping(network: str, target: str, as_json: bool) -> None:
     metavar="A,B,...",
     help="sltt for an iteration of training, or engines as in bench simulate.",
 )
-@click.option("--seconds", default=3.0, show_default=True, help="Time each so long.")
-@click.option("--rounds", default=3, show_default=True, help="Take turns; the median counts.")
+@click.option(
+    "--seconds", type=Positive(), default=3.0, show_default=True, help="Time each so long."
+)
+@click.option(
+    "--rounds", type=COUNT, default=3, show_default=True, help="Take turns; the median counts."
+)
 @json_option
 def bench_busy(subjects: str, as_json: bool, **options: Any) -> None:
     """What it costs when another program takes one core: samples per second with and without it."""

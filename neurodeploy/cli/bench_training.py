@@ -8,7 +8,15 @@ from typing import Any
 
 import click
 
-from neurodeploy.cli.options import PATH, json_option, print_json, say, show_progress
+from neurodeploy.cli.options import (
+    COUNT,
+    PATH,
+    Positive,
+    json_option,
+    print_json,
+    say,
+    show_progress,
+)
 
 
 class _Numbers(click.ParamType):
@@ -47,7 +55,7 @@ WHOLE, ANY = _Numbers(int), _Numbers(float)
 @click.option(
     "--T", "steps", type=WHOLE, default="6", show_default=True, metavar="A,B,...", help="Steps."
 )
-@click.option("--batch", default=64, show_default=True, help="Samples per iteration.")
+@click.option("--batch", type=COUNT, default=64, show_default=True, help="Samples per iteration.")
 @click.option("--device", default="cpu", show_default=True, help="Where to train, e.g. cuda.")
 @click.option(
     "--precision",
@@ -56,14 +64,24 @@ WHOLE, ANY = _Numbers(int), _Numbers(float)
     metavar="A,B,...",
     help="fp32, fp64, bf16, fp16.",
 )
-@click.option("--threads", default=0, help="CPU threads, 0 for as many as cores are free.")
+@click.option(
+    "--threads",
+    type=click.IntRange(0),
+    default=0,
+    help="CPU threads, 0 for as many as cores are free.",
+)
 @click.option(
     "--time-chunk",
+    type=click.IntRange(0),
     default=0,
     help="Steps run at once (time against memory): 0 as suits the network, 1 for least memory.",
 )
-@click.option("--seconds", default=2.0, show_default=True, help="Time each method so long.")
-@click.option("--rounds", default=3, show_default=True, help="Take turns; the median counts.")
+@click.option(
+    "--seconds", type=Positive(), default=2.0, show_default=True, help="Time each method so long."
+)
+@click.option(
+    "--rounds", type=COUNT, default=3, show_default=True, help="Take turns; the median counts."
+)
 @json_option
 def bench_train(
     methods: str,
@@ -119,8 +137,10 @@ def bench_train(
 @click.option(
     "--T", "steps", type=WHOLE, default="4,16", show_default=True, metavar="A,B,...", help="Steps."
 )
-@click.option("--epochs", default=8, show_default=True, help="Epochs of each training.")
-@click.option("--every", default=7, show_default=True, help="Compare on one of so many batches.")
+@click.option("--epochs", type=COUNT, default=8, show_default=True, help="Epochs of each training.")
+@click.option(
+    "--every", type=COUNT, default=7, show_default=True, help="Compare on one of so many batches."
+)
 @click.option("--out", type=PATH, default="gradients.png", show_default=True, help="The picture.")
 @json_option
 def bench_gradients(
@@ -167,7 +187,7 @@ def bench_gradients(
     type=click.Choice(["max", "percentile", "mse", "calibrate"]),
     help="Of post-training; as in export when not given.",
 )
-@click.option("--epochs", default=0, help="On integers; a fifth of the recipe's when not given.")
+@click.option("--epochs", type=COUNT, help="On integers; a fifth of the recipe's when not given.")
 @click.option(
     "--keep",
     type=PATH,
@@ -212,7 +232,7 @@ def bench_quantization(
         modes_named(modes),
         target=target,
         scale=scale,
-        epochs=epochs,
+        epochs=epochs or 0,
         data=data,
         keep=keep,
         progress=show_progress(),

@@ -121,7 +121,7 @@ def validate(
     from neurodeploy.reporting.text import parity_text
     from neurodeploy.workflow.engines import check_engine, engine_remarks
 
-    names = tuple(engines.split(",")) if engines else None
+    names = None if engines is None else tuple(engines.split(","))
     if names is not None and len(names) != 2:
         raise InputError(f"--engines {engines}: give two engines, for example reference,lava")
     for name in names or ():

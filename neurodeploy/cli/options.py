@@ -7,6 +7,7 @@ functions into commands, and errors into a message and an exit code.
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import sys
 import warnings
@@ -37,12 +38,29 @@ KEYS = {
 }
 """Keys of a recipe that have options of their own."""
 
+
+COUNT = click.IntRange(1, 2**31 - 1)
+
+
+class Positive(click.FloatRange):
+    """A number above 0; click lets NaN pass every range."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not in the range x>0.", param, ctx)
+        return number
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 ENGINE_NAMES = "reference, lava, lava-fused, netx, float or norse."
 seed_option = click.option("--seed", type=int, default=0, help="Seed of random draws.")
 timeout_option = click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Positive(),
     metavar="SECONDS",
     help="Wall-clock limit for Lava.",
 )

@@ -92,7 +92,7 @@ def train(
     On several devices or machines: `accelerate launch -m neurodeploy train ...`.
     """
     options = (recipe, overrides, rule, data, init, target, precision, out, *stated.values())
-    if resume and (any(options) or seed is not None):
+    if resume and any(value is not None and value != () for value in (*options, seed)):
         raise InputError("--resume takes everything from the run; give it alone (or with --device)")
     from neurodeploy.ir.stated import Stated
     from neurodeploy.recipe import load_recipe
@@ -129,7 +129,7 @@ def train(
         if rule is not None:
             # The whole table, and first: options of the recipe's rule are not this one's.
             overrides = (f"rule={{name = {json.dumps(rule)}}}", *overrides)
-        name = recipe or (finetune.RECIPE if from_file else "digits_conv")
+        name = (finetune.RECIPE if from_file else "digits_conv") if recipe is None else recipe
         chosen = processes.on_main(lambda: load_recipe(name, overrides))
         if target is not None and not chosen.quantize.bits:
             raise InputError("--target is for training on integers; --set quantize.bits=4, say")

@@ -25,6 +25,12 @@ FORMAT = 1
 EXPORT_DT = 1e-4
 """Seconds per step in files we write: snnTorch, SpikingJelly and many Lava scripts assume it."""
 
+MOST_INTEGER = 2**31 - 1
+"""Steps of a sample and integers of an input are counted in 32 bits."""
+
+MOST_SIDE = 2**14
+"""Pixels of an image's side."""
+
 Reset = Literal["zero", "subtract"]
 NodeReset = Literal["zero", "subtract", "none"]
 """What a spike does to v in a node: of ``none``, nothing; neurons of a chip always reset."""
@@ -52,7 +58,7 @@ class NodeSemantics:
     refractory_period: int = 0
 
     def __post_init__(self) -> None:
-        if self.refractory_period < 0:
+        if not 0 <= self.refractory_period <= MOST_INTEGER:
             raise ValueError(
                 f"refractory_period is in steps, at least 0, found {self.refractory_period}"
             )
@@ -126,6 +132,11 @@ class Semantics:
         return said
 
 
+def _up_to(found: int) -> str:
+    """The end of a message on a number that is out of range."""
+    return f" and at most {MOST_INTEGER:,}, found {found}" if found > 0 else f", found {found}"
+
+
 def own_semantics(semantics: Semantics) -> dict[str, str]:
     """What holds for single nodes only, in words, by the node."""
 
@@ -161,8 +172,10 @@ class InputCode:
     offset: int = 0
 
     def __post_init__(self) -> None:
-        if self.levels < 1:
-            raise ValueError(f"levels must be at least 1, found {self.levels}")
+        if not 1 <= self.levels <= MOST_INTEGER:
+            raise ValueError(f"levels must be at least 1{_up_to(self.levels)}")
+        if abs(self.offset) > MOST_INTEGER:
+            raise ValueError(f"offset must be within 32 bits, found {self.offset}")
 
     @property
     def graded(self) -> bool:
@@ -194,8 +207,11 @@ class DataSource:
     bins: TimeBins = "time"
 
     def __post_init__(self) -> None:
-        if self.side < 0:
-            raise ValueError(f"side is in pixels and must not be negative, found {self.side}")
+        if not 0 <= self.side <= MOST_SIDE:
+            raise ValueError(
+                f"side is in pixels and must not be negative, nor above {MOST_SIDE}, found "
+                f"{self.side}"
+            )
 
 
 @dataclass(frozen=True)
@@ -217,8 +233,8 @@ class Contract:
     source: DataSource = field(default_factory=DataSource)
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"steps must be at least 1, found {self.steps}")
+        if not 1 <= self.steps <= MOST_INTEGER:
+            raise ValueError(f"steps must be at least 1{_up_to(self.steps)}")
 
     def to_metadata(self) -> dict[str, Any]:
         """Nested dict of scalars and strings, as NIR metadata can hold it.

@@ -19,7 +19,7 @@ import weakref
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from neurodeploy.errors import NeurodeployError, SimulationError
+from neurodeploy.errors import InputError, NeurodeployError, Setting, SimulationError, Text
 from neurodeploy.lava.compat import require_lava
 from neurodeploy.lava.guard import Budget, guarded_runtime_class
 
@@ -56,7 +56,7 @@ class GuardedRuntime:
                 together; the caller's own time in between is free. None for no limit.
         """
         if timeout is not None and not timeout > 0:
-            raise ValueError(f"timeout must be positive, got {timeout}")
+            raise InputError(Text(Setting("timeout", str(timeout)), ": needs seconds above 0"))
         self._process = process
         self._run_config = run_config
         self._timeout = timeout

@@ -102,12 +102,15 @@ def worst_potential(network: QuantizedNetwork, name: str) -> int | None:
     u_keep = DECAY_ONE - int(neuron.u_decay.min())
     v_keep = DECAY_ONE - int(neuron.v_decay.min())
     bias = int(np.abs(neuron.bias_mantissa << neuron.bias_exponent).max(initial=0))
-    u = v = 0
+    u = v = u_before = 0
     for _ in range(network.contract.steps + guard_steps(network)):
         u = u * u_keep // DECAY_ONE + (activation << ACTIVATION_SHIFT)
         if u >= STATE_LIMIT:
             return None
-        v = min(v * v_keep // DECAY_ONE + u + bias, STATE_LIMIT - 1)
+        before, v = (u_before, v), min(v * v_keep // DECAY_ONE + u + bias, STATE_LIMIT - 1)
+        if before == (u, v):
+            break  # nothing changes from here on, however many steps there are
+        u_before = u
     return v
 
 

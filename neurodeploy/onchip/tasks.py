@@ -14,6 +14,9 @@ import numpy as np
 from neurodeploy.data import Dataset, SampleArray
 from neurodeploy.errors import InputError, Setting, Text
 
+MOST_SAMPLES = 2**31 - 1
+"""Of a stream."""
+
 ROTATION = 25.0
 """Degrees by which task ``drift`` turns every image, counter-clockwise, unless told otherwise."""
 
@@ -245,8 +248,9 @@ def make_task(
         InputError: too few samples, of a class perhaps, a data set that the task cannot use, or
             degrees that turn nothing.
     """
-    if samples is not None and samples < 1:
-        raise InputError(Text(Setting("samples", str(samples)), ": needs at least 1"))
+    if samples is not None and not 1 <= samples <= MOST_SAMPLES:
+        limits = "needs at least 1" if samples < 1 else f"at most {MOST_SAMPLES:,}"
+        raise InputError(Text(Setting("samples", str(samples)), f": {limits}"))
     angle = Setting("degrees", None if degrees is None else f"{degrees:g}")
     if degrees is not None and name != "drift":
         raise InputError(Text(angle, " is for ", Setting("task", "drift"), f", not for {name}"))

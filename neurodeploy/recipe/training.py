@@ -18,6 +18,13 @@ ClassWeights = tuple[float, ...] | str
 Precision = Literal["fp32", "fp64", "bf16", "fp16"]
 
 
+MOST_STEPS = 2**20
+"""Of a sample in training; each is computed in every epoch."""
+
+MOST_THREADS = 1024
+"""OpenMP takes memory for each, and ends the process where there is none."""
+
+
 @dataclass(frozen=True)
 class NeuronRecipe:
     """Hidden neurons: u[t] = (1 - 1/tau) v[t-1] + x[t] (Meng et al. 2023, eq. 2).
@@ -112,6 +119,9 @@ class TrainingRecipe:
                 raise ValueError(
                     f"{name} must be {MOST_RATE:g} or less, found {getattr(self, name):g}"
                 )
+        for name, most in (("steps", MOST_STEPS), ("threads", MOST_THREADS)):
+            if getattr(self, name) > most:
+                raise ValueError(f"{name} must be at most {most:,}, found {getattr(self, name)}")
         for name in ("threads", "weight_decay", "checkpoint_minutes", "time_chunk", "clip_norm"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, found {getattr(self, name)}")

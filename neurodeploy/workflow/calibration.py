@@ -20,6 +20,7 @@ from neurodeploy.simulation.engines import FloatEngine
 from neurodeploy.simulation.exact import accumulator, activation_bound
 from neurodeploy.simulation.firing import firing_warnings, input_names, spiking_names
 from neurodeploy.simulation.trace import Samples
+from neurodeploy.workflow.memory import check_memory
 
 
 class SpikeJudge:
@@ -28,9 +29,13 @@ class SpikeJudge:
     Args:
         network: the float one.
         samples: run as one batch; their spikes over time are kept in memory.
+
+    Raises:
+        SimulationError: they would not fit into memory.
     """
 
     def __init__(self, network: Network, samples: Samples) -> None:
+        check_memory(["float"], network, samples.count, state=False)
         ((batch, trace),) = FloatEngine(network).run(samples.batches(samples.count))
         self.network = network
         self.contract = network.contract

@@ -53,7 +53,8 @@ def network_overrides(file: Path | str, stated: Stated, *, own_recipe: bool) -> 
         if output_spikes(opened.graph):
             found += SPIKES_TO_LABELS
         if contract is not None:
-            steps, encoder = steps or contract.steps, encoder or contract.input_code.encoder
+            steps = contract.steps if steps is None else steps
+            encoder = encoder or contract.input_code.encoder
             dataset = contract.dataset
         elif steps is None:
             raise InputError(

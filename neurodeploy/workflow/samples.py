@@ -25,6 +25,9 @@ from neurodeploy.workflow.sample_values import (
     with_channel,
 )
 
+MOST_SAMPLES = 2**31 - 1
+"""So many random ones can be asked for."""
+
 
 def dataset_of(contract: Contract, place: Path | None = None, classes: int = 0) -> Dataset:
     """The data set that the contract names, read as it was for training.
@@ -181,13 +184,15 @@ def random_samples(count: int, rate: float, seed: int, contract: Contract, shape
     Raises:
         InputError: the count or the rate is out of range.
     """
-    if count < 1 or not 0 <= rate <= 1:
+    if not 1 <= count <= MOST_SAMPLES or not 0 <= rate <= 1:
         raise InputError(
             Text(
                 Setting("random_count", str(count)),
                 " ",
                 Setting("rate", str(rate)),
-                ": needs N >= 1 and a rate from 0 to 1",
+                ": needs N >= 1 and a rate from 0 to 1"
+                if count <= MOST_SAMPLES
+                else f": at most {MOST_SAMPLES:,}",
             )
         )
     payload = contract.input_code.payload

@@ -201,7 +201,7 @@ def _contract(layers: list[NetLayer], stated: Stated, where: str) -> Contract:
     decode = stated.decode or ("spike_count" if spikes else "sum_v")
     try:
         semantics = Semantics(EXPORT_DT if stated.dt is None else stated.dt, "zero", ">")
-        code = InputCode(stated.encoder or "events", stated.levels or 1)
+        code = InputCode(stated.encoder or "events", 1 if stated.levels is None else stated.levels)
         return Contract(semantics, code, stated.steps or 0, decode)
     except ValueError as error:
         raise UnsupportedError(f"{where}: {error}") from None
