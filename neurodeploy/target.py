@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from neurodeploy.errors import InputError
-from neurodeploy.support.schema import build, builtin_names, find_toml, read_toml
+from neurodeploy.support.reading import read_toml
+from neurodeploy.support.schema import build, builtin_names, find_toml
 
 PACKAGE = "neurodeploy.targets"
 

@@ -18,11 +18,11 @@ from neurodeploy.support.files import (
     check_new_folder,
     folder_written_whole,
     next_free,
-    read_json,
     sha256,
     write_json,
     written_whole,
 )
+from neurodeploy.support.reading import read_json
 from support.wording import refused
 
 

@@ -19,7 +19,8 @@ from neurodeploy.interchange.nir.file import read_nir
 from neurodeploy.interchange.nir.network_in import contract_of
 from neurodeploy.ir.contract import METADATA_KEY, Contract, InputCode, Semantics
 from neurodeploy.recipe import builtin_recipes, load_recipe, recipe_from_dict
-from neurodeploy.support.schema import build, builtin_names, find_toml, read_toml
+from neurodeploy.support.reading import read_toml
+from neurodeploy.support.schema import build, builtin_names, find_toml
 from neurodeploy.target import builtin_targets
 from support.wording import said_by
 

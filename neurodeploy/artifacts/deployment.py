@@ -27,8 +27,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import save
 
 from neurodeploy.artifacts.integers import arrays_of, network_from, structure_of
 from neurodeploy.artifacts.manifest import (
@@ -59,12 +58,13 @@ from neurodeploy.recipe import Recipe
 from neurodeploy.support.files import (
     as_path,
     folder_written_whole,
-    read_json,
     sha256,
     write_json,
 )
+from neurodeploy.support.reading import read_json
 from neurodeploy.support.schema import build
 from neurodeploy.support.system import versions
+from neurodeploy.support.tensors import read_arrays
 from neurodeploy.target import Target
 
 
@@ -287,7 +287,7 @@ def read_deployment(path: Path | str) -> Deployment:
     manifest = read_manifest(path)
     try:
         return _deployment(path, manifest)
-    except (AttributeError, KeyError, TypeError, ValueError, SafetensorError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{path}: damaged deployment ({error!r}); export it again") from None
 
 
@@ -297,7 +297,7 @@ def _deployment(path: Path, manifest: dict[str, Any]) -> Deployment:
     training, netx = manifest.get("training"), manifest.get("netx")
     deployment = Deployment(
         path=path,
-        network=network_from(manifest["network"], load_file(path / INTEGERS), where),
+        network=network_from(manifest["network"], read_arrays(path / INTEGERS), where),
         target=build(Target, manifest["target"], f"{where}: target"),
         mapping=CoreMapping.from_dict(read_json(path / MAPPING), str(path / MAPPING)),
         source=manifest["source"],

@@ -30,12 +30,12 @@ from neurodeploy.support.files import (
     check_new_folder,
     check_writable,
     next_claimed,
-    read_json,
     sha256,
     write_json,
     written,
 )
 from neurodeploy.support.partial import remove_leftovers
+from neurodeploy.support.reading import read_json, read_json_lines
 from neurodeploy.support.schema import build
 from neurodeploy.support.seals import SEAL, digest_of, is_intact
 
@@ -268,13 +268,12 @@ def read_training(path: Path) -> TrainingRecord:
     hashes = run.get("sha256", {})
     if METRICS in hashes and not (metrics.is_file() and sha256(metrics) == hashes[METRICS]):
         raise InputError(f"{metrics}: missing or changed since the training; train again")
+    history = read_json_lines(metrics) if metrics.is_file() else []
     try:
-        lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.is_file() else []
-        history = [json.loads(line) for line in lines]
         table = {**{name: run[name] for name in kept}, "history": history}
         # Not in runs of older versions.
         table |= {name: run[name] for name in ("predictions", "warnings") if name in run}
-    except (OSError, KeyError, json.JSONDecodeError) as error:
+    except KeyError as error:
         raise InputError(f"{path}: damaged run ({error}); train again") from None
     return build(TrainingRecord, table, str(path / COMPLETE))
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 
-from neurodeploy.ir.contract import Contract
+from neurodeploy.errors import InputError
+from neurodeploy.ir.contract import Comparison, Contract, Reset
 from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.fixed_point import WeightFormat
-from neurodeploy.ir.operators import Dense, Operator, SparseMatrix
+from neurodeploy.ir.operators import Dense, Operator, Shape, SparseMatrix
 from neurodeploy.ir.quantized import (
     QuantizedNetwork,
     QuantizedNeuron,
@@ -19,6 +21,7 @@ from neurodeploy.ir.quantized import (
     QuantizedProjection,
 )
 from neurodeploy.support.schema import build
+from neurodeploy.support.tensors import checked
 
 NEURON_ARRAYS = ("u_decay", "v_decay", "bias_mantissa", "bias_exponent", "threshold")
 
@@ -97,78 +100,200 @@ def _operator_structure(operator: Operator) -> dict[str, Any]:
     return structure
 
 
+MOST_NEURONS = 2**31
+"""Of a population."""
+
+RANGES = {
+    "u_decay": (1, 4096),
+    "v_decay": (0, 4095),
+    "bias_mantissa": (-(2**31), 2**31 - 1),
+    "bias_exponent": (-31, 31),
+    "threshold": (0, 2**31 - 1),
+}
+"""Least and greatest integer of each of ``NEURON_ARRAYS``, as ``QuantizedNeuron`` has them; of
+biases and thresholds, what a file holds."""
+
+
+@dataclass(frozen=True)
+class _NeuronTable:
+    """The structure of a population's neurons, as JSON holds it."""
+
+    kind: str
+    reset: Reset
+    comparison: Comparison
+    spikes: bool
+    refractory_period: int = 0  # Deployments had no such key before neurons could rest.
+
+    def __post_init__(self) -> None:
+        if self.refractory_period < 0:
+            raise ValueError(f"refractory_period is at least 0, found {self.refractory_period}")
+
+
+@dataclass(frozen=True)
+class _PopulationTable:
+    name: str
+    shape: tuple[int, ...]
+    scale: float
+    neuron: _NeuronTable | None
+
+    def __post_init__(self) -> None:
+        if min(self.shape, default=1) < 1 or math.prod(self.shape) > MOST_NEURONS:
+            raise ValueError(f"shape {self.shape} is of no population")
+        if self.scale <= 0:
+            raise ValueError(f"scale must be positive, found {self.scale}")
+
+
+@dataclass(frozen=True)
+class _OperatorTable:
+    kind: Literal["dense", "conv", "sparse"]
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    stride: tuple[int, ...] = ()
+    padding: tuple[tuple[int, ...], ...] = ()
+    dilation: tuple[int, ...] = ()
+    groups: int = 1
+
+
+@dataclass(frozen=True)
+class _ProjectionTable:
+    name: str
+    source: str
+    target: str
+    operator: _OperatorTable
+    weight_format: WeightFormat
+    exponent: int
+    payload: int
+    delay: int
+    clipped: int
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            *(("exponent", -31, 31), ("payload", 1, 2**31)),
+            *(("delay", 0, 2**31), ("clipped", 0, 2**63)),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} is from {low} to {high}, found {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class _NetworkTable:
+    """What ``structure_of`` makes."""
+
+    name: str
+    output: str
+    populations: tuple[_PopulationTable, ...]
+    projections: tuple[_ProjectionTable, ...]
+    notes: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = [p.name for p in self.populations]
+        if len(set(names)) < len(names):
+            raise ValueError("two populations have the same name")
+        for name in (self.output, *(end for p in self.projections for end in (p.source, p.target))):
+            if name not in names:
+                raise ValueError(f"there is no population {name!r}")
+
+
 def network_from(
     table: Mapping[str, Any], arrays: Mapping[str, np.ndarray], where: str
 ) -> QuantizedNetwork:
     """The network of which these are the structure and the arrays.
 
     Raises:
-        InputError: the contract is not one; named with ``where``.
-        AttributeError, KeyError, TypeError, ValueError: anything else is missing or wrong.
+        InputError: anything is missing, of another type or out of range; named with ``where``.
     """
-    populations = tuple(
-        QuantizedPopulation(
-            p["name"],
-            tuple(p["shape"]),
-            p["neuron"] and _neuron(p["name"], p["neuron"], arrays),
-            p["scale"],
+    if not isinstance(table, Mapping):
+        raise InputError(f"{where}: damaged deployment (network is no table); export it again")
+    contract = build(Contract, table.get("contract", {}), where)
+    try:
+        known = build(_NetworkTable, {k: v for k, v in table.items() if k != "contract"}, "network")
+        shapes = {p.name: p.shape for p in known.populations}
+        populations = tuple(
+            QuantizedPopulation(
+                p.name, p.shape, p.neuron and _neuron(p.name, p.shape, p.neuron, arrays), p.scale
+            )
+            for p in known.populations
         )
-        for p in table["populations"]
-    )
-    projections = tuple(
-        QuantizedProjection(
-            name=p["name"],
-            source=p["source"],
-            target=p["target"],
-            operator=_operator(p["name"], p["operator"], arrays),
-            weight_format=WeightFormat(**p["weight_format"]),
-            exponent=p["exponent"],
-            payload=p["payload"],
-            delay=p["delay"],
-            clipped=p["clipped"],
+        projections = tuple(
+            QuantizedProjection(
+                name=p.name,
+                source=p.source,
+                target=p.target,
+                operator=_operator(p, arrays, shapes),
+                weight_format=p.weight_format,
+                exponent=p.exponent,
+                payload=p.payload,
+                delay=p.delay,
+                clipped=p.clipped,
+            )
+            for p in known.projections
         )
-        for p in table["projections"]
-    )
-    contract = build(Contract, table["contract"], where)
+    except (InputError, ValueError, IndexError, TypeError) as error:
+        raise InputError(f"{where}: damaged deployment ({error}); export it again") from None
     return QuantizedNetwork(
-        table["name"], populations, projections, table["output"], contract, table["notes"]
+        known.name, populations, projections, known.output, contract, known.notes
     )
 
 
 def _neuron(
-    name: str, table: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    name: str, shape: Shape, table: _NeuronTable, arrays: Mapping[str, np.ndarray]
 ) -> QuantizedNeuron:
-    values: dict[str, Any] = {
-        field: None
-        if field == "threshold" and not table["spikes"]
-        else arrays[f"{name}/{field}"].astype(np.int64)
-        for field in NEURON_ARRAYS
-    }
+    values: dict[str, Any] = {}
+    for field_name in NEURON_ARRAYS:
+        if field_name == "threshold" and not table.spikes:
+            values[field_name] = None
+            continue
+        found = checked(arrays, f"{name}/{field_name}", "i", shape).astype(np.int64)
+        low, high = RANGES[field_name]
+        if found.size and not (low <= int(found.min()) and int(found.max()) <= high):
+            raise ValueError(
+                f"{name}/{field_name} goes from {found.min()} to {found.max()}, expected {low} to "
+                f"{high}"
+            )
+        values[field_name] = found
     return QuantizedNeuron(
-        kind=table["kind"],
-        reset=table["reset"],
-        comparison=table["comparison"],
-        # Deployments had no such key before neurons could rest.
-        refractory_period=table.get("refractory_period", 0),
+        kind=table.kind,
+        reset=table.reset,
+        comparison=table.comparison,
+        refractory_period=table.refractory_period,
         **values,
     )
 
 
-def _operator(name: str, table: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Operator:
-    weights = arrays[f"{name}/weights"].astype(np.int64)
-    input_shape, output_shape = tuple(table["input_shape"]), tuple(table["output_shape"])
-    if table["kind"] == "dense":
+def _operator(
+    projection: _ProjectionTable,
+    arrays: Mapping[str, np.ndarray],
+    shapes: Mapping[str, Shape],
+) -> Operator:
+    name, table = projection.name, projection.operator
+    weights = checked(arrays, f"{name}/weights", "i").astype(np.int64)
+    input_shape, output_shape = table.input_shape, table.output_shape
+    for end, shape in ((projection.source, input_shape), (projection.target, output_shape)):
+        if math.prod(shape) != math.prod(shapes[end]):
+            raise ValueError(f"projection {name!r} has {shape} at {end!r}, which is {shapes[end]}")
+    if table.kind == "dense":
         return Dense(weights, input_shape, output_shape)
-    if table["kind"] == "conv":
-        return Convolution(
+    if table.kind == "conv":
+        if any(len(pair) != 2 for pair in table.padding):
+            raise ValueError(f"projection {name!r}: padding is a pair on every axis")
+        found = Convolution(
             weights,
             input_shape,
-            tuple(table["stride"]),
-            tuple((before, after) for before, after in table["padding"]),
-            tuple(table["dilation"]),
-            table["groups"],
+            table.stride,
+            tuple((before, after) for before, after in table.padding),
+            table.dilation,
+            table.groups,
         )
-    if table["kind"] == "sparse":
-        indices, indptr = arrays[f"{name}/indices"], arrays[f"{name}/indptr"]
-        return SparseMatrix(weights, indices, indptr, input_shape, output_shape)
-    raise ValueError(f"operator kind {table['kind']!r}")
+        if found.output_shape != output_shape:
+            raise ValueError(
+                f"projection {name!r} gives {found.output_shape}, and is to give {output_shape}"
+            )
+        return found
+    size = math.prod(output_shape)
+    indices = checked(arrays, f"{name}/indices", "i", weights.shape)
+    indptr = checked(arrays, f"{name}/indptr", "i", (size + 1,))
+    within = indices.size == 0 or (indices.min() >= 0 and indices.max() < math.prod(input_shape))
+    rising = indptr[0] == 0 and indptr[-1] == indices.size and (np.diff(indptr) >= 0).all()
+    if not within or not rising:
+        raise ValueError(f"projection {name!r}: its indices are of no matrix")
+    return SparseMatrix(weights, indices, indptr, input_shape, output_shape)

@@ -24,7 +24,8 @@ from neurodeploy.artifacts.names import (
     NIR_FILE,
 )
 from neurodeploy.errors import InputError, Step, Text
-from neurodeploy.support.files import read_json, sha256
+from neurodeploy.support.files import sha256
+from neurodeploy.support.reading import read_json
 from neurodeploy.support.seals import SEAL, digest_of, is_intact, sealed
 
 DIGEST = "digest"

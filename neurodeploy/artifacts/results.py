@@ -14,7 +14,8 @@ from typing import Any
 from neurodeploy.artifacts.deployment import Deployment
 from neurodeploy.artifacts.manifest import DIGEST, is_plain_name
 from neurodeploy.errors import InputError
-from neurodeploy.support.files import read_json, sha256, write_json
+from neurodeploy.support.files import sha256, write_json
+from neurodeploy.support.reading import read_json
 from neurodeploy.support.seals import SEAL, is_intact, sealed
 
 FILES = "files"

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.lib.format import open_memmap
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import save
 
 from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.artifacts.names import ACTIVITY, SUMMARY
@@ -22,6 +21,7 @@ from neurodeploy.simulation.predictions import Predictions
 from neurodeploy.simulation.trace import SpikeTrace
 from neurodeploy.support.files import check_writable, written_whole
 from neurodeploy.support.partial import reserve, temporary_folder
+from neurodeploy.support.tensors import read_arrays
 
 
 class TraceFile:
@@ -141,10 +141,7 @@ def read_activity(deployment: Path, shapes: dict[str, Shape]) -> dict[str, np.nd
             + "".join(f"; {reason}" for reason in ignored),
             fix=Text("run ", Step("simulate", str(deployment))),
         )
-    try:
-        activity = load_file(files[0])
-    except (OSError, ValueError, SafetensorError) as error:
-        raise InputError(f"{files[0]}: cannot be read ({error}); simulate again") from None
+    activity = read_arrays(files[0])
     for name, shape in shapes.items():
         found = activity.get(name)
         if found is None or found.shape != shape:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 
 from neurodeploy.data.dataset import Dataset, Request
 from neurodeploy.data.files import find_file
 from neurodeploy.data.labels import class_numbers
 from neurodeploy.data.values import found_levels, integers, question
 from neurodeploy.errors import InputError, Setting, Text
+from neurodeploy.support.archives import stored_arrays
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
 
@@ -45,7 +43,8 @@ def load_npz(request: Request) -> Dataset:
     """
     source = find_file("npz", request.source)
     path = Path(source.path)
-    arrays = read_arrays(path, (*NAMES, *STATED, *LENGTHS))
+    stored = stored_arrays(path, (*NAMES, *STATED, *LENGTHS))
+    arrays = {name: found.read() for name, found in stored.items()}
     missing = [name for name in NAMES if name not in arrays]
     if missing:
         raise InputError(f"{path}: holds no array {', '.join(missing)}")
@@ -113,33 +112,6 @@ def _with_levels(
             # Test samples of the same scale as these are in the same case.
             return found, levels, [*notes, Text(f"{name}: ", asked)]
     return found, levels, notes
-
-
-def read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Those of the named arrays that an ``.npz`` holds.
-
-    Raises:
-        InputError: not a readable ``.npz``.
-    """
-    try:
-        # Opened here, because numpy leaves the file open when it is no archive.
-        with path.open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, NpzFile):
-                raise ValueError("it holds a single array")
-            with archive:
-                return {name: archive[name] for name in names if name in archive}
-    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
-        ragged = "Object arrays" in str(error)
-        raise InputError(
-            f"{path}: not a readable .npz file: {error}",
-            fix=(
-                "samples of different lengths are stored as one array, filled up with zeros, and "
-                "their lengths as lengths_train and lengths_test"
-            )
-            if ragged
-            else None,
-        ) from None
 
 
 def stated_number(arrays: dict[str, np.ndarray], name: str, path: Path) -> int:

@@ -13,6 +13,7 @@ from neurodeploy.data.events import EventFrames, Events, numbered
 from neurodeploy.data.files import downloader, find_folder, labels
 from neurodeploy.errors import InputError, MissingDependencyError
 from neurodeploy.ir.contract import DataSource
+from neurodeploy.support.archives import read_npy
 
 NMNIST_SENSOR = (2, 34, 34)
 DVS_SENSOR = (2, 128, 128)
@@ -134,10 +135,13 @@ def read_gesture(gesture: Gesture) -> Events:
         InputError: its recording is damaged.
     """
     if gesture.start is None or gesture.end is None:
-        try:
-            x, y, polarity, t = np.load(gesture.path, allow_pickle=False).T.astype(np.int64)
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{gesture.path}: not a recording of tonic's: {error}") from None
+        stored = read_npy(gesture.path)
+        if stored.ndim != 2 or stored.shape[1] != 4 or stored.dtype.kind not in "iuf":
+            raise InputError(
+                f"{gesture.path}: not a recording of tonic's: holds {stored.dtype} {stored.shape}, "
+                "expected (N, 4) numbers"
+            )
+        x, y, polarity, t = stored.T.astype(np.int64)
         return Events(t, (polarity, y, x))
     t, data = read_aedat3(gesture.path)
     kept = (t >= gesture.start) & (t < gesture.end)

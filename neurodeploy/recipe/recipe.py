@@ -11,7 +11,8 @@ from typing import Any
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.recipe.samples import AugmentationRecipe, DataRecipe, EncoderRecipe
 from neurodeploy.recipe.training import NeuronRecipe, QuantizeRecipe, TrainingRecipe
-from neurodeploy.support.schema import build, builtin_names, find_toml, read_toml, tomllib
+from neurodeploy.support.reading import read_toml, toml_value
+from neurodeploy.support.schema import build, builtin_names, find_toml
 
 PACKAGE = "neurodeploy.models"
 
@@ -96,10 +97,7 @@ def _apply_override(table: dict[str, Any], override: str) -> None:
     dotted, equals, text = override.partition("=")
     if not equals or not dotted:
         raise InputError(Text(given, ": expected KEY=VALUE, for example training.epochs=5"))
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
+    value = toml_value(text, f"override {dotted}")
     *parents, last = dotted.strip().split(".")
     for parent in parents:
         table = table.setdefault(parent, {})

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -18,27 +17,9 @@ from typing import Any, TypeVar
 
 from neurodeploy.errors import InputError, nearest
 from neurodeploy.support.files import as_path
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from neurodeploy.support.reading import shown
 
 T = TypeVar("T")
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file.
-
-    Raises:
-        InputError: the file is absent, unreadable or not TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid TOML: {error}") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def builtin_names(package: str) -> list[str]:
@@ -76,11 +57,13 @@ def build(cls: type[T], table: Mapping[str, Any], where: str) -> T:
     Raises:
         InputError: unknown or missing key, or a value of the wrong type.
     """
+    if not isinstance(table, Mapping):
+        raise InputError(f"{where}: expected a table, found {shown(table)}")
     dataclass: Any = cls
     fields = {field.name: field for field in dataclasses.fields(dataclass) if field.init}
     for key in table:
         if key not in fields:
-            raise InputError(f"{where}: unknown key {key!r}{nearest(key, fields)}")
+            raise InputError(f"{where}: unknown key {shown(key)}{nearest(key, fields)}")
     hints = typing.get_type_hints(cls)
     values = {}
     for name, field in fields.items():
@@ -90,7 +73,7 @@ def build(cls: type[T], table: Mapping[str, Any], where: str) -> T:
             raise InputError(f"{where}: key {name!r} is missing")
     try:
         return cls(**values)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise InputError(f"{where}: {error}") from None
 
 
@@ -115,26 +98,26 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         raise problems[0]
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, Mapping):
-            raise InputError(f"{where}: expected a table, found {value!r}")
+            raise InputError(f"{where}: expected a table, found {shown(value)}")
         return build(hint, value, where)
     if origin is typing.Literal:
         if value not in arguments:
             choices = ", ".join(repr(argument) for argument in arguments)
-            raise InputError(f"{where}: {value!r} is not one of {choices}")
+            raise InputError(f"{where}: {shown(value)} is not one of {choices}")
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise InputError(f"{where}: expected a list, found {value!r}")
+            raise InputError(f"{where}: expected a list, found {shown(value)}")
         return tuple(_convert(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is dict:
         if not isinstance(value, Mapping):
-            raise InputError(f"{where}: expected a table, found {value!r}")
+            raise InputError(f"{where}: expected a table, found {shown(value)}")
         return {key: _convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     expected = typing.cast("type", hint)
     if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
-        raise InputError(f"{where}: expected {expected.__name__}, found {value!r}")
+        raise InputError(f"{where}: expected {expected.__name__}, found {shown(value)}")
     if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"{where}: expected a number, found {value!r}")
+        raise InputError(f"{where}: expected a number, found {shown(value)}")
     return value

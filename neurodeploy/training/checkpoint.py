@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
@@ -28,6 +27,9 @@ from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.quantization.aware import without_grids
 from neurodeploy.support.files import write_whole
+from neurodeploy.support.reading import json_value
+from neurodeploy.support.schema import build
+from neurodeploy.support.tensors import read_tensors
 from neurodeploy.training.metrics import EpochMetrics, PartialEpoch
 
 FORMAT = 3
@@ -69,6 +71,23 @@ class TrainingState:
     def best_is_now(self) -> bool:
         """Whether ``best`` and ``model`` are the same weights."""
         return self.best_epoch == len(self.history) and self.partial.batches == 0
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What a checkpoint says beside its tensors; older ones know neither first loss nor recipe."""
+
+    history: tuple[EpochMetrics, ...]
+    best_epoch: int
+    partial: PartialEpoch
+    initial_loss: float = 0.0
+    recipe: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.best_epoch <= len(self.history):
+            raise ValueError(f"the best of {len(self.history)} epochs is {self.best_epoch}")
+        if self.partial.batches < 0:
+            raise ValueError(f"{self.partial.batches} batches are done of the next epoch")
 
 
 def copy_weights(model: SpikingNetwork) -> dict[str, Tensor]:
@@ -119,16 +138,11 @@ def load_state(run: Path) -> TrainingState | None:
         metadata, tensors = _read(path)
         if metadata.get("format") not in (str(WITHOUT_HASH), str(FORMAT)):
             raise ValueError(f"format {metadata.get('format')!r}, this version reads {FORMAT}")
-        header = json.loads(metadata["state"])
-        history = tuple(EpochMetrics(**row) for row in header["history"])
-        best_epoch = int(header["best_epoch"])
-        partial = PartialEpoch(**header["partial"])
-        # Older checkpoints say neither.
-        initial_loss = float(header.get("initial_loss", 0.0))
-        recipe = header.get("recipe")
-    except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a readable checkpoint: {error}") from None
-    if recipe is not None and recipe != digest_of_recipe(run):
+        header = build(_Header, json_value(metadata.get("state", ""), "state"), "state")
+    except (InputError, ValueError) as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise InputError(f"{path}: not a readable checkpoint: {reason}") from None
+    if header.recipe and header.recipe != digest_of_recipe(run):
         raise InputError(
             f"{run / RECIPE}: not the recipe that {LAST} was trained by; put that back, or start a "
             "new run with this one"
@@ -139,7 +153,7 @@ def load_state(run: Path) -> TrainingState | None:
         parts.setdefault(part, {})[name] = value
     state = TrainingState(
         *(parts["model"], parts["optimizer"], parts["best"]),
-        *(history, best_epoch, partial, initial_loss),
+        *(header.history, header.best_epoch, header.partial, header.initial_loss),
     )
     return replace(state, best=state.model) if state.best_is_now else state
 
@@ -156,11 +170,9 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 
     Raises:
         ValueError: they are not.
-        OSError, SafetensorError: the file cannot be read.
+        InputError: the file cannot be read.
     """
-    with safetensors.safe_open(path, framework="pt") as file:
-        metadata: dict[str, str] = file.metadata() or {}
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    tensors, metadata = read_tensors(path, "pt")
     expected = metadata.get(HASH)
     if expected is None and metadata.get("format") != str(FORMAT):
         return metadata, tensors
@@ -216,8 +228,9 @@ def load_start(model: SpikingNetwork, run: Path) -> None:
     try:
         _, tensors = _read(path)
         model.load_state_dict(without_grids(tensors))
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
-        raise InputError(f"{path}: not readable weights: {error}") from None
+    except (InputError, ValueError) as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise InputError(f"{path}: not readable weights: {reason}") from None
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: weights of another network: {reason[:300]}") from None

@@ -13,6 +13,9 @@ from types import TracebackType
 import torch
 from tqdm import tqdm
 
+from neurodeploy.artifacts.names import LAST
+from neurodeploy.errors import InputError
+from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.recipe import TrainingRecipe
 from neurodeploy.support.processes import Processes
 from neurodeploy.training.assembly import begin_when_due
@@ -162,9 +165,13 @@ def fit(job: Job, run: Path, state: TrainingState | None, progress: bool) -> Tra
     updater = Updater(model, training, job.processes)
     now = state or TrainingState(copy_weights(model), {}, {}, (), 0)
     if state is not None:
-        model.load_state_dict(dict(state.model))
-        updater.restore(state.optimizer)
+        _restore(model, updater, state, run)
     batches = batch_count(samples, training.batch_size)
+    if now.partial.batches > batches or len(now.history) > training.epochs:
+        raise InputError(
+            f"{run / LAST}: a checkpoint of another recipe: {len(now.history)} epochs and "
+            f"{now.partial.batches} batches are done of {training.epochs} epochs of {batches}"
+        )
     guard = Guard(job.recipe, run, batches, job.classes, now.initial_loss)
     with Recorder(run, training, batches, state, job.processes, progress) as recorder:
         for epoch in range(len(now.history) + 1, training.epochs + 1):
@@ -193,6 +200,24 @@ def fit(job: Job, run: Path, state: TrainingState | None, progress: bool) -> Tra
             now = _after_epoch(now, job, updater, metrics, guard)
             recorder.end_epoch(now)
     return now
+
+
+def _restore(model: SpikingNetwork, updater: Updater, state: TrainingState, run: Path) -> None:
+    """Put a checkpoint back.
+
+    Raises:
+        InputError: it is of another network.
+    """
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
+    best = {name: value.shape for name, value in state.best.items()}
+    try:
+        model.load_state_dict(dict(state.model))
+        updater.restore(state.optimizer)
+        if state.best_epoch and best != shapes:
+            raise ValueError("the weights of the best epoch have other names or shapes")
+    except (RuntimeError, ValueError, KeyError, IndexError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{run / LAST}: a checkpoint of another network: {reason[:300]}") from None
 
 
 def _validate(job: Job) -> Evaluation:

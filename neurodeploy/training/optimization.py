@@ -84,7 +84,11 @@ class Updater:
         return tensors | {f"{SCALER}.{name}": value for name, value in scaler.items()}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Put back what ``state`` took."""
+        """Put back what ``state`` took.
+
+        Raises:
+            ValueError, IndexError, KeyError, RuntimeError: it is of other parameters.
+        """
         state: dict[int, dict[str, Tensor]] = {}
         scaler: dict[str, float] = {}
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -93,7 +97,10 @@ class Updater:
             if owner == SCALER:
                 scaler[name] = value.item()
             else:
-                fitting = laid_out_as(value, parameters[int(owner)])
+                parameter = parameters[int(owner)]
+                if value.shape not in ((), parameter.shape):
+                    raise ValueError(f"{name} of parameter {owner} has shape {tuple(value.shape)}")
+                fitting = laid_out_as(value, parameter)
                 state.setdefault(int(owner), {})[name] = fitting
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save
+from safetensors.numpy import save
 
 from neurodeploy.artifacts.deployment import (
     Deployment,
@@ -17,7 +17,7 @@ from neurodeploy.artifacts.deployment import (
     write_deployment,
 )
 from neurodeploy.artifacts.names import LEARNING, LEARNING_CURVE, NIR_FILE, TAGS
-from neurodeploy.errors import CheckFailedError, Text, in_lines
+from neurodeploy.errors import CheckFailedError, InputError, Text, in_lines
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import CoreMapping, map_network
 from neurodeploy.onchip.learner import rate_text
@@ -26,6 +26,7 @@ from neurodeploy.quantization.planned import real_network
 from neurodeploy.reporting.pictures import CurvePoint, learning_figure
 from neurodeploy.support.figures import ornament, png
 from neurodeploy.support.files import write_whole
+from neurodeploy.support.tensors import read_arrays
 from neurodeploy.workflow.learning_result import LearningResult
 from neurodeploy.workflow.netx import netx_part
 
@@ -128,11 +129,27 @@ def first_tags(deployment: Deployment) -> Mapping[str, np.ndarray]:
     """
     file = deployment.listed(TAGS)
     if file is not None:
-        found = load_file(file)
-        return {name: tags.astype(np.int64) for name, tags in found.items()}
+        return _stored_tags(file, deployment)
     if deployment.learned or deployment.listed(NIR_FILE) is None:
         return {}
     return remainders(deployment.network, float_network(deployment))
+
+
+def _stored_tags(path: Path, deployment: Deployment) -> dict[str, np.ndarray]:
+    """The tags in a deployment's file.
+
+    Raises:
+        InputError: it is damaged, or holds other tags than one of a byte for each weight.
+    """
+    found = read_arrays(path)
+    sizes = {p.name: p.operator.weights.size for p in deployment.network.projections}
+    for name, tags in found.items():
+        if tags.dtype != np.int8 or tags.shape != (sizes.get(name),):
+            raise InputError(
+                f"{path}: {name!r} holds {tags.dtype} {tags.shape}; expected int8 "
+                f"({sizes.get(name, 0)},), one of each weight"
+            )
+    return {name: tags.astype(np.int64) for name, tags in found.items()}
 
 
 def tags_file(tags: Mapping[str, np.ndarray]) -> dict[str, Callable[[Path], None]]:

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from neurodeploy.data import Dataset, SampleArray, choose, class_numbers, load_dataset
-from neurodeploy.data.npz import read_arrays, silent_after, stated_number
+from neurodeploy.data.npz import silent_after, stated_number
 from neurodeploy.data.values import BYTE, integers
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.contract import Contract, DataSource
 from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.simulation.trace import Samples
+from neurodeploy.support.archives import StoredArray, stored_arrays
 from neurodeploy.support.files import as_path, sha256
 from neurodeploy.workflow.sample_values import (
     AnyNetwork,
@@ -103,11 +104,17 @@ def file_samples(
     """
     path = as_path(path, "file_samples")
     names = ("x", "y", "lengths"), ("x_test", "y_test", "lengths_test")
-    arrays = read_arrays(path, (*names[0], *names[1], "levels"))
-    if not {"x", "x_test"} & arrays.keys():
+    stored = stored_arrays(path, (*names[0], *names[1], "levels"))
+    if not {"x", "x_test"} & stored.keys():
         raise InputError(f"{path}: holds no array 'x', and no 'x_test' either")
-    name, label, length = names[0] if "x" in arrays else names[1]
+    name, label, length = used = names[0] if "x" in stored else names[1]
     where = str(path) if name == "x" else f"{path}, {name}"
+    arrays = {
+        key: found.read(None if limit is None else max(limit, 1))
+        for key, found in stored.items()
+        if key in (*used, "levels")
+    }
+    _check_labels(stored, name, label, where)
     contract, warnings = network.contract, []
     x, over_time = with_channel(arrays[name], network)
     if length in arrays:
@@ -124,6 +131,14 @@ def file_samples(
         warnings += [note] if note else []
     found = array_samples(x, arrays.get(label), network, limit, seed, where)
     return replace(found, warnings=(*warnings, *found.warnings))
+
+
+def _check_labels(stored: dict[str, StoredArray], name: str, label: str, where: str) -> None:
+    """Refuse labels of other samples than those there are, of which only some are read."""
+    if label in stored and stored[name].shape and stored[label].shape[:1] != stored[name].shape[:1]:
+        raise InputError(
+            f"{where}: y has shape {stored[label].shape}, expected ({stored[name].shape[0]},)"
+        )
 
 
 def array_samples(

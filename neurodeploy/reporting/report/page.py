@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
-from safetensors.numpy import load_file
 
 from neurodeploy.artifacts.deployment import Deployment, TrainingRecord
 from neurodeploy.artifacts.names import (
@@ -33,8 +32,10 @@ from neurodeploy.reporting.report import deployed, trained
 from neurodeploy.reporting.text import by_class_text, facts
 from neurodeploy.simulation.firing import warnings_among
 from neurodeploy.support.figures import ornament, svg
-from neurodeploy.support.files import read_json, write_whole
+from neurodeploy.support.files import write_whole
+from neurodeploy.support.reading import read_json
 from neurodeploy.support.schema import build
+from neurodeploy.support.tensors import read_arrays
 
 
 def write_report(deployment: Deployment) -> Path:
@@ -112,7 +113,7 @@ def _activity(simulations: list[Result]) -> tuple[dict[str, Any] | None, str]:
         path, run = simulation.beside(ACTIVITY), simulation.values
         if path is not None:
             found = f"with the spikes of {run['samples']:,} samples on {run['engine']}"
-            return load_file(path), found
+            return read_arrays(path), found
     return None, "if every neuron spikes once"
 
 
@@ -221,7 +222,7 @@ def _behaviour(deployment: Deployment, simulation: Result) -> dict[str, Any]:
     run, spikes = simulation.values, simulation.beside(ACTIVITY)
     rates = None
     if spikes is not None:
-        activity = load_file(spikes)
+        activity = read_arrays(spikes)
         shown = {
             p.name: activity[p.name]
             for p in deployment.network.populations
