@@ -125,8 +125,8 @@ class Chip:
     tile_columns: Limit
 
     def __post_init__(self) -> None:
-        most = dict.fromkeys(("cores", "chips", "tile_cores", "tile_columns"), (1, MOST_CORES))
-        _check_ranges(self, most)
+        names = ("cores", "chips", "tile_cores", "tile_columns")
+        _check_ranges(self, dict.fromkeys(names, (1, MOST_CORES)))
 
 
 @dataclass(frozen=True)

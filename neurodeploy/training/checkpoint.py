@@ -81,7 +81,7 @@ class _Header:
     best_epoch: int
     partial: PartialEpoch
     initial_loss: float = 0.0
-    recipe: str = ""
+    recipe: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.best_epoch <= len(self.history):
@@ -142,7 +142,7 @@ def load_state(run: Path) -> TrainingState | None:
     except (InputError, ValueError) as error:
         reason = str(error).removeprefix(f"{path}: ")
         raise InputError(f"{path}: not a readable checkpoint: {reason}") from None
-    if header.recipe and header.recipe != digest_of_recipe(run):
+    if header.recipe is not None and header.recipe != digest_of_recipe(run):
         raise InputError(
             f"{run / RECIPE}: not the recipe that {LAST} was trained by; put that back, or start a "
             "new run with this one"
