@@ -40,7 +40,7 @@ def test_the_clock_runs_only_while_learning(
     [
         (("--engines", "lave"), "engine 'lave' cannot learn"),
         (("--rule", "delta", "--engines", "lava-fused"), "no fused form"),
-        (("--seconds", "0"), "must be positive"),
+        (("--seconds", "0"), "0.0 is not in the range x>0"),
         (("--data", "nowhere"), "takes no --data"),
     ],
 )

@@ -118,7 +118,7 @@ def test_wrong_options_are_refused(tmp_path: Path) -> None:
         (("--modes", "aware,none"), "--modes: 'none' is not one of post-training, aware"),
         (("--recipe", "digits"), "recipe 'digits' is not built in"),
         (("--recipe", "digits_conv", "--run", "r"), "give either --recipe or --run, not both"),
-        (("--epochs", "-1"), "--epochs -1: needs a number from 1, or 0"),
+        (("--epochs", "-1"), "'--epochs': -1 is not in the range 1<=x"),
         (("--target", "loihi9"), "target 'loihi9' is not built in"),
         (("--out", "none/p.png"), "none/p.png: cannot be written: none is not a folder"),
     ):

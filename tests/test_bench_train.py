@@ -285,9 +285,9 @@ def test_memory_of_sltt_does_not_grow_with_T_and_that_of_bptt_does() -> None:
         ("--precision fp8", "'fp8' is not one of fp32, fp64, bf16, fp16"),
         ("--device abacus", "device 'abacus' cannot be used"),
         ("--methods yardstick,sltt --T 2,0", "steps must be at least 1"),
-        ("--time-chunk -1", "time_chunk must not be negative"),
-        ("--threads -1", "threads must not be negative"),
-        ("--rounds 0", "--seconds and --rounds must be positive"),
+        ("--time-chunk -1", "'--time-chunk': -1 is not in the range x>=0"),
+        ("--threads -1", "'--threads': -1 is not in the range x>=0"),
+        ("--rounds 0", "'--rounds': 0 is not in the range 1<=x"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_anything_is(
