@@ -57,15 +57,6 @@ def drawn(seed: int, alike: bool = False) -> Network:
     return replace(network, populations=populations, projections=projections)
 
 
-def never_resting(network: Network) -> Network:
-    """The network without refractory periods, which no layer has."""
-    populations = (
-        replace(p, neuron=p.neuron and replace(p.neuron, refractory_period=0))
-        for p in network.populations
-    )
-    return replace(network, populations=tuple(populations))
-
-
 def in_reals(operator: Operator, rng: np.random.Generator) -> Operator:
     """Weights that no float holds as a short fraction, so that sums have no ties."""
     return operator.with_weights(rng.normal(0.3, 1, operator.weights.shape))
@@ -81,7 +72,7 @@ def in_range(population: Population, rng: np.random.Generator, alike: bool) -> P
     if threshold is not None and rng.random() < 0.5:
         threshold[:] = threshold.flat[0]
     bias = np.zeros(shape) if rng.random() < 0.5 else rng.normal(0, 0.2, shape)
-    neuron = replace(neuron, v_threshold=threshold, bias=bias, refractory_period=0)
+    neuron = replace(neuron, v_threshold=threshold, bias=bias)
     return replace(
         population, neuron=replace(neuron, reset="zero", comparison=">") if alike else neuron
     )
@@ -163,7 +154,7 @@ def test_on_the_integers_of_a_deployment(seed: int) -> None:
     rng = np.random.default_rng(seed)
     kinds = "LIF", str(rng.choice(SPIKING)), str(rng.choice(NEURONS))
     integers = random_network(seed, kinds, ("conv2d", "composed"), "skip", 16)
-    network = never_resting(on_grid(integers))
+    network = on_grid(integers)
     batch = next(random_input(integers, seed, SAMPLES, True).batches(SAMPLES))
     if (
         min(
@@ -504,9 +495,6 @@ def test_what_a_module_cannot_be_is_refused_by_name() -> None:
         to_torch(chain(("fc", dense, neuron((4,), None))))
     with pytest.raises(UnsupportedError, match="threshold of 0 has no surrogate"):
         to_torch(chain(("fc", dense, neuron((4,), 0.0))))
-    resting = replace(neuron((4,)), refractory_period=3)
-    with pytest.raises(UnsupportedError, match=r"'n\.1': rests for 3 steps after a spike"):
-        to_torch(chain(("fc", dense, resting)))
     late = Projection("late", "n.1", "n.1", Dense(weights(4, 4), (4,), (4,)), 0)
     with pytest.raises(UnsupportedError, match="'late': leads back without a delay"):
         to_torch(chain(("fc", dense, neuron((4,))), more=(late,)))

@@ -9,6 +9,7 @@ from neurodeploy.nn.current import LI, CubaLIF
 from neurodeploy.nn.layers import Dropout, Scale, SkipInit, WSConv2d
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.neuron import LIF
+from neurodeploy.nn.populations import Neurons
 from neurodeploy.nn.steps import reset
 from neurodeploy.nn.surrogate import SURROGATES
 
@@ -18,6 +19,7 @@ __all__ = [
     "SURROGATES",
     "CubaLIF",
     "Dropout",
+    "Neurons",
     "Scale",
     "SkipInit",
     "SpikingNetwork",

@@ -1,4 +1,4 @@
-"""Constants in the equations of a layer: one number, or one for each neuron."""
+"""Constants in the equations of a layer: one number, or one for each neuron, given or learned."""
 
 from __future__ import annotations
 
@@ -50,3 +50,61 @@ def check_above(value: Parameter, bound: float, name: str) -> None:
     lowest = float(value.min()) if isinstance(value, Tensor) else value
     if not lowest > bound:
         raise InputError(f"LIF: {name} must be above {bound}, found {lowest:g}")
+
+
+SHARES = {"tau_w": ("tau", "keep"), "tau_syn_w": ("tau_syn", "u_keep")}
+"""By the parameter that is learned, the time constant and the share that follow from it."""
+
+
+class Learning(nn.Module):
+    """A layer whose time constants may be learned.
+
+    A parameter w stands for a time constant tau and for the share that is kept per step:
+
+    1/tau = sigmoid(w),  1 - 1/tau = sigmoid(-w)                (Fang et al. 2021, ICCV, eq. 12)
+
+    so that tau stays above 1 step whatever is learned.
+    """
+
+    def learned(self, name: str) -> nn.Parameter | None:
+        """The parameter ``tau_w`` or ``tau_syn_w``, None where the constant is fixed."""
+        return self._parameters.get(name)
+
+    def __getattr__(self, name: str) -> Any:
+        """As of any module; what is learned is computed, with its graph, from its parameter."""
+        for parameter, (tau, share) in SHARES.items():
+            if name in (tau, share):
+                w = vars(self).get("_parameters", {}).get(parameter)
+                if w is not None:
+                    return torch.sigmoid(-w) if name == share else 1 + torch.exp(-w)
+        return super().__getattr__(name)
+
+
+def learn_share(module: nn.Module, name: str, share: Parameter) -> None:
+    """Learn the share kept per step through the parameter ``name`` of ``SHARES``.
+
+    Args:
+        share: to start with, above 0 and below 1; one, or one per neuron.
+
+    Raises:
+        InputError: it is out of range.
+    """
+    values = torch.as_tensor(share, dtype=torch.float64)
+    tau, _ = SHARES[name]
+    if not (float(values.min()) > 0 and float(values.max()) < 1):
+        raise InputError(
+            f"{type(module).__name__}: a learned {tau} starts above 1 step and is finite, found "
+            f"{given(1 / (1 - values))}"
+        )
+    start = -torch.logit(values)
+    own = values.dtype if isinstance(share, Tensor) and share.dtype == torch.float64 else None
+    start = start.to(own or torch.get_default_dtype())
+    setattr(module, name, nn.Parameter(start.reshape(()) if start.numel() == 1 else start))
+
+
+def given(value: Parameter) -> str:
+    """A constant in words."""
+    if isinstance(value, Tensor) and value.numel() > 1:
+        low, high = (float(end) for end in torch.aminmax(value.detach()))
+        return "one per neuron" if low == high else f"one per neuron from {low:g} to {high:g}"
+    return f"{float(value):g}"

@@ -7,27 +7,33 @@ v[t] = keep v[t-1] + u[t] + b          membrane, before the spike where there is
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from neurodeploy.errors import InputError
-from neurodeploy.nn.constants import Parameter, hold
-from neurodeploy.nn.neuron import LIF, membrane_dtype
+from neurodeploy.nn.constants import Learning, Parameter, constant, given, hold, learn_share
+from neurodeploy.nn.neuron import LIF
+from neurodeploy.nn.spikes import CutCurrents, membrane_dtype
+from neurodeploy.recipe import NeuronRecipe
 
 
-class CubaLIF(nn.Module):
+class CubaLIF(Learning):
     """A layer of LIF neurons behind synaptic currents; keeps both states between calls.
 
     u[t] = u_keep u[t-1] + x[t];  v[t] = keep v[t-1] + u[t] + b;  spikes and resets as in ``LIF``.
 
     Each call is one step, from the input x[t] to the spikes s[t] of the same shape and dtype.
-    Where gradients are cut between steps, both u and v are.
+    Where gradients are cut between steps, both u and v are: weights then learn from what an input
+    does within its step, and from nothing that the current still brings later. A learned tau_syn is
+    computed as tau is in ``LIF``; cut, its gradient is dL/du_keep = sum_t e_v[t] u[t-1].
 
     Attributes:
         lif: the neurons.
-        u_keep: share of u kept per step, a float or a buffer with one per neuron.
+        u_keep: share of u kept per step, a float or a buffer with one per neuron, or what is
+            computed from the parameter ``tau_syn_w``.
         bias: b, a parameter that broadcasts to the neurons, or None.
     """
 
@@ -39,6 +45,7 @@ class CubaLIF(nn.Module):
         tau_syn: Parameter,
         *options: Any,
         bias: Tensor | None = None,
+        learn_tau_syn: bool = False,
         **named: Any,
     ) -> None:
         """Neurons at rest.
@@ -46,16 +53,33 @@ class CubaLIF(nn.Module):
         Args:
             tau: membrane time constant in steps, above 1.
             tau_syn: that of the current in steps, at least 1; 1 - 1/tau_syn of it is kept.
-            options, named: threshold, reset, comparison and surrogate as ``LIF`` takes them.
+            learn_tau_syn: whether tau_syn is learned, starting from this one, which is above 1.
+            options, named: threshold, reset, comparison, surrogate, refractory_period and
+                learn_tau as ``LIF`` takes them.
 
         Raises:
             InputError: a value out of range.
         """
         super().__init__()
         self.lif = LIF(tau, *options, **named)
-        hold_share(self, 1 - 1 / tau_syn)
+        if learn_tau_syn:
+            learn_share(self, "tau_syn_w", 1 - 1 / constant(tau_syn, "tau_syn"))
+        else:
+            hold_share(self, 1 - 1 / constant(tau_syn, "tau_syn"))
         self.bias = None if bias is None else nn.Parameter(bias)
         self._u: Tensor | None = None
+
+    @classmethod
+    def of(cls, neuron: NeuronRecipe) -> CubaLIF:
+        """The layer that a recipe's ``[neuron]`` describes.
+
+        Raises:
+            InputError: its surrogate is not known.
+        """
+        plain = LIF.of(replace(neuron, tau_syn=1.0))
+        layer = cls(2.0, neuron.tau_syn)
+        layer.lif = plain
+        return layer
 
     @classmethod
     def keeping(
@@ -90,25 +114,24 @@ class CubaLIF(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Spikes of one step for input ``x`` of any shape; both have the same shape and dtype."""
-        return self.lif(self._driven(x)).to(x.dtype)
+        return self.lif(self._driven(x.unsqueeze(0)).squeeze(0)).to(x.dtype)
 
     def over_steps(self, x: Tensor) -> Tensor:
         """Spikes of c steps for their inputs (c, N, ...); both have the same shape and dtype."""
-        return self.lif.over_steps(torch.stack([self._driven(step) for step in x])).to(x.dtype)
+        return self.lif.over_steps(self._driven(x)).to(x.dtype)
 
     def _driven(self, x: Tensor) -> Tensor:
-        """What reaches the membrane in one step."""
-        u = integrated(self._u, self.u_keep, x)
-        self._u = u.detach() if self.lif.cut else u
+        """What reaches the membranes in c steps."""
+        learns = self.learned("tau_syn_w") is not None
+        u, self._u = filtered(x, self.u_keep, self._u, self.lif.cut, learns)
         return u if self.bias is None else u + self.bias
 
     def extra_repr(self) -> str:
         """Its constant, in ``print(model)``."""
-        many = isinstance(self.u_keep, Tensor)
-        return f"u_keep={'one per neuron' if many else format(self.u_keep, 'g')}"
+        return f"u_keep={given(self.u_keep)}"
 
 
-class LI(nn.Module):
+class LI(Learning):
     """A layer of leaky integrators that never spike: a read-out.
 
     u[t] = u_keep u[t-1] + x[t];  v[t] = keep v[t-1] + u[t] + b
@@ -134,18 +157,32 @@ class LI(nn.Module):
         tau_syn: Parameter = 1.0,
         bias: Tensor | None = None,
         decode: Literal["sum_v", "last_v"] = "sum_v",
+        *,
+        learn_tau: bool = False,
+        learn_tau_syn: bool = False,
     ) -> None:
         """Neurons at rest.
 
         Args:
             tau, tau_syn: time constants of v and u in steps, at least 1.
+            learn_tau, learn_tau_syn: whether they are learned, starting from these, which are then
+                above 1 and finite.
 
         Raises:
             InputError: a value out of range.
         """
         super().__init__()
-        hold_share(self, 1 - 1 / tau, "keep", highest=1)
-        hold_share(self, 1 - 1 / tau_syn)
+        keep, u_keep = (
+            1 - 1 / constant(value, name) for value, name in ((tau, "tau"), (tau_syn, "tau_syn"))
+        )
+        if learn_tau:
+            learn_share(self, "tau_w", keep)
+        else:
+            hold_share(self, keep, "keep", highest=1)
+        if learn_tau_syn:
+            learn_share(self, "tau_syn_w", u_keep)
+        else:
+            hold_share(self, u_keep)
         self.bias = None if bias is None else nn.Parameter(bias)
         self.decode: Literal["sum_v", "last_v"] = decode
         self.cut = True
@@ -173,29 +210,54 @@ class LI(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """o[t] of one step for input ``x``; both have the same shape and dtype."""
-        before = self._v
-        u = integrated(self._u, self.u_keep, x)
-        v = integrated(before, self.keep, u)
+        return self.over_steps(x.unsqueeze(0)).squeeze(0)
+
+    def over_steps(self, x: Tensor) -> Tensor:
+        """o[t] of c steps for their inputs (c, N, ...); both have the same shape and dtype."""
+        learns = [self.learned(name) is not None for name in ("tau_syn_w", "tau_w")]
+        u, self._u = filtered(x, self.u_keep, self._u, self.cut, learns[0])
         if self.bias is not None:
-            v = v + self.bias
-        self._u, self._v = (u.detach(), v.detach()) if self.cut else (u, v)
-        return (v if self.decode == "sum_v" or before is None else v - before).to(x.dtype)
+            u = u + self.bias
+        before = self._v
+        v, self._v = filtered(u, self.keep, before, self.cut, learns[1])
+        if self.decode == "sum_v":
+            return v.to(x.dtype)
+        first = torch.zeros_like(v[:1]) if before is None else before.unsqueeze(0)
+        earlier = v[:-1].detach() if self.cut else v[:-1]
+        return (v - torch.cat([first, earlier])).to(x.dtype)
 
     def extra_repr(self) -> str:
         """Its constants, in ``print(model)``."""
-        keep, u_keep = (
-            "one per neuron" if isinstance(value, Tensor) else f"{value:g}"
-            for value in (self.keep, self.u_keep)
-        )
-        return f"keep={keep}, u_keep={u_keep}, decode={self.decode!r}"
+        return f"keep={given(self.keep)}, u_keep={given(self.u_keep)}, decode={self.decode!r}"
 
 
-def integrated(before: Tensor | None, keep: Parameter, x: Tensor) -> Tensor:
-    """keep before + x, at least in float32; ``before`` is None for 0."""
-    x = x.to(membrane_dtype(x))
-    if before is None or (isinstance(keep, float) and keep == 0):
-        return x
-    return keep * before + x
+def filtered(
+    x: Tensor, keep: Parameter, before: Tensor | None, cut: bool, learned: bool
+) -> tuple[Tensor, Tensor]:
+    """y[t] = keep y[t-1] + x[t], at least in float32.
+
+    Args:
+        x: (c, N, ...).
+        before: y before the first of these steps; None for 0.
+        cut: whether no gradient crosses from one step to the next.
+        learned: whether ``keep`` has a gradient.
+
+    Returns:
+        y (c, N, ...), and what is carried on, (N, ...).
+    """
+    if isinstance(keep, float) and keep == 0:
+        y = x.to(membrane_dtype(x))
+        return y, y[-1].detach()
+    if cut:
+        y = CutCurrents.apply(x, keep, before, learned)
+        # Not a view: that would hold all c steps.
+        return y, y[-1].detach().clone()
+    y = []
+    for step in x:
+        wide = step.to(membrane_dtype(step))
+        y.append(wide if before is None else keep * before + wide)
+        before = y[-1]
+    return torch.stack(y), y[-1]
 
 
 def hold_share(

@@ -148,5 +148,6 @@ def semantics_of(model: SpikingNetwork) -> Semantics:
     reset, comparison = (first.reset, first.comparison) if first else ("subtract", ">=")
     semantics = Semantics(EXPORT_DT, reset, comparison, "euler")
     for name, layer in layers.items():
-        semantics = semantics.with_node(name, layer.reset, layer.comparison, 0)
+        rest = layer.refractory_period
+        semantics = semantics.with_node(name, layer.reset, layer.comparison, rest)
     return semantics

@@ -153,16 +153,12 @@ class _Builder:
                 f"population {where!r}: a threshold of {np.min(neuron.v_threshold):g} has no "
                 "surrogate gradient; thresholds must be above 0 to be trained with"
             )
-        if neuron.refractory_period:
-            raise UnsupportedError(
-                f"population {where!r}: rests for {neuron.refractory_period} steps after a spike, "
-                "which no layer that is trained does"
-            )
         threshold = _constant(neuron.v_threshold, shape)
         options = (threshold, neuron.reset, neuron.comparison, self.surrogate)
+        rest = neuron.refractory_period
         if not np.any(neuron.u_keep):
-            return LIF.keeping(keep, *options)
-        return CubaLIF.keeping(keep, u_keep, *options, bias=bias)
+            return LIF.keeping(keep, *options, refractory_period=rest)
+        return CubaLIF.keeping(keep, u_keep, *options, bias=bias, refractory_period=rest)
 
     def _bias_carrier(
         self,

@@ -10,33 +10,28 @@ v[t] = u[t] - Vth s[t]                 soft reset ("subtract"), or u[t] (1 - s[t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from neurodeploy.errors import InputError, nearest
 from neurodeploy.ir.contract import Comparison, Reset
-from neurodeploy.nn.constants import Parameter, check_above, constant, hold
+from neurodeploy.nn.constants import (
+    Learning,
+    Parameter,
+    check_above,
+    constant,
+    given,
+    hold,
+    learn_share,
+)
+from neurodeploy.nn.spikes import CutMembranes, Firing, membrane_dtype
 from neurodeploy.nn.surrogate import SURROGATES, Surrogate
+from neurodeploy.recipe import NeuronRecipe
 
 
-class NeuronOptions(Protocol):
-    """What recipes say of a neuron."""
-
-    @property
-    def tau(self) -> float: ...
-    @property
-    def v_threshold(self) -> float: ...
-    @property
-    def reset(self) -> Reset: ...
-    @property
-    def comparison(self) -> Comparison: ...
-    @property
-    def surrogate(self) -> str: ...
-
-
-class LIF(nn.Module):
+class LIF(Learning):
     """A layer of LIF neurons that keeps its membrane between calls.
 
     u[t] = (1 - 1/tau) v[t-1] + x[t];  s[t] = H(u[t] - Vth);  v[t] = u[t] - Vth s[t]
@@ -46,13 +41,22 @@ class LIF(nn.Module):
     a new batch. Membranes are float32 where the input is narrower, as under autocast: a sum over
     steps would lose what each step adds.
 
+    For ``refractory_period`` steps after a spike v stays what the reset left, whatever comes in,
+    and no spike can come; no gradient passes there.
+
+    A learned tau is 1/tau = sigmoid(w) with a parameter w (Fang et al. 2021, ICCV, eq. 12). Where
+    gradients are cut between steps its gradient is that within a step, dL/dkeep = sum_t e_u[t]
+    v[t-1], with v[t-1] as given.
+
     Attributes:
-        tau: membrane time constant in steps; a float, or a buffer with one per neuron.
+        tau: membrane time constant in steps; a float, or a buffer with one per neuron, or what is
+            computed from the parameter ``tau_w``.
         keep: 1 - 1/tau, the share of v kept per step; likewise.
-        v_threshold: Vth; likewise.
+        v_threshold: Vth; a float, or a buffer with one per neuron.
         reset: after a spike, v loses (``subtract``) the threshold or becomes ``zero``.
         comparison: whether a neuron fires when u ``>=`` or ``>`` the threshold.
         surrogate: ds/du in training, a function of u - Vth and Vth.
+        refractory_period: steps after a spike, at least 0.
         by_keep: whether ``keep`` was given and tau follows from it.
         cut: whether the carried membrane is detached, so that no gradient crosses a step. The
             reset acts on the carried membrane and on nothing else, so it is cut with it.
@@ -69,6 +73,9 @@ class LIF(nn.Module):
         reset: Reset = "subtract",
         comparison: Comparison = ">=",
         surrogate: str | Surrogate = "triangle",
+        *,
+        refractory_period: int = 0,
+        learn_tau: bool = False,
     ) -> None:
         """Neurons at rest.
 
@@ -76,6 +83,8 @@ class LIF(nn.Module):
             tau: membrane time constant in steps, above 1; infinite for no leak.
             v_threshold: above 0.
             surrogate: a name from ``nn.surrogate.SURROGATES``, or such a function.
+            refractory_period: steps after a spike, at least 0.
+            learn_tau: whether tau is learned, starting from this one.
 
         Raises:
             InputError: a value out of range, or an unknown reset, comparison or surrogate.
@@ -88,34 +97,50 @@ class LIF(nn.Module):
             raise InputError(f"LIF: reset {reset!r} is neither 'subtract' nor 'zero'")
         if comparison not in (">=", ">"):
             raise InputError(f"LIF: comparison {comparison!r} is neither '>=' nor '>'")
-        hold(self, "tau", tau)
-        hold(self, "keep", 1 - 1 / tau)
+        if refractory_period < 0:
+            raise InputError(
+                f"LIF: refractory_period is in steps, at least 0, found {refractory_period}"
+            )
+        if learn_tau:
+            learn_share(self, "tau_w", 1 - 1 / tau)
+        else:
+            hold(self, "tau", tau)
+            hold(self, "keep", 1 - 1 / tau)
         hold(self, "v_threshold", v_threshold)
         self.reset: Reset = reset
         self.comparison: Comparison = comparison
         self.surrogate = surrogate if callable(surrogate) else find_surrogate(str(surrogate))
-        self.by_keep = False
+        self.refractory_period = refractory_period
+        self.by_keep = learn_tau
         self.cut = True
         # What is carried: u when gradients are cut, v with its graph when they are not. The first
         # is kept for backward anyway, and so costs no memory of its own.
         self._u: Tensor | None = None
         self._v: Tensor | None = None
+        self._resting: Tensor | None = None
 
     @classmethod
-    def of(cls, neuron: NeuronOptions) -> LIF:
+    def of(cls, neuron: NeuronRecipe) -> LIF:
         """The layer that a recipe's ``[neuron]`` describes.
 
         Raises:
-            InputError: its surrogate is not known.
+            InputError: its surrogate is not known, or it is more than these neurons.
         """
-        return cls(
-            neuron.tau, neuron.v_threshold, neuron.reset, neuron.comparison, neuron.surrogate
-        )
+        if neuron.tau_syn != 1:
+            raise InputError(
+                "[neuron] tau_syn: LIF.of has no synaptic current; make layers with "
+                "nn.Neurons(neuron)"
+            )
+        options = (neuron.v_threshold, neuron.reset, neuron.comparison, neuron.surrogate)
+        return cls(neuron.tau, *options, refractory_period=neuron.refractory_period)
 
     @classmethod
     def keeping(cls, keep: Parameter, *options: Any, **named: Any) -> LIF:
         """A layer by its kept share, to the last bit, in place of tau; else as the constructor."""
         layer = cls(2.0, *options, **named)
+        if "tau_w" in layer._parameters:
+            learn_share(layer, "tau_w", keep)
+            return layer
         del layer.tau, layer.keep
         hold(layer, "tau", 1 / (1 - torch.as_tensor(keep, dtype=torch.float64)))
         hold(layer, "keep", keep)
@@ -124,10 +149,12 @@ class LIF(nn.Module):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """As of any module; but a new tau comes with the share that it keeps."""
-        if name == "tau" and "keep" in {*vars(self), *self._buffers}:
+        has = {*vars(self), *vars(self).get("_buffers", ()), *vars(self).get("_parameters", ())}
+        if name == "tau" and {"keep", "tau_w"} & has:
             value = constant(value, "tau")
             check_above(value, 1, "tau, in steps,")
-            del self.tau, self.keep
+            for old in {"tau", "keep", "tau_w"} & has:
+                delattr(self, old)
             hold(self, "tau", value)
             hold(self, "keep", 1 - 1 / value)
             self.by_keep = False
@@ -147,7 +174,7 @@ class LIF(nn.Module):
         """
         if self._u is None:
             return self._v
-        return self._reset(self._u, torch.empty_like(self._u), torch.empty_like(self._u))
+        return self.after_reset(self._u, torch.empty_like(self._u), torch.empty_like(self._u))
 
     @property
     def u(self) -> Tensor | None:
@@ -161,12 +188,12 @@ class LIF(nn.Module):
 
     def reset_state(self, cut: bool) -> None:
         """Start a batch: v = 0, and choose whether gradients are cut between steps."""
-        self._u = self._v = None
+        self._u = self._v = self._resting = None
         self.cut = cut
 
     def forward(self, x: Tensor) -> Tensor:
         """Spikes of one step for input ``x`` of any shape; both have the same shape and dtype."""
-        if not self.cut:
+        if not self.cut or self.refractory_period:
             self._check_continues(x.unsqueeze(0))
             return self._step_with_graph(x)
         return self.over_steps(x.unsqueeze(0)).squeeze(0)
@@ -174,21 +201,23 @@ class LIF(nn.Module):
     def over_steps(self, x: Tensor) -> Tensor:
         """Spikes of c steps for their inputs (c, N, ...); both have the same shape and dtype."""
         self._check_continues(x)
-        if not self.cut:
+        if not self.cut or self.refractory_period:
             return torch.stack([self._step_with_graph(step) for step in x])
-        if torch.is_grad_enabled() and x.requires_grad:
-            return _CutSteps.apply(x, self)
+        learned = self.learned("tau_w")
+        if torch.is_grad_enabled() and (x.requires_grad or learned is not None):
+            return CutMembranes.apply(x, None if learned is None else self.keep, self)
         # The same memory c times: only the last membrane is kept.
         return self.integrate(x, [torch.empty_like(x[0], dtype=membrane_dtype(x))] * len(x))
 
+    @torch.no_grad()
     def integrate(self, x: Tensor, membranes: Sequence[Tensor]) -> Tensor:
-        """Spikes of c steps, without a graph.
+        """Spikes of c steps, without a graph and without rest after a spike.
 
         Args:
             x: inputs (c, N, ...).
             membranes: c tensors (N, ...) that take u of each step.
         """
-        spikes = torch.empty_like(x)
+        spikes, keep = torch.empty_like(x), self.keep
         # Comparing into another dtype than that of u is several times slower than a copy.
         scratch = None if x.dtype == membranes[0].dtype else torch.empty_like(membranes[0])
         for drive, u, s in zip(x, membranes, spikes, strict=True):
@@ -196,18 +225,18 @@ class LIF(nn.Module):
             if self._u is None:
                 u.copy_(drive)
             else:
-                v = self._reset(self._u, u, fired)
-                if isinstance(self.keep, Tensor):
-                    torch.addcmul(drive.to(u.dtype), v, self.keep, out=u)
+                v = self.after_reset(self._u, u, fired)
+                if isinstance(keep, Tensor):
+                    torch.addcmul(drive.to(u.dtype), v, keep, out=u)
                 else:
-                    torch.add(drive, v, alpha=self.keep, out=u)
+                    torch.add(drive, v, alpha=keep, out=u)
             self.fired(u, fired)
             if scratch is not None:
                 s.copy_(scratch)
             self._u = u
         return spikes
 
-    def _reset(self, u: Tensor, v: Tensor, scratch: Tensor) -> Tensor:
+    def after_reset(self, u: Tensor, v: Tensor, scratch: Tensor) -> Tensor:
         """Write v after u into ``v``, which may be ``u``; spikes go through ``scratch``."""
         if self.reset == "subtract":
             self.fired(u, scratch)
@@ -224,9 +253,17 @@ class LIF(nn.Module):
             value.to(x.dtype) if isinstance(value, Tensor) else value
             for value in (self.keep, self.v_threshold)
         )
-        u = x if self._v is None else keep * self._v + x
+        before = self._v
+        u = x if before is None else keep * before + x
         s = Firing.apply(u, threshold, self.comparison, self.surrogate)
-        self._v = u - threshold * s if self.reset == "subtract" else u * (1 - s)
+        if self._resting is not None and before is not None:
+            rests = self._resting > 0
+            u, s = torch.where(rests, before, u), s.masked_fill(rests, 0.0)
+        v = u - threshold * s if self.reset == "subtract" else u * (1 - s)
+        self._v = v.detach() if self.cut else v
+        if self.refractory_period:
+            left = torch.zeros_like(s) if self._resting is None else self._resting - 1
+            self._resting = left.masked_fill_(s.detach() > 0, self.refractory_period)
         return s
 
     def _check_continues(self, x: Tensor) -> None:
@@ -240,13 +277,10 @@ class LIF(nn.Module):
 
     def extra_repr(self) -> str:
         """Its constants, in ``print(model)``."""
-        tau, threshold = (
-            "one per neuron" if isinstance(value, Tensor) else f"{value:g}"
-            for value in (self.tau, self.v_threshold)
-        )
+        rest = f", refractory_period={self.refractory_period}" if self.refractory_period else ""
         return (
-            f"tau={tau}, v_threshold={threshold}, reset={self.reset!r}, "
-            f"comparison={self.comparison!r}"
+            f"tau={given(self.tau)}, v_threshold={given(self.v_threshold)}, "
+            f"reset={self.reset!r}, comparison={self.comparison!r}{rest}"
         )
 
 
@@ -259,52 +293,3 @@ def find_surrogate(name: str) -> Surrogate:
     if name not in SURROGATES:
         raise InputError(f"[neuron] surrogate {name!r} is not known{nearest(name, SURROGATES)}")
     return SURROGATES[name]
-
-
-class _CutSteps(torch.autograd.Function):
-    """Steps with no path between them: e_u[t] = e_s[t] ds/du[t] (Meng et al. 2023, eq. 13)."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, layer: LIF) -> Tensor:
-        """Spikes (c, N, ...) of a layer, which keeps the last membrane."""
-        u = torch.empty_like(x, dtype=membrane_dtype(x))
-        spikes = layer.integrate(x, u.unbind())
-        ctx.save_for_backward(u)
-        ctx.layer = layer
-        return spikes
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
-        """dL/dx = dL/du."""
-        (u,) = ctx.saved_tensors
-        threshold = ctx.layer.v_threshold
-        derivative = ctx.layer.surrogate(u - threshold, threshold)
-        return derivative.mul_(grad_outputs[0]).to(grad_outputs[0].dtype), None
-
-
-def membrane_dtype(x: Tensor) -> torch.dtype:
-    """At least float32."""
-    return torch.promote_types(x.dtype, torch.float32)
-
-
-class Firing(torch.autograd.Function):
-    """Heaviside step whose derivative is a surrogate; keeps only that derivative for backward.
-
-    Without a graph not even that is computed.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, u: Tensor, v_threshold: Parameter, comparison: Comparison, surrogate: Surrogate
-    ) -> Tensor:
-        """Spikes of ``u``, 0 or 1 in the dtype of ``u``."""
-        if ctx.needs_input_grad[0]:
-            ctx.save_for_backward(surrogate(u - v_threshold, v_threshold))
-        fired = u >= v_threshold if comparison == ">=" else u > v_threshold
-        return fired.to(u.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None, None]:
-        """dL/du = dL/ds ds/du."""
-        (derivative,) = ctx.saved_tensors
-        return grad_outputs[0] * derivative, None, None, None

@@ -27,7 +27,9 @@ MOST_THREADS = 1024
 
 @dataclass(frozen=True)
 class NeuronRecipe:
-    """Hidden neurons: u[t] = (1 - 1/tau) v[t-1] + x[t] (Meng et al. 2023, eq. 2).
+    """Hidden neurons: u[t] = (1 - 1/tau) v[t-1] + I[t] (Meng et al. 2023, eq. 2).
+
+    I[t] = (1 - 1/tau_syn) I[t-1] + x[t] is the synaptic current; with tau_syn = 1 it is x[t].
 
     Attributes:
         tau: membrane time constant in steps, > 1; the leak is 1 - 1/tau.
@@ -35,6 +37,8 @@ class NeuronRecipe:
         reset: after a spike, ``subtract`` the threshold or set to ``zero``.
         comparison: a neuron fires when u ``>=`` or ``>`` the threshold.
         surrogate: derivative used for the spike in training.
+        tau_syn: time constant of the synaptic current in steps, >= 1; 1 for none.
+        refractory_period: steps after a spike in which v is held and no spike can come.
     """
 
     tau: float
@@ -42,10 +46,21 @@ class NeuronRecipe:
     reset: Reset = "subtract"
     comparison: Comparison = ">="
     surrogate: str = "triangle"
+    tau_syn: float = 1.0
+    refractory_period: int = 0
 
     def __post_init__(self) -> None:
         if self.tau <= 1:
             raise ValueError(f"tau is in steps and must be above 1, found {self.tau}")
+        if self.tau_syn < 1:
+            raise ValueError(
+                f"tau_syn is in steps and must be at least 1, found {self.tau_syn}; with 1 there "
+                "is no synaptic current"
+            )
+        if self.refractory_period < 0:
+            raise ValueError(
+                f"refractory_period is in steps, at least 0, found {self.refractory_period}"
+            )
         if self.v_threshold <= 0:
             raise ValueError(f"v_threshold must be positive, found {self.v_threshold}")
         if not 1 / MOST_THRESHOLD <= self.v_threshold <= MOST_THRESHOLD:

@@ -16,7 +16,8 @@ from neurodeploy.errors import UnsupportedError
 from neurodeploy.nn.current import LI, CubaLIF
 from neurodeploy.nn.layers import Delay
 from neurodeploy.nn.network import SpikingNetwork
-from neurodeploy.nn.neuron import LIF, membrane_dtype
+from neurodeploy.nn.neuron import LIF
+from neurodeploy.nn.spikes import membrane_dtype
 from neurodeploy.nn.steps import Stateful, StepsAtOnce, remembers_by_itself
 from neurodeploy.rules.any_module import LossOfStep, Model
 from neurodeploy.rules.feeding import parts
@@ -117,6 +118,11 @@ def _check_memoryless(model: Model) -> None:
     else:
         own = (part for part in model.modules() if remembers_by_itself(part))
         fed_back = ", ".join(sorted({type(part).__name__ for part in own}))
+    if any(isinstance(part, LIF) and part.refractory_period for part in model.modules()):
+        raise UnsupportedError(
+            "rule rate: neurons that rest after a spike (refractory_period) are not driven by "
+            "their mean input; use bptt or sltt"
+        )
     ours = {type(part).__name__ for part in model.modules() if isinstance(part, REMEMBERING)}
     fed_back = fed_back or ", ".join(sorted(ours))
     if fed_back:

@@ -9,7 +9,7 @@ from torch import nn
 from neurodeploy.errors import InputError
 from neurodeploy.nn.layers import GridLinear
 from neurodeploy.nn.network import SpikingNetwork
-from neurodeploy.nn.neuron import LIF
+from neurodeploy.nn.populations import Neurons
 from neurodeploy.recipe import NeuronRecipe
 
 Size = tuple[int, int]
@@ -113,6 +113,7 @@ class Conv:
             InputError: samples are not (C, H, W), or a pooling is larger than its input.
         """
         channels, size = channels_and_size(sample_shape, "conv")
+        neurons = Neurons(neuron)
         layers: dict[str, nn.Module] = {}
         strides = self.strides or (1,) * len(self.channels)
         pools = self.pool or (1,) * len(self.channels)
@@ -125,8 +126,8 @@ class Conv:
             )
             if self.batch_norm:
                 layers[f"bn{i}"] = nn.BatchNorm2d(width)
-            layers[f"lif{i}"] = LIF.of(neuron)
             size = strided(size, stride)
+            layers[f"lif{i}"] = neurons.layer(width, *size)
             if pool > 1:
                 if pool > min(size):
                     raise InputError(

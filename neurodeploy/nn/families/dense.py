@@ -1,4 +1,4 @@
-"""Fully connected networks of LIF neurons, forward or recurrent, each with a linear readout."""
+"""Fully connected networks of spiking neurons, forward or recurrent, each with a linear readout."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from neurodeploy.nn.network import SpikingNetwork
-from neurodeploy.nn.neuron import LIF
+from neurodeploy.nn.populations import Neurons
 from neurodeploy.recipe import NeuronRecipe
 
 
@@ -32,6 +32,7 @@ class Mlp:
         self, sample_shape: tuple[int, ...], classes: int, neuron: NeuronRecipe
     ) -> SpikingNetwork:
         """Build the network for samples of any shape."""
+        neurons = Neurons(neuron)
         layers: dict[str, nn.Module] = {"flatten": nn.Flatten()}
         width = math.prod(sample_shape)
         for i, size in enumerate(self.hidden, start=1):
@@ -39,7 +40,7 @@ class Mlp:
             layers[f"fc{i}"] = nn.Linear(width, size, bias=not self.batch_norm)
             if self.batch_norm:
                 layers[f"bn{i}"] = nn.BatchNorm1d(size)
-            layers[f"lif{i}"] = LIF.of(neuron)
+            layers[f"lif{i}"] = neurons.layer(size)
             width = size
         layers["fc"] = nn.Linear(width, classes)
         return SpikingNetwork(layers, sample_shape)
@@ -66,6 +67,7 @@ class Recurrent:
         self, sample_shape: tuple[int, ...], classes: int, neuron: NeuronRecipe
     ) -> SpikingNetwork:
         """Build the network for samples of any shape."""
+        neurons = Neurons(neuron)
         layers: dict[str, nn.Module] = {"flatten": nn.Flatten()}
         sources: dict[str, tuple[str, ...]] = {}
         width = math.prod(sample_shape)
@@ -73,7 +75,7 @@ class Recurrent:
             layers[f"fc{i}"] = nn.Linear(width, size)
             # The layer has one bias already, that of fc_i.
             layers[f"rec{i}"] = nn.Linear(size, size, bias=False)
-            layers[f"lif{i}"] = LIF.of(neuron)
+            layers[f"lif{i}"] = neurons.layer(size)
             sources[f"rec{i}"] = (f"lif{i}",)
             sources[f"lif{i}"] = (f"fc{i}", f"rec{i}")
             width = size

@@ -20,7 +20,7 @@ from neurodeploy.nn.families.conv import (
 )
 from neurodeploy.nn.layers import ACTIVATION_GAIN, Dropout, Scale, SkipInit, WSConv2d
 from neurodeploy.nn.network import SpikingNetwork
-from neurodeploy.nn.neuron import LIF
+from neurodeploy.nn.populations import Neurons
 from neurodeploy.recipe import NeuronRecipe
 
 STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))
@@ -70,13 +70,14 @@ class ResNet18:
             "conv": nn.Conv2d(inputs, channels, 3, padding=1, bias=False)
         }
         sources: dict[str, tuple[str, ...]] = {}
+        neurons = Neurons(neuron)
         arriving = ("conv",)
         for stage, (width, first_stride) in enumerate(STAGES, start=1):
             for number, stride in enumerate((first_stride, 1), start=1):
                 block = f"block{stage}_{number}"
                 layers[f"{block}_bn1"] = nn.BatchNorm2d(channels)
                 sources[f"{block}_bn1"] = arriving
-                layers[f"{block}_lif1"] = LIF.of(neuron)
+                layers[f"{block}_lif1"] = neurons.layer(channels, *size)
                 shortcut = f"{block}_lif1"
                 if (stride, channels) != (1, width):
                     shortcut = f"{block}_shortcut"
@@ -84,7 +85,7 @@ class ResNet18:
                 layers[f"{block}_conv1"] = nn.Conv2d(channels, width, 3, stride, padding=1)
                 sources[f"{block}_conv1"] = (f"{block}_lif1",)
                 layers[f"{block}_bn2"] = nn.BatchNorm2d(width)
-                layers[f"{block}_lif2"] = LIF.of(neuron)
+                layers[f"{block}_lif2"] = neurons.layer(width, *strided(size, stride))
                 if self.dropout:
                     layers[f"{block}_drop"] = Dropout(self.dropout)
                 layers[f"{block}_conv2"] = nn.Conv2d(width, width, 3, padding=1)
@@ -92,7 +93,7 @@ class ResNet18:
                 channels, size = width, strided(size, stride)
         layers["bn"] = nn.BatchNorm2d(channels)
         sources["bn"] = arriving
-        layers["lif"] = LIF.of(neuron)
+        layers["lif"] = neurons.layer(channels, *size)
         readout = grid_readout(channels, size, 1, classes)
         classifier = readout.pop("fc")
         layers.update(readout)
@@ -147,6 +148,7 @@ class NFResNet:
         }
         size = strided(strided(size, 2), 2)
         sources: dict[str, tuple[str, ...]] = {}
+        neurons = Neurons(neuron)
         expansion = 1 if self.depth == 34 else 4
         stream, variance = "pool", 1.0
         for stage, (width, first_stride) in enumerate(STAGES, start=1):
@@ -155,17 +157,19 @@ class NFResNet:
                 changes = (stride, channels) != (1, width * expansion)
                 layers[f"{block}_beta"] = Scale(1 / math.sqrt(variance))
                 sources[f"{block}_beta"] = (stream,)
-                layers[f"{block}_lif1"] = LIF.of(neuron)
+                layers[f"{block}_lif1"] = neurons.layer(channels, *size)
                 layers[f"{block}_scale1"] = Scale(ACTIVATION_GAIN)
                 if changes:
                     layers[f"{block}_shortcut"] = WSConv2d(channels, width * expansion, 1, stride)
                     stream, variance = f"{block}_shortcut", 1.0
                 convolutions = self._convolutions(channels, width, stride)
+                inside = channels, size
                 for i, convolution in enumerate(convolutions, start=1):
                     if i > 1:
-                        layers[f"{block}_lif{i}"] = LIF.of(neuron)
+                        layers[f"{block}_lif{i}"] = neurons.layer(inside[0], *inside[1])
                         layers[f"{block}_scale{i}"] = Scale(ACTIVATION_GAIN)
                     layers[f"{block}_conv{i}"] = convolution
+                    inside = convolution.out_channels, strided(inside[1], convolution.stride[0])
                 sources[f"{block}_conv1"] = (f"{block}_scale1",)
                 layers[f"{block}_gain"] = SkipInit(ALPHA)
                 layers[f"{block}_sum"] = nn.Identity()

@@ -14,7 +14,7 @@ from neurodeploy.nn.families.conv import (
 )
 from neurodeploy.nn.layers import ACTIVATION_GAIN, Dropout, Scale, WSConv2d
 from neurodeploy.nn.network import SpikingNetwork
-from neurodeploy.nn.neuron import LIF
+from neurodeploy.nn.populations import Neurons
 from neurodeploy.recipe import NeuronRecipe
 
 STAGES = ((64,), (128,), (256, 256), (512, 512), (512, 512))
@@ -55,6 +55,7 @@ class Vgg11:
             InputError: samples are not (C, H, W), or smaller.
         """
         channels, size = channels_and_size(sample_shape, "vgg11", smallest=2 ** len(STAGES))
+        neurons = Neurons(neuron)
         layers: dict[str, nn.Module] = {}
         i = 0
         for stage, widths in enumerate(STAGES, start=1):
@@ -62,7 +63,7 @@ class Vgg11:
                 i += 1
                 layers[f"conv{i}"] = nn.Conv2d(channels, width, 3, padding=1)
                 layers[f"bn{i}"] = nn.BatchNorm2d(width)
-                layers[f"lif{i}"] = LIF.of(neuron)
+                layers[f"lif{i}"] = neurons.layer(width, *size)
                 if self.dropout:
                     layers[f"drop{i}"] = Dropout(self.dropout)
                 channels = width
@@ -121,6 +122,7 @@ class Vgg11WS:
         """
         smallest = 2 ** (len(WS_STAGES) - 1)
         channels, size = channels_and_size(sample_shape, "vgg11_ws", smallest)
+        neurons = Neurons(neuron)
         layers: dict[str, nn.Module] = {}
         i = 0
         for stage, widths in enumerate(WS_STAGES):
@@ -132,7 +134,7 @@ class Vgg11WS:
                 if i > 1:
                     layers[f"scale{i}"] = Scale(ACTIVATION_GAIN)
                 layers[f"conv{i}"] = WSConv2d(channels, width, 3, padding=1)
-                layers[f"lif{i}"] = LIF.of(neuron)
+                layers[f"lif{i}"] = neurons.layer(width, *size)
                 if self.dropout:
                     layers[f"drop{i}"] = Dropout(self.dropout)
                 channels = width

@@ -83,6 +83,12 @@ def receivers_of(model: SpikingNetwork, payload: int) -> list[Receiver]:
     Raises:
         UnsupportedError: a layer or a connection that is not one path of weights on a chip.
     """
+    for name, layer in model.layers.items():
+        if isinstance(layer, LIF) and layer.refractory_period:
+            raise UnsupportedError(
+                f"layer {name!r}: neurons that rest after a spike (refractory_period) cannot be "
+                "trained on integers"
+            )
     finder = _Finder(model, payload)
     *_, last = model.layers
     found = [
