@@ -155,9 +155,10 @@ def _checked(
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise InputError(f"{where}: a link to somewhere else; copy what it points to here")
             item = group[name]
-            if _identity(item) in known:
+            identity = _identity(item)
+            if identity in known:
                 raise InputError(f"{where}: the same object as under another name")
-            known.add(_identity(item))
+            known.add(identity)
             if isinstance(item, h5py.Group):
                 waiting.append((here, item))
                 found.append((here, None))

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -93,7 +94,11 @@ class Network:
 
     def population(self, name: str) -> Population:
         """The population of that name."""
-        return next(population for population in self.populations if population.name == name)
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Population]:
+        return {population.name: population for population in self.populations}
 
     @property
     def inputs(self) -> tuple[Population, ...]:

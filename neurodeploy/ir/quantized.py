@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -118,7 +119,11 @@ class QuantizedNetwork:
 
     def population(self, name: str) -> QuantizedPopulation:
         """The population of that name."""
-        return next(population for population in self.populations if population.name == name)
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, QuantizedPopulation]:
+        return {population.name: population for population in self.populations}
 
     @property
     def inputs(self) -> tuple[QuantizedPopulation, ...]:

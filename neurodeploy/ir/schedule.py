@@ -114,10 +114,14 @@ def depths(graph: Graph) -> dict[str, int]:
         UnsupportedError: a cycle has fewer steps of delay than projections, which a pipeline that
             spends a step in every projection cannot keep up with.
     """
+    groups = components(graph)
+    order = {name: number for number, group in enumerate(groups) for name in group}
+    # Upstream first: without cycles one pass finds all, whatever order the projections come in.
+    edges = sorted(graph.projections, key=lambda edge: order[edge.source])
     depth = {population.name: 0 for population in graph.populations}
     for _ in range(len(depth) + 1):
         changed = False
-        for edge in graph.projections:
+        for edge in edges:
             needed = depth[edge.source] + 1 - edge.delay
             if needed > depth[edge.target]:
                 depth[edge.target] = needed

@@ -25,7 +25,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -135,10 +135,14 @@ class Actor:
 class Crew:
     """All actors and channels of one simulation, in the shape Lava's runtime expects."""
 
-    def __init__(self, labels: Mapping[int, str]) -> None:
-        """Take what to call each actor, by the ``id`` of its builder."""
+    def __init__(self, labels: Mapping[int, str], look: Callable[[], None]) -> None:
+        """Take what to call each actor, by the ``id`` of its builder.
+
+        ``look`` is called after each start, and may raise to make it the last.
+        """
         self.actors: list[Actor] = []
         self._labels = labels
+        self._look = look
 
     @property
     def smm(self) -> Crew:
@@ -168,6 +172,7 @@ class Crew:
         self.actors.append(actor)
         with signals_deferred():
             actor.start()
+        self._look()
         return actor
 
     def read_reports(self, seconds: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +16,7 @@ from scipy.sparse import SparseEfficiencyWarning
 
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.compat import require_lava
+from neurodeploy.lava.guard import Budget
 from neurodeploy.lava.runtime import GuardedRuntime
 from neurodeploy.simulation.trace import Overflow, PopulationTrace, SampleBatch, SpikeTrace
 from neurodeploy.support.partial import temporary_folder
@@ -63,10 +65,14 @@ class LavaNetwork:
         from lava.magma.core.run_configs import Loihi2SimCfg
 
         self.elapsed = 0
-        root = build(self._held.enter_context(temporary_folder()))
+        since = time.monotonic()
+        with Budget(self.timeout).counted(alarm=True):
+            root = build(self._held.enter_context(temporary_folder()))
+        used = time.monotonic() - since
         # Every process starts as a copy of this one.
         give_back_freed_memory()
-        runtime = GuardedRuntime(root, Loihi2SimCfg(select_tag=self.tag), timeout=self.timeout)
+        chosen = Loihi2SimCfg(select_tag=self.tag)
+        runtime = GuardedRuntime(root, chosen, timeout=self.timeout, used=used)
         with warnings.catch_warnings():
             # Lava clips sparse weights in a way that scipy calls slow; its processes inherit this.
             warnings.simplefilter("ignore", SparseEfficiencyWarning)

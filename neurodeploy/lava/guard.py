@@ -17,7 +17,12 @@ from typing import Any
 
 from neurodeploy.errors import SimulationError
 from neurodeploy.lava.actors import Crew
-from neurodeploy.lava.signals import exit_on_sigterm, restore_sigterm, signals_deferred
+from neurodeploy.lava.signals import (
+    ended_by_alarm,
+    exit_on_sigterm,
+    restore_sigterm,
+    signals_deferred,
+)
 
 # How often, in seconds, a wait for an answer looks after the processes and the clock. The
 # answer itself wakes the wait at once: this adds nothing to the time of a step.
@@ -30,17 +35,23 @@ _STOP = 2.0
 class Budget:
     """Seconds of wall-clock time that Lava may still take."""
 
-    def __init__(self, limit: float | None) -> None:
+    def __init__(self, limit: float | None, used: float = 0.0) -> None:
+        """Take the limit, and what has passed of it already."""
         self._limit = limit
-        self._used = 0.0
+        self._used = used
         self._since: float | None = None
 
     @contextmanager
-    def counted(self) -> Iterator[None]:
-        """Count the time of this block; raise SimulationError when it ends too late."""
+    def counted(self, *, alarm: bool = False) -> Iterator[None]:
+        """Count the time of this block; raise SimulationError when it ends too late.
+
+        ``alarm`` ends it in its midst, where it is not one that looks after the clock itself.
+        """
         self._since = time.monotonic()
+        left = None if self._limit is None or not alarm else self._limit - self._used
         try:
-            yield
+            with ended_by_alarm(left, self._end):
+                yield
             self.check()
         finally:
             self._used += time.monotonic() - self._since
@@ -50,10 +61,13 @@ class Budget:
         """Raise SimulationError when the limit has passed."""
         running = 0.0 if self._since is None else time.monotonic() - self._since
         if self._limit is not None and self._used + running > self._limit:
-            raise SimulationError(
-                f"the Lava simulation passed its time limit of {self._limit:g} s and was "
-                "ended; allow more time, or simulate fewer samples or steps"
-            )
+            self._end()
+
+    def _end(self) -> None:
+        raise SimulationError(
+            f"the Lava simulation passed its time limit of {self._limit:g} s and was "
+            "ended; allow more time, or simulate fewer samples or steps"
+        )
 
 
 class _Port:
@@ -118,7 +132,8 @@ class Guard:
             {
                 id(builder): f"Lava process {process.name!r} ({builder.proc_model.__name__})"
                 for process, builder in executable.proc_builders.items()
-            }
+            },
+            budget.check,
         )
         self._terminable = exit_on_sigterm()
 
@@ -243,9 +258,10 @@ class Guard:
         self._open_ports.clear()
         for port in ports:
             port.join()
+        deadline = time.monotonic() + _STOP  # for all of them: there may be thousands
         for port in ports:
             if port.thread is not None:
-                port.thread.join(1.0)
+                port.thread.join(max(0.0, deadline - time.monotonic()))
 
     def _forget(self) -> None:
         """Let go of everything that is large, and have Lava do the same.

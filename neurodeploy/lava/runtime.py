@@ -46,6 +46,7 @@ class GuardedRuntime:
         run_config: RunConfig,
         *,
         timeout: float | None = None,
+        used: float = 0.0,
     ) -> None:
         """Prepare to run ``process`` and all that it is connected to; starts nothing.
 
@@ -54,12 +55,13 @@ class GuardedRuntime:
             run_config: Lava's choice of a model for each process.
             timeout: seconds that starting, all runs, and reading and setting Vars may take
                 together; the caller's own time in between is free. None for no limit.
+            used: seconds of ``timeout`` that have passed.
         """
         if timeout is not None and not timeout > 0:
             raise InputError(Text(Setting("timeout", str(timeout)), ": needs seconds above 0"))
         self._process = process
         self._run_config = run_config
-        self._timeout = timeout
+        self._timeout, self._used = timeout, used
         self._runtime: Any = None
 
     def __enter__(self) -> GuardedRuntime:
@@ -72,9 +74,9 @@ class GuardedRuntime:
         if self._runtime is not None:
             raise SimulationError("this Lava runtime has been entered before; make a new one")
         require_lava()
-        budget = Budget(self._timeout)
+        budget = Budget(self._timeout, self._used)
         try:
-            with budget.counted(), warnings.catch_warnings():
+            with budget.counted(alarm=True), warnings.catch_warnings():
                 # networkx 2.8 says so of every graph; with warnings as errors it ends here.
                 warnings.filterwarnings("ignore", "(pandas|scipy) not found", ImportWarning)
                 executable: Any = self._process.compile(self._run_config)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
@@ -41,6 +41,31 @@ def signals_deferred() -> Iterator[None]:
             signal.signal(number, handler)
         if caught:
             signal.raise_signal(caught[0])
+
+
+@contextmanager
+def ended_by_alarm(seconds: float | None, end: Callable[[], None]) -> Iterator[None]:
+    """Call ``end``, which raises, when the block still runs after so many seconds.
+
+    In the main thread alone, as signals are, and where nothing else has set the alarm.
+    """
+    if (
+        seconds is None
+        or threading.current_thread() is not threading.main_thread()
+        or signal.getitimer(signal.ITIMER_REAL)[0] > 0
+        or signal.getsignal(signal.SIGALRM) is None
+    ):
+        yield
+        return
+    previous = signal.signal(signal.SIGALRM, lambda number, frame: end())
+    try:
+        signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.signal(signal.SIGALRM, previous)
 
 
 def _exit(number: int, frame: FrameType | None) -> NoReturn:

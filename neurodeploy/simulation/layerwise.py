@@ -70,10 +70,14 @@ class LayerwiseSimulator:
         self.graph = graph
         self.steps = contract.steps
         self.steppers = steppers
-        self.links = links
         self.state_dtype = state_dtype
         self.shapes: dict[str, Shape] = {p.name: p.shape for p in graph.populations}
         self.components = components(graph)
+        self.stepped = {group[0] for group in self.components if is_recurrent(graph, group)}
+        """The first population of each component that is computed step by step."""
+        self.into: dict[str, list[ReadyProjection]] = {name: [] for name in self.shapes}
+        for link in links:
+            self.into[link.target].append(link)
         self.step_order = step_order(graph)
 
     @torch.no_grad()
@@ -89,7 +93,7 @@ class LayerwiseSimulator:
             if component[0] not in self.steppers:
                 values = drive if batch.static else drive.transpose(0, 1)
                 recorder.input(component[0], values, batch.static)
-            elif is_recurrent(self.graph, component):
+            elif component[0] in self.stepped:
                 self._run_stepwise(component, recorder)
             else:
                 self._run_layer(component[0], recorder)
@@ -99,8 +103,8 @@ class LayerwiseSimulator:
         """Summed input of each step from projections that start outside ``inside``."""
         shape = (recorder.samples, *self.shapes[name])
         total: list[torch.Tensor] | None = None
-        for link in self.links:
-            if link.target != name or link.source in inside:
+        for link in self.into[name]:
+            if link.source in inside:
                 continue
             current = self._over_time(link, recorder)
             total = (
@@ -130,14 +134,16 @@ class LayerwiseSimulator:
         inside = set(component)
         outside = {name: self._activations(name, recorder, inside) for name in component}
         order = [name for name in self.step_order if name in inside]
-        internal = [link for link in self.links if link.source in inside and link.target in inside]
+        internal = {
+            name: [link for link in self.into[name] if link.source in inside] for name in order
+        }
         for name in order:
             self.steppers[name].reset()
         for t in range(self.steps):
             for name in order:
                 activation = outside[name][t]
-                for link in internal:
-                    if link.target == name and t >= link.delay:
+                for link in internal[name]:
+                    if t >= link.delay:
                         earlier = recorder.spikes[link.source][t - link.delay]
                         activation = activation + link.apply(earlier)
                 recorder.step(name, t, self.steppers[name].step(activation), self.steppers[name])

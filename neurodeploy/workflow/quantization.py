@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import nir
 import numpy as np
@@ -41,8 +41,10 @@ from neurodeploy.simulation.firing import as_notes
 from neurodeploy.simulation.trace import Samples
 from neurodeploy.support.files import write_whole
 from neurodeploy.target import Target
-from neurodeploy.workflow.calibration import SpikeJudge
 from neurodeploy.workflow.samples import array_samples, file_samples, training_samples
+
+if TYPE_CHECKING:
+    from neurodeploy.workflow.calibration import SpikeJudge
 
 SAMPLES = 128
 """Calibration samples of a small network: more change no choice on MNIST."""
@@ -121,7 +123,7 @@ def quantized(
                 ")",
             )
         method = "mse" if samples is None else "calibrate"
-    judge = None if samples is None else SpikeJudge(network, samples)
+    judge = _judge(network, samples)
     found = quantize(
         network,
         target,
@@ -168,12 +170,21 @@ def quantized_on(
             "calibration gives samples for scale='calibrate', which needs them; found "
             f"scale={method!r} and {'no' if samples is None else samples.count} samples"
         )
-    judge = None if samples is None else SpikeJudge(network, samples)
+    judge = _judge(network, samples)
     found = quantize(network, target, bits, scale=method, judge=judge)
     on = "" if samples is None else f" on {samples.count:,} samples"
     for warning in samples.warnings if samples else ():
         warnings.warn(warning, DataWarning, stacklevel=3)
     return _noted(found, f"by {method}{on}", samples, judge)
+
+
+def _judge(network: Network, samples: Samples | None) -> SpikeJudge | None:
+    """What compares spikes on the samples; nothing of torch is loaded without any."""
+    if samples is None:
+        return None
+    from neurodeploy.workflow.calibration import SpikeJudge
+
+    return SpikeJudge(network, samples)
 
 
 def _noted(
