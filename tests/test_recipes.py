@@ -29,6 +29,7 @@ SHAPES = {
     "digits": ((1, 8, 8), 10, 16),
     "dvs_cifar10": ((2, 48, 48), 10, 15),
     "dvs_gesture": ((2, 128, 128), 11, 15),
+    "fsdd": ((64,), 10, 1),
     "image_folder": ((3, 224, 224), 1000, 255),
     "nmnist": ((2, 34, 34), 10, 1),
     "npz": ((1, 28, 28), 10, 255),
@@ -36,7 +37,7 @@ SHAPES = {
 }
 """Shape at one step, classes and levels of each data set as the recipes ask for it."""
 
-OVER_TIME = ("dvs_cifar10", "dvs_gesture", "nmnist", "shd")
+OVER_TIME = ("dvs_cifar10", "dvs_gesture", "fsdd", "nmnist", "shd")
 
 
 def stand_in(recipe: Recipe) -> Dataset:

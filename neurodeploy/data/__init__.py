@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from neurodeploy.data.dataset import Dataset, Request, SampleArray, choose
+from neurodeploy.data.fsdd import load_fsdd
 from neurodeploy.data.images import load_cifar10, load_cifar100, load_digits, load_image_folder
 from neurodeploy.data.labels import class_numbers, count_classes
 from neurodeploy.data.npz import load_npz
@@ -26,6 +27,7 @@ DATASETS: dict[str, Callable[[Request], Dataset]] = {
     "digits": load_digits,
     "dvs_cifar10": load_dvs_cifar10,
     "dvs_gesture": load_dvs_gesture,
+    "fsdd": load_fsdd,
     "image_folder": load_image_folder,
     "nmnist": load_nmnist,
     "npz": load_npz,
@@ -41,6 +43,7 @@ CLASSES = {
     "cifar100": 100,
     "dvs_cifar10": 10,
     "dvs_gesture": 11,
+    "fsdd": 10,
     "nmnist": 10,
     "shd": 20,
 }
@@ -76,18 +79,34 @@ def load_dataset(
         raise InputError(f"data set {name!r} is not known{nearest(name, DATASETS)}")
     source = source or DataSource()
     dataset = DATASETS[name](Request(source, steps, levels, encoder == "events"))
-    asked = {"side": source.side, "bins": source.bins, "levels": levels or dataset.levels}
-    given = {"side": dataset.source.side, "bins": dataset.source.bins, "levels": dataset.levels}
-    for key, value in asked.items():
-        if value != given[key]:
-            raise InputError(
-                f"[data] {key} = {value}: data set {name!r} does not take this; it has {given[key]}"
-            )
+    _check_taken(name, source, levels, dataset)
     stated = classes or dataset.stated_classes or CLASSES.get(name, 0)
     where = dataset.source.path or f"data set {name!r}"
     parts = {"training": dataset.y_train, "test": dataset.y_test}
     count, notes = count_classes(parts, where, stated)
     return replace(dataset, stated_classes=count, notes=(*dataset.notes, *notes))
+
+
+def _check_taken(name: str, source: DataSource, levels: int, dataset: Dataset) -> None:
+    """Refuse what a data set was asked for and does not do.
+
+    Raises:
+        InputError: naming the key and what the data set has.
+    """
+    found = dataset.source
+    for key in ("side", "bins", "dt", "longer", "split"):
+        asked, given = getattr(source, key), getattr(found, key)
+        left_open = key in ("dt", "split") and not asked
+        if asked != given and not left_open:
+            has = f"it has {given}" if given else "it has none"
+            raise InputError(f"[data] {key} = {asked}: data set {name!r} does not take this; {has}")
+    if source.front_end != found.front_end:
+        raise InputError(f"[data.front_end]: data set {name!r} is no sound and does not take this")
+    if levels and levels != dataset.levels:
+        raise InputError(
+            f"[data] levels = {levels}: data set {name!r} does not take this; it has "
+            f"{dataset.levels}"
+        )
 
 
 def check_encoder(dataset: Dataset, encoder: Encoder) -> None:

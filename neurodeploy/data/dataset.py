@@ -83,6 +83,8 @@ class Dataset:
         source: where it was read from.
         stated_classes: number of classes that is known without counting; 0 counts by the highest.
         notes: what was found about the samples that their user should know.
+        lengths_train, lengths_test: (N,) int64 steps that each sample over time lasts, 1..T, after
+            which it is silent and its class is read; None where all last T steps.
     """
 
     name: str
@@ -95,6 +97,8 @@ class Dataset:
     source: DataSource = field(default_factory=DataSource)
     stated_classes: int = 0
     notes: tuple[str, ...] = ()
+    lengths_train: np.ndarray | None = None
+    lengths_test: np.ndarray | None = None
 
     @property
     def sample_shape(self) -> tuple[int, ...]:

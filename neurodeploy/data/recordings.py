@@ -9,10 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from neurodeploy.data.dataset import Dataset, Request
-from neurodeploy.data.events import EventFrames, Events, numbered
+from neurodeploy.data.events import EventFrames, Events, event_set, numbered
 from neurodeploy.data.files import downloader, find_folder, labels
 from neurodeploy.errors import InputError, MissingDependencyError
-from neurodeploy.ir.contract import DataSource
 from neurodeploy.support.archives import read_npy
 
 NMNIST_SENSOR = (2, 34, 34)
@@ -45,9 +44,8 @@ def load_nmnist(request: Request) -> Dataset:
             raise InputError(f"{folder / name}: no DIGIT/*.bin files of N-MNIST")
         x = EventFrames(files, read_bin, NMNIST_SENSOR, request, levels)
         parts.append((x, labels(int(file.parent.name) for file in files)))
-    (x_train, y_train), (x_test, y_test) = parts
-    source = DataSource(str(folder), "", request.source.side, request.source.bins)
-    return Dataset("nmnist", levels, x_train, y_train, x_test, y_test, True, source)
+    train, test = parts
+    return event_set("nmnist", train, test, folder, request)
 
 
 def read_bin(path: Path) -> Events:
@@ -105,9 +103,8 @@ def load_dvs_gesture(request: Request) -> Dataset:
             raise InputError(f"{folder}: no {part}ing gestures in it")
         x = EventFrames(gestures, read_gesture, DVS_SENSOR, request, levels)
         parts.append((x, labels(gesture.label for gesture in gestures)))
-    (x_train, y_train), (x_test, y_test) = parts
-    source = DataSource(str(folder), "", request.source.side, request.source.bins)
-    return Dataset("dvs_gesture", levels, x_train, y_train, x_test, y_test, True, source)
+    train, test = parts
+    return event_set("dvs_gesture", train, test, folder, request)
 
 
 def _tonic(folder: Path, part: str) -> list[Gesture]:
@@ -142,7 +139,7 @@ def read_gesture(gesture: Gesture) -> Events:
                 "expected (N, 4) numbers"
             )
         x, y, polarity, t = stored.T.astype(np.int64)
-        return Events(t, (polarity, y, x))
+        return Events(t, (polarity, y, x), unit=1000)
     t, data = read_aedat3(gesture.path)
     kept = (t >= gesture.start) & (t < gesture.end)
     data = data[kept]
@@ -221,9 +218,8 @@ def load_dvs_cifar10(request: Request) -> Dataset:
     for found in (training, testing):
         x = EventFrames([file for file, _ in found], read_recording, DVS_SENSOR, request, levels)
         parts.append((x, labels(number for _, number in found)))
-    (x_train, y_train), (x_test, y_test) = parts
-    source = DataSource(str(folder), "", request.source.side, request.source.bins)
-    return Dataset("dvs_cifar10", levels, x_train, y_train, x_test, y_test, True, source)
+    train, test = parts
+    return event_set("dvs_cifar10", train, test, folder, request)
 
 
 def read_recording(path: Path) -> Events:
@@ -296,9 +292,8 @@ def load_shd(request: Request) -> Dataset:
     for name in ("shd_train.h5", "shd_test.h5"):
         recordings, y = read_h5(folder / name)
         parts.append((EventFrames(recordings, _events, COCHLEA, request, levels), y))
-    (x_train, y_train), (x_test, y_test) = parts
-    source = DataSource(str(folder), "", request.source.side, request.source.bins)
-    return Dataset("shd", levels, x_train, y_train, x_test, y_test, True, source)
+    train, test = parts
+    return event_set("shd", train, test, folder, request)
 
 
 def read_h5(path: Path) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
@@ -321,4 +316,9 @@ def read_h5(path: Path) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray
 
 def _events(recording: tuple[np.ndarray, np.ndarray]) -> Events:
     times, units = recording
-    return Events(np.round(times.astype(np.float64) * 1e6).astype(np.int64), (units,))
+    if not np.isfinite(times).all():
+        raise ValueError("a time is not a number")
+    t = np.round(times.astype(np.float64) * 1e6).astype(np.int64)
+    # Spikes of many channels, not what one clock has written: any order of them is right.
+    order = np.argsort(t, kind="stable")
+    return Events(t[order], (units[order],))

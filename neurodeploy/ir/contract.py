@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from neurodeploy.errors import InputError
 from neurodeploy.ir.per_node import for_all, for_node, named
+from neurodeploy.ir.source import DataSource
 from neurodeploy.support.schema import build
 
 METADATA_KEY = "neurodeploy"
@@ -37,7 +38,6 @@ NodeReset = Literal["zero", "subtract", "none"]
 Comparison = Literal[">", ">="]
 Integrator = Literal["euler", "exponential"]
 Encoder = Literal["direct", "rate", "latency", "events"]
-TimeBins = Literal["time", "count"]
 Decode = Literal["last_v", "sum_v", "spike_count"]
 Gain = Literal["nir", "one"]
 Origin = Literal["norse", "snntorch", "sinabs", "spikingjelly", "rockpool", "spyx", "nengo", "lava"]
@@ -189,32 +189,6 @@ class InputCode:
 
 
 @dataclass(frozen=True)
-class DataSource:
-    """Where a data set lies and how it is read, so that it is found and read the same again.
-
-    Attributes:
-        path: file or folder, absolute once it was read; in a NIR file only its last part; empty
-            for a data set that needs none.
-        sha256: of the file's content; empty for a folder, or to take whatever is there.
-        side: images are read as side x side pixels, event frames scaled down to that; 0 takes the
-            data set's own size.
-        bins: event recordings are cut into T frames of equal ``time``, or of equal event ``count``.
-    """
-
-    path: str = ""
-    sha256: str = ""
-    side: int = 0
-    bins: TimeBins = "time"
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.side <= MOST_SIDE:
-            raise ValueError(
-                f"side is in pixels and must not be negative, nor above {MOST_SIDE}, found "
-                f"{self.side}"
-            )
-
-
-@dataclass(frozen=True)
 class Contract:
     """Everything a deployment assumes beyond the NIR equations.
 
@@ -243,7 +217,7 @@ class Contract:
         where somebody keeps their data is nobody else's business.
         """
         source = replace(self.source, path=Path(self.source.path).name)
-        table = asdict(replace(self, source=source))
+        table = {**asdict(self), "source": source.to_table()}
         # HDF5 has neither None nor empty tables.
         nodes = {
             name: {key: value for key, value in own.items() if value is not None}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from neurodeploy.ir.contract import DataSource, Encoder, TimeBins
+from neurodeploy.ir.contract import DataSource, Encoder
+from neurodeploy.ir.source import FrontEnd, Longer, TimeBins
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,9 @@ class DataRecipe:
     Attributes:
         name: a key of ``neurodeploy.data.DATASETS``.
         validation: share of the training samples, 0 < validation < 1.
-        path, sha256, side, bins: as in ``neurodeploy.ir.contract.DataSource``.
+        path, sha256, side, bins, longer, split, front_end: as in
+            ``neurodeploy.ir.source.DataSource``.
+        dt: seconds of a step, > 0, with bins = "dt"; none takes the data set's own.
         levels: largest integer of a sample. Event counts are clipped to this, 1 makes their
             frames binary; integers of an ``.npz`` end there, and its floats from 0 to 1 are rounded
             to so many levels. 0 takes the data set's own; of an ``.npz`` they are found.
@@ -32,6 +35,10 @@ class DataRecipe:
     levels: int = 0
     classes: int = 0
     exclude: tuple[int, ...] = ()
+    dt: float | None = None
+    longer: Longer = "refuse"
+    split: str = ""
+    front_end: FrontEnd = field(default_factory=FrontEnd)
 
     def __post_init__(self) -> None:
         if not 0 < self.validation < 1:
@@ -40,6 +47,8 @@ class DataRecipe:
             raise ValueError(f"levels is from 1 to 255, or 0, found {self.levels}")
         if self.classes < 0 or self.classes == 1:
             raise ValueError(f"classes is at least 2, or 0 to count them, found {self.classes}")
+        if self.dt is not None and not self.dt > 0:
+            raise ValueError(f"dt is in seconds of a step and must be positive, found {self.dt:g}")
         _ = self.source
 
     @property
@@ -47,9 +56,18 @@ class DataRecipe:
         """Where the samples lie and how they are read.
 
         Raises:
-            ValueError: a negative side.
+            ValueError: values that do not go together.
         """
-        return DataSource(self.path, self.sha256, self.side, self.bins)
+        return DataSource(
+            self.path,
+            self.sha256,
+            self.side,
+            self.bins,
+            self.dt or 0.0,
+            self.longer,
+            self.split,
+            self.front_end,
+        )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from neurodeploy.data import Dataset, SampleArray, choose, class_numbers, load_d
 from neurodeploy.data.npz import silent_after, stated_number
 from neurodeploy.data.values import BYTE, integers
 from neurodeploy.errors import InputError, Setting, Text
-from neurodeploy.ir.contract import Contract, DataSource
+from neurodeploy.ir.contract import Contract
 from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.simulation.trace import Samples
@@ -52,7 +52,7 @@ def dataset_of(contract: Contract, place: Path | None = None, classes: int = 0) 
         )
     source = contract.source
     if place is not None:
-        source = DataSource(str(place), "", source.side, source.bins)
+        source = replace(source, path=str(place), sha256="")
     code = contract.input_code
     # Other data sets of static samples have levels of their own.
     levels = code.levels if code.encoder == "events" or contract.dataset == "npz" else 0

@@ -1,0 +1,129 @@
+"""Where a data set lies and how it is read: what a recipe says of it, and a contract carries."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+TimeBins = Literal["time", "count", "dt"]
+Longer = Literal["refuse", "cut"]
+
+MICROSECONDS = 1_000_000
+"""In a second. Cameras of events count time in them."""
+
+MOST_DT = 3600.0
+"""Seconds of a step; beyond it somebody has meant another unit."""
+
+OLDEST_KEYS = ("path", "sha256", "side", "bins")
+"""Of a ``DataSource``: what every file says, also where it is the default."""
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """How sound becomes spikes: the power in bands of pitch, and a spike where it has changed.
+
+    Powers are in whole tenths of a decibel, from 0 at the floor up to the loudest of a recording.
+    A band sends an ON spike for each ``delta`` that it has risen since its last spike, an OFF spike
+    for each that it has fallen.
+
+    Attributes:
+        bands: how many, evenly spaced in mel between ``low`` and ``high``, triangles that overlap
+            by half; each has an ON and an OFF channel.
+        low, high: in hertz; a high of 0 is half the rate of the recording.
+        window: seconds of sound that one step looks at, up to the step's end.
+        floor: decibels below the loudest band of a recording that count as silence.
+        delta: decibels from one spike to the next, a multiple of 0.1.
+    """
+
+    bands: int = 32
+    low: float = 60.0
+    high: float = 0.0
+    window: float = 0.032
+    floor: float = 50.0
+    delta: float = 4.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.bands <= 512:
+            raise ValueError(f"front_end: bands are 1 to 512, found {self.bands}")
+        if not 0 <= self.low < (self.high or float("inf")):
+            raise ValueError(
+                f"front_end: low is from 0 to below high, found {self.low:g} and {self.high:g} Hz"
+            )
+        if not 0 < self.window <= 1:
+            raise ValueError(f"front_end: window is in seconds, up to 1, found {self.window:g}")
+        if not 0.1 <= self.delta <= self.floor <= 200:
+            raise ValueError(
+                "front_end: delta and floor are in decibels, 0.1 <= delta <= floor <= 200, found "
+                f"{self.delta:g} and {self.floor:g}"
+            )
+        if abs(10 * self.delta - round(10 * self.delta)) > 1e-6:
+            raise ValueError(f"front_end: delta is a multiple of 0.1 dB, found {self.delta:g}")
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Where a data set lies and how it is read, so that it is found and read the same again.
+
+    Attributes:
+        path: file or folder, absolute once it was read; in a NIR file only its last part; empty
+            for a data set that needs none.
+        sha256: of the file's content; empty for a folder, or to take whatever is there.
+        side: images are read as side x side pixels, event frames scaled down to that; 0 takes the
+            data set's own size.
+        bins: what a step of a recording is: ``time`` and ``count`` stretch every recording over all
+            T steps, which share its time or its events evenly; of ``dt``, a step lasts that long,
+            every recording has its own number of steps, and silence follows up to T.
+        dt: seconds of a step of ``bins`` = ``dt``; 0 takes the data set's own.
+        longer: whether recordings of more than T steps are to ``refuse`` or to ``cut``.
+        split: which recordings are for testing, where a data set has a choice; empty for its
+            official one.
+        front_end: how sound becomes spikes.
+    """
+
+    path: str = ""
+    sha256: str = ""
+    side: int = 0
+    bins: TimeBins = "time"
+    dt: float = 0.0
+    longer: Longer = "refuse"
+    split: str = ""
+    front_end: FrontEnd = field(default_factory=FrontEnd)
+
+    def __post_init__(self) -> None:
+        if self.side < 0:
+            raise ValueError(f"side is in pixels and must not be negative, found {self.side}")
+        if not 0 <= self.dt <= MOST_DT:
+            raise ValueError(
+                f"dt is in seconds of a step, above 0 and at most {MOST_DT:g}, found {self.dt:g}"
+            )
+        if self.bins != "dt" and (self.dt or self.longer != "refuse"):
+            name = "dt" if self.dt else "longer"
+            raise ValueError(
+                f'{name} is for steps of one duration; it goes with bins = "dt", found '
+                f'bins = "{self.bins}"'
+            )
+
+    @property
+    def tick(self) -> int:
+        """Microseconds of a step.
+
+        Raises:
+            ValueError: they are not a whole number.
+        """
+        exact = self.dt * MICROSECONDS
+        whole = round(exact)
+        if whole < 1 or abs(exact - whole) > 1e-6 * whole:
+            raise ValueError(
+                f"dt = {self.dt:g} s is {exact:g} microseconds; recordings of events count time "
+                "in whole ones"
+            )
+        return whole
+
+    def to_table(self) -> dict[str, Any]:
+        """What is said of it: newer keys only where they are not the default."""
+        said, table = DataSource(), asdict(self)
+        return {
+            key: table[key]
+            for key in (f.name for f in fields(self))
+            if key in OLDEST_KEYS or getattr(self, key) != getattr(said, key)
+        }
