@@ -101,6 +101,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "sltt": {"name": "sltt"},
     "bptt": {"name": "bptt"},
     "ottt": {"name": "ottt"},
+    "eprop": {"name": "eprop"},
     "rate_m": {"name": "rate", "variant": "m"},
     "rate_s": {"name": "rate", "variant": "s"},
 }

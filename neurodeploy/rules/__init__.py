@@ -7,6 +7,7 @@ from typing import Any
 
 from neurodeploy.errors import InputError, nearest
 from neurodeploy.rules.bptt import BPTT
+from neurodeploy.rules.eprop import EProp
 from neurodeploy.rules.ottt import OTTT
 from neurodeploy.rules.rate import Rate
 from neurodeploy.rules.rule import Batch, BatchResult, Rule, Update
@@ -18,6 +19,7 @@ RULES: dict[str, type[Rule]] = {
     "sltt-k": SLTTK,
     "bptt": BPTT,
     "ottt": OTTT,
+    "eprop": EProp,
     "rate": Rate,
 }
 
@@ -53,6 +55,7 @@ __all__ = [
     "SLTTK",
     "Batch",
     "BatchResult",
+    "EProp",
     "Rate",
     "Rule",
     "Update",
