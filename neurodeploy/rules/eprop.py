@@ -32,10 +32,11 @@ class EProp(Rule):
     m_ji[t] = keep mean_k(dv_k/du_k[t-1]) m_ji[t-1] + f_ji[t]      for each layer of neurons k above
     dL/dW_ji = sum_t E_j[t] m_ji[t]                                m = f without a layer above
 
-    e is the eligibility vector of Bellec et al. 2020 (Methods), here with the path through the reset: dv/du = 1 - Vth ds/du for ``subtract``, and 1 - s - u ds/du for ``zero``. m lets the
-    mark that a spike leaves on the membranes above outlive the step, as there the filter of the
-    readout does; a layer above has a current's filter too where it has a current. With the
-    mean over its neurons k in place of each of them, it stays one value per synapse and sample.
+    e is the eligibility vector of Bellec et al. 2020 (Methods), here with the path through the
+    reset: dv/du = 1 - Vth ds/du for ``subtract``, and 1 - s - u ds/du for ``zero``. m lets the mark
+    that a spike leaves on the membranes above outlive the step, as there the filter of the readout
+    does; a layer above has a current's filter too where it has a current. With the mean over its
+    neurons k in place of each of them, it stays one value per synapse and sample.
 
     In the last layer of neurons this is the gradient of backpropagation through time, except for
     recurrent projections: what spikes do through these is left out, as there.
