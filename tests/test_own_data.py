@@ -188,8 +188,10 @@ def test_samples_of_different_lengths_end_in_silence(tmp_path: Path) -> None:
     per_step = found.x_train[:].sum(axis=2)
     assert per_step.tolist() == [[20] * n + [0] * (7 - n) for n in range(1, 7)]
     assert found.x_test[:].all()
+    assert found.lengths_train is not None and found.lengths_test is not None
+    assert (found.lengths_train.tolist(), {*found.lengths_test}) == ([1, 2, 3, 4, 5, 6], {7})
     assert (
-        "last 1 to 6 steps and are silent after that; the class is read after all 7"
+        "last 1 to 6 of 7 steps and are silent after that; the class of each is read at its own end"
         in (found.notes[0])
     )
 

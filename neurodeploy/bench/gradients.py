@@ -21,6 +21,7 @@ from neurodeploy.data import check_encoder, load_dataset
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.nn.device import find_device, parameter_dtype
 from neurodeploy.nn.families import SpikingNetwork
+from neurodeploy.nn.loss import OwnStepsLoss
 from neurodeploy.recipe import Recipe, load_recipe
 from neurodeploy.reporting.text import table_text
 from neurodeploy.rules import Batch, BatchResult, Rule, Update
@@ -184,6 +185,8 @@ class Watched(Rule):
             batch = batch._replace(frames=list(batch.frames))
             looked_at = agreement(model, batch, loss)
         self.found.append(looked_at)
+        if isinstance(loss, OwnStepsLoss):
+            loss.begin()
         return SLTT().train_batch(model, batch, loss, update, generator)
 
     def by_epoch(self, batches: int) -> dict[int, dict[tuple[str, str], list[tuple[float, float]]]]:
@@ -222,6 +225,8 @@ def agreement(model: SpikingNetwork, batch: Batch, loss: Loss) -> Agreement:
 def gradients(model: SpikingNetwork, rule: Rule, batch: Batch, loss: Loss) -> Mapping[str, Tensor]:
     """Gradient of each layer's weights by a rule, and of all, as vectors in float64."""
     model.zero_grad()
+    if isinstance(loss, OwnStepsLoss):
+        loss.begin()
     rule.train_batch(model, batch, loss, lambda: None, torch.Generator().manual_seed(0))
     found = {}
     for name, layer in model.layers.items():

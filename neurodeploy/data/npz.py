@@ -36,7 +36,8 @@ def load_npz(request: Request) -> Dataset:
 
     levels, classes             largest integer of the samples, and number of classes, where the
                                 request does not say
-    lengths_train, lengths_test (N,) steps that a sample over time lasts; after them it is silent
+    lengths_train, lengths_test (N,) steps that a sample over time lasts; after them it is silent,
+                                and its class is read at its own end
 
     Raises:
         InputError: the file is absent, changed, damaged, or does not hold these arrays.
@@ -64,10 +65,12 @@ def load_npz(request: Request) -> Dataset:
         )
     notes: list[str] = []
     parts = {"x_train": x_train, "x_test": x_test}
+    lengths: dict[str, np.ndarray | None] = dict.fromkeys(LENGTHS)
     for name, key in zip(parts, LENGTHS, strict=True):
         if key in arrays:
             where = f"{path}: {key}"
             parts[name], note = silent_after(parts[name], arrays[key], over_time, where)
+            lengths[key] = arrays[key].astype(np.int64)
             notes.append(f"{key}: {note}")
     levels = request.levels or stated_number(arrays, "levels", path)
     parts, levels, found = _with_levels(parts, levels, path)
@@ -84,6 +87,7 @@ def load_npz(request: Request) -> Dataset:
         source,
         stated_number(arrays, "classes", path),
         (*notes, *found),
+        **lengths,
     )
 
 
@@ -155,8 +159,8 @@ def silent_after(
     lasts = np.arange(steps) < lengths[:, None]
     kept = np.where(lasts.reshape(*lasts.shape, *[1] * (x.ndim - 2)), x, x.dtype.type(0))
     return kept, (
-        f"samples last {lengths.min()} to {lengths.max()} steps and are silent after that; the "
-        f"class is read after all {steps}"
+        f"samples last {lengths.min()} to {lengths.max()} of {steps} steps and are silent after "
+        "that; the class of each is read at its own end"
     )
 
 

@@ -1,4 +1,7 @@
-"""The loss of one step, l(o[t], y) in L = (1/T) sum_t l(o[t], y) (Meng et al. 2023, eq. 14)."""
+"""The loss of one step, l(o[t], y) in L = (1/T) sum_t l(o[t], y) (Meng et al. 2023, eq. 14).
+
+A sample that lasts fewer steps has a mean over its own.
+"""
 
 from __future__ import annotations
 
@@ -59,26 +62,85 @@ class InstantaneousLoss:
         # Every step has as many samples, so the mean over all of them is the mean over steps.
         return steps * self(outputs.flatten(0, 1), labels.repeat(steps))
 
+    def each(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Loss of each sample, (N,), of which the loss of a step is the mean."""
+        outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+        loss = self._each(outputs, labels)
+        return loss if self.factor == 1 else self.factor * loss
+
     def _mean(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """The mean over samples, as the class says it."""
         if self.class_weights:
-            return self._weighted_mean(outputs, labels)
+            return self._each(outputs, labels).mean()
         cross_entropy = F.cross_entropy(outputs, labels)
         if self.mse_weight == 0:
             return cross_entropy
         error = F.mse_loss(outputs, self._target(outputs, labels))
         return (1 - self.mse_weight) * cross_entropy + self.mse_weight * error
 
-    def _weighted_mean(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """The mean over samples that count as often as their class's weight says."""
+    def _each(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Of each sample, which counts as often as its class's weight says."""
         loss = F.cross_entropy(outputs, labels, reduction="none")
         if self.mse_weight:
             error = (outputs - self._target(outputs, labels)).square().mean(1)
             loss = (1 - self.mse_weight) * loss + self.mse_weight * error
-        return (loss * outputs.new_tensor(self.class_weights)[labels]).mean()
+        if not self.class_weights:
+            return loss
+        return loss * outputs.new_tensor(self.class_weights)[labels]
 
     def _target(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """What the squared error draws the outputs to."""
         if self.mse_target == "ones":
             return torch.ones_like(outputs)
         return F.one_hot(labels, outputs.shape[1]).to(outputs.dtype)
+
+
+class OwnStepsLoss:
+    """The loss of samples that last different numbers of steps: only a sample's own steps count.
+
+    L = (1/N) sum_n (1/T_n) sum_{t=1..T_n} l(o_n[t], y_n)
+
+    Rules divide the sum over the T steps of a batch by T, so that sample n counts T/T_n times in
+    each of its own steps, and not at all in those after its end. The steps of a batch are told in
+    their order; the T-th is followed by the first of another pass.
+
+    Attributes:
+        lengths: T_n, (N,) int64, from 1 to T.
+        steps: T.
+        outputs: sum of o[t] over the own steps of this pass so far, (N, classes), without a graph.
+    """
+
+    def __init__(self, loss: InstantaneousLoss, lengths: Tensor, steps: int) -> None:
+        """``loss`` is l; see the class."""
+        self.of_step = loss
+        self.lengths = lengths
+        self.steps = steps
+        self.begin()
+
+    def begin(self) -> None:
+        """Start a pass: the next step is the first."""
+        self._step = 0
+        self._summed = self.outputs = torch.zeros((), device=self.lengths.device)
+
+    def __call__(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Loss of the next step, a scalar."""
+        return self.over_steps(outputs.unsqueeze(0), labels)
+
+    def over_steps(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Sum of the losses of the next c steps, (c, N, classes), a scalar."""
+        if self._step == self.steps:
+            self.begin()
+        count = len(outputs)
+        now = torch.arange(self._step, self._step + count, device=self.lengths.device)
+        self._step += count
+        own = now[:, None] < self.lengths
+        each = self.of_step.each(outputs.flatten(0, 1), labels.repeat(count))
+        each = torch.where(own, each.view(own.shape), 0)
+        self._summed = self._summed + each.detach().sum(0)
+        self.outputs = self.outputs + torch.where(own[..., None], outputs.detach(), 0).sum(0)
+        return (each.sum(0) * self.steps / self.lengths.to(each.dtype)).mean()
+
+    @property
+    def seen(self) -> Tensor:
+        """L over the steps of this pass so far, a scalar without a graph: all of it in the end."""
+        return (self._summed / self.lengths.clamp(max=self._step)).mean()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.nn.current import LI, CubaLIF
 from neurodeploy.nn.layers import Delay
+from neurodeploy.nn.loss import OwnStepsLoss
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.neuron import LIF
 from neurodeploy.nn.spikes import membrane_dtype
@@ -40,7 +41,8 @@ class Rate(Rule):
 
     (Yu et al. 2024, section 4; c^l = W^l r^(l-1) + b^l.) The reset is detached: dv/du is 1 for
     ``subtract`` and 1 - s for ``zero``. The first layer's rate is the mean of all T frames. Beside
-    the weights, memory for backward is that of one step, whatever T is.
+    the weights, memory for backward is that of one step, whatever T is. Of samples that last
+    different numbers of steps, every mean is one over a sample's own.
 
     Batch norm has the statistics of the spiking passes, and its gradient is that of the ordinary
     batch norm of the rate with those statistics.
@@ -71,9 +73,11 @@ class Rate(Rule):
                 "rule rate compares the mean output with one target; for a target of each step use "
                 "sltt, ottt or bptt"
             )
+        lengths = loss.lengths if isinstance(loss, OwnStepsLoss) else None
+        of_means = loss.of_step if isinstance(loss, OwnStepsLoss) else loss
         model.reset_state(cut=True)
-        with _recording(model, batch.size) as stand_ins, torch.no_grad():
-            outputs, rate = self._record(model, batch)
+        with _recording(model, batch.size, lengths) as stand_ins, torch.no_grad():
+            outputs, summed = self._record(model, batch)
             for layer, stand_in in stand_ins.items():
                 if isinstance(stand_in, RecordedLIF) and stand_in.steps > batch.steps:
                     raise UnsupportedError(
@@ -82,13 +86,14 @@ class Rate(Rule):
                     )
             reported = loss.over_steps(outputs, batch.labels) / batch.steps
         with _replaced({layer: stand_in.replay for layer, stand_in in stand_ins.items()}):
-            loss(model(rate), batch.labels).backward()
+            rate = _over_own_steps(summed, lengths, batch.steps)
+            of_means(model(rate), batch.labels).backward()
         model.reset_state()
         update()
         return BatchResult(reported, outputs.sum(0))
 
     def _record(self, model: Model, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Outputs (T, N, classes) of the spiking pass and the mean frame (N, *sample)."""
+        """Outputs (T, N, classes) of the spiking pass and the summed frames (N, *sample)."""
         feed, outputs, summed = iter(batch.frames), [], torch.zeros((), device=batch.labels.device)
         for count in parts(batch.steps, batch.steps if self.variant == "m" else 1):
             frames = torch.stack([*itertools.islice(feed, count)])
@@ -96,7 +101,7 @@ class Rate(Rule):
             given = model(frames.flatten(0, 1))
             outputs.append(given.unflatten(0, (count, -1)))
             summed = summed + frames.sum(0)
-        return torch.cat(outputs), summed / batch.steps
+        return torch.cat(outputs), summed
 
 
 class StandIn(Protocol):
@@ -133,13 +138,15 @@ def _check_memoryless(model: Model) -> None:
 
 
 @contextmanager
-def _recording(model: Model, samples: int) -> Iterator[dict[nn.Module, StandIn]]:
+def _recording(
+    model: Model, samples: int, lengths: Tensor | None = None
+) -> Iterator[dict[nn.Module, StandIn]]:
     """Let layers take c N samples as c steps of N, and yield the stand-ins that take notes."""
     found: dict[nn.Module, StandIn] = {}
     calls: dict[nn.Module, Forward] = {}
     for layer in model.modules():
         if isinstance(layer, LIF):
-            found[layer] = RecordedLIF(layer)
+            found[layer] = RecordedLIF(layer, lengths)
         elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.training:
             found[layer] = RecordedNorm(layer)
         elif not isinstance(layer, Stateful) or isinstance(layer, SpikingNetwork):
@@ -177,8 +184,10 @@ def _replaced(calls: Mapping[nn.Module, Forward]) -> Iterator[None]:
 class RecordedLIF:
     """A neuron layer that first sums up its rate and eligibility, then stands in for itself."""
 
-    def __init__(self, layer: LIF) -> None:
+    def __init__(self, layer: LIF, lengths: Tensor | None = None) -> None:
+        """``lengths``: (N,) steps of each sample that count; None for all."""
         self.layer = layer
+        self.lengths = lengths
         self.steps = 0
         self._rate = self._eligibility = torch.zeros(())
         self._rho: Tensor | float = 1.0
@@ -190,10 +199,11 @@ class RecordedLIF:
         spikes = self.layer.integrate(x, membranes.unbind())
         if self.steps == 0:
             self._rate, self._eligibility = (torch.zeros_like(membranes[0]) for _ in range(2))
-        for u, s in zip(membranes, spikes, strict=True):
+        for t, (u, s) in enumerate(zip(membranes, spikes, strict=True), self.steps):
             derivative = self.layer.surrogate(u - threshold, threshold)
-            self._rate += s
-            self._eligibility += self._rho * derivative
+            own = 1.0 if self.lengths is None else _per_sample(t < self.lengths, s).to(s.dtype)
+            self._rate += s * own
+            self._eligibility += self._rho * derivative * own
             kept = self._rho if self.layer.reset == "subtract" else self._rho * (1 - s)
             self._rho = 1 + self.layer.keep * kept
         self.steps += len(x)
@@ -201,8 +211,22 @@ class RecordedLIF:
 
     def replay(self, x: Tensor) -> Tensor:
         """The rate as value, the eligibility as derivative."""
-        eligible = x * (self._eligibility / self.steps)
-        return self._rate / self.steps + (eligible - eligible.detach())
+        rate, eligibility = (
+            _over_own_steps(summed, self.lengths, self.steps)
+            for summed in (self._rate, self._eligibility)
+        )
+        eligible = x * eligibility
+        return rate + (eligible - eligible.detach())
+
+
+def _over_own_steps(summed: Tensor, lengths: Tensor | None, steps: int) -> Tensor:
+    """The mean over steps of what was summed up, (N, ...): a sample's own, or all of them."""
+    return summed / (steps if lengths is None else _per_sample(lengths, summed).to(summed.dtype))
+
+
+def _per_sample(values: Tensor, like: Tensor) -> Tensor:
+    """(N,) values with as many axes as (N, ...) has."""
+    return values.view(-1, *[1] * (like.ndim - 1))
 
 
 class RecordedNorm:

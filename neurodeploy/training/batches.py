@@ -26,6 +26,7 @@ class Split(NamedTuple):
         x_train, x_validation: (N, *sample) integers.
         y_train, y_validation: (N,) labels.
         held_back: (N,) numbers that the validation samples have in the data set.
+        lengths_train, lengths_validation: (N,) steps that the samples last; None where all last T.
     """
 
     x_train: SampleArray
@@ -33,6 +34,8 @@ class Split(NamedTuple):
     x_validation: SampleArray
     y_validation: np.ndarray
     held_back: np.ndarray
+    lengths_train: np.ndarray | None = None
+    lengths_validation: np.ndarray | None = None
 
 
 def split_training(
@@ -75,12 +78,14 @@ def split_training(
             f"{len(numbers)} samples of {dataset.classes - len(set(exclude))} classes: {error}"
         ) from None
     train, held_back = (np.asarray(part) for part in parts)
+    lengths = dataset.lengths_train
     return Split(
         choose(dataset.x_train, train),
         dataset.y_train[train],
         choose(dataset.x_train, held_back),
         dataset.y_train[held_back],
         held_back,
+        *(None if lengths is None else lengths[part] for part in (train, held_back)),
     )
 
 

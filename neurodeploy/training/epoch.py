@@ -15,9 +15,9 @@ from torch import Tensor
 from neurodeploy.ir.contract import InputCode
 from neurodeploy.nn.device import autocast
 from neurodeploy.nn.families import SpikingNetwork
-from neurodeploy.nn.loss import InstantaneousLoss
+from neurodeploy.nn.loss import InstantaneousLoss, OwnStepsLoss
 from neurodeploy.recipe import Recipe
-from neurodeploy.rules import Batch, Rule
+from neurodeploy.rules import Batch, BatchResult, Rule
 from neurodeploy.support.processes import Processes
 from neurodeploy.training.assembly import loss_of
 from neurodeploy.training.batches import Split, epoch_batches, own_pieces, seed_piece
@@ -109,6 +109,10 @@ def _train_batch(
     parameter = next(job.model.parameters())
     device, dtype = parameter.device, parameter.dtype
     scale, steps = updater.scale, recipe.training.steps
+    lasting = split.lengths_train
+    if lasting is not None:
+        # After the end of the longest nothing counts; a rule may need steps to draw from.
+        steps = min(steps, max(int(lasting[batch].max()), getattr(job.rule, "K", 1)))
     loss, right = 0.0, 0
     for piece in pieces:
         rows = slice(piece.first - start, piece.first - start + piece.size)
@@ -118,18 +122,23 @@ def _train_batch(
         frames = training_frames(samples, job.code, steps, generator, piece.first, len(batch))
         frames = (frame.to(dtype) for frame in frames)
         piece_loss = replace(job.loss, factor=piece.share * scale)
+        own_loss = None
+        if lasting is not None:
+            lengths = torch.from_numpy(lasting[own[rows]]).to(device)
+            own_loss = OwnStepsLoss(piece_loss, lengths, steps)
         # Until the last piece, gradients are left to add up.
         update = updater if piece is pieces[-1] else _leave
         with autocast(recipe.training.precision, device):
             result = job.rule.train_batch(
                 job.model,
                 Batch(frames, steps, labels, is_constant(job.code), recipe.training.time_chunk),
-                piece_loss,
+                own_loss or piece_loss,
                 update,
                 generator,
             )
-        loss += result.loss.item() / scale
-        right += _right(result.outputs, labels)
+        found = result if own_loss is None else BatchResult(own_loss.seen, own_loss.outputs)
+        loss += found.loss.item() / scale
+        right += _right(found.outputs, labels)
     average_statistics(job.model, len(own) / len(batch), processes)
     loss, right = processes.total(loss, right)
     return loss, int(right)

@@ -11,7 +11,7 @@ import torch
 from neurodeploy.data import SampleArray, choose
 from neurodeploy.ir.contract import InputCode
 from neurodeploy.nn.families import SpikingNetwork
-from neurodeploy.nn.loss import InstantaneousLoss
+from neurodeploy.nn.loss import InstantaneousLoss, OwnStepsLoss
 from neurodeploy.rules.feeding import Feed, parts, steps_at_once
 from neurodeploy.support.processes import Processes
 from neurodeploy.training.encoding import evaluation_frames, is_constant
@@ -26,7 +26,7 @@ class Evaluation(NamedTuple):
     """What came of showing samples to a network.
 
     Attributes:
-        loss: mean over samples and steps.
+        loss: mean over samples and their steps.
         accuracy: share of right answers, 0 to 1.
         predicted: (N,) int64 class of each sample.
         firing_rates: as ``SpikeCount.rates`` gives them.
@@ -47,8 +47,9 @@ def evaluate(
     steps: int,
     loss: InstantaneousLoss,
     offset: int = 0,
+    lengths: np.ndarray | None = None,
 ) -> Evaluation:
-    """Run the network in evaluation mode; the class is argmax of sum_t o[t].
+    """Run the network in evaluation mode; the class is argmax of sum_t o[t], t a sample's own.
 
     The mode the network was in is restored.
 
@@ -59,6 +60,7 @@ def evaluate(
         steps: T.
         loss: l of one step; the result is the mean of l over steps and samples.
         offset: number of the first sample in its data set.
+        lengths: (N,) steps that each sample lasts, 1..T; None where all last T.
     """
     was_training = model.training
     first_parameter = next(model.parameters())
@@ -68,21 +70,29 @@ def evaluate(
     predicted = np.empty(len(samples), np.int64)
     size = max(1, min(BATCH, VALUES // math.prod(model.sample_shape)))
     for first in range(0, len(samples), size):
-        target = torch.from_numpy(labels[first : first + size]).to(device)
+        here = slice(first, first + size)
+        target = torch.from_numpy(labels[here]).to(device)
+        lasting = np.full(len(target), steps) if lengths is None else lengths[here]
+        # After the end of the longest nothing counts.
+        shown = int(lasting.max())
+        lasts = torch.from_numpy(lasting).to(device)
         total = torch.zeros((), device=device)
         batch_loss = torch.zeros((), device=device)
+        own_loss = None if lengths is None else OwnStepsLoss(loss, lasts, shown)
         model.reset_state()
-        batch = samples[first : first + size]
-        frames = evaluation_frames(batch, code, steps, offset + first, device)
+        batch = samples[here]
+        frames = evaluation_frames(batch, code, shown, offset + first, device)
+        count.begin(None if lengths is None else lasts)
         frames = count.inputs(frame.to(dtype) for frame in frames)
         with count:
-            feed = Feed(model, frames, steps, is_constant(code))
-            for several in parts(steps, steps_at_once(model, len(batch), steps)):
+            feed = Feed(model, frames, shown, is_constant(code))
+            for several in parts(shown, steps_at_once(model, len(batch), shown)):
                 outputs = feed.show(several)
-                batch_loss = batch_loss + loss.over_steps(outputs, target) / steps
+                batch_loss = batch_loss + (own_loss or loss).over_steps(outputs, target) / shown
                 total = total + outputs.sum(0)
         summed_loss += batch_loss.item() * len(target)
-        predicted[first : first + size] = total.argmax(1).cpu().numpy()
+        total = total if own_loss is None else own_loss.outputs
+        predicted[here] = total.argmax(1).cpu().numpy()
     model.reset_state()
     model.train(was_training)
     accuracy = float((predicted == labels).mean())
@@ -97,23 +107,28 @@ def evaluate_shared(
     steps: int,
     loss: InstantaneousLoss,
     processes: Processes,
+    lengths: np.ndarray | None = None,
 ) -> Evaluation:
     """``evaluate``, each process a part of the samples; all get the result of the whole."""
     if processes.count == 1:
-        return evaluate(model, samples, labels, code, steps, loss)
+        return evaluate(model, samples, labels, code, steps, loss, lengths=lengths)
     numbers = np.array_split(np.arange(len(labels)), processes.count)[processes.index]
     summed_loss, predicted = 0.0, torch.zeros(len(labels), dtype=torch.int64)
-    values = {name: steps * size for name, size in SpikeCount(model).sizes.items()}
-    spikes = dict.fromkeys(values, 0)
+    sizes = SpikeCount(model).sizes
+    spikes = dict.fromkeys(sizes, 0)
+    lasting = np.full(len(labels), steps) if lengths is None else lengths
     with processes.together():
         if len(numbers):
             own = choose(samples, numbers)
-            found = evaluate(model, own, labels[numbers], code, steps, loss, int(numbers[0]))
+            found = evaluate(
+                *(model, own, labels[numbers], code, steps, loss, int(numbers[0])),
+                lengths=None if lengths is None else lengths[numbers],
+            )
             summed_loss = found.loss * len(numbers)
             predicted[numbers] = torch.from_numpy(found.predicted)
             # Integers again: equal counts must give equal rates, however they came about.
             spikes = {
-                name: round(rate * len(numbers) * values[name])
+                name: round(rate * int(lasting[numbers].sum()) * sizes[name])
                 for name, rate in found.firing_rates.items()
             }
     summed_loss, *counts = processes.total(summed_loss, *spikes.values())
@@ -122,7 +137,7 @@ def evaluate_shared(
     classes = everyone.cpu().numpy()
     accuracy = float((classes == labels).mean())
     rates = {
-        name: count / (len(labels) * values[name])
-        for name, count in zip(values, counts, strict=True)
+        name: count / (int(lasting.sum()) * sizes[name])
+        for name, count in zip(sizes, counts, strict=True)
     }
     return Evaluation(summed_loss / len(labels), accuracy, classes, rates)

@@ -38,6 +38,16 @@ class SpikeCount:
         zero = next(model.parameters()).new_zeros((), dtype=torch.float64)
         self._spikes = dict.fromkeys(self.sizes, zero)
         self._seen = dict.fromkeys(self.sizes, 0)
+        self._step = dict.fromkeys(self.sizes, 0)
+        self._lengths: Tensor | None = None
+
+    def begin(self, lengths: Tensor | None = None) -> None:
+        """Start a batch.
+
+        Args:
+            lengths: (N,) steps of each sample that count; None for all.
+        """
+        self._lengths, self._step = lengths, dict.fromkeys(self.sizes, 0)
 
     def __enter__(self) -> SpikeCount:
         self._model.watch = self._add
@@ -63,8 +73,17 @@ class SpikeCount:
 
     def _add(self, name: str, spikes: Tensor) -> None:
         """Count some steps of a layer, (N, ...) or (c, N, ...)."""
-        if name in self.sizes:
-            # A sample's spikes are few enough for float32 to count.
-            each = spikes.sum(tuple(range(-self._axes[name], 0)))
-            self._spikes[name] = self._spikes[name] + each.sum(dtype=torch.float64)
-            self._seen[name] += spikes.numel()
+        if name not in self.sizes:
+            return
+        # A sample's spikes are few enough for float32 to count.
+        each = spikes.sum(tuple(range(-self._axes[name], 0)))
+        values = spikes.numel()
+        if self._lengths is not None:
+            each = each.unsqueeze(0) if each.ndim == 1 else each
+            first = self._step[name]
+            self._step[name] += len(each)
+            now = torch.arange(first, self._step[name], device=each.device)
+            own = now[:, None] < self._lengths
+            each, values = each * own, int(own.sum()) * self.sizes[name]
+        self._spikes[name] = self._spikes[name] + each.sum(dtype=torch.float64)
+        self._seen[name] += values

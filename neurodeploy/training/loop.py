@@ -232,6 +232,7 @@ def _validate(job: Job) -> Evaluation:
         training.steps,
         job.loss,
         job.processes,
+        split.lengths_validation,
     )
 
 

@@ -66,8 +66,11 @@ class Outcome(NamedTuple):
 def measured(job: Job, dataset: Dataset) -> Outcome:
     """Show the validation and test samples to the network as it is now, on all processes."""
     found, split, steps = [], job.split, job.recipe.training.steps
-    for x, y in ((split.x_validation, split.y_validation), (dataset.x_test, dataset.y_test)):
-        shown = evaluate_shared(job.model, x, y, job.code, steps, job.loss, job.processes)
+    for x, y, lengths in (
+        (split.x_validation, split.y_validation, split.lengths_validation),
+        (dataset.x_test, dataset.y_test, dataset.lengths_test),
+    ):
+        shown = evaluate_shared(job.model, x, y, job.code, steps, job.loss, job.processes, lengths)
         found.append(Predictions(shown.predicted, y, dataset.classes))
     return Outcome(*found)
 
