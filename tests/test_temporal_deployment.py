@@ -19,6 +19,7 @@ from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.quantization.aware import trained_to_nir
 from neurodeploy.quantization.post_training import quantize
 from neurodeploy.recipe import NeuronRecipe
+from neurodeploy.recipe.constants import TimeConstant
 from neurodeploy.simulation.engines import FloatEngine
 from neurodeploy.simulation.trace import SampleBatch, Samples
 from neurodeploy.target import load_target
@@ -39,11 +40,34 @@ NETWORKS: dict[str, tuple[tuple[int, ...], dict[str, Any], NeuronRecipe]] = {
         {"family": "mlp", "hidden": [8, 7]},
         NeuronRecipe(2.0, v_threshold=0.7, refractory_period=1),
     ),
-    "recurrent": (DENSE, {"family": "recurrent", "hidden": [8, 7]}, CURRENT),
+    "recurrent": (DENSE, {"family": "mlp", "hidden": [8, 7], "recurrent": True}, CURRENT),
+    "drawn and learned": (
+        DENSE,
+        {"family": "mlp", "hidden": [8, 7], "recurrent": True, "batch_norm": True},
+        NeuronRecipe(
+            TimeConstant(per="neuron", draw="uniform", low=1.5, high=9.0),
+            v_threshold=0.7,
+            tau_syn=TimeConstant(2.5, per="neuron", learn=True),
+        ),
+    ),
+    "learned without current": (
+        DENSE,
+        {"family": "mlp", "hidden": [8, 7]},
+        NeuronRecipe(TimeConstant(3.0, per="network", learn=True), v_threshold=0.7),
+    ),
     "conv": (
         IMAGE,
         {"family": "conv", "channels": [3, 4], "pool": [1, 2], "batch_norm": True},
         CURRENT,
+    ),
+    "conv, recurrent": (
+        IMAGE,
+        {"family": "conv", "channels": [3, 4], "strides": [1, 2], "recurrent": True},
+        NeuronRecipe(
+            (2.0, 4.0),
+            v_threshold=0.7,
+            tau_syn=TimeConstant(per="neuron", draw="normal", value=2, deviation=1, low=1, high=4),
+        ),
     ),
 }
 
@@ -54,8 +78,12 @@ def made(name: str) -> SpikingNetwork:
     torch.manual_seed(3)
     model = build_network(options, shape, CLASSES, neuron).double().eval()
     with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(2.0)
+        for name, parameter in model.named_parameters():
+            # As training would leave them: learned constants that differ, weights that drive.
+            if name.endswith("_w"):
+                parameter.add_(torch.randn_like(parameter))
+            else:
+                parameter.mul_(2.0)
     return model
 
 

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 import torch
 
+from neurodeploy.errors import UnsupportedError
 from neurodeploy.nn.current import CubaLIF
 from neurodeploy.nn.families import build_network
 from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.neuron import LIF
 from neurodeploy.recipe import NeuronRecipe
-from neurodeploy.rules import BPTT, SLTT, SLTTK, Batch, Rule
-from support.temporal_equations import Layer, gradients
+from neurodeploy.recipe.constants import TimeConstant
+from neurodeploy.rules import BPTT, OTTT, SLTT, SLTTK, Batch, Rate, Rule
+from support.temporal_equations import Layer, gradients, sigmoid, surrogate
 
 SAMPLES, INPUTS, HIDDEN, CLASSES, STEPS = 4, 6, (8, 7), 3, 7
 LOSS = InstantaneousLoss(0.05)
@@ -70,17 +72,32 @@ def written_out(model: SpikingNetwork) -> tuple[list[Layer], tuple[np.ndarray, n
     return found, (array(layers["fc"].weight), array(layers["fc"].bias))
 
 
-def expected(model: SpikingNetwork, cut: bool) -> dict[str, np.ndarray]:
+def expected(model: SpikingNetwork, cut: bool, traced: bool = False) -> dict[str, np.ndarray]:
     """By name of the parameter, what the equations say."""
     layers, readout = written_out(model)
-    each, top = gradients(layers, readout, frames(), loss_error, cut)
+    each, top = gradients(layers, readout, frames(), loss_error, cut, traced)
     for layer in layers:
         assert 0.02 < np.mean(layer.traces["s"]) < 0.95
-    wanted = {"fc.weight": top["weight"], "fc.bias": top["bias"]}
+    owners: dict[str, torch.nn.Parameter] = {}
+    wanted: dict[str, Any] = {"fc.weight": top["weight"], "fc.bias": top["bias"]}
     for i, found in enumerate(each, 1):
         wanted |= {f"fc{i}.weight": found["weight"], f"fc{i}.bias": found["bias"]}
         if "recurrent" in found:
             wanted[f"rec{i}.weight"] = found["recurrent"]
+        neurons: Any = model.layers[f"lif{i}"]
+        lif = neurons.lif if isinstance(neurons, CubaLIF) else neurons
+        inner = f"lif{i}.lif" if isinstance(neurons, CubaLIF) else f"lif{i}"
+        # dL/dw through keep = sigmoid(-w), of all neurons that share w.
+        for name, w, share in (
+            (f"{inner}.tau_w", lif.learned("tau_w"), "keep"),
+            (f"lif{i}.tau_syn_w", neurons.learned("tau_syn_w"), "u_keep"),
+        ):
+            if w is not None:
+                kept = sigmoid(-array(w))
+                gradient = -kept * (1 - kept) * found[share]
+                known = next((n for n, other in owners.items() if other is w), name)
+                owners[known] = w
+                wanted[known] = wanted.get(known, 0) + (gradient if w.ndim else gradient.sum())
     return wanted
 
 
@@ -108,6 +125,35 @@ NEURONS = {
     "current": NeuronRecipe(3.0, surrogate="sigmoid", tau_syn=2.5),
     "current, zero": NeuronRecipe(3.0, surrogate="sigmoid", tau_syn=2.5, reset="zero"),
     "rest": NeuronRecipe(3.0, surrogate="sigmoid", refractory_period=2),
+    "one per layer": NeuronRecipe((2.0, 5.0), surrogate="sigmoid", tau_syn=(1.5, 3.0)),
+    "drawn per neuron": NeuronRecipe(
+        TimeConstant(per="neuron", draw="uniform", low=1.5, high=4.0),
+        surrogate="sigmoid",
+        tau_syn=TimeConstant(per="neuron", draw="log_uniform", low=1.0, high=4.0),
+    ),
+    "learned per layer": NeuronRecipe(
+        TimeConstant(3.0, learn=True), surrogate="sigmoid", tau_syn=TimeConstant(2.0, learn=True)
+    ),
+    "learned per neuron": NeuronRecipe(
+        TimeConstant(3.0, per="neuron", learn=True, draw="normal", deviation=0.5, low=2, high=4),
+        surrogate="sigmoid",
+        tau_syn=TimeConstant(2.0, per="neuron", learn=True),
+        reset="zero",
+    ),
+    "learned for all": NeuronRecipe(
+        TimeConstant(3.0, per="network", learn=True),
+        surrogate="sigmoid",
+        tau_syn=TimeConstant(per="network", learn=True, draw="uniform", low=1.5, high=2.5),
+    ),
+    "learned without current": NeuronRecipe(
+        TimeConstant(3.0, per="neuron", learn=True), surrogate="sigmoid"
+    ),
+    "learned, rests": NeuronRecipe(
+        TimeConstant(3.0, per="neuron", learn=True),
+        surrogate="sigmoid",
+        tau_syn=TimeConstant(2.0, learn=True),
+        refractory_period=1,
+    ),
     "current and rest": NeuronRecipe(
         2.0, surrogate="sigmoid", tau_syn=2.0, refractory_period=1, reset="zero"
     ),
@@ -119,12 +165,82 @@ NEURONS = {
 @pytest.mark.parametrize(
     ("rule", "chunk", "cut"),
     [(SLTT(), 1, True), (SLTT(), 3, True), (SLTTK(STEPS), 0, True), (BPTT(), 0, False)],
+    ids=["sltt, chunk 1", "sltt, chunk 3", "sltt-k", "bptt"],
 )
 def test_gradients_are_those_of_the_equations(
     kind: str, recurrent: bool, rule: Rule, chunk: int, cut: bool
 ) -> None:
-    model = network(NEURONS[kind], family="recurrent" if recurrent else "mlp")
+    model = network(NEURONS[kind], recurrent=recurrent)
     assert_close(run(rule, model, chunk), expected(model, cut))
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "current",
+        "rest",
+        "current and rest",
+        "one per layer",
+        "learned per layer",
+        "learned for all",
+    ],
+)
+def test_traces_are_those_of_the_neurons_behind_them(kind: str, recurrent: bool) -> None:
+    model = network(NEURONS[kind], recurrent=recurrent)
+    assert_close(run(OTTT(), model), expected(model, True, traced=True))
+
+
+@pytest.mark.parametrize("kind", ["drawn per neuron", "learned per neuron"])
+def test_traces_of_single_neurons_are_refused(kind: str) -> None:
+    model = network(NEURONS[kind])
+    if kind == "learned per neuron":
+        with torch.no_grad():
+            model.layers["lif1"].get_parameter("tau_syn_w")[0] += 1
+    with pytest.raises(UnsupportedError, match="a trace for each synapse"):
+        run(OTTT(), model)
+
+
+@pytest.mark.parametrize("variant", ["m", "s"])
+@pytest.mark.parametrize("kind", ["current", "current, zero", "drawn per neuron"])
+def test_mean_rates_of_neurons_with_a_current(kind: str, variant: Any) -> None:
+    """Yu et al. 2024 with rho[t] = dI[t]/dc + keep rho[t-1] dv/du."""
+    model = network(NEURONS[kind])
+    layers, (top, top_bias) = written_out(model)
+    shown = frames()
+    gradients(layers, (top, top_bias), shown, loss_error, True)
+    rates, slopes = [shown.mean(0)], []
+    for layer in layers:
+        by_current, kept, total = 1.0, 0.0, np.zeros(())
+        for u, s in zip(layer.traces["u"], layer.traces["s"], strict=True):
+            rho = by_current + kept
+            total = total + rho * surrogate(u, layer.threshold)
+            kept = layer.keep * rho * (1 - s if layer.reset == "zero" else 1)
+            by_current = 1 + layer.u_keep * by_current
+        slopes.append(total / STEPS)
+        rates.append(np.mean(layer.traces["s"], 0))
+    error = loss_error(rates[-1] @ top.T + top_bias)
+    wanted = {"fc.weight": error.T @ rates[-1], "fc.bias": error.sum(0)}
+    back = error @ top
+    for i in reversed(range(len(layers))):
+        by_drive = back * slopes[i]
+        wanted[f"fc{i + 1}.weight"] = by_drive.T @ rates[i]
+        wanted[f"fc{i + 1}.bias"] = by_drive.sum(0)
+        back = by_drive @ layers[i].weight
+    assert_close(run(Rate(variant), model), wanted)
+
+
+@pytest.mark.parametrize(
+    ("kind", "recurrent", "message"),
+    [
+        ("rest", False, "refractory_period"),
+        ("learned per layer", False, "time constants that are to be learned"),
+        ("current", True, "lif1, lif2 act on the next step"),
+    ],
+)
+def test_mean_rates_refuse_what_they_do_not_see(kind: str, recurrent: bool, message: str) -> None:
+    with pytest.raises(UnsupportedError, match=message):
+        run(Rate(), network(NEURONS[kind], recurrent=recurrent))
 
 
 def test_sltt_and_bptt_differ_where_there_is_a_memory() -> None:

@@ -35,7 +35,7 @@ from neurodeploy.training import train
 from neurodeploy.training.assembly import rule_of
 from support.command import run_cli, run_json
 from support.kept_for_backward import peak_kept
-from support.learned_mlp import CLASSES, HIDDEN, INPUTS, SAMPLES, make_batch, make_network
+from support.learned_mlp import CLASSES, HIDDEN, INPUTS, SAMPLES, make_batch, make_network, tau_of
 from support.rounding import assert_equal_but_for_rounding
 
 LOSS = InstantaneousLoss(0.05)
@@ -103,7 +103,7 @@ def lif(neuron: NeuronRecipe, drive: np.ndarray) -> tuple[np.ndarray, np.ndarray
     """u and s of T steps."""
     v, trace = np.zeros_like(drive[0]), []
     for x in drive:
-        u = (1 - 1 / neuron.tau) * v + x
+        u = (1 - 1 / tau_of(neuron)) * v + x
         s = (u >= neuron.v_threshold) * 1.0
         v = u - neuron.v_threshold * s if neuron.reset == "subtract" else u * (1 - s)
         trace.append((u, s))
@@ -197,7 +197,7 @@ def bptt_in_numpy(
             carried = (1 - s) - u * slope
         error, later = np.zeros_like(u), np.zeros_like(u[0])
         for t in reversed(range(len(u))):
-            later = spread[t] * slope[t] + (1 - 1 / neuron.tau) * later * carried[t]
+            later = spread[t] * slope[t] + (1 - 1 / tau_of(neuron)) * later * carried[t]
             error[t] = later
         errors[name] = error
     return numpy_network.weight_gradients(errors, numpy_network.below)
@@ -213,7 +213,7 @@ def ottt_in_numpy(
     for name, spikes in numpy_network.below.items():
         # The sum that the recursion stands for: a[t] = sum_k (1 - 1/tau)^(t - k) s[k].
         t, k = np.ogrid[: len(spikes), : len(spikes)]
-        powers = np.where(k <= t, (1 - 1 / neuron.tau) ** np.maximum(t - k, 0), 0)
+        powers = np.where(k <= t, (1 - 1 / tau_of(neuron)) ** np.maximum(t - k, 0), 0)
         traces[name] = np.einsum("tk,kni->tni", powers, spikes)
     errors = numpy_network.spatial_errors(numpy_network.error_of_outputs(labels))
     return numpy_network.weight_gradients(errors, traces)
@@ -243,7 +243,7 @@ def rate_in_numpy(
         for s in spikes:
             rhos.append(rho)
             kept = 1 if neuron.reset == "subtract" else 1 - s
-            rho = 1 + (1 - 1 / neuron.tau) * kept * rho
+            rho = 1 + (1 - 1 / tau_of(neuron)) * kept * rho
         slopes[name] = (np.stack(rhos) * derivative(neuron, u)).mean(0)
         rates[above] = spikes.mean(0)
     found = {}
@@ -667,11 +667,17 @@ def test_ottt_refuses_synapses_it_has_no_trace_for(layer: nn.Module, message: st
         run(OTTT(), SpikingNetwork(layers, (INPUTS,)), frames.astype(np.float32), labels)
 
 
-def test_ottt_needs_one_time_constant() -> None:
-    layers = {"lif1": LIF.of(NeuronRecipe(2.0)), "lif2": LIF.of(NeuronRecipe(3.0))}
+def test_ottt_needs_one_time_constant_behind_a_layer() -> None:
+    layers = {
+        "fc": nn.Linear(INPUTS, CLASSES),
+        "lif1": LIF.of(NeuronRecipe(2.0)),
+        "lif2": LIF.of(NeuronRecipe(3.0)),
+        "sum": nn.Identity(),
+    }
+    sources = {"lif2": ("fc",), "sum": ("lif1", "lif2")}
     frames, labels = make_batch(2)
     with pytest.raises(UnsupportedError, match=r"one tau for all neurons, found \[2.0, 3.0\]"):
-        run(OTTT(), SpikingNetwork(layers, (INPUTS,)), frames, labels)
+        run(OTTT(), SpikingNetwork(layers, (INPUTS,), sources), frames, labels)
 
 
 def test_errors_may_be_narrower_than_parameters() -> None:

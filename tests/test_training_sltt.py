@@ -22,7 +22,7 @@ from neurodeploy.recipe import NeuronRecipe
 from neurodeploy.rules import Batch
 from neurodeploy.rules.sltt import SLTT
 from support.kept_for_backward import peak_kept
-from support.learned_mlp import CLASSES, HIDDEN, SAMPLES, make_batch, make_network
+from support.learned_mlp import CLASSES, HIDDEN, SAMPLES, make_batch, make_network, tau_of
 from support.rounding import assert_equal_but_for_rounding
 
 
@@ -63,7 +63,7 @@ def paper_gradients(
         derivative = {}
         for name, above in (("fc1", "fc2"), ("fc2", "fc")):
             drive = below[name] @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
-            u = (1 - 1 / neuron.tau) * v[name] + drive
+            u = (1 - 1 / tau_of(neuron)) * v[name] + drive
             s = ((u >= threshold) if neuron.comparison == ">=" else (u > threshold)) * 1.0
             v[name] = u - threshold * s if neuron.reset == "subtract" else u * (1 - s)
             distance = np.abs(u - threshold)

@@ -120,8 +120,8 @@ def bench_gradients(
     """
     if every < 1:
         raise InputError(Text(Setting("every", str(every)), ": must be at least 1"))
-    chosen = [_variant(recipe, tau, T) for tau, T in itertools.product(taus, steps)]
-    return [row for variant in chosen for row in _compare(variant, every, progress)]
+    chosen = [(tau, _variant(recipe, tau, T)) for tau, T in itertools.product(taus, steps)]
+    return [row for tau, variant in chosen for row in _compare(variant, tau, every, progress)]
 
 
 def _variant(recipe: Recipe, tau: float, T: int) -> Recipe:
@@ -134,7 +134,7 @@ def _variant(recipe: Recipe, tau: float, T: int) -> Recipe:
     return replace(recipe, name=name, neuron=neuron, training=training, rule={"name": "sltt"})
 
 
-def _compare(recipe: Recipe, every: int, progress: bool) -> Iterator[GradientRow]:
+def _compare(recipe: Recipe, tau: float, every: int, progress: bool) -> Iterator[GradientRow]:
     """Train one variant as a training run does."""
     data, T = recipe.data, recipe.training.steps
     encoder = recipe.encoder.name
@@ -157,7 +157,7 @@ def _compare(recipe: Recipe, every: int, progress: bool) -> Iterator[GradientRow
     for epoch, found in watched.by_epoch(batches).items():
         for (rule, layer), values in found.items():
             cosine, ratio = (fmean(part) for part in zip(*values, strict=True))
-            yield GradientRow(recipe.neuron.tau, T, epoch, rule, layer, cosine, ratio)
+            yield GradientRow(tau, T, epoch, rule, layer, cosine, ratio)
 
 
 Agreement = dict[tuple[str, str], tuple[float, float]]

@@ -66,6 +66,11 @@ class Learning(nn.Module):
     so that tau stays above 1 step whatever is learned.
     """
 
+    @property
+    def learns(self) -> tuple[str, ...]:
+        """The names of its parameters that stand for a time constant."""
+        return tuple(name for name in SHARES if name in self._parameters)
+
     def learned(self, name: str) -> nn.Parameter | None:
         """The parameter ``tau_w`` or ``tau_syn_w``, None where the constant is fixed."""
         return self._parameters.get(name)
@@ -104,7 +109,8 @@ def learn_share(module: nn.Module, name: str, share: Parameter) -> None:
 
 def given(value: Parameter) -> str:
     """A constant in words."""
+    value = value.detach() if isinstance(value, Tensor) else value
     if isinstance(value, Tensor) and value.numel() > 1:
-        low, high = (float(end) for end in torch.aminmax(value.detach()))
+        low, high = (float(end) for end in torch.aminmax(value))
         return "one per neuron" if low == high else f"one per neuron from {low:g} to {high:g}"
     return f"{float(value):g}"

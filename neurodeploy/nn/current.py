@@ -7,7 +7,6 @@ v[t] = keep v[t-1] + u[t] + b          membrane, before the spike where there is
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -17,7 +16,6 @@ from neurodeploy.errors import InputError
 from neurodeploy.nn.constants import Learning, Parameter, constant, given, hold, learn_share
 from neurodeploy.nn.neuron import LIF
 from neurodeploy.nn.spikes import CutCurrents, membrane_dtype
-from neurodeploy.recipe import NeuronRecipe
 
 
 class CubaLIF(Learning):
@@ -70,31 +68,23 @@ class CubaLIF(Learning):
         self._u: Tensor | None = None
 
     @classmethod
-    def of(cls, neuron: NeuronRecipe) -> CubaLIF:
-        """The layer that a recipe's ``[neuron]`` describes.
-
-        Raises:
-            InputError: its surrogate is not known.
-        """
-        plain = LIF.of(replace(neuron, tau_syn=1.0))
-        layer = cls(2.0, neuron.tau_syn)
-        layer.lif = plain
-        return layer
-
-    @classmethod
     def keeping(
         cls,
         keep: Parameter,
         u_keep: Parameter,
         *options: Any,
         bias: Tensor | None = None,
+        learn_tau_syn: bool = False,
         **named: Any,
     ) -> CubaLIF:
         """A layer by its kept shares, to the last bit; else as the constructor."""
         layer = cls(2.0, 1.0, bias=bias)
         layer.lif = LIF.keeping(keep, *options, **named)
         del layer.u_keep
-        hold_share(layer, u_keep)
+        if learn_tau_syn:
+            learn_share(layer, "tau_syn_w", u_keep)
+        else:
+            hold_share(layer, u_keep)
         return layer
 
     @property
@@ -114,13 +104,13 @@ class CubaLIF(Learning):
 
     def forward(self, x: Tensor) -> Tensor:
         """Spikes of one step for input ``x`` of any shape; both have the same shape and dtype."""
-        return self.lif(self._driven(x.unsqueeze(0)).squeeze(0)).to(x.dtype)
+        return self.lif(self.driven(x.unsqueeze(0)).squeeze(0)).to(x.dtype)
 
     def over_steps(self, x: Tensor) -> Tensor:
         """Spikes of c steps for their inputs (c, N, ...); both have the same shape and dtype."""
-        return self.lif.over_steps(self._driven(x)).to(x.dtype)
+        return self.lif.over_steps(self.driven(x)).to(x.dtype)
 
-    def _driven(self, x: Tensor) -> Tensor:
+    def driven(self, x: Tensor) -> Tensor:
         """What reaches the membranes in c steps."""
         learns = self.learned("tau_syn_w") is not None
         u, self._u = filtered(x, self.u_keep, self._u, self.lif.cut, learns)

@@ -126,10 +126,11 @@ class LIF(Learning):
         Raises:
             InputError: its surrogate is not known, or it is more than these neurons.
         """
-        if neuron.tau_syn != 1:
+        if neuron.tau_syn != 1 or not isinstance(neuron.tau, int | float):
             raise InputError(
-                "[neuron] tau_syn: LIF.of has no synaptic current; make layers with "
-                "nn.Neurons(neuron)"
+                "[neuron] says more than LIF.of(neuron) can make: a tau_syn, or a tau that is "
+                "drawn, learned or different by layer; make layers with nn.Neurons(neuron), whose "
+                "layer(*shape) gives the next one"
             )
         options = (neuron.v_threshold, neuron.reset, neuron.comparison, neuron.surrogate)
         return cls(neuron.tau, *options, refractory_period=neuron.refractory_period)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from neurodeploy.ir.contract import Comparison, Reset
+from neurodeploy.recipe.constants import Constant, check
 
 MOST_RATE = 1e30
 """Beyond it the optimiser's steps, which are many times as large, would leave float32."""
@@ -32,31 +33,27 @@ class NeuronRecipe:
     I[t] = (1 - 1/tau_syn) I[t-1] + x[t] is the synaptic current; with tau_syn = 1 it is x[t].
 
     Attributes:
-        tau: membrane time constant in steps, > 1; the leak is 1 - 1/tau.
+        tau: membrane time constant in steps, > 1; the leak is 1 - 1/tau. One number, one for each
+            layer, or a ``TimeConstant``.
         v_threshold: firing threshold, > 0.
         reset: after a spike, ``subtract`` the threshold or set to ``zero``.
         comparison: a neuron fires when u ``>=`` or ``>`` the threshold.
         surrogate: derivative used for the spike in training.
-        tau_syn: time constant of the synaptic current in steps, >= 1; 1 for none.
+        tau_syn: time constant of the synaptic current in steps, >= 1, likewise; 1 for none.
         refractory_period: steps after a spike in which v is held and no spike can come.
     """
 
-    tau: float
+    tau: Constant
     v_threshold: float = 1.0
     reset: Reset = "subtract"
     comparison: Comparison = ">="
     surrogate: str = "triangle"
-    tau_syn: float = 1.0
+    tau_syn: Constant = 1.0
     refractory_period: int = 0
 
     def __post_init__(self) -> None:
-        if self.tau <= 1:
-            raise ValueError(f"tau is in steps and must be above 1, found {self.tau}")
-        if self.tau_syn < 1:
-            raise ValueError(
-                f"tau_syn is in steps and must be at least 1, found {self.tau_syn}; with 1 there "
-                "is no synaptic current"
-            )
+        check(self.tau, "tau", exclusive=True)
+        check(self.tau_syn, "tau_syn", exclusive=False)
         if self.refractory_period < 0:
             raise ValueError(
                 f"refractory_period is in steps, at least 0, found {self.refractory_period}"

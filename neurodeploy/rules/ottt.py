@@ -40,6 +40,13 @@ class OTTT(Rule):
     it is given: the first one of the network's input, the readout of the last spikes. A bias has
     none, as in the authors' code. Traces are all that is added, so memory does not depend on T.
 
+    Where the neurons behind a layer have a synaptic current, its trace is filtered twice, as what
+    arrives is: c[t] = (1 - 1/tau_syn) c[t-1] + s[t], a[t] = (1 - 1/tau) a[t-1] + c[t]. A trace has
+    the constants of the neurons that its layer leads to; that of a readout without neurons, as in
+    the authors' code, has those of the neurons that it reads. Learned time constants learn as by
+    SLTT, from within a step. Constants that differ from neuron to neuron would need a trace for
+    each synapse, and are refused.
+
     Attributes:
         update: ``steps`` is the authors' OTTT_A, which adds gradients up over T steps; ``step``
             is OTTT_O, which changes the parameters after every step.
@@ -56,7 +63,7 @@ class OTTT(Rule):
         generator: torch.Generator,
     ) -> BatchResult:
         """Add sum_t of errors times traces, both with the loss factor 1/T."""
-        traces = PresynapticTraces(membrane_decay(model))
+        traces = PresynapticTraces(trace_decays(model))
         model.reset_state(cut=True)
 
         frames = iter(batch.frames)
@@ -86,25 +93,96 @@ def _weighted(model: Model) -> Iterator[nn.Module]:
             yield layer
 
 
-def membrane_decay(model: Model) -> float:
-    """1 - 1/tau of the network's neurons.
+Decays = tuple[float | Tensor, float | Tensor]
+"""What the neurons behind a layer keep of v and of u per step."""
+
+
+def trace_decays(model: Model) -> Callable[[nn.Module], Decays]:
+    """The constants of each layer's trace.
 
     Raises:
-        UnsupportedError: they do not share one: a trace belongs to the neurons it leads to.
+        UnsupportedError: they differ from neuron to neuron, or nothing says which neurons a layer
+            of a module that is no network leads to.
     """
-    for layer in model.modules():
-        if isinstance(layer, CubaLIF | LI):
+    if not isinstance(model, SpikingNetwork):
+        found = _shared(model)
+        return lambda _: found
+    decays = {layer: _of_layer(model, name) for name, layer in model.layers.items()}
+    fallback = _shared(model) if None in decays.values() else None
+
+    def of(layer: nn.Module) -> Decays:
+        own = decays.get(layer) or fallback
+        assert own is not None, "every layer of the network is known"
+        return own
+
+    return of
+
+
+def _of_layer(model: SpikingNetwork, name: str) -> Decays | None:
+    """Constants of the neurons that a layer leads to, or of those that it reads; None of none."""
+    for follow in (model.readers, model.sources):
+        waiting, seen = [name], {name}
+        found: list[nn.Module] = []
+        while waiting:
+            for other in follow.get(waiting.pop(), ()):
+                if other not in seen and other in model.layers:
+                    seen.add(other)
+                    neurons = isinstance(model.layers[other], LIF | CubaLIF | LI)
+                    found += [model.layers[other]] if neurons else []
+                    waiting += [] if neurons else [other]
+        if found:
+            return _same([_decays(layer) for layer in found])
+    return None
+
+
+def _decays(layer: nn.Module) -> Decays:
+    """What neurons keep of v and u."""
+    if isinstance(layer, LI):
+        if layer.decode == "last_v":
             raise UnsupportedError(
-                f"rule ottt: {type(layer).__name__} remembers more than one membrane of spiking "
-                "neurons, for which its traces do not stand; use sltt or bptt"
+                "rule ottt: an LI that is read by its last potential; its traces are for sum_v, so "
+                "use that, or sltt or bptt"
             )
-    layers = [layer for layer in model.modules() if isinstance(layer, LIF)]
-    found = [torch.as_tensor(layer.keep, dtype=torch.float64).flatten() for layer in layers]
-    kept = {keep for values in found for keep in values.tolist()}
-    if len(kept) != 1:
-        taus = sorted(round(1 / (1 - keep), 12) if keep < 1 else math.inf for keep in kept)
-        raise UnsupportedError(f"rule ottt needs one tau for all neurons, found {taus}")
-    return kept.pop()
+        kept: Decays = layer.keep, layer.u_keep
+    elif isinstance(layer, CubaLIF):
+        kept = layer.lif.keep, layer.u_keep
+    elif isinstance(layer, LIF):
+        kept = layer.keep, 0.0
+    else:
+        raise TypeError(f"{type(layer).__name__} has no membranes")
+    for value in kept:
+        if isinstance(value, Tensor) and not bool((value == value.flatten()[0]).all()):
+            raise UnsupportedError(
+                "rule ottt needs time constants that the neurons of a layer share: one for each "
+                "neuron would need a trace for each synapse; use sltt or bptt"
+            )
+    keep, u_keep = (v.detach().flatten()[0] if isinstance(v, Tensor) else v for v in kept)
+    return keep, u_keep
+
+
+def _shared(model: Model) -> Decays:
+    """The constants of all neurons.
+
+    Raises:
+        UnsupportedError: they differ: a trace belongs to the neurons it leads to.
+    """
+    inner = {part.lif for part in model.modules() if isinstance(part, CubaLIF)}
+    layers = [
+        part
+        for part in model.modules()
+        if isinstance(part, LIF | CubaLIF | LI) and part not in inner
+    ]
+    return _same([_decays(layer) for layer in layers])
+
+
+def _same(found: list[Decays]) -> Decays:
+    """The one that all are."""
+    kept = {(float(keep), float(u_keep)) for keep, u_keep in found}
+    if len(kept) == 1:
+        return found[0]
+    words = "one tau and tau_syn" if any(u_keep for _, u_keep in kept) else "one tau"
+    taus = sorted(round(1 / (1 - keep), 12) if keep < 1 else math.inf for keep, _ in kept)
+    raise UnsupportedError(f"rule ottt needs {words} for all neurons, found {taus}")
 
 
 class PresynapticTraces(TorchFunctionMode):
@@ -115,11 +193,12 @@ class PresynapticTraces(TorchFunctionMode):
     the call, and is zero until that layer has first been used.
     """
 
-    def __init__(self, decay: float) -> None:
-        """Start without any trace; ``decay`` is 1 - 1/tau."""
+    def __init__(self, decays: Callable[[nn.Module], Decays]) -> None:
+        """Start without any trace; ``decays`` says what a layer's keeps per step."""
         super().__init__()
-        self._decay = decay
+        self._decays = decays
         self._traces: dict[nn.Module, Tensor] = {}
+        self._currents: dict[nn.Module, Tensor] = {}
         self._layer: nn.Module | None = None
         self._used: set[nn.Module] = set()
 
@@ -185,8 +264,14 @@ class PresynapticTraces(TorchFunctionMode):
                 f"rule ottt: a {type(layer).__name__} is used twice in a step, and has one trace"
             )
         self._used.add(layer)
-        before, spikes = self._traces.get(layer), spikes.detach()
-        self._traces[layer] = spikes if before is None else self._decay * before + spikes
+        keep, u_keep = self._decays(layer)
+        arriving = spikes.detach()
+        if isinstance(u_keep, Tensor) or u_keep:
+            current = self._currents.get(layer)
+            arriving = arriving if current is None else u_keep * current + arriving
+            self._currents[layer] = arriving
+        before = self._traces.get(layer)
+        self._traces[layer] = arriving if before is None else keep * before + arriving
         return self._traces[layer]
 
 

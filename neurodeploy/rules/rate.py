@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.errors import UnsupportedError
+from neurodeploy.nn.constants import Learning, Parameter
 from neurodeploy.nn.current import LI, CubaLIF
 from neurodeploy.nn.layers import Delay
 from neurodeploy.nn.loss import OwnStepsLoss
@@ -26,7 +27,7 @@ from neurodeploy.rules.rule import Batch, BatchResult, Loss, Rule, Update
 
 Forward = Callable[[Tensor], Tensor]
 
-REMEMBERING = (CubaLIF, LI, Delay)
+REMEMBERING = (LI, Delay)
 """Layers whose mean does not follow from the mean of what they read, as is needed here."""
 
 
@@ -40,9 +41,11 @@ class Rate(Rule):
     L = l(mean_t o[t], y), dL/dc^l = dL/dr^l E^l, dL/dW^l = (dL/dc^l)^T r^(l-1)
 
     (Yu et al. 2024, section 4; c^l = W^l r^(l-1) + b^l.) The reset is detached: dv/du is 1 for
-    ``subtract`` and 1 - s for ``zero``. The first layer's rate is the mean of all T frames. Beside
-    the weights, memory for backward is that of one step, whatever T is. Of samples that last
-    different numbers of steps, every mean is one over a sample's own.
+    ``subtract`` and 1 - s for ``zero``. Behind a synaptic current, du[t]/dc is dI[t]/dc instead of
+    1 more than what is kept: dI[1]/dc = 1, dI[t+1]/dc = 1 + (1 - 1/tau_syn) dI[t]/dc. The first
+    layer's rate is the mean of all T frames. Beside the weights, memory for backward is that of one
+    step, whatever T is. Of samples that last different numbers of steps, every mean is one over a
+    sample's own.
 
     Batch norm has the statistics of the spiking passes, and its gradient is that of the ordinary
     batch norm of the rate with those statistics.
@@ -123,6 +126,11 @@ def _check_memoryless(model: Model) -> None:
     else:
         own = (part for part in model.modules() if remembers_by_itself(part))
         fed_back = ", ".join(sorted({type(part).__name__ for part in own}))
+    if any(isinstance(part, Learning) and part.learns for part in model.modules()):
+        raise UnsupportedError(
+            "rule rate: mean rates say nothing of time constants that are to be learned; use bptt, "
+            "ottt or sltt"
+        )
     if any(isinstance(part, LIF) and part.refractory_period for part in model.modules()):
         raise UnsupportedError(
             "rule rate: neurons that rest after a spike (refractory_period) are not driven by "
@@ -144,8 +152,11 @@ def _recording(
     """Let layers take c N samples as c steps of N, and yield the stand-ins that take notes."""
     found: dict[nn.Module, StandIn] = {}
     calls: dict[nn.Module, Forward] = {}
+    inner = {part.lif for part in model.modules() if isinstance(part, CubaLIF)}
     for layer in model.modules():
-        if isinstance(layer, LIF):
+        if layer in inner:
+            continue
+        if isinstance(layer, LIF | CubaLIF):
             found[layer] = RecordedLIF(layer, lengths)
         elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.training:
             found[layer] = RecordedNorm(layer)
@@ -182,41 +193,49 @@ def _replaced(calls: Mapping[nn.Module, Forward]) -> Iterator[None]:
 
 
 class RecordedLIF:
-    """A neuron layer that first sums up its rate and eligibility, then stands in for itself."""
+    """A neuron layer that first sums up its rate and eligibility, then stands in for itself.
 
-    def __init__(self, layer: LIF, lengths: Tensor | None = None) -> None:
+    def __init__(self, layer: LIF | CubaLIF, lengths: Tensor | None = None) -> None:
         """``lengths``: (N,) steps of each sample that count; None for all."""
         self.layer = layer
+        self.lif = layer.lif if isinstance(layer, CubaLIF) else layer
         self.lengths = lengths
         self.steps = 0
-        self._rate = self._eligibility = torch.zeros(())
-        self._rho: Tensor | float = 1.0
+        self._rate = torch.zeros(())
+        self._of_input, self._of_bias = Eligibility(), Eligibility()
+        self._by_current: Tensor | float = 1.0
 
     def record(self, x: Tensor) -> Tensor:
         """Spikes of some steps; rho[t] is du[t]/dc, with the reset detached."""
-        threshold = self.layer.v_threshold
-        membranes = torch.empty_like(x, dtype=membrane_dtype(x))
-        spikes = self.layer.integrate(x, membranes.unbind())
+        lif, layer = self.lif, self.layer
+        drive = layer.driven(x) if isinstance(layer, CubaLIF) else x
+        membranes = torch.empty_like(drive, dtype=membrane_dtype(drive))
+        spikes = lif.integrate(drive, membranes.unbind())
         if self.steps == 0:
-            self._rate, self._eligibility = (torch.zeros_like(membranes[0]) for _ in range(2))
+            self._rate = torch.zeros_like(membranes[0])
         for t, (u, s) in enumerate(zip(membranes, spikes, strict=True), self.steps):
-            derivative = self.layer.surrogate(u - threshold, threshold)
             own = 1.0 if self.lengths is None else _per_sample(t < self.lengths, s).to(s.dtype)
+            derivative = lif.surrogate(u - lif.v_threshold, lif.v_threshold) * own
             self._rate += s * own
-            self._eligibility += self._rho * derivative * own
-            kept = self._rho if self.layer.reset == "subtract" else self._rho * (1 - s)
-            self._rho = 1 + self.layer.keep * kept
+            forgotten = 1.0 if lif.reset == "subtract" else 1 - s
+            self._of_input.add(self._by_current, derivative, lif.keep, forgotten)
+            if isinstance(layer, CubaLIF):
+                self._by_current = 1 + layer.u_keep * self._by_current
+                if layer.bias is not None:
+                    self._of_bias.add(1.0, derivative, lif.keep, forgotten)
         self.steps += len(x)
-        return spikes
+        return spikes.to(x.dtype)
 
     def replay(self, x: Tensor) -> Tensor:
         """The rate as value, the eligibility as derivative."""
-        rate, eligibility = (
-            _over_own_steps(summed, self.lengths, self.steps)
-            for summed in (self._rate, self._eligibility)
-        )
-        eligible = x * eligibility
+        rate, of_input = self._mean(self._rate), self._mean(self._of_input.total)
+        eligible = x * of_input
+        if isinstance(self.layer, CubaLIF) and self.layer.bias is not None:
+            eligible = eligible + self.layer.bias * self._mean(self._of_bias.total)
         return rate + (eligible - eligible.detach())
+
+    def _mean(self, summed: Tensor) -> Tensor:
+        return _over_own_steps(summed, self.lengths, self.steps)
 
 
 def _over_own_steps(summed: Tensor, lengths: Tensor | None, steps: int) -> Tensor:
@@ -227,6 +246,36 @@ def _over_own_steps(summed: Tensor, lengths: Tensor | None, steps: int) -> Tenso
 def _per_sample(values: Tensor, like: Tensor) -> Tensor:
     """(N,) values with as many axes as (N, ...) has."""
     return values.view(-1, *[1] * (like.ndim - 1))
+
+
+class Eligibility:
+    """sum_t rho[t] ds/du[t] of one constant that drives neurons.
+
+    Attributes:
+        total: the sum so far.
+    """
+
+    def __init__(self) -> None:
+        self.total: Tensor = torch.zeros(())
+        self._kept: Tensor | float = 0.0
+
+    def add(
+        self,
+        arriving: Tensor | float,
+        derivative: Tensor,
+        keep: Parameter,
+        forgotten: Tensor | float,
+    ) -> None:
+        """One more step.
+
+        Args:
+            arriving: what the constant adds to u in this step, as a derivative.
+            derivative: ds/du.
+            forgotten: dv/du of the reset.
+        """
+        rho = arriving + self._kept
+        self.total = self.total.to(derivative) + rho * derivative
+        self._kept = keep * (rho * forgotten)
 
 
 class RecordedNorm:

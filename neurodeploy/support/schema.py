@@ -89,7 +89,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         # A table is meant for the choice that takes one, whose problem is then the one to name.
         table = isinstance(value, Mapping)
         for choice in sorted(
-            arguments, key=lambda kind: table and typing.get_origin(kind) is not dict
+            arguments,
+            key=lambda kind: (
+                table and not (typing.get_origin(kind) is dict or dataclasses.is_dataclass(kind))
+            ),
         ):
             try:
                 return _convert(choice, value, where)

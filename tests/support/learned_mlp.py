@@ -26,3 +26,9 @@ def make_batch(steps: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Frames (T, N, inputs) that differ from step to step, and labels (N,)."""
     rng = np.random.default_rng(seed)
     return rng.uniform(0, 2, (steps, SAMPLES, INPUTS)), rng.integers(0, CLASSES, SAMPLES)
+
+
+def tau_of(neuron: NeuronRecipe) -> float:
+    """The time constant of neurons that share one."""
+    assert isinstance(neuron.tau, float)
+    return neuron.tau

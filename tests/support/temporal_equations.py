@@ -4,8 +4,9 @@ x^l[t] = W^l s^(l-1)[t] + b^l + R^l s^l[t-1]
 I^l[t] = u_keep I^l[t-1] + x^l[t];  u^l[t] = keep v^l[t-1] + I^l[t];  s = H(u - Vth)
 v^l[t] = u^l[t] - Vth s^l[t], or u^l[t] (1 - s^l[t])
 
-and the gradients of L = (1/T) sum_t l(o[t], y), with every path or with those within a step alone.
-Arrays are (T, N, size).
+and the gradients of L = (1/T) sum_t l(o[t], y): with every path (BPTT), with those within a step
+alone (SLTT), or with traces of what arrives in the weights' place of it (OTTT). Arrays are
+(T, N, size).
 """
 
 from __future__ import annotations
@@ -30,6 +31,21 @@ def surrogate(u: np.ndarray, threshold: float) -> np.ndarray:
 
 
 @dataclass
+class Filter:
+    """a[t] = keep a[t-1] + c[t], c[t] = u_keep c[t-1] + s[t]."""
+
+    keep: Any
+    u_keep: Any
+    current: Any = 0.0
+    value: Any = 0.0
+
+    def __call__(self, s: np.ndarray) -> np.ndarray:
+        self.current = self.u_keep * self.current + s
+        self.value = self.keep * self.value + self.current
+        return self.value
+
+
+@dataclass
 class Layer:
     """Parameters of one hidden layer, and what its neurons did."""
 
@@ -45,8 +61,11 @@ class Layer:
 
     def start(self, samples: int) -> None:
         size = len(self.weight)
-        names = ("below", "current", "u", "v", "s", "rests", "v_before", "current_before", "before")
-        self.traces = {name: [] for name in names}
+        # Of constants that differ, a trace would be one for each synapse.
+        shared = np.ndim(self.keep) == np.ndim(self.u_keep) == 0
+        names = ("below", "before") if shared else ()
+        self.filters = {name: Filter(self.keep, self.u_keep) for name in names}
+        self.traces = {}
         self.current, self.v, self.s = (np.zeros((samples, size)) for _ in range(3))
         self.left = np.zeros((samples, size))
 
@@ -62,12 +81,15 @@ class Layer:
         self.s = ((u >= self.threshold) & ~rests) * 1.0
         self.v = u - self.threshold * self.s if self.reset == "subtract" else u * (1 - self.s)
         self.left = np.where(self.s > 0, self.rest, np.maximum(self.left - 1, 0))
+        found |= {f"{name} trace": f(found[name]) for name, f in self.filters.items()}
         found |= {"current": self.current, "u": u, "v": self.v, "s": self.s, "rests": rests * 1.0}
         for name, value in found.items():
-            self.traces[name].append(value)
+            self.traces.setdefault(name, []).append(value)
         return self.s
 
-    def backward(self, t: int, error: np.ndarray, later: Later, cut: bool) -> np.ndarray:
+    def backward(
+        self, t: int, error: np.ndarray, later: Later, cut: bool, traced: bool
+    ) -> np.ndarray:
         """dL/dx[t] from dL/ds[t] out of the layers above, and what is handed on to t - 1."""
         trace = {name: values[t] for name, values in self.traces.items()}
         awake = 1 - trace["rests"]
@@ -84,12 +106,13 @@ class Layer:
         by_x = by_u + (0 if cut else later.current)
         later.v = self.keep * by_u + held
         later.current, later.x = self.u_keep * by_x, by_x
-        later.gradients["weight"] += by_x.T @ trace["below"]
+        of = " trace" if traced else ""
+        later.gradients["weight"] += by_x.T @ trace[f"below{of}"]
         later.gradients["bias"] += by_x.sum(0)
         later.gradients["keep"] += (by_u * trace["v_before"]).sum(0)
         later.gradients["u_keep"] += (by_x * trace["current_before"]).sum(0)
         if self.recurrent is not None:
-            later.gradients["recurrent"] += by_x.T @ trace["before"]
+            later.gradients["recurrent"] += by_x.T @ trace[f"before{of}"]
         return by_x @ self.weight
 
 
@@ -122,21 +145,24 @@ def gradients(
     frames: np.ndarray,
     loss_error: Callable[[np.ndarray], np.ndarray],
     cut: bool,
+    traced: bool = False,
 ) -> tuple[list[Gradients], Gradients]:
     """Gradients of each layer, and of the read-out.
 
     Args:
         loss_error: dl/do of outputs (N, classes).
         cut: without any path from one step to another.
+        traced: with traces in place of what arrives; that of the read-out as of the last layer.
     """
     outputs, last = [], []
+    trace = Filter(layers[-1].keep, layers[-1].u_keep)
     for layer in layers:
         layer.start(frames.shape[1])
     for frame in frames:
         s = frame
         for layer in layers:
             s = layer.step(s)
-        last.append(s)
+        last.append(trace(s) if traced else s)
         outputs.append(s @ readout[0].T + readout[1])
     later = [Later.of(layer) for layer in layers]
     top: Gradients = {"weight": np.zeros_like(readout[0]), "bias": np.zeros(len(readout[1]))}
@@ -146,5 +172,5 @@ def gradients(
         top["bias"] += by_o.sum(0)
         error = by_o @ readout[0]
         for layer, found in zip(reversed(layers), reversed(later), strict=True):
-            error = layer.backward(t, error, found, cut)
+            error = layer.backward(t, error, found, cut, traced)
     return [found.gradients for found in later], top

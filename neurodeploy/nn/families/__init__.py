@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from neurodeploy.errors import InputError, nearest
+from neurodeploy.nn.current import CubaLIF
 from neurodeploy.nn.families.conv import Conv
 from neurodeploy.nn.families.dense import Mlp, Recurrent
 from neurodeploy.nn.families.resnet import NFResNet, ResNet18
 from neurodeploy.nn.families.user import build_users, is_users
 from neurodeploy.nn.families.vgg import Vgg11, Vgg11WS
 from neurodeploy.nn.network import Family, SpikingNetwork
+from neurodeploy.nn.neuron import LIF
+from neurodeploy.nn.populations import check_all_used
 from neurodeploy.recipe import NeuronRecipe
 from neurodeploy.support.schema import build
 
@@ -52,7 +55,9 @@ def build_network(
         return build_users(name, rest, sample_shape, classes, neuron, where)
     if name not in FAMILIES:
         raise InputError(f"[network] family {name!r} is not known{nearest(name, FAMILIES)}")
-    return build(FAMILIES[name], rest, where).build(sample_shape, classes, neuron)
+    network = build(FAMILIES[name], rest, where).build(sample_shape, classes, neuron)
+    check_all_used(neuron, sum(isinstance(m, LIF | CubaLIF) for m in network.layers.values()))
+    return network
 
 
 __all__ = ["FAMILIES", "Family", "SpikingNetwork", "build_network"]

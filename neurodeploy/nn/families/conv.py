@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from torch import nn
@@ -82,6 +83,9 @@ class Conv:
             are folded into the convolution at export.
         pool: side of the average pooling of each block's spikes, 1 for none; empty means none
             anywhere. Average, because NIR and neuromorphic chips have no max-pool.
+        recurrent: whether each block's neurons also read rec_i, a convolution of the same kernel
+            over the spikes that they sent at the previous step.
+        recurrent_gain: its weights are drawn with standard deviation gain / sqrt(fan in).
     """
 
     channels: tuple[int, ...]
@@ -89,6 +93,8 @@ class Conv:
     kernel: int = 3
     batch_norm: bool = False
     pool: tuple[int, ...] = ()
+    recurrent: bool = False
+    recurrent_gain: float = 0.5
 
     def __post_init__(self) -> None:
         if not self.channels:
@@ -101,6 +107,8 @@ class Conv:
                 )
         if min(*self.channels, *self.strides, *self.pool, self.kernel) < 1:
             raise ValueError("channels, strides, pool and kernel must all be at least 1")
+        if self.recurrent_gain < 0:
+            raise ValueError(f"recurrent_gain must not be negative, found {self.recurrent_gain:g}")
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel must be odd, found {self.kernel}")
 
@@ -114,6 +122,7 @@ class Conv:
         """
         channels, size = channels_and_size(sample_shape, "conv")
         neurons = Neurons(neuron)
+        sources: dict[str, tuple[str, ...]] = {}
         layers: dict[str, nn.Module] = {}
         strides = self.strides or (1,) * len(self.channels)
         pools = self.pool or (1,) * len(self.channels)
@@ -127,6 +136,15 @@ class Conv:
             if self.batch_norm:
                 layers[f"bn{i}"] = nn.BatchNorm2d(width)
             size = strided(size, stride)
+            if self.recurrent:
+                *_, before = layers
+                rec = nn.Conv2d(width, width, self.kernel, padding=self.kernel // 2, bias=False)
+                nn.init.normal_(
+                    rec.weight, 0, self.recurrent_gain / math.sqrt(rec.weight[0].numel())
+                )
+                layers[f"rec{i}"] = rec
+                sources[f"rec{i}"] = (f"lif{i}",)
+                sources[f"lif{i}"] = (before, f"rec{i}")
             layers[f"lif{i}"] = neurons.layer(width, *size)
             if pool > 1:
                 if pool > min(size):
@@ -139,4 +157,4 @@ class Conv:
             channels = width
         layers["flatten"] = nn.Flatten()
         layers["fc"] = nn.Linear(channels * size[0] * size[1], classes)
-        return SpikingNetwork(layers, sample_shape)
+        return SpikingNetwork(layers, sample_shape, sources)

@@ -11,22 +11,37 @@ from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.populations import Neurons
 from neurodeploy.recipe import NeuronRecipe
 
+RECURRENT_GAIN = 0.5
+"""Length of what comes back of a layer's spikes, over that of the spikes, before any training."""
+
 
 @dataclass(frozen=True)
 class Mlp:
     """Options of family ``mlp``. After flattening, layer i is fc_i - (bn_i) - lif_i.
 
+    With ``recurrent``, every hidden layer also reads rec_i, which maps the spikes that lif_i sent
+    at the previous step: x[t] = W s_below[t] + b + R s[t-1]. Rules that cut gradients between
+    steps (SLTT, OTTT) train R on the previous spikes as given, and nothing flows through them into
+    the past.
+
     Attributes:
         hidden: neurons of each hidden layer.
         batch_norm: normalise before each LIF with the statistics of the step; the running ones
-            are folded into the weights at export.
+            are folded into the weights at export. What comes back is not normalised.
+        recurrent: whether each hidden layer projects onto itself, a step later.
+        recurrent_gain: R is at first this factor times a random orthogonal matrix (Saxe et al.
+            2014), so that what comes back is as long as the spikes are, times the factor.
     """
 
     hidden: tuple[int, ...]
     batch_norm: bool = False
+    recurrent: bool = False
+    recurrent_gain: float = RECURRENT_GAIN
 
     def __post_init__(self) -> None:
         _check_hidden(self.hidden)
+        if self.recurrent_gain < 0:
+            raise ValueError(f"recurrent_gain must not be negative, found {self.recurrent_gain:g}")
 
     def build(
         self, sample_shape: tuple[int, ...], classes: int, neuron: NeuronRecipe
@@ -34,25 +49,29 @@ class Mlp:
         """Build the network for samples of any shape."""
         neurons = Neurons(neuron)
         layers: dict[str, nn.Module] = {"flatten": nn.Flatten()}
+        sources: dict[str, tuple[str, ...]] = {}
         width = math.prod(sample_shape)
         for i, size in enumerate(self.hidden, start=1):
             # A bias before batch norm would be subtracted again by it.
             layers[f"fc{i}"] = nn.Linear(width, size, bias=not self.batch_norm)
             if self.batch_norm:
                 layers[f"bn{i}"] = nn.BatchNorm1d(size)
+            if self.recurrent:
+                *_, before = layers
+                # The layer has one bias already.
+                rec = layers[f"rec{i}"] = nn.Linear(size, size, bias=False)
+                nn.init.orthogonal_(rec.weight, self.recurrent_gain)
+                sources[f"rec{i}"] = (f"lif{i}",)
+                sources[f"lif{i}"] = (before, f"rec{i}")
             layers[f"lif{i}"] = neurons.layer(size)
             width = size
         layers["fc"] = nn.Linear(width, classes)
-        return SpikingNetwork(layers, sample_shape)
+        return SpikingNetwork(layers, sample_shape, sources)
 
 
 @dataclass(frozen=True)
 class Recurrent:
-    """Options of family ``recurrent``. After flattening, layer i is fc_i + rec_i - lif_i.
-
-    For event data. rec_i maps the spikes that lif_i sent at the previous step:
-    x[t] = W s_below[t] + b + R s[t-1]. Rules that cut gradients between steps (SLTT, OTTT)
-    train R on the previous spikes as given, and nothing flows through them into the past.
+    """Options of family ``recurrent``: ``mlp`` with ``recurrent``, R drawn as torch draws it.
 
     Attributes:
         hidden: neurons of each hidden layer.

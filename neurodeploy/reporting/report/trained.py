@@ -9,7 +9,7 @@ from typing import Any
 
 from neurodeploy.artifacts.deployment import TrainingRecord
 from neurodeploy.onchip.learner import rate_text
-from neurodeploy.recipe import DataRecipe, Recipe, TrainingRecipe
+from neurodeploy.recipe import DataRecipe, NeuronRecipe, Recipe, TrainingRecipe
 from neurodeploy.reporting.text import Table, by_class_text, facts
 
 PARTS = ("validation", "test")
@@ -24,7 +24,7 @@ def trained(training: TrainingRecord) -> Table:
             ("data", _data(recipe.data, recipe.encoder.name)),
             ("encoder", _options(asdict(recipe.encoder))),
             ("network", _options(recipe.network)),
-            ("neuron", _options(asdict(recipe.neuron))),
+            ("neuron", _neuron(recipe.neuron)),
             ("rule", _options(recipe.rule)),
             ("loop", _loop(recipe.training)),
             ("augmentation", _options(asdict(recipe.augmentation))),
@@ -49,6 +49,15 @@ def _data(data: DataRecipe, encoder: str) -> str:
     """Which samples, without the folders above them."""
     found = {**asdict(data), "path": Path(data.path).name, "sha256": data.sha256[:12]}
     return _options(found, () if encoder == "events" else ("bins",))
+
+
+def _neuron(neuron: NeuronRecipe) -> str:
+    """Its constants; a table of one says what of it plays a part."""
+    table = asdict(neuron)
+    for name in ("tau", "tau_syn"):
+        if isinstance(table[name], dict):
+            table[name] = f"({_options(table[name])})"
+    return _options(table, ("tau_syn",) if neuron.tau_syn == 1 else ())
 
 
 def _loop(training: TrainingRecipe) -> str:
