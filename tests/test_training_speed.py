@@ -37,7 +37,6 @@ from neurodeploy.support.schema import build
 from neurodeploy.training.encoding import evaluation_frames
 from neurodeploy.training.evaluate import evaluate
 from support.kept_for_backward import peak_kept
-from support.learned_mlp import tau_of
 from support.narrow import there
 from support.rounding import (
     assert_equal_but_for_rounding,
@@ -125,7 +124,7 @@ def step_by_step(
                 x = x + other
             if isinstance(layer, LIF):
                 neuron = layer
-                u = (1 - 1 / tau_of(neuron)) * v.get(name, torch.zeros_like(x)) + x
+                u = (1 - 1 / neuron.tau) * v.get(name, torch.zeros_like(x)) + x
                 x = PlainSpike.apply(u, neuron.v_threshold)
                 v[name] = (u - neuron.v_threshold * x).detach()
                 found.spikes.setdefault(name, []).append(x.detach())
