@@ -21,23 +21,24 @@ from neurodeploy.quantization.post_training import quantize
 from neurodeploy.recipe import NeuronRecipe
 from neurodeploy.recipe.constants import TimeConstant
 from neurodeploy.simulation.engines import FloatEngine
-from neurodeploy.simulation.trace import SampleBatch, Samples
+from neurodeploy.simulation.trace import SampleBatch, Samples, SpikeTrace
 from neurodeploy.target import load_target
 from support.engine_runs import check_engines
 
 STEPS, SAMPLES, CLASSES = 12, 4, 3
 DENSE, IMAGE = (6,), (2, 6, 6)
 CURRENT = NeuronRecipe(3.0, v_threshold=0.7, tau_syn=2.5)
+MLP = {"family": "mlp", "hidden": [8, 7]}
 NETWORKS: dict[str, tuple[tuple[int, ...], dict[str, Any], NeuronRecipe]] = {
-    "mlp": (DENSE, {"family": "mlp", "hidden": [8, 7]}, CURRENT),
+    "mlp": (DENSE, MLP, CURRENT),
     "mlp, rests": (
         DENSE,
-        {"family": "mlp", "hidden": [8, 7]},
+        MLP,
         NeuronRecipe(3.0, v_threshold=0.7, tau_syn=2.5, refractory_period=2, reset="zero"),
     ),
     "lif rests": (
         DENSE,
-        {"family": "mlp", "hidden": [8, 7]},
+        MLP,
         NeuronRecipe(2.0, v_threshold=0.7, refractory_period=1),
     ),
     "recurrent": (DENSE, {"family": "mlp", "hidden": [8, 7], "recurrent": True}, CURRENT),
@@ -52,7 +53,7 @@ NETWORKS: dict[str, tuple[tuple[int, ...], dict[str, Any], NeuronRecipe]] = {
     ),
     "learned without current": (
         DENSE,
-        {"family": "mlp", "hidden": [8, 7]},
+        MLP,
         NeuronRecipe(TimeConstant(3.0, per="network", learn=True), v_threshold=0.7),
     ),
     "conv": (
@@ -60,6 +61,18 @@ NETWORKS: dict[str, tuple[tuple[int, ...], dict[str, Any], NeuronRecipe]] = {
         {"family": "conv", "channels": [3, 4], "pool": [1, 2], "batch_norm": True},
         CURRENT,
     ),
+    "integrate": (DENSE, MLP | {"readout": "integrate"}, CURRENT),
+    "leak": (
+        DENSE,
+        MLP | {"readout": {"kind": "leak", "tau": 5.0, "tau_syn": 2.0, "learn": True}},
+        CURRENT,
+    ),
+    "leak, last": (
+        DENSE,
+        MLP | {"readout": {"kind": "leak", "tau": 5.0, "decode": "last_v"}},
+        CURRENT,
+    ),
+    "count": (DENSE, MLP | {"readout": {"kind": "count", "tau": 8.0, "learn": True}}, CURRENT),
     "conv, recurrent": (
         IMAGE,
         {"family": "conv", "channels": [3, 4], "strides": [1, 2], "recurrent": True},
@@ -126,6 +139,17 @@ def assert_float_parity(network: Network, model: SpikingNetwork, x: np.ndarray) 
             np.testing.assert_array_equal(trace.populations[population.name].s, found)
             compared += found.size
     assert compared > 0
+    v, s = (np.asarray(part) for part in _read_out(trace, network.output))
+    sums = spikes_of(model, x)[1].sum(1)
+    read = {"sum_v": v.sum(1), "last_v": v[:, -1], "spike_count": s.sum(1)}
+    np.testing.assert_allclose(sums, read[network.contract.decode], rtol=1e-6, atol=1e-6)
+
+
+def _read_out(trace: SpikeTrace, output: str) -> tuple[np.ndarray, np.ndarray]:
+    """Potentials and spikes of the population that is read."""
+    found = trace.populations[output]
+    assert found.v is not None and found.s is not None
+    return found.v, found.s
 
 
 @pytest.mark.parametrize("name", NETWORKS)

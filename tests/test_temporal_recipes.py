@@ -58,6 +58,34 @@ def test_what_is_out_of_range_is_refused(neuron: dict[str, Any], message: str) -
         network(neuron)
 
 
+@pytest.mark.parametrize(
+    ("readout", "message"),
+    [
+        ("leak", "a readout that leaks needs its tau"),
+        ("leek", "'leek' is not one of 'sum', 'integrate', 'leak', 'count'"),
+        ({"kind": "leak", "tau": 0.9}, "tau is in steps and must be above 1, found 0.9"),
+        ({"kind": "integrate", "tau_syn": 0.5}, "tau_syn is in steps and must be at least 1"),
+        ({"kind": "integrate", "tau": 3.0}, "tau plays no part in a readout of kind 'integrate'"),
+        ({"kind": "sum", "learn": True}, "learn plays no part"),
+        ({"kind": "count", "decode": "last_v"}, "has no v to decode"),
+        ({"kind": "leak", "tau": 2.0, "tau_syn": 1.0, "learn": True}, "leave it out"),
+    ],
+)
+def test_readouts_that_make_no_sense_are_refused(readout: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        network({"tau": 2}, MLP | {"readout": readout})
+
+
+def test_counted_neurons_are_those_of_the_recipe_or_their_own() -> None:
+    out: Any = network({"tau": 4.0, "tau_syn": 2.0}, MLP | {"readout": "count"}).layers["out"]
+    assert (out.lif.keep, out.u_keep) == (0.75, 0.5)
+    own = MLP | {"readout": {"kind": "count", "tau": 8.0, "learn": True}}
+    out = network({"tau": [4.0, 2.0]}, own).layers["out"]
+    assert float(out.tau.detach()) == pytest.approx(8)
+    with pytest.raises(InputError, match="tau lists one value per hidden layer"):
+        network({"tau": [4.0, 2.0]}, MLP | {"readout": "count"})
+
+
 def test_constants_are_drawn_from_the_seed() -> None:
     model = network({"tau": DRAWN, "tau_syn": DRAWN | {"draw": "log_uniform", "per": "layer"}})
     taus = [1 / (1 - neurons(model, i).lif.keep.double()) for i in (1, 2)]

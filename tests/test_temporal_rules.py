@@ -243,6 +243,66 @@ def test_mean_rates_refuse_what_they_do_not_see(kind: str, recurrent: bool, mess
         run(Rate(), network(NEURONS[kind], recurrent=recurrent))
 
 
+@pytest.mark.parametrize("rule", [SLTT(), BPTT()])
+@pytest.mark.parametrize(
+    "readout",
+    [
+        {"kind": "integrate"},
+        {"kind": "integrate", "tau_syn": 3.0, "learn": True},
+        {"kind": "leak", "tau": 4.0},
+        {"kind": "leak", "tau": 4.0, "tau_syn": 2.0, "learn": True},
+        {"kind": "leak", "tau": 4.0, "decode": "last_v"},
+    ],
+)
+def test_readouts_that_integrate(readout: dict[str, Any], rule: Rule) -> None:
+    """o[t] = v[t] or v[t] - v[t-1], with I[t] = u_keep I[t-1] + W s[t] + b."""
+    model = network(NEURONS["current"], readout=readout)
+    found = run(rule, model, 3)
+    out: Any = model.layers["out"]
+    layers, (weight, bias) = written_out(model)
+    gradients(layers, (weight, bias), frames(), loss_error, True)
+    spikes, keep, u_keep = layers[-1].traces["s"], array(out.keep), array(out.u_keep)
+    current = v = np.zeros((SAMPLES, CLASSES))
+    trace, outputs = [], []
+    for s in spikes:
+        before = current, v
+        current = u_keep * current + s @ weight.T + bias
+        v = keep * v + current
+        trace.append(before)
+        outputs.append(v if out.decode == "sum_v" else v - before[1])
+    wanted = {name: np.zeros(()) for name in ("weight", "bias", "keep", "u_keep")}
+    later_v = later_current = later_o = np.zeros_like(v)
+    cut = isinstance(rule, SLTT)
+    for t in reversed(range(STEPS)):
+        by_o = loss_error(outputs[t]) / STEPS
+        by_v = by_o + (0 if cut else keep * later_v)
+        if out.decode == "last_v" and not cut:
+            by_v = by_v - later_o
+        by_x = by_v + (0 if cut else u_keep * later_current)
+        wanted["weight"] = wanted["weight"] + by_x.T @ spikes[t]
+        wanted["bias"] = wanted["bias"] + by_x.sum(0)
+        wanted["keep"] = wanted["keep"] + (by_v * trace[t][1]).sum()
+        wanted["u_keep"] = wanted["u_keep"] + (by_x * trace[t][0]).sum()
+        later_v, later_current, later_o = by_v, by_x, by_o
+    compared = {"fc.weight": wanted["weight"], "fc.bias": wanted["bias"]}
+    for name, share, kept in (("tau_w", "keep", keep), ("tau_syn_w", "u_keep", u_keep)):
+        if name in out.learns:
+            compared[f"out.{name}"] = -kept * (1 - kept) * wanted[share]
+    assert_close({name: found[name] for name in compared}, compared)
+
+
+@pytest.mark.parametrize("tau_syn", [1.0, 2.5])
+def test_traces_of_a_leaking_readout_are_exact(tau_syn: float) -> None:
+    """The read-out has no reset: with its own traces OTTT gives what all paths in time give."""
+    readout = {"kind": "leak", "tau": 4.0, "tau_syn": tau_syn}
+    model = network(NEURONS["current"], readout=readout)
+    whole, traced = run(BPTT(), model), run(OTTT(), model)
+    assert_close({"w": traced["fc.weight"]}, {"w": whole["fc.weight"]})
+    last = network(NEURONS["current"], readout=readout | {"decode": "last_v"})
+    with pytest.raises(UnsupportedError, match="read by its last potential"):
+        run(OTTT(), last)
+
+
 def test_sltt_and_bptt_differ_where_there_is_a_memory() -> None:
     model = network(NEURONS["current"])
     cut, whole = expected(model, True), expected(model, False)

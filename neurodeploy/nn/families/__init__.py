@@ -9,6 +9,7 @@ from neurodeploy.errors import InputError, nearest
 from neurodeploy.nn.current import CubaLIF
 from neurodeploy.nn.families.conv import Conv
 from neurodeploy.nn.families.dense import Mlp, Recurrent
+from neurodeploy.nn.families.readout import take_readout, with_readout
 from neurodeploy.nn.families.resnet import NFResNet, ResNet18
 from neurodeploy.nn.families.user import build_users, is_users
 from neurodeploy.nn.families.vgg import Vgg11, Vgg11WS
@@ -39,8 +40,9 @@ def build_network(
     """Build a network of a family, with weights from torch's global generator.
 
     Args:
-        options: the ``family`` by name, and its options; or ``file.py:function`` or
-            ``package.module:function``, and what that function takes.
+        options: the ``family`` by name, its options, and as ``readout`` a kind of ``Readout`` or
+            its options; or ``file.py:function`` or ``package.module:function``, and what that
+            function takes.
         sample_shape: shape of one sample, without batch.
         neuron: constants of all hidden neurons.
         where: names the options in messages.
@@ -55,9 +57,10 @@ def build_network(
         return build_users(name, rest, sample_shape, classes, neuron, where)
     if name not in FAMILIES:
         raise InputError(f"[network] family {name!r} is not known{nearest(name, FAMILIES)}")
+    readout = take_readout(rest, where)
     network = build(FAMILIES[name], rest, where).build(sample_shape, classes, neuron)
     check_all_used(neuron, sum(isinstance(m, LIF | CubaLIF) for m in network.layers.values()))
-    return network
+    return with_readout(network, readout, neuron, classes)
 
 
 __all__ = ["FAMILIES", "Family", "SpikingNetwork", "build_network"]
