@@ -533,3 +533,34 @@ def test_a_file_of_a_framework_is_deployed_with_one_word(tmp_path: Path) -> None
     second = read_deployment(tmp_path / again["deployment"]).network
     for p, q in zip(deployed.network.projections, second.projections, strict=True):
         np.testing.assert_array_equal(p.operator.weights, q.operator.weights)
+
+
+def through_a_subgraph(nodes: int, times: int) -> nir.NIRGraph:
+    """Nodes into a subgraph that only passes on, and as many behind it; every edge repeated."""
+    size = {"input": np.array([3])}
+    inner: dict[str, nir.NIRNode] = {
+        "in": nir.Input(size),
+        "out": nir.Output({"output": np.array([3])}),
+    }
+    found: dict[str, nir.NIRNode] = {
+        "door": nir.NIRGraph(inner, [("in", "out")] * times, {}, type_check=False)
+    }
+    edges = []
+    for number in range(nodes):
+        found |= {f"a{number}": nir.Scale(np.ones(3)), f"b{number}": nir.Scale(np.ones(3))}
+        edges += [(f"a{number}", "door"), ("door", f"b{number}")] * times
+    return nir.NIRGraph(found, edges, {}, type_check=False)
+
+
+def test_repeated_edges_into_a_subgraph_make_no_more_pairs() -> None:
+    """As lists they made 500 x 500 for each pair."""
+    found, notes = repaired(unnested(through_a_subgraph(3, 500), "g"))
+    assert sorted(found.edges) == [(f"a{i}", f"b{j}") for i in range(3) for j in range(3)]
+    assert len(notes) == 9 and all("taken once" in note for note in notes)
+    found, notes = repaired(unnested(through_a_subgraph(3, 1), "g"))
+    assert len(found.edges) == 9 and notes == []
+
+
+def test_a_subgraph_that_makes_too_many_edges_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match=r"400 edges lead into 'door\.out' and .*100,000"):
+        unnested(through_a_subgraph(400, 1), "g")

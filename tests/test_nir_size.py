@@ -27,3 +27,12 @@ def test_five_million_weights_take_less_than_a_gigabyte(tmp_path: Path) -> None:
     found = output(path)
     assert found["neurons"] > 2e5
     assert found["megabytes"] < 1000
+
+
+def test_many_small_nodes_take_no_more_than_what_they_hold(tmp_path: Path) -> None:
+    """HDF5 takes 70 kB for an array as long as it is open: 280 MB for these."""
+    path = str(tmp_path / "chain.nir")
+    assert output("--chain", path)["weights"] == 400 * 16
+    found = output(path)
+    assert found["neurons"] == 400 * 4
+    assert found["megabytes"] - found["before"] < 120

@@ -180,7 +180,8 @@ class EventFrames(Generic[Recording]):
             raise
         except Exception as error:
             # What a damaged recording raises depends on where it is damaged.
-            raise InputError(f"{self._name(number)}: not a readable recording: {error!r}") from None
+            reason = repr(error)[:300]
+            raise InputError(f"{self._name(number)}: not a readable recording: {reason}") from None
         check_events(events, self.sensor, self._name(number))
         return events
 

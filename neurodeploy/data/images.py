@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import pickle
+import pickletools
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from neurodeploy.data.dataset import Dataset, Request
 from neurodeploy.data.files import downloader, find_folder, labels
 from neurodeploy.errors import InputError, MissingDependencyError, Setting, Text
 from neurodeploy.ir.contract import DataSource
+from neurodeploy.support.reading import read_bytes
 
 DIGITS_LEVELS = 16
 TEST_SAMPLES = 360
@@ -49,14 +53,34 @@ def load_digits(request: Request) -> Dataset:
 
 CIFAR_SHAPE = (3, 32, 32)
 PIXELS = 3 * 32 * 32
-ALLOWED = {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("_codecs", "encode"),
+MOST_BATCH = 2**29
+"""Bytes of a Python batch; the largest official one has 155 million."""
+
+SHOWN = 300
+"""Characters of another library's complaint; some repeat what they were given."""
+
+
+def _array(kind: object, shape: object, code: object) -> np.ndarray:
+    """An array that pickle fills, which starts empty."""
+    return np.empty(0, np.uint8)
+
+
+def _encoded(text: str, encoding: str) -> bytes:
+    """How Python 3 writes bytes into old pickles."""
+    if encoding not in ("latin1", "latin-1"):
+        raise pickle.UnpicklingError(f"it asks for the encoding {encoding!r}")
+    return text.encode(encoding)
+
+
+ALLOWED: dict[tuple[str, str], Any] = {
+    # As a name alone: called, it would make an array of any size.
+    ("numpy", "ndarray"): "ndarray",
+    ("numpy", "dtype"): np.dtype,
+    ("numpy.core.multiarray", "_reconstruct"): _array,
+    ("numpy._core.multiarray", "_reconstruct"): _array,
+    ("_codecs", "encode"): _encoded,
 }
-"""What a pickled array needs; ``encode`` is how Python 3 writes bytes into old pickles."""
+"""What a pickled array needs, and what it gets."""
 
 
 def load_cifar10(request: Request) -> Dataset:
@@ -113,26 +137,41 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str, /) -> Any:
         if (module, name) not in ALLOWED:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return super().find_class(module, name)
+        return ALLOWED[module, name]
+
+
+def _check_pickle(content: bytes) -> None:
+    """Refuse a pickle that announces more than it holds.
+
+    Raises:
+        ValueError: it ends early, is none, or numbers a value beyond all that it can have.
+    """
+    for operation, value, _ in pickletools.genops(content):
+        if "PUT" in operation.name and not 0 <= int(value or 0) <= len(content):
+            raise ValueError(f"a value with the number {value}")
 
 
 def _read_pickle(path: Path, labels: bytes) -> tuple[np.ndarray, np.ndarray]:
     """Images and classes of one Python batch."""
+    content = read_bytes(path, MOST_BATCH)
     try:
-        with path.open("rb") as file:
-            # As bytes: the official files were written by Python 2.
-            batch = _Unpickler(file, encoding="bytes").load()
+        _check_pickle(content)
+        # As bytes: the official files were written by Python 2.
+        batch = _Unpickler(io.BytesIO(content), encoding="bytes").load()
         batch = {_bytes(key): value for key, value in batch.items()}
-        images = np.asarray(batch[b"data"])
-        classes = np.asarray(batch[labels], np.int64)
-        if images.dtype != np.uint8 or images.shape != (len(classes), PIXELS):
-            raise ValueError(f"images are {images.dtype} {images.shape}, {len(classes)} labels")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+        images, classes = batch[b"data"], batch[labels]
+        if not isinstance(images, np.ndarray):
+            raise ValueError(f"images are of the type {type(images).__name__}")
+        # A list can hold itself, or another one many times over.
+        if isinstance(classes, list) and not all(type(number) is int for number in classes):
+            raise ValueError("labels are no whole numbers")
+        numbers = np.asarray(classes, np.int64)
+        if numbers.ndim != 1 or images.dtype != np.uint8 or images.shape != (len(numbers), PIXELS):
+            raise ValueError(f"images are {images.dtype} {images.shape}, labels {numbers.shape}")
     except Exception as error:
         # A damaged pickle can raise anything.
-        raise InputError(f"{path}: not a CIFAR batch: {error!r}") from None
-    return images.reshape(-1, *CIFAR_SHAPE), classes
+        raise InputError(f"{path}: not a CIFAR batch: {repr(error)[:SHOWN]}") from None
+    return images.reshape(-1, *CIFAR_SHAPE), numbers
 
 
 def _bytes(key: Any) -> Any:
@@ -157,6 +196,13 @@ def _read_binary(path: Path, label_bytes: int) -> tuple[np.ndarray, np.ndarray]:
 SIDE = 224
 ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """Those that torchvision's ImageFolder takes."""
+
+
+MOST_PIXELS = 2**26
+"""Of an image, each of which takes up to eight bytes while it is read."""
+
+MOST_LONGER = 64
+"""How many times as long as the other one side of an image may be: both are scaled alike."""
 
 
 class ImageFiles:
@@ -186,14 +232,26 @@ class ImageFiles:
         return images
 
     def _read(self, path: Path) -> np.ndarray:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
 
         try:
-            with Image.open(path) as opened:
+            with warnings.catch_warnings():
+                # Of pictures that are refused below.
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                opened = Image.open(path)
+            with opened:
+                width, height = opened.size
+                if width * height > MOST_PIXELS or max(width, height) > MOST_LONGER * min(
+                    width, height
+                ):
+                    raise ValueError(
+                        f"{width:,} x {height:,} pixels; at most {MOST_PIXELS:,} are read, and one "
+                        f"side may be {MOST_LONGER} times as long as the other"
+                    )
                 image = opened.convert("RGB")
-        except (OSError, UnidentifiedImageError) as error:
-            raise InputError(f"{path}: not a readable image: {error}") from None
-        width, height = image.size
+        except Exception as error:
+            # What a damaged picture raises depends on its format and on where it is damaged.
+            raise InputError(f"{path}: not a readable image: {str(error)[:SHOWN]}") from None
         shorter = round(self.side * 8 / 7)
         scale = shorter / min(width, height)
         size = max(shorter, round(width * scale)), max(shorter, round(height * scale))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,12 +13,16 @@ from neurodeploy.data.events import EventFrames, Events, event_set, numbered
 from neurodeploy.data.files import downloader, find_folder, labels
 from neurodeploy.errors import InputError, MissingDependencyError
 from neurodeploy.support.archives import read_npy
+from neurodeploy.support.hdf5_heaps import check_heaps, memory_bound
+from neurodeploy.support.reading import check_file, read_bytes
 
 NMNIST_SENSOR = (2, 34, 34)
 DVS_SENSOR = (2, 128, 128)
 DVS_LEVELS = 15
 """Where an event camera of 128 x 128 has recorded, counts go up to this unless levels say else."""
 COCHLEA = (700,)
+MOST_RECORDING = 2**30
+"""Bytes of a file; the longest official one has 130 million."""
 OVERFLOW_ROW, OVERFLOW = 240, 2**13
 """A row that does not exist marks that the clock ran over; 2^13 us are added from there on."""
 
@@ -53,7 +57,7 @@ def read_bin(path: Path) -> Events:
 
     Five bytes an event: x, y, then the polarity in the top bit and 23 bits of microseconds.
     """
-    data = np.fromfile(path, np.uint8)
+    data = np.frombuffer(read_bytes(path, MOST_RECORDING), np.uint8)
     if data.size % 5:
         raise InputError(f"{path}: {data.size} bytes are not events of 5")
     x, y, *clock = data.reshape(-1, 5).T.astype(np.int64)
@@ -159,10 +163,7 @@ def read_aedat3(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         InputError: another format, or cut off.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    content = read_bytes(path, MOST_RECORDING)
     end = content.find(b"#!END-HEADER\r\n")
     if not content.startswith(b"#!AER-DAT3") or end < 0:
         raise InputError(f"{path}: not an AEDAT 3.1 file")
@@ -236,10 +237,7 @@ def read_aedat2(path: Path) -> Events:
     Raises:
         InputError: another format.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    content = read_bytes(path, MOST_RECORDING)
     if not content.startswith(b"#!AER-DAT2"):
         raise InputError(f"{path}: not an AEDAT 2.0 file")
     start = 0
@@ -296,6 +294,13 @@ def load_shd(request: Request) -> Dataset:
     return event_set("shd", train, test, folder, request)
 
 
+MOST_EXPANSION = 16
+"""How many times its size on disk a file of SHD may take in memory."""
+
+LEAST_BYTES = 2**24
+"""Of memory that any file may take."""
+
+
 def read_h5(path: Path) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
     """Times in seconds and channels of each recording, and their (N,) classes.
 
@@ -304,18 +309,48 @@ def read_h5(path: Path) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray
     """
     import h5py
 
+    check_file(path)
+    most = max(LEAST_BYTES, MOST_EXPANSION * path.stat().st_size)
     try:
-        with h5py.File(path) as file:
-            times, units, y = (
-                np.asarray(file[key]) for key in ("spikes/times", "spikes/units", "labels")
-            )
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: not a file of SHD: {error}") from None
-    return list(zip(times, units, strict=True)), y.astype(np.int64)
+        check_heaps(path)
+        with memory_bound(2 * most + 2**28), h5py.File(path) as file:
+            times, units = (_ragged(file, f"spikes/{name}", most) for name in ("times", "units"))
+            found: Any = file["labels"]
+            if found.shape != (len(times),) or found.dtype.kind not in "iu":
+                raise ValueError(f"labels are {found.dtype} {found.shape}")
+            return list(zip(times, units, strict=True)), found[()].astype(np.int64)
+    except InputError:
+        raise
+    except Exception as error:
+        # What the library raises depends on where a file is damaged.
+        raise InputError(f"{path}: not a file of SHD: {str(error)[:300]}") from None
+
+
+def _ragged(file: Any, name: str, most: int) -> list[np.ndarray]:
+    """Rows of different lengths, of at most so many bytes in all."""
+    import h5py
+
+    found = file[name]
+    kind = h5py.check_vlen_dtype(found.dtype)
+    if kind is None or np.dtype(kind).kind not in "iuf" or len(found.shape) != 1:
+        raise ValueError(f"{name} is {found.dtype} {found.shape}, expected rows of numbers")
+    # A row takes a place in the file, however short it is.
+    left = most - found.shape[0] * found.dtype.itemsize
+    rows: list[np.ndarray] = []
+    for index in range(found.shape[0] if left > 0 else 0):
+        rows.append(np.asarray(found[index]))
+        left -= rows[-1].nbytes
+        if left < 0:
+            break
+    if left < 0:
+        raise ValueError(f"{name} takes more than {most:,} bytes, too many for a file of its size")
+    return rows
 
 
 def _events(recording: tuple[np.ndarray, np.ndarray]) -> Events:
     times, units = recording
+    if len(times) != len(units):
+        raise ValueError(f"{len(times)} times and {len(units)} channels")
     if not np.isfinite(times).all():
         raise ValueError("a time is not a number")
     t = np.round(times.astype(np.float64) * 1e6).astype(np.int64)

@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-import mmap
-import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from h5py import h5o  # pyright: ignore[reportAttributeAccessIssue]  # compiled,
 
 from neurodeploy.errors import InputError, NeurodeployError
 from neurodeploy.support.files import write_whole
+from neurodeploy.support.hdf5_heaps import check_heaps, memory_bound
 
 MOST_OBJECTS = 100_000
 """Groups and arrays in a file."""
@@ -43,17 +42,6 @@ SPARE_BYTES = 2**28
 
 KINDS = "biufSO"
 """Letters of numpy types that are read: booleans, integers, floats, and strings of both kinds."""
-
-COLLECTION = b"GCOL\x01\x00\x00\x00"
-"""How one begins: signature, version 1, three zeros."""
-
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
-WIDTHS = (2, 4, 8, 16, 32)
-"""Bytes that a length may take."""
-
-
-_STATM = Path("/proc/self/statm")
-
 
 Tree = dict[str, Any]
 """Groups as dicts, arrays as numpy arrays, single numbers as arrays of no axis."""
@@ -109,11 +97,12 @@ def read_tree(path: Path, kind: str) -> Tree:
     """
     tree: Tree = {}
     with _opened(path, kind) as file:
-        for (*groups, name), dataset in _checked(file, path, path.stat().st_size):
+        for place, is_group in _checked(file, path, path.stat().st_size):
             branch = tree
-            for group in groups:
+            for group in place[:-1]:
                 branch = branch[group]
-            branch[name] = {} if dataset is None else _content(dataset, path)
+            # Opened one after the other: each takes 70 kB as long as it is open.
+            branch[place[-1]] = {} if is_group else _content(_dataset(file, place), path)
     return tree
 
 
@@ -136,9 +125,9 @@ def _opened(path: Path, kind: str) -> Iterator[h5py.File]:
 
 def _checked(
     file: h5py.File, path: Path, size_on_disk: int, small_bytes: int = SMALL_BYTES
-) -> list[tuple[tuple[str, ...], h5py.Dataset | None]]:
-    """Every array, or None for a group, with the names that lead to it; outer groups come first."""
-    found: list[tuple[tuple[str, ...], h5py.Dataset | None]] = []
+) -> list[tuple[tuple[str, ...], bool]]:
+    """Names that lead to every group (true) and array; outer groups come first."""
+    found: list[tuple[tuple[str, ...], bool]] = []
     known = {_identity(file)}
     most = max(small_bytes, MOST_EXPANSION * size_on_disk)
     size = 0
@@ -161,7 +150,7 @@ def _checked(
             known.add(identity)
             if isinstance(item, h5py.Group):
                 waiting.append((here, item))
-                found.append((here, None))
+                found.append((here, True))
                 continue
             if not isinstance(item, h5py.Dataset) or item.shape is None:
                 raise InputError(f"{where}: neither a group nor an array")
@@ -171,7 +160,14 @@ def _checked(
                     f"{where}: the arrays up to here take {size:,} bytes unpacked; a file of "
                     f"{size_on_disk:,} bytes may hold {most:,}"
                 )
-            found.append((here, item))
+            found.append((here, False))
+    return found
+
+
+def _dataset(file: h5py.File, place: tuple[str, ...]) -> h5py.Dataset:
+    found = file["/".join(place)]
+    if not isinstance(found, h5py.Dataset):
+        raise ValueError(f"{'/'.join(place)} is no array")
     return found
 
 
@@ -206,76 +202,3 @@ def _bytes_read(item: h5py.Dataset, where: str) -> int:
     if item.is_virtual or item.external:
         raise InputError(f"{where}: its content lies in other files; copy it here")
     return math.prod(item.shape) * max(item.dtype.itemsize, 8)
-
-
-def check_heaps(path: Path) -> None:
-    """Refuse a file whose text the library would look for without end.
-
-    Strings of no fixed length lie in global heap collections (HDF5 File Format Specification,
-    section III.E): a header, then objects one behind the other, each with its size. At a free
-    object (index 0) of size 0 the library (2.0.0, too) never gets further.
-
-    Raises:
-        InputError: objects of a collection do not follow one another up to its end.
-    """
-    with path.open("rb") as file:
-        if not file.read(1):
-            return
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            width = _length_bytes(content)
-            start = content.find(COLLECTION)
-            while start >= 0:
-                if not _ends(content, start, width):
-                    raise InputError(
-                        f"{path}: not a readable file: the collection of text at byte {start:,} is "
-                        "damaged"
-                    )
-                start = content.find(COLLECTION, start + len(COLLECTION))
-
-
-def _length_bytes(content: mmap.mmap) -> int:
-    """Bytes of a length, as the superblock says."""
-    if content[: len(SIGNATURE)] != SIGNATURE or len(content) < 16:
-        return 8
-    stated = content[14 if content[8] < 2 else 10]
-    return stated if stated in WIDTHS else 8
-
-
-def _ends(content: mmap.mmap, start: int, width: int) -> bool:
-    """Whether walking from object to object leads to the end of the collection."""
-    header = _to_eight(8 + width)
-    end = start + int.from_bytes(content[start + 8 : start + 8 + width], "little")
-    at = start + header
-    while at + header <= min(end, len(content)):
-        index = int.from_bytes(content[at : at + 2], "little")
-        size = int.from_bytes(content[at + 8 : at + 8 + width], "little")
-        taken = size if index == 0 else header + _to_eight(size)
-        if not 0 < taken <= end - at:
-            return False
-        at += taken
-    return True
-
-
-def _to_eight(size: int) -> int:
-    return -(-size // 8) * 8
-
-
-@contextlib.contextmanager
-def memory_bound(extra: int) -> Iterator[None]:
-    """Let this program grow by at most ``extra`` bytes within the block.
-
-    An allocation beyond that fails as if the machine had no more: MemoryError, or the error of the
-    library that asked. Where the system does not tell how much is in use, nothing is limited.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    try:
-        in_use = int(_STATM.read_text().split()[0]) * resource.getpagesize()
-    except OSError:
-        yield
-        return
-    limits = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
-    resource.setrlimit(resource.RLIMIT_AS, (min([in_use + extra, *limits]), hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

@@ -2,7 +2,8 @@
 
 Prints one JSON object: seconds from the file to the network, and the most memory taken, both with
 and without what Python and the libraries take before. With ``--write`` it writes the file: a
-convolutional network of 5 million weights and 250,000 neurons, as VGG for 32 x 32 pixels is.
+convolutional network of 5 million weights and 250,000 neurons, as VGG for 32 x 32 pixels is. With
+``--chain`` the file is a chain of 800 nodes with four neurons or weights for four.
 """
 
 from __future__ import annotations
@@ -46,6 +47,16 @@ def vgg() -> nir.NIRGraph:
     return nir.NIRGraph(nodes, list(itertools.pairwise(nodes)), {}, type_check=False)
 
 
+def long_chain(pairs: int) -> nir.NIRGraph:
+    """Input, pairs of a dense layer and LIF, output; four wide."""
+    nodes: dict[str, nir.NIRNode] = {"input": nir.Input({"input": np.array([4])})}
+    for number in range(pairs):
+        nodes[f"fc{number}"] = nir.Affine(np.eye(4, dtype=np.float32), np.zeros(4, np.float32))
+        nodes[f"lif{number}"] = lif((4,))
+    nodes["output"] = nir.Output({"output": np.array([4])})
+    return nir.NIRGraph(nodes, list(itertools.pairwise(nodes)), {}, type_check=False)
+
+
 def lif(shape: tuple[int, ...]) -> nir.LIF:
     def full(value: float) -> np.ndarray:
         return np.full(shape, value, np.float32)
@@ -71,5 +82,8 @@ if __name__ == "__main__":
     if sys.argv[1] == "--write":
         nir.write(sys.argv[2], vgg())
         print(json.dumps({"weights": weights(vgg())}))
+    elif sys.argv[1] == "--chain":
+        nir.write(sys.argv[2], long_chain(400))
+        print(json.dumps({"weights": weights(long_chain(400))}))
     else:
         print(json.dumps(main(Path(sys.argv[1]))))

@@ -20,6 +20,9 @@ from neurodeploy.ir.operators import Shape
 
 MOST_DEPTH = 32
 
+MOST_EDGES = 100_000
+"""Of a graph whose subgraphs are written out; pairs of what is before and behind one add up."""
+
 
 @dataclass
 class _Flat:
@@ -43,18 +46,52 @@ def unnested(graph: nir.NIRGraph, where: str) -> nir.NIRGraph:
         return graph
     flat = _Flat()
     _collect(graph, "", where, flat, 0)
-    edges = flat.edges
+    edges = _through_doors(flat, where)
+    return nir.NIRGraph(flat.nodes, edges, graph.metadata, type_check=False)
+
+
+def _through_doors(flat: _Flat, where: str) -> list[tuple[str, str]]:
+    """The edges without the doors, which leave the nodes; one that is written again comes twice.
+
+    As sets before pairs are made of them, however often a file repeats an edge.
+    """
+    after: dict[str, dict[str, bool]] = {}
+    before: dict[str, dict[str, bool]] = {}
+
+    def join(source: str, target: str, again: bool) -> None:
+        again = again or target in after.get(source, ())
+        after.setdefault(source, {})[target] = again
+        before.setdefault(target, {})[source] = again
+
+    for source, target in flat.edges:
+        join(source, target, False)
+    count = sum(map(len, after.values()))
     for door in flat.doors:
-        if (door, door) in edges:
+        sources, targets = before.pop(door, {}), after.pop(door, {})
+        if door in sources:
             raise UnsupportedError(
                 f"{where}: subgraphs lead back to {door!r} without a node between"
             )
-        before = [source for source, target in edges if target == door]
-        after = [target for source, target in edges if source == door]
-        edges = [edge for edge in edges if door not in edge]
-        edges += [(source, target) for source in before for target in after]
+        count += len(sources) * len(targets) - len(sources) - len(targets)
+        if count > MOST_EDGES:
+            raise UnsupportedError(
+                f"{where}: {len(sources):,} edges lead into {door!r} and {len(targets):,} out of "
+                f"it, which makes more than {MOST_EDGES:,} without the subgraph"
+            )
+        for source in sources:
+            del after[source][door]
+        for target in targets:
+            del before[target][door]
+        for source, again in sources.items():
+            for target, behind in targets.items():
+                join(source, target, again or behind)
         del flat.nodes[door]
-    return nir.NIRGraph(flat.nodes, edges, graph.metadata, type_check=False)
+    return [
+        (source, target)
+        for source, targets in after.items()
+        for target, again in targets.items()
+        for _ in range(1 + again)
+    ]
 
 
 def _collect(graph: nir.NIRGraph, prefix: str, where: str, flat: _Flat, depth: int) -> None:
