@@ -1,5 +1,29 @@
-"""``python -m neurodeploy``, the same as the ``neurodeploy`` command."""
+"""The ``neurodeploy`` command, also as ``python -m neurodeploy``.
 
-from neurodeploy.cli import main
+Nothing heavy is imported before Ctrl-C is looked after.
+"""
 
-main()
+from __future__ import annotations
+
+import sys
+
+try:
+    from neurodeploy.support.program import leave_in_peace, program
+except KeyboardInterrupt:
+    print("Interrupted.", file=sys.stderr)
+    raise SystemExit(130) from None
+
+
+def main() -> None:
+    """Run the command line, and end with its exit code."""
+    try:
+        with program():
+            from neurodeploy.cli import main as command_line
+
+            command_line()
+    finally:
+        leave_in_peace()
+
+
+if __name__ == "__main__":
+    main()

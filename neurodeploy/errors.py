@@ -140,6 +140,12 @@ class DivergedError(SimulationError):
     exit_code = 1
 
 
+class InterruptionError(SimulationError):
+    """Ctrl-C ended something that can go on later; the message says how."""
+
+    exit_code = 130
+
+
 class CheckFailedError(NeurodeployError):
     """A check the user asked for failed: target limits, parity, strict arithmetic."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import zipfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,7 +22,11 @@ from neurodeploy.simulation.predictions import Predictions
 from neurodeploy.simulation.trace import SpikeTrace
 from neurodeploy.support.files import check_writable, written_whole
 from neurodeploy.support.partial import reserve, temporary_folder
+from neurodeploy.support.reading import check_file
 from neurodeploy.support.tensors import read_arrays
+
+PREDICTED, SPIKES = "predicted.npy", ".s.npy"
+"""What every trace holds: a file of that name, and some that end so."""
 
 
 class TraceFile:
@@ -36,13 +41,15 @@ class TraceFile:
         samples: N, over all batches.
 
     Raises:
-        InputError: the folder of ``path`` does not exist, or takes no file.
+        InputError: the folder of ``path`` does not exist or takes no file, or ``path`` is there
+            already and is no trace.
     """
 
     def __init__(self, path: Path, samples: int) -> None:
         if not path.parent.is_dir():
             raise InputError(f"{path}: the folder {path.parent} does not exist")
         check_writable(path)
+        _check_replaceable(path)
         self.path = path
         self.samples = samples
         self._held = ExitStack()
@@ -96,6 +103,27 @@ class TraceFile:
         """Remove the temporary files; harmless when done before."""
         self._arrays.clear()
         self._held.close()
+
+
+def _check_replaceable(path: Path) -> None:
+    """Refuse to write a trace over anything but a trace.
+
+    Raises:
+        InputError: something else is there.
+    """
+    if not os.path.lexists(path):
+        return
+    try:
+        check_file(path)
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+    except (InputError, OSError, zipfile.BadZipFile):
+        names = set()
+    if PREDICTED not in names or not any(name.endswith(SPIKES) for name in names):
+        raise InputError(
+            f"{path}: is there already and is not a trace, so nothing is written over it",
+            fix=Text("name another file with ", Setting("trace")),
+        )
 
 
 class ActivityCount:

@@ -15,7 +15,7 @@ from neurodeploy.artifacts.names import MANIFEST
 from neurodeploy.artifacts.simulations import read_activity
 from neurodeploy.bench.configuration import bench_network
 from neurodeploy.bench.paper import paper_network
-from neurodeploy.bench.process import high_water_mb
+from neurodeploy.bench.process import high_water_mb, tied_to_this_process
 from neurodeploy.errors import SimulationError
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import map_network
@@ -70,7 +70,9 @@ def bench_mapping(network: str, target: str) -> Iterator[MappingRow]:
         bench_network(network, 1)
     for strategy in STRATEGIES:
         command = [sys.executable, "-m", "neurodeploy.bench.mapping", strategy, network, target]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, preexec_fn=tied_to_this_process()
+        )
         if done.returncode:
             raise SimulationError(f"bench of {strategy} failed: {done.stderr.strip()}")
         yield MappingRow(**json.loads(done.stdout.splitlines()[-1]))

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tqdm import tqdm
 
 from neurodeploy.errors import NeurodeployError, SimulationError
+from neurodeploy.support.signals import die_with, libc
 from neurodeploy.support.system import (
     M_MMAP_THRESHOLD,
     M_TRIM_THRESHOLD,
@@ -42,7 +45,9 @@ def run_alone(module: str, arguments: Sequence[str], what: str) -> dict[str, Any
         SimulationError: it failed or was killed.
     """
     command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, preexec_fn=tied_to_this_process()
+    )
     if done.returncode < 0:
         killer = signal.Signals(-done.returncode).name
         hint = "; the machine probably has too little memory for it" if killer == "SIGKILL" else ""
@@ -51,6 +56,12 @@ def run_alone(module: str, arguments: Sequence[str], what: str) -> dict[str, Any
         lines = done.stderr.strip().splitlines() or ["no message"]
         raise SimulationError(f"bench of {what} failed: {lines[-1]}")
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def tied_to_this_process() -> Callable[[], None]:
+    """What a child does first, so that it does not outlive this process, however that ends."""
+    libc()
+    return partial(die_with, os.getpid())
 
 
 def answer(measure: Callable[[], dict[str, Any]]) -> None:

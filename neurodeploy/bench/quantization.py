@@ -15,7 +15,7 @@ from typing import Literal
 
 from neurodeploy.artifacts.folders import read_run
 from neurodeploy.artifacts.names import COMPLETE, NIR_FILE, RECIPE
-from neurodeploy.errors import InputError, Setting, SimulationError, Text
+from neurodeploy.errors import InputError, InterruptionError, Setting, Text
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizationPlan
 from neurodeploy.ir.stated import Stated
@@ -83,7 +83,8 @@ def bench_quantization(
     Raises:
         InputError: a width that the target does not have, no such run, or a kept one of another
             recipe.
-        SimulationError: a training diverged or was interrupted.
+        DivergedError: a training ran away.
+        InterruptionError: Ctrl-C ended a training.
         UnsupportedError: the network cannot be deployed, or trained on integers.
     """
     chip = load_target(target)
@@ -181,17 +182,15 @@ def _folder(keep: Path | None) -> Iterator[Path]:
     with temporary_folder() as folder:
         try:
             yield folder
-        except SimulationError as error:
-            if isinstance(error.__context__, KeyboardInterrupt):
-                raise SimulationError(
-                    "interrupted",
-                    fix=Text(
-                        "with ",
-                        Setting("keep", "FOLDER"),
-                        " the runs stay, and the same command goes on",
-                    ),
-                ) from None
-            raise
+        except InterruptionError:
+            raise InterruptionError(
+                "interrupted",
+                fix=Text(
+                    "with ",
+                    Setting("keep", "FOLDER"),
+                    " the runs stay, and the same command goes on",
+                ),
+            ) from None
 
 
 def _trained(recipe: Recipe, run: Path, progress: bool) -> Path:

@@ -18,9 +18,18 @@ from typing import Any
 
 import click
 
-from neurodeploy.errors import Named, NeurodeployError, PictureWarning, Setting, Text, Value
+from neurodeploy.errors import (
+    InterruptionError,
+    Named,
+    NeurodeployError,
+    PictureWarning,
+    Setting,
+    Text,
+    Value,
+)
 from neurodeploy.ir.per_node import ALL
 from neurodeploy.support.processes import give_way, is_main
+from neurodeploy.support.program import program
 
 PATH = click.Path(path_type=Path)
 
@@ -247,12 +256,28 @@ class Commands(click.Group):
     Of processes that were launched together, the main one speaks.
     """
 
+    def main(self, *arguments: Any, standalone_mode: bool = True, **options: Any) -> Any:
+        """Run, and in ``standalone_mode`` end as a program, without click's codes for its end."""
+        if not standalone_mode:
+            return super().main(*arguments, standalone_mode=False, **options)
+        with program():
+            try:
+                code = super().main(*arguments, standalone_mode=False, **options)
+            except click.Abort as error:
+                raise error.__cause__ or KeyboardInterrupt from None
+            except click.ClickException as error:
+                error.show()
+                code = error.exit_code
+            sys.exit(code if isinstance(code, int) else 0)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             with pictures_optional():
                 return super().invoke(ctx)
         except NeurodeployError as error:
-            message, code = f"Error: {self._said(error, ctx)}", error.exit_code
+            said, code = self._said(error, ctx), error.exit_code
+            interrupted = isinstance(error, InterruptionError)
+            message = said[0].upper() + said[1:] if interrupted else f"Error: {said}"
         except KeyboardInterrupt:
             message, code = "Interrupted.", 130
         except click.UsageError as error:

@@ -15,7 +15,7 @@ from neurodeploy.data.dataset import Dataset, Request
 from neurodeploy.data.files import downloader, find_folder, labels
 from neurodeploy.errors import InputError, MissingDependencyError, Setting, Text
 from neurodeploy.ir.contract import DataSource
-from neurodeploy.support.reading import read_bytes
+from neurodeploy.support.reading import check_file, read_bytes
 
 DIGITS_LEVELS = 16
 TEST_SAMPLES = 360
@@ -180,6 +180,7 @@ def _bytes(key: Any) -> Any:
 
 def _read_binary(path: Path, label_bytes: int) -> tuple[np.ndarray, np.ndarray]:
     """Images and classes of one binary batch: the last of its label bytes, then the pixels."""
+    check_file(path)
     try:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
@@ -234,6 +235,7 @@ class ImageFiles:
     def _read(self, path: Path) -> np.ndarray:
         from PIL import Image
 
+        check_file(path)
         try:
             with warnings.catch_warnings():
                 # Of pictures that are refused below.

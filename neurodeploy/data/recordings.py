@@ -119,9 +119,11 @@ def _tonic(folder: Path, part: str) -> list[Gesture]:
 def _official(folder: Path, part: str) -> list[Gesture]:
     gestures: list[Gesture] = []
     trials = folder / f"trials_to_{part}.txt"
+    check_file(trials)
     try:
         for name in trials.read_text().split():
             table = (folder / name).with_name(f"{Path(name).stem}_labels.csv")
+            check_file(table)
             rows = np.loadtxt(table, np.int64, delimiter=",", skiprows=1, ndmin=2)
             gestures += [Gesture(folder / name, int(c) - 1, int(a), int(b)) for c, a, b in rows]
     except (OSError, ValueError) as error:

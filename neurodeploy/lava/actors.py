@@ -7,21 +7,19 @@ happens when something goes wrong:
   through a pipe of its own, and the end of that pipe tells of a death without a word;
 - channels are anonymous shared memory: it has no name in ``/dev/shm``, needs no manager
   process, and is freed with the last process that maps it, even after SIGKILL;
-- actors ignore Ctrl-C, which a terminal sends to them too, and die with their parent.
+- actors ignore Ctrl-C and the end of a terminal, which it sends to them too, and die with their
+  parent.
 
 Nothing of Lava is imported here until an actor is built.
 """
 
 from __future__ import annotations
 
-import ctypes
-import functools
 import gc
 import mmap
 import multiprocessing
 import os
 import signal
-import sys
 import time
 import traceback
 import warnings
@@ -29,15 +27,13 @@ from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from neurodeploy.lava.signals import signals_deferred
+from neurodeploy.support.signals import die_with, libc, signals_deferred
 
 # How long a failed actor may take to say why, after others have noticed that it failed.
 _LAST_WORDS = 1.0
 
 # How long the system may take to end a killed process; only a stuck disk or device exceeds it.
 _KILL = 5.0
-
-_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 class Segment:
@@ -66,7 +62,7 @@ class Actor:
     def start(self) -> None:
         """Fork the process."""
         self._reports, reports = multiprocessing.Pipe(duplex=False)
-        _libc()  # loaded before the fork: the loader's lock may be held in a forked child
+        libc()  # loaded before the fork: the loader's lock may be held in a forked child
         self._process = multiprocessing.get_context("fork").Process(
             target=_act,
             args=(self._builder, reports, os.getpid()),
@@ -232,9 +228,10 @@ class Crew:
 
 def _act(builder: Any, reports: Connection, parent: int) -> None:
     """Build and run one actor, in its own process; report None when built, text on failure."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _die_with(parent)
+    die_with(parent)
     # A collector that went through the parent's objects would copy every page that they lie in.
     gc.freeze()
     try:
@@ -243,21 +240,6 @@ def _act(builder: Any, reports: Connection, parent: int) -> None:
         actor.start()
     except BaseException as error:  # SystemExit as well: whatever ends an actor early
         reports.send((traceback.format_exception_only(error)[-1].strip(), traceback.format_exc()))
-
-
-@functools.cache
-def _libc() -> ctypes.CDLL | None:
-    return ctypes.CDLL(None) if sys.platform == "linux" else None
-
-
-def _die_with(parent: int) -> None:
-    """Have this process killed when the thread that forked it ends (Linux only)."""
-    libc = _libc()
-    if libc is None:
-        return
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it died before the call above
-        os._exit(1)
 
 
 def _describe_failure(actor: Actor) -> str:

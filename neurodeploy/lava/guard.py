@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import queue
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,12 +18,7 @@ from typing import Any
 
 from neurodeploy.errors import SimulationError
 from neurodeploy.lava.actors import Crew
-from neurodeploy.lava.signals import (
-    ended_by_alarm,
-    exit_on_sigterm,
-    restore_sigterm,
-    signals_deferred,
-)
+from neurodeploy.support.signals import ended_by_alarm, exit_on, restore, signals_deferred
 
 # How often, in seconds, a wait for an answer looks after the processes and the clock. The
 # answer itself wakes the wait at once: this adds nothing to the time of a step.
@@ -135,7 +131,7 @@ class Guard:
             },
             budget.check,
         )
-        self._terminable = exit_on_sigterm()
+        self._arranged = exit_on(signal.SIGTERM)
 
     def initialize(self, node_cfg_idx: int = 0) -> None:
         """Start all actors and wait until each says it is built."""
@@ -207,11 +203,10 @@ class Guard:
                 self._forget()
                 self._is_running = self._is_started = self._is_initialized = False
         finally:  # a SIGTERM that came in between is delivered above, by our handler
-            if self._terminable:
-                restore_sigterm()
+            restore(self._arranged)
 
     def __del__(self) -> None:
-        if hasattr(self, "_terminable"):  # the last thing that __init__ sets
+        if hasattr(self, "_arranged"):  # the last thing that __init__ sets
             self.stop()
 
     @contextmanager

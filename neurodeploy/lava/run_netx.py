@@ -202,6 +202,8 @@ def read_samples(path: Path, settings: dict[str, Any], limit: int | None) -> dic
         "x": "x",
         "y": "y",
     }
+    if not path.is_file():
+        sys.exit(f"{path}: no such file")
     with np.load(path, allow_pickle=False) as arrays:
         found: dict[str, Any] = {
             ours: arrays[name] for name, ours in names.items() if name in arrays

@@ -195,6 +195,9 @@ def _replaced(calls: Mapping[nn.Module, Forward]) -> Iterator[None]:
 class RecordedLIF:
     """A neuron layer that first sums up its rate and eligibility, then stands in for itself.
 
+    Behind a current, the eligibility of a bias of the membrane itself is kept beside it.
+    """
+
     def __init__(self, layer: LIF | CubaLIF, lengths: Tensor | None = None) -> None:
         """``lengths``: (N,) steps of each sample that count; None for all."""
         self.layer = layer

@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from neurodeploy.errors import InputError
+from neurodeploy.support.signals import signals_deferred
 
 ELSEWHERE = "set TMPDIR to a folder on a disk with more room"
 
@@ -104,16 +105,19 @@ def claimed(path: Path) -> Iterator[bool]:
         OSError: it cannot be made.
     """
     with _held(path.parent, path.name + CLAIM, is_folder=False):
+        mine = False
         try:
-            path.mkdir()
-        except FileExistsError:
-            yield False
-            return
-        try:
-            yield True
+            with signals_deferred():
+                try:
+                    path.mkdir()
+                    mine = True
+                except FileExistsError:
+                    pass
+            yield mine
         finally:
-            with suppress(OSError):
-                path.rmdir()
+            if mine:
+                with suppress(OSError):
+                    path.rmdir()
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -148,12 +152,16 @@ def _remove(path: Path) -> None:
 @contextmanager
 def _held(folder: Path, name: str, *, is_folder: bool) -> Iterator[tuple[Path, int]]:
     remove_leftovers(folder)
-    path, lock = _made(folder, name, is_folder)
+    made: list[tuple[Path, int]] = []
     try:
-        yield path, lock
+        with signals_deferred():
+            made.append(_made(folder, name, is_folder))
+        yield made[0]
     finally:
-        _remove(path)
-        os.close(lock)
+        with signals_deferred():
+            for path, lock in made:
+                _remove(path)
+                os.close(lock)
 
 
 def _made(folder: Path, name: str, is_folder: bool) -> tuple[Path, int]:

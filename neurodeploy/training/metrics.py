@@ -11,6 +11,7 @@ from types import TracebackType
 from neurodeploy.artifacts.names import METRICS, TENSORBOARD
 from neurodeploy.simulation.firing import firing_warnings
 from neurodeploy.support.files import write_whole, written
+from neurodeploy.training.event_file import EventFile
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,9 @@ class MetricsLog:
 
     def __init__(self, run: Path, history: Sequence[EpochMetrics]) -> None:
         """Continue after ``history``: whatever an interrupted run wrote beyond it is dropped."""
-        # Slow to import, and not needed to read metrics.
-        from torch.utils.tensorboard import SummaryWriter
-
         self._path = run / METRICS
         write_whole(self._path, "".join(map(_line, history)))
-        self._writer = SummaryWriter(str(run / TENSORBOARD), purge_step=len(history) + 1)
+        self._board = EventFile(run / TENSORBOARD, len(history) + 1)
 
     def __enter__(self) -> MetricsLog:
         return self
@@ -88,7 +86,7 @@ class MetricsLog:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._writer.close()
+        self._board.close()
 
     def append(self, metrics: EpochMetrics) -> None:
         """Record one epoch.
@@ -98,7 +96,7 @@ class MetricsLog:
         """
         with written(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(_line(metrics))
-        for tag, value in {
+        values = {
             "loss/train": metrics.train_loss,
             "loss/validation": metrics.validation_loss,
             "accuracy/train": metrics.train_accuracy,
@@ -106,9 +104,8 @@ class MetricsLog:
             "learning_rate": metrics.learning_rate,
             "seconds": metrics.seconds,
             **{f"firing_rate/{name}": rate for name, rate in metrics.firing_rates.items()},
-        }.items():
-            self._writer.add_scalar(tag, value, metrics.epoch)
-        self._writer.flush()
+        }
+        self._board.add(metrics.epoch, values)
 
 
 def _line(metrics: EpochMetrics) -> str:

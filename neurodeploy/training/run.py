@@ -35,7 +35,7 @@ from neurodeploy.artifacts.names import (
     RUNS,
 )
 from neurodeploy.data import Dataset, check_encoder, load_dataset
-from neurodeploy.errors import InputError, Setting, SimulationError, Step, Text
+from neurodeploy.errors import InputError, InterruptionError, Setting, SimulationError, Step, Text
 from neurodeploy.interchange.nir.file import write_own_nir
 from neurodeploy.nn.device import find_device, lay_out, parameter_dtype
 from neurodeploy.nn.families import SpikingNetwork
@@ -128,7 +128,8 @@ def train(
         InputError: the recipe, device or folder cannot be used.
         CheckFailedError: the recipe trains on integers of a chip that cannot hold the network.
         DivergedError: the loss or the weights ran away.
-        SimulationError: the training was interrupted.
+        InterruptionError: Ctrl-C ended the training, which can be resumed.
+        SimulationError: another process of this training is gone.
     """
     if not 0 <= recipe.seed < 2**32:
         raise InputError(f"recipe {recipe.name}: seed must be from 0 to 2^32 - 1: {recipe.seed}")
@@ -169,12 +170,18 @@ def train(
             before = processes.on_main(lambda: load_state(run) if resume else None)
             state = fit(job, run, before, progress)
             return _finish(run, job, dataset, state)
-        except (KeyboardInterrupt, ContactLostError) as error:
-            reason = str(error) or "interrupted"
-            raise SimulationError(
-                f"{run}: {reason}; every finished epoch is on disk",
-                fix=Text("continue with: ", Step("resume_run", str(run))),
+        except KeyboardInterrupt:
+            raise InterruptionError(
+                f"interrupted; every finished epoch of {run} is on disk", fix=_continuation(run)
             ) from None
+        except ContactLostError as error:
+            raise SimulationError(
+                f"{run}: {error}; every finished epoch is on disk", fix=_continuation(run)
+            ) from None
+
+
+def _continuation(run: Path) -> Text:
+    return Text("continue with: ", Step("resume_run", str(run)))
 
 
 def resume_run(
