@@ -16,7 +16,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5o  # pyright: ignore[reportAttributeAccessIssue]  # compiled, no stub
+from h5py import h5l, h5o  # pyright: ignore[reportAttributeAccessIssue]  # compiled, no stub
 
 from neurodeploy.errors import InputError, NeurodeployError
 from neurodeploy.support.files import write_whole
@@ -128,7 +128,7 @@ def _checked(
 ) -> list[tuple[tuple[str, ...], bool]]:
     """Names that lead to every group (true) and array; outer groups come first."""
     found: list[tuple[tuple[str, ...], bool]] = []
-    known = {_identity(file)}
+    known = {h5o.get_info(file.id).addr}  # where objects lie, whatever they are called
     most = max(small_bytes, MOST_EXPANSION * size_on_disk)
     size = 0
     waiting: list[tuple[tuple[str, ...], h5py.Group]] = [((), file)]
@@ -141,13 +141,13 @@ def _checked(
                 raise InputError(
                     f"{where}: more than {MOST_OBJECTS:,} objects or {MOST_DEPTH} levels of groups"
                 )
-            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            link = group.id.links.get_info(name if isinstance(name, bytes) else name.encode())
+            if link.type != h5l.TYPE_HARD:
                 raise InputError(f"{where}: a link to somewhere else; copy what it points to here")
-            item = group[name]
-            identity = _identity(item)
-            if identity in known:
+            if link.u in known:
                 raise InputError(f"{where}: the same object as under another name")
-            known.add(identity)
+            known.add(link.u)
+            item = group[name]
             if isinstance(item, h5py.Group):
                 waiting.append((here, item))
                 found.append((here, True))
@@ -171,12 +171,6 @@ def _dataset(file: h5py.File, place: tuple[str, ...]) -> h5py.Dataset:
     return found
 
 
-def _identity(item: Any) -> tuple[int, int]:
-    """Where an object lies, whatever it is called."""
-    info = h5o.get_info(item.id)
-    return info.fileno, info.addr
-
-
 def _content(dataset: h5py.Dataset, path: Path) -> np.ndarray:
     """An array; text piece by piece, as many strings may be one and the same long one."""
     text = h5py.check_string_dtype(dataset.dtype)
@@ -196,9 +190,10 @@ def _content(dataset: h5py.Dataset, path: Path) -> np.ndarray:
 
 def _bytes_read(item: h5py.Dataset, where: str) -> int:
     """Bytes of an array when read, with at least the eight that arithmetic takes per number."""
-    text = h5py.check_string_dtype(item.dtype) is not None
-    if item.dtype.kind not in KINDS or (item.dtype.kind == "O" and not text):
-        raise InputError(f"{where}: holds {item.dtype}; numbers and strings are read")
+    dtype = item.dtype  # h5py makes it anew each time
+    text = h5py.check_string_dtype(dtype) is not None
+    if dtype.kind not in KINDS or (dtype.kind == "O" and not text):
+        raise InputError(f"{where}: holds {dtype}; numbers and strings are read")
     if item.is_virtual or item.external:
         raise InputError(f"{where}: its content lies in other files; copy it here")
-    return math.prod(item.shape) * max(item.dtype.itemsize, 8)
+    return math.prod(item.shape) * max(dtype.itemsize, 8)

@@ -40,8 +40,9 @@ def svg(figure: Figure) -> bytes:
 
 def write_picture(figure: Figure, path: Path) -> None:
     """Write ``path`` (.png) and, for the report, the same as .svg, each whole or not at all."""
-    for file, content in ((path, png(figure)), (path.with_suffix(".svg"), svg(figure))):
-        write_whole(file, content)
+    write_whole(path, png(figure))
+    figure.set_layout_engine("none")  # what it found for the one holds for the other
+    write_whole(path.with_suffix(".svg"), svg(figure))
 
 
 @contextmanager
