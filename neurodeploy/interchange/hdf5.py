@@ -141,7 +141,7 @@ def _checked(
                 raise InputError(
                     f"{where}: more than {MOST_OBJECTS:,} objects or {MOST_DEPTH} levels of groups"
                 )
-            link = group.id.links.get_info(name if isinstance(name, bytes) else name.encode())
+            link = group.id.links.get_info(name if isinstance(name, bytes) else str(name).encode())
             if link.type != h5l.TYPE_HARD:
                 raise InputError(f"{where}: a link to somewhere else; copy what it points to here")
             if link.u in known:

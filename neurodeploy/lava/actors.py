@@ -5,8 +5,8 @@ happens when something goes wrong:
 
 - an actor (one Lava process, or Lava's service that clocks them) reports its failure as text
   through a pipe of its own, and the end of that pipe tells of a death without a word;
-- channels are anonymous shared memory: it has no name in ``/dev/shm``, needs no manager
-  process, and is freed with the last process that maps it, even after SIGKILL;
+- channels lie in a few blocks of anonymous shared memory (``channels``), freed with the last
+  process that maps it, even after SIGKILL;
 - actors ignore Ctrl-C and the end of a terminal, which it sends to them too, and die with their
   parent.
 
@@ -16,7 +16,6 @@ Nothing of Lava is imported here until an actor is built.
 from __future__ import annotations
 
 import gc
-import mmap
 import multiprocessing
 import os
 import signal
@@ -27,6 +26,7 @@ from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from neurodeploy.lava.channels import SharedMemory, channel_class
 from neurodeploy.support.signals import die_with, libc, signals_deferred
 
 # How long a failed actor may take to say why, after others have noticed that it failed.
@@ -34,17 +34,6 @@ _LAST_WORDS = 1.0
 
 # How long the system may take to end a killed process; only a stuck disk or device exceeds it.
 _KILL = 5.0
-
-
-class Segment:
-    """A block of memory shared with every process forked after its creation.
-
-    It is never closed by hand: Lava's ports keep numpy views of ``buf`` that do not stop a
-    mapping from being closed, and reading one afterwards would crash the interpreter.
-    """
-
-    def __init__(self, size: int) -> None:
-        self.buf = memoryview(mmap.mmap(-1, max(1, size)))
 
 
 class Actor:
@@ -139,24 +128,20 @@ class Crew:
         self.actors: list[Actor] = []
         self._labels = labels
         self._look = look
+        self._memory = SharedMemory()
 
     @property
-    def smm(self) -> Crew:
+    def smm(self) -> SharedMemory:
         """Where Lava's channels ask for memory."""
-        return self
-
-    def create_shared_memory(self, size: int) -> Segment:
-        """Return ``size`` bytes shared with the actors started from now on."""
-        return Segment(size)
+        return self._memory
 
     def channel_class(self, channel_type: Any) -> Any:
         """Return Lava's channel between two Python processes, the only kind on a CPU."""
         from lava.magma.compiler.channels.interfaces import ChannelType
-        from lava.magma.compiler.channels.pypychannel import PyPyChannel
 
         if channel_type is not ChannelType.PyPy:
             raise NotImplementedError(f"channels of type {channel_type} need Loihi hardware")
-        return PyPyChannel
+        return channel_class()
 
     def start(self) -> None:
         """Do nothing: there is no manager process to start."""

@@ -26,6 +26,9 @@ LAVA = 60 * 2**20
 PROCESS = 7 * 2**20
 """Bytes of its own that a forked process takes before it computes anything."""
 
+SIBLING = 6 * 2**10
+"""Bytes that it takes more for each of the others, whose Vars and channels it is a copy of."""
+
 SLOTS = 64
 """Messages that one of Lava's channels has room for (``pypy_channel_size``)."""
 
@@ -63,7 +66,8 @@ def stock_bytes(network: QuantizedNetwork, capacity: int, *, state: bool) -> int
     sent += 2 * sum(sizes[name] for name in with_state)
     neurons = NEURON * sum(sizes.values())
     synapses = sum(_as_a_process(p, pipeline_delay(depth, p)) for p in network.projections)
-    return LAVA + processes * PROCESS + 3 * records + slots * sent + neurons + synapses
+    own = processes * (PROCESS + processes * SIBLING)
+    return LAVA + own + 3 * records + slots * sent + neurons + synapses
 
 
 def _ends(projections: Iterable[QuantizedProjection]) -> Iterable[int]:
