@@ -231,7 +231,7 @@ def _accuracy(engine: FloatEngine | ReferenceEngine, network: Network) -> float:
     contract = network.contract
     samples = dataset_samples(network, None)
     right = sum(
-        int((trace.predictions(contract.decode) == batch.labels).sum())
+        int((trace.predictions(contract.decode, batch.lengths) == batch.labels).sum())
         for batch, trace in engine.run(samples.batches(BATCH))
     )
     return right / samples.count

@@ -49,10 +49,22 @@ class ParityComparison:
         )
         self.classes = network.classes
 
-    def add(self, first: SpikeTrace, second: SpikeTrace, labels: np.ndarray | None) -> None:
-        """Compare one batch."""
+    def add(
+        self,
+        first: SpikeTrace,
+        second: SpikeTrace,
+        labels: np.ndarray | None,
+        lengths: np.ndarray | None = None,
+    ) -> None:
+        """Compare one batch.
+
+        Args:
+            labels: (N,) classes, where they are known.
+            lengths: (N,) steps after which each sample's class is read; None for T of all. What
+                happens is compared over all T.
+        """
         report, decode = self.report, self.network.contract.decode
-        predictions = [trace.predictions(decode) for trace in (first, second)]
+        predictions = [trace.predictions(decode, lengths) for trace in (first, second)]
         differ = predictions[0] != predictions[1]
         for parity in report.populations:
             self._compare(parity, first, second)

@@ -48,15 +48,18 @@ def firing_warnings(
 
 
 def firing_rates(
-    network: Network | QuantizedNetwork, activity: Mapping[str, np.ndarray]
+    network: Network | QuantizedNetwork,
+    activity: Mapping[str, np.ndarray],
+    steps: float | None = None,
 ) -> dict[str, float]:
     """What ``firing_warnings`` takes, of the populations that can spike and of inputs.
 
     Args:
         activity: mean spikes per sample of every neuron, by population; a graded one counts once.
+        steps: that a sample lasts in the mean; None for T.
     """
     shown = (*input_names(network), *spiking_names(network))
-    steps = network.contract.steps
+    steps = network.contract.steps if steps is None else steps
     return {name: float(activity[name].mean()) / steps for name in shown if name in activity}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -20,12 +20,15 @@ class SampleBatch:
         values: integers, (N, *input) when ``static``, else (N, T, *input).
         static: whether every step sees the same values.
         labels: (N,) class numbers, or None.
+        lengths: (N,) steps that each sample lasts, 1..T, after which its class is read; None where
+            all last T.
     """
 
     first: int
     values: np.ndarray
     static: bool
     labels: np.ndarray | None = None
+    lengths: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -44,6 +47,7 @@ class Samples:
         over_time: the values are spikes or integers of each step already; nothing is encoded.
         seed: of the Bernoulli draws of the ``rate`` encoder.
         warnings: what looks like a mistake in them.
+        lengths: (count,) steps that each lasts, 1..T; None where all last T.
     """
 
     count: int
@@ -54,11 +58,17 @@ class Samples:
     over_time: bool = False
     seed: int = 0
     warnings: tuple[str, ...] = ()
+    lengths: np.ndarray | None = None
 
     @property
     def static(self) -> bool:
         """Whether every step of a sample sees the same values."""
         return not self.over_time and self.contract.input_code.encoder == "direct"
+
+    @property
+    def mean_steps(self) -> float:
+        """Steps that a sample lasts, in the mean."""
+        return self.contract.steps if self.lengths is None else float(self.lengths.mean())
 
     def batches(self, size: int) -> Iterator[SampleBatch]:
         """Consecutive batches of at most ``size`` samples."""
@@ -69,7 +79,8 @@ class Samples:
                 code, steps = self.contract.input_code, self.contract.steps
                 values = encode(values, code, steps, self.seed, first)
             labels = None if self.labels is None else self.labels[first:last]
-            yield SampleBatch(first, values, self.static, labels)
+            lengths = None if self.lengths is None else self.lengths[first:last]
+            yield SampleBatch(first, values, self.static, labels, lengths)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,16 +123,49 @@ class SpikeTrace:
     populations: Mapping[str, PopulationTrace]
     output: str
 
-    def predictions(self, decode: Decode) -> np.ndarray:
-        """(N,) class numbers: argmax of what ``decode`` names, the lowest class on a tie."""
+    def predictions(self, decode: Decode, lengths: np.ndarray | None = None) -> np.ndarray:
+        """(N,) class numbers: argmax of what ``decode`` names, the lowest class on a tie.
+
+        Args:
+            lengths: (N,) steps of each sample, at whose end it is read: the last v is that of its
+                last step, sums go up to it. None for T of all.
+        """
         record = self.populations[self.output]
         if decode == "spike_count":
-            scores = record.s.sum(axis=1, dtype=np.int64)
+            scores = over_own_steps(record.s, lengths, np.int64)
         elif record.v is None:
             raise ValueError(f"decoding by {decode!r} needs v of {self.output!r} recorded")
+        elif decode == "sum_v":
+            scores = over_own_steps(record.v, lengths)
         else:
-            scores = record.v[:, -1] if decode == "last_v" else record.v.sum(axis=1)
+            last = -1 if lengths is None else lengths - 1
+            scores = record.v[np.arange(len(record.v)), last]
         return scores.reshape(len(scores), -1).argmax(axis=1)
+
+    def until(self, lengths: np.ndarray | None) -> SpikeTrace:
+        """The same without spikes after each sample's end; states stay as they were."""
+        if lengths is None:
+            return self
+        populations = {
+            name: replace(record, s=np.where(own_steps(record.s, lengths), record.s, 0))
+            for name, record in self.populations.items()
+        }
+        return replace(self, populations=populations)
+
+
+def own_steps(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Which steps of (N, T, ...) lie before each sample's end, (N, T, 1, ...) bool."""
+    own = np.arange(values.shape[1]) < lengths[:, None]
+    return own.reshape(*own.shape, *[1] * (values.ndim - 2))
+
+
+def over_own_steps(
+    values: np.ndarray, lengths: np.ndarray | None, dtype: type | None = None
+) -> np.ndarray:
+    """Sum of (N, T, ...) over the steps of each sample, all T where there are no lengths."""
+    if lengths is None:
+        return values.sum(axis=1, dtype=dtype)
+    return np.where(own_steps(values, lengths), values, 0).sum(axis=1, dtype=dtype)
 
 
 @dataclass
@@ -166,18 +210,26 @@ class WholeTrace(Mapping[str, PopulationTrace]):
     overflow: Overflow
 
     @staticmethod
-    def of(traces: Iterable[SpikeTrace], decode: Decode, overflow: Overflow) -> WholeTrace:
+    def of(
+        traces: Iterable[SpikeTrace],
+        decode: Decode,
+        overflow: Overflow,
+        lengths: np.ndarray | None = None,
+    ) -> WholeTrace:
         """The traces of consecutive batches, of which there is at least one, put together.
 
         Args:
             decode: how the class is read from the output.
             overflow: of all of them; may still be counted while ``traces`` are taken.
+            lengths: (N,) steps of all samples; None for T of each.
         """
         taken: list[SpikeTrace] = []
         classes: list[np.ndarray] = []
         for trace in traces:
             taken.append(trace)
-            classes.append(trace.predictions(decode).astype(np.int64))
+            count = len(trace.populations[trace.output].s)
+            own = None if lengths is None else lengths[trace.first :][:count]
+            classes.append(trace.predictions(decode, own).astype(np.int64))
         populations = {
             name: _joined([trace.populations[name] for trace in taken])
             for name in taken[0].populations

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 import numpy as np
 from numpy.typing import ArrayLike
 
+from neurodeploy.data.npz import silent_after
 from neurodeploy.errors import DataWarning, InputError, Setting, Text
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork
@@ -17,6 +18,7 @@ from neurodeploy.simulation.trace import Samples, SpikeTrace, WholeTrace
 from neurodeploy.workflow import engines as choice
 from neurodeploy.workflow.engines import EngineSettings, OverflowCount, network_engine
 from neurodeploy.workflow.memory import check_memory, default_pair
+from neurodeploy.workflow.sample_values import with_channel
 from neurodeploy.workflow.samples import array_samples
 from neurodeploy.workflow.validate import check_pair, compare
 
@@ -30,6 +32,7 @@ def simulate_arrays(
     *,
     seed: int = 0,
     timeout: float | None = None,
+    lengths: ArrayLike | None = None,
 ) -> WholeTrace:
     """Simulate a network on samples, each from reset.
 
@@ -48,6 +51,8 @@ def simulate_arrays(
         batch_size: samples at a time; as many as suit the network when None.
         seed: of the draws of the ``rate`` encoder.
         timeout: wall-clock limit in seconds for engines in Lava.
+        lengths: (N,) steps that samples over time last, 1..T: after them a sample is silent, and
+            its class is read there. All T when None.
 
     Returns:
         By population: ``spikes`` (N, T, *shape) uint8, of a graded input integers, and with
@@ -62,7 +67,7 @@ def simulate_arrays(
         UnsupportedError: the engine cannot express something in the network.
         SimulationError: Lava failed or ran out of time.
     """
-    samples = _samples(network, x, seed)
+    samples = _samples(network, x, seed, lengths)
     size = _size(network, samples, batch_size)
     check_memory([engine], network, size, state=state)
     with network_engine(engine, network, EngineSettings(size, state, timeout)) as running:
@@ -73,7 +78,7 @@ def simulate_arrays(
                 overflow.add(batch)
                 yield trace
 
-        return WholeTrace.of(traces(), network.contract.decode, overflow.found)
+        return WholeTrace.of(traces(), network.contract.decode, overflow.found, samples.lengths)
 
 
 def validate_arrays(
@@ -84,6 +89,7 @@ def validate_arrays(
     *,
     seed: int = 0,
     timeout: float | None = None,
+    lengths: ArrayLike | None = None,
 ) -> ParityReport:
     """Compare every population, step and sample of two engines.
 
@@ -92,7 +98,7 @@ def validate_arrays(
     any how far their potentials are apart. ``report.warnings`` names populations that were silent.
 
     Args:
-        network, x, batch_size, seed, timeout: as for ``simulate_arrays``.
+        network, x, batch_size, seed, timeout, lengths: as for ``simulate_arrays``.
         engines: two different ones for this kind of network; of integers when None ``reference``
             and ``lava``, or ``lava-fused`` where ``lava`` does not fit into memory.
 
@@ -102,7 +108,7 @@ def validate_arrays(
     """
     if engines is not None:
         check_pair(engines)
-    samples = _samples(network, x, seed)
+    samples = _samples(network, x, seed, lengths)
     size = _size(network, samples, batch_size)
     if engines is None:
         engines, reason = default_pair(network, size)
@@ -118,7 +124,9 @@ def validate_arrays(
         return compare(network, (first, second), samples.batches(size))
 
 
-def _samples(network: Network | QuantizedNetwork, x: ArrayLike, seed: int) -> Samples:
+def _samples(
+    network: Network | QuantizedNetwork, x: ArrayLike, seed: int, lengths: ArrayLike | None
+) -> Samples:
     """The array as samples of the network's input.
 
     Raises:
@@ -130,7 +138,11 @@ def _samples(network: Network | QuantizedNetwork, x: ArrayLike, seed: int) -> Sa
             "module becomes one by from_torch, a file by import_nir, and a deployment has one: "
             "load(path).network"
         )
-    samples = array_samples(np.asarray(x), None, network, seed=seed)
+    x, ends = np.asarray(x), None if lengths is None else np.asarray(lengths)
+    if ends is not None:
+        x, over_time = with_channel(x, network)
+        x, _ = silent_after(x, ends, over_time, "lengths")
+    samples = array_samples(x, None, network, seed=seed, lengths=ends)
     for warning in samples.warnings:
         warnings.warn(warning, DataWarning, stacklevel=3)
     return samples

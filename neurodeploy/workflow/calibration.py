@@ -19,7 +19,7 @@ from neurodeploy.neurons.dynamics import FixedStepper
 from neurodeploy.simulation.engines import FloatEngine
 from neurodeploy.simulation.exact import accumulator, activation_bound
 from neurodeploy.simulation.firing import firing_warnings, input_names, spiking_names
-from neurodeploy.simulation.trace import Samples
+from neurodeploy.simulation.trace import Samples, over_own_steps
 from neurodeploy.workflow.memory import check_memory
 
 
@@ -44,6 +44,7 @@ class SpikeJudge:
             name: torch.from_numpy(np.ascontiguousarray(record.s.swapaxes(0, 1)))
             for name, record in trace.populations.items()
         }
+        self.lengths = batch.lengths
         self.static = set(input_names(network)) if batch.static else set()
         readout = trace.populations[network.output].v
         self.expected_v = None if readout is None else readout.swapaxes(0, 1)
@@ -109,7 +110,11 @@ class SpikeJudge:
 
     def _scores(self, v: np.ndarray) -> np.ndarray:
         """(N, outputs) values that the class is read from, without their mean over outputs."""
-        scores = v.sum(axis=0, dtype=np.float64) if self.contract.decode == "sum_v" else v[-1]
+        v = v.swapaxes(0, 1)
+        if self.contract.decode == "sum_v":
+            scores = over_own_steps(v, self.lengths, np.float64)
+        else:
+            scores = v[np.arange(len(v)), -1 if self.lengths is None else self.lengths - 1]
         scores = scores.reshape(len(scores), -1).astype(np.float64)
         return scores - scores.mean(axis=1, keepdims=True)
 

@@ -39,6 +39,11 @@ def learning_data(network: QuantizedNetwork, data: Path | None) -> Dataset:
             fix=Text("export a network that `", Step("train"), "` made"),
         )
     dataset = dataset_of(contract, data, network.classes)
+    if dataset.lengths_train is not None or dataset.lengths_test is not None:
+        raise UnsupportedError(
+            f"data set {dataset.name!r}: its samples last different numbers of steps, but learning "
+            f"goes on for all T = {contract.steps} of each and reads its class there"
+        )
     if dataset.sample_shape != source.shape:
         raise InputError(
             f"data set {dataset.name!r} has samples of shape {dataset.sample_shape}; the "
@@ -150,7 +155,7 @@ def _accuracies(
 
     try:
         for batch, trace in engine.run(batches()):
-            found = trace.predictions(network.contract.decode) == batch.labels
+            found = trace.predictions(network.contract.decode, batch.lengths) == batch.labels
             right[batch.first :][: len(batch)] = found
     finally:
         engine.close()

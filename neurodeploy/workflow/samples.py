@@ -73,7 +73,8 @@ def dataset_samples(
     """
     dataset = dataset_of(network.contract, folder, network.classes)
     where = f"{dataset.name} test set"
-    return array_samples(dataset.x_test, dataset.y_test, network, limit, seed, where)
+    x, y, lengths = dataset.x_test, dataset.y_test, dataset.lengths_test
+    return array_samples(x, y, network, limit, seed, where, lengths)
 
 
 def training_samples(network: AnyNetwork, count: int, seed: int = 0) -> Samples:
@@ -86,7 +87,8 @@ def training_samples(network: AnyNetwork, count: int, seed: int = 0) -> Samples:
     drawn = np.random.default_rng(seed).permutation(len(dataset.x_train))[:count]
     where = f"{dataset.name} training set"
     x, y = choose(dataset.x_train, drawn), dataset.y_train[drawn]
-    return array_samples(x, y, network, count, seed, where)
+    lengths = None if dataset.lengths_train is None else dataset.lengths_train[drawn]
+    return array_samples(x, y, network, count, seed, where, lengths)
 
 
 def file_samples(
@@ -97,7 +99,8 @@ def file_samples(
     ``x`` is (N, T, *input) spikes or graded integers, or (N, *input) static integers that are
     encoded as the contract says; ``x_test`` likewise. Images may lack their channel axis. Floats
     from 0 to 1 are rounded where the file states ``levels``, or is the one that the network was
-    trained on. ``lengths`` (or ``lengths_test``) are the (N,) steps that samples over time last.
+    trained on. ``lengths`` (or ``lengths_test``) are the (N,) steps that samples over time last,
+    each of which is read at its own end.
 
     Raises:
         InputError: the file, a shape or a value does not fit.
@@ -115,11 +118,12 @@ def file_samples(
         if key in (*used, "levels")
     }
     _check_labels(stored, name, label, where)
-    contract, warnings = network.contract, []
+    contract, warnings, lengths = network.contract, [], None
     x, over_time = with_channel(arrays[name], network)
     if length in arrays:
         x, note = silent_after(x, arrays[length], over_time, f"{where}: {length}")
         warnings.append(note)
+        lengths = arrays[length]
     levels, largest = stated_number(arrays, "levels", path), largest_value(contract, over_time)
     if levels not in (0, largest):
         raise InputError(
@@ -129,7 +133,7 @@ def file_samples(
     if x.dtype.kind == "f" and known and largest <= BYTE and not contract.input_code.biases:
         x, note = integers(x, f"{where}: x", largest)
         warnings += [note] if note else []
-    found = array_samples(x, arrays.get(label), network, limit, seed, where)
+    found = array_samples(x, arrays.get(label), network, limit, seed, where, lengths)
     return replace(found, warnings=(*warnings, *found.warnings))
 
 
@@ -148,6 +152,7 @@ def array_samples(
     limit: int | None = None,
     seed: int = 0,
     where: str = "samples",
+    lengths: np.ndarray | None = None,
 ) -> Samples:
     """Samples from arrays, after checking that they fit.
 
@@ -158,6 +163,8 @@ def array_samples(
         limit: at most so many samples.
         seed: of the draws of the ``rate`` encoder.
         where: what messages name.
+        lengths: (N,) steps that samples over time last, 1..T, after which they are silent and
+            their class is read; None where all last T.
 
     Raises:
         InputError: a shape, a type or a value does not fit.
@@ -190,6 +197,7 @@ def array_samples(
         over_time,
         seed,
         () if asked is None else (asked,),
+        None if lengths is None else lengths[:count].astype(np.int64),
     )
 
 

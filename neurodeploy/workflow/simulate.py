@@ -185,11 +185,13 @@ class _Tally:
         self.prediction = 0
 
     def add(self, trace: SpikeTrace, batch: SampleBatch) -> None:
-        for name, record in trace.populations.items():
+        until_end = trace.until(batch.lengths)
+        for name, record in until_end.populations.items():
             self.events[name] = self.events.get(name, 0) + record.events
             self.values[name] = self.values.get(name, 0) + int(record.s.sum(dtype=np.int64))
-        self.activity.add(trace)
-        predictions = trace.predictions(self.deployment.network.contract.decode)
+        self.activity.add(until_end)
+        decode = self.deployment.network.contract.decode
+        predictions = trace.predictions(decode, batch.lengths)
         self.classes.append(predictions.astype(np.int64))
         if self.first is None:
             self.first = trace
@@ -211,7 +213,7 @@ class _Tally:
         make_folder(folder)
         activity = self.activity.mean()
         write_activity(folder / ACTIVITY, activity)
-        rates = firing_rates(network, activity)
+        rates = firing_rates(network, activity, self.samples.mean_steps)
         over = f"{count:,} samples ({self.samples.origin})"
         raster = folder / RASTER
         result = SimulationResult(

@@ -173,6 +173,6 @@ def compare(
         engine.run(same, state=True) for engine, same in zip(engines, tee(batches), strict=True)
     ]
     for (batch, first), (_, second) in zip(*runs, strict=True):
-        comparison.add(first, second, batch.labels)
+        comparison.add(first, second, batch.labels, batch.lengths)
         done(len(batch))
     return comparison.report
