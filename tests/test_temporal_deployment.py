@@ -72,6 +72,16 @@ NETWORKS: dict[str, tuple[tuple[int, ...], dict[str, Any], NeuronRecipe]] = {
         MLP | {"readout": {"kind": "leak", "tau": 5.0, "decode": "last_v"}},
         CURRENT,
     ),
+    "delays": (
+        DENSE,
+        MLP | {"recurrent": True, "batch_norm": True, "delays": {"max": 4, "learn": True}},
+        CURRENT,
+    ),
+    "delays of neurons": (
+        DENSE,
+        MLP | {"delays": {"max": 3, "per": "neuron"}, "readout": {"kind": "leak", "tau": 5.0}},
+        CURRENT,
+    ),
     "count": (DENSE, MLP | {"readout": {"kind": "count", "tau": 8.0, "learn": True}}, CURRENT),
     "conv, recurrent": (
         IMAGE,
@@ -93,6 +103,8 @@ def made(name: str) -> SpikingNetwork:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             # As training would leave them: learned constants that differ, weights that drive.
+            if name.endswith("delay"):
+                continue
             if name.endswith("_w"):
                 parameter.add_(torch.randn_like(parameter))
             else:

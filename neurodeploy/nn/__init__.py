@@ -6,6 +6,7 @@ A layer's call is one step: spikes or values of (N, ...) in and out. ``reset`` s
 from __future__ import annotations
 
 from neurodeploy.nn.current import LI, CubaLIF
+from neurodeploy.nn.delays import DelayedLinear, anneal_delays
 from neurodeploy.nn.layers import Dropout, Scale, SkipInit, WSConv2d
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.neuron import LIF
@@ -18,11 +19,13 @@ __all__ = [
     "LIF",
     "SURROGATES",
     "CubaLIF",
+    "DelayedLinear",
     "Dropout",
     "Neurons",
     "Scale",
     "SkipInit",
     "SpikingNetwork",
     "WSConv2d",
+    "anneal_delays",
     "reset",
 ]

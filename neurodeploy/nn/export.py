@@ -33,6 +33,7 @@ from neurodeploy.ir.contract import (
     Semantics,
 )
 from neurodeploy.nn.current import LI
+from neurodeploy.nn.delays import with_fixed_delays
 from neurodeploy.nn.expressible import check_expressible, late_biases
 from neurodeploy.nn.folding import PADS, PASSING, Folded, fold
 from neurodeploy.nn.late_edges import is_late, late_edges
@@ -63,6 +64,7 @@ def module_to_nir(
         UnsupportedError: a layer that cannot be written, or a loop within which spikes pass from
             layer to layer in the same step.
     """
+    model = with_fixed_delays(model)
     semantics = check_expressible(model)
     writer = _Writer(model, semantics)
     writer.write()

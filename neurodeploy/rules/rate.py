@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.nn.constants import Learning, Parameter
 from neurodeploy.nn.current import LI, CubaLIF
+from neurodeploy.nn.delays import DelayedLinear
 from neurodeploy.nn.layers import Delay
 from neurodeploy.nn.loss import OwnStepsLoss
 from neurodeploy.nn.network import SpikingNetwork
@@ -27,7 +28,7 @@ from neurodeploy.rules.rule import Batch, BatchResult, Loss, Rule, Update
 
 Forward = Callable[[Tensor], Tensor]
 
-REMEMBERING = (LI, Delay)
+REMEMBERING = (LI, Delay, DelayedLinear)
 """Layers whose mean does not follow from the mean of what they read, as is needed here."""
 
 

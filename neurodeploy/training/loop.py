@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from neurodeploy.artifacts.names import LAST
 from neurodeploy.errors import InputError
+from neurodeploy.nn.delays import anneal_delays
 from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.recipe import TrainingRecipe
 from neurodeploy.support.processes import Processes
@@ -177,6 +178,7 @@ def fit(job: Job, run: Path, state: TrainingState | None, progress: bool) -> Tra
         for epoch in range(len(now.history) + 1, training.epochs + 1):
             recorder.begin_epoch(epoch)
             begin_when_due(model, job.recipe, epoch)
+            anneal_delays(model, (epoch - 1) / training.epochs)
             rate = learning_rate(training, epoch)
             updater.set_learning_rate(rate)
             trained = now.partial

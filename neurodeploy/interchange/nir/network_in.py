@@ -17,6 +17,7 @@ import nir
 import numpy as np
 
 from neurodeploy.errors import InputError, Setting, Text, UnsupportedError, in_lines, nearest
+from neurodeploy.interchange.nir.delayed_synapses import listed_by_delay
 from neurodeploy.interchange.nir.layout import BrokenBefore, Layout
 from neurodeploy.interchange.nir.linear import flattened
 from neurodeploy.interchange.nir.parameters import delay_steps, fitted
@@ -236,7 +237,7 @@ class _Importer:
             neuron = replace(neuron, v_threshold=np.asarray(node.threshold, np.float64))
         neuron, gain = fitted(neuron, gain, arrival.shape, where)
         neuron, entering = split_bias(neuron, gain, arrival.biases)
-        projections = list(self._incoming(name, arrival, gain))
+        projections = listed_by_delay(self._incoming(name, arrival, gain))
         projections += [
             Projection(bias_name(name, delay), self.constant, name, from_constant(bias), delay)
             for delay, bias in entering.items()

@@ -4,15 +4,43 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import nn
 
+from neurodeploy.nn.delays import DelayedLinear
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.populations import Neurons
 from neurodeploy.recipe import NeuronRecipe
+from neurodeploy.target import builtin_targets
 
 RECURRENT_GAIN = 0.5
 """Length of what comes back of a layer's spikes, over that of the spikes, before any training."""
+
+
+@dataclass(frozen=True)
+class DelayOptions:
+    """Delays of a layer's connections, in steps, drawn from 0 to ``max``.
+
+    Attributes:
+        max: the longest, 1 to what the chips hold.
+        per: one for each ``synapse``, or for each ``neuron`` that sends.
+        learn: learned by Gaussians that narrow to whole steps (``nn.delays``); else they stay as
+            they were drawn.
+    """
+
+    max: int
+    per: Literal["synapse", "neuron"] = "synapse"
+    learn: bool = False
+
+    def __post_init__(self) -> None:
+        longest = {n: t.synapse.delay_max.value for n, t in builtin_targets().items()}
+        name = max(longest, key=longest.__getitem__)
+        if not 1 <= self.max <= longest[name]:
+            raise ValueError(
+                f"max is in steps, from 1 to the longest delay of a chip, {longest[name]} on "
+                f"{name}, found {self.max}"
+            )
 
 
 @dataclass(frozen=True)
@@ -31,12 +59,14 @@ class Mlp:
         recurrent: whether each hidden layer projects onto itself, a step later.
         recurrent_gain: R is at first this factor times a random orthogonal matrix (Saxe et al.
             2014), so that what comes back is as long as the spikes are, times the factor.
+        delays: of the weights fc_i of hidden layers; none when None.
     """
 
     hidden: tuple[int, ...]
     batch_norm: bool = False
     recurrent: bool = False
     recurrent_gain: float = RECURRENT_GAIN
+    delays: DelayOptions | None = None
 
     def __post_init__(self) -> None:
         _check_hidden(self.hidden)
@@ -53,7 +83,7 @@ class Mlp:
         width = math.prod(sample_shape)
         for i, size in enumerate(self.hidden, start=1):
             # A bias before batch norm would be subtracted again by it.
-            layers[f"fc{i}"] = nn.Linear(width, size, bias=not self.batch_norm)
+            layers[f"fc{i}"] = self._weights(width, size)
             if self.batch_norm:
                 layers[f"bn{i}"] = nn.BatchNorm1d(size)
             if self.recurrent:
@@ -67,6 +97,13 @@ class Mlp:
             width = size
         layers["fc"] = nn.Linear(width, classes)
         return SpikingNetwork(layers, sample_shape, sources)
+
+    def _weights(self, inputs: int, outputs: int) -> nn.Module:
+        bias, delays = not self.batch_norm, self.delays
+        if delays is None:
+            return nn.Linear(inputs, outputs, bias)
+        options = {"per_synapse": delays.per == "synapse", "learn": delays.learn}
+        return DelayedLinear(inputs, outputs, delays.max, bias, **options)
 
 
 @dataclass(frozen=True)
