@@ -86,6 +86,29 @@ def test_no_flipped_bit_leads_to_other_weights(tmp_path: Path) -> None:
             assert all(torch.equal(value, MODEL[name]) for name, value in model.named_parameters())
 
 
+def test_no_edited_header_or_tensor_is_accepted(tmp_path: Path) -> None:
+    """Every entry once: changed, left out, one added; and one number of every tensor."""
+    save_state(tmp_path, replace(STATE, best={"weight": MODEL["weight"] + 1}, best_epoch=1))
+    file = tmp_path / "last.safetensors"
+    with safetensors.safe_open(file, framework="pt") as opened:
+        metadata = opened.metadata()
+    tensors = safetensors.torch.load_file(file)
+    headers = [{**metadata, "state": json.dumps(e)} for e in edited(json.loads(metadata["state"]))]
+    headers += list(edited(metadata))
+    variants = [(tensors, {k: str(v) for k, v in header.items()}) for header in headers]
+    for name, value in tensors.items():
+        bits = value.contiguous().reshape(-1).view(torch.uint8).clone()
+        bits[0] ^= 1
+        variants.append(({**tensors, name: bits.view(value.dtype).view(value.shape)}, metadata))
+        rest = {other: tensor for other, tensor in tensors.items() if other != name}
+        variants += [(rest, metadata), ({**rest, f"{name}a": value}, metadata)]
+    assert len(variants) > 60
+    for changed, header in variants:
+        file.write_bytes(safetensors.torch.save(changed, header))
+        with pytest.raises(InputError, match="not a readable checkpoint"):
+            load_state(tmp_path)
+
+
 def test_files_without_a_hash_load(tmp_path: Path) -> None:
     """As older versions wrote them, of format 2; no file of format 3 does without."""
     save_state(tmp_path, STATE)
@@ -161,10 +184,11 @@ def test_no_edited_result_of_a_run_is_read(whole: Path, tmp_path: Path) -> None:
             read_run(copy)
     file.write_text(json.dumps(table))
     assert "Warning" not in describe(copy)
-    metrics = (copy / "metrics.jsonl").read_text()
-    (copy / "metrics.jsonl").write_text(metrics.replace('"epoch": 1', '"epoch": 2'))
-    with pytest.raises(InputError, match=r"metrics\.jsonl: missing or changed"):
-        read_training(copy)
+    lines = [json.loads(line) for line in (copy / "metrics.jsonl").read_text().splitlines()]
+    for changed in edited(lines):
+        (copy / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in changed))
+        with pytest.raises(InputError, match=r"metrics\.jsonl: missing or changed"):
+            read_training(copy)
     old = {key: value for key, value in table.items() if key != "seal"}
     del old["sha256"]["metrics.jsonl"]
     file.write_text(json.dumps({**old, "format": 1}))

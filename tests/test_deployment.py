@@ -285,6 +285,25 @@ def test_no_edited_manifest_is_accepted(tmp_path: Path) -> None:
     assert read_deployment(path).guarded, "the order of keys means nothing"
 
 
+def test_no_edited_integer_is_accepted(tmp_path: Path) -> None:
+    """One bit of every array, an array left out, and one added."""
+    path = write(tmp_path / "d")
+    file = path / "integers.safetensors"
+    arrays = load_file(file)
+    variants = [{**arrays, "one more": np.zeros(1, np.int8)}]
+    for name, array in arrays.items():
+        bits = bytearray(np.ascontiguousarray(array).tobytes())
+        bits[0] ^= 1
+        one_bit = np.frombuffer(bytes(bits), array.dtype).reshape(array.shape)
+        variants.append({**arrays, name: one_bit})
+        variants.append({other: kept for other, kept in arrays.items() if other != name})
+    assert len(variants) > 5
+    for changed in variants:
+        save_file(changed, file)
+        with pytest.raises(InputError, match=r"integers\.safetensors: changed since the export"):
+            read_deployment(path)
+
+
 def test_equal_exports_have_equal_digests_and_others_do_not(tmp_path: Path) -> None:
     first = read_deployment(write(tmp_path / "d"))
     contract = NETWORK.contract
