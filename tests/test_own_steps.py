@@ -20,7 +20,7 @@ from neurodeploy.nn.families import build_network
 from neurodeploy.nn.loss import InstantaneousLoss, OwnStepsLoss
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.recipe import NeuronRecipe
-from neurodeploy.rules import BPTT, OTTT, SLTT, SLTTK, Batch, Rate, Rule
+from neurodeploy.rules import BPTT, OTTT, SLTT, SLTTK, Batch, EProp, Rate, Rule
 from neurodeploy.support.processes import Processes
 from neurodeploy.training.evaluate import evaluate, evaluate_shared
 from support.command import run_cli, run_json
@@ -57,7 +57,16 @@ def gradient(model: SpikingNetwork, rule: Rule, x: torch.Tensor, loss: Any, *lab
 
 @pytest.mark.parametrize(
     "rule",
-    [BPTT(), SLTT(), SLTTK(K=STEPS), SLTTK(K=STEPS, scale="unbiased"), OTTT(), Rate(), Rate("s")],
+    [
+        BPTT(),
+        SLTT(),
+        SLTTK(K=STEPS),
+        SLTTK(K=STEPS, scale="unbiased"),
+        OTTT(),
+        EProp(),
+        Rate(),
+        Rate("s"),
+    ],
     ids=repr,
 )
 @pytest.mark.parametrize("loss", [LOSS, InstantaneousLoss(0.2, "one_hot", (1.0, 0.5, 2.0), 0.5)])

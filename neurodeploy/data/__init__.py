@@ -17,6 +17,7 @@ from neurodeploy.data.fsdd import load_fsdd
 from neurodeploy.data.images import load_cifar10, load_cifar100, load_digits, load_image_folder
 from neurodeploy.data.labels import class_numbers, count_classes
 from neurodeploy.data.npz import load_npz
+from neurodeploy.data.own_events import load_events, load_series
 from neurodeploy.data.recordings import load_dvs_cifar10, load_dvs_gesture, load_nmnist, load_shd
 from neurodeploy.errors import InputError, nearest
 from neurodeploy.ir.contract import DataSource, Encoder
@@ -27,10 +28,12 @@ DATASETS: dict[str, Callable[[Request], Dataset]] = {
     "digits": load_digits,
     "dvs_cifar10": load_dvs_cifar10,
     "dvs_gesture": load_dvs_gesture,
+    "events": load_events,
     "fsdd": load_fsdd,
     "image_folder": load_image_folder,
     "nmnist": load_nmnist,
     "npz": load_npz,
+    "series": load_series,
     "shd": load_shd,
 }
 
