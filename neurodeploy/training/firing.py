@@ -17,6 +17,7 @@ from neurodeploy.nn.current import CubaLIF
 from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.network import INPUT
 from neurodeploy.nn.neuron import LIF
+from neurodeploy.quantization.aware.currents import QuantizedCubaLIF
 from neurodeploy.quantization.aware.neurons import QuantizedLIF
 
 
@@ -32,7 +33,7 @@ class SpikeCount:
         self._axes = {INPUT: len(model.sample_shape)}
         self.sizes = {INPUT: math.prod(model.sample_shape)}
         for name, layer in model.layers.items():
-            if isinstance(layer, LIF | CubaLIF | QuantizedLIF):
+            if isinstance(layer, LIF | CubaLIF | QuantizedLIF | QuantizedCubaLIF):
                 self._axes[name] = len(model.shapes[name])
                 self.sizes[name] = math.prod(model.shapes[name])
         zero = next(model.parameters()).new_zeros((), dtype=torch.float64)

@@ -12,8 +12,10 @@ from torch import nn
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.ir.fixed_point import WeightFormat
 from neurodeploy.ir.network import Neuron
+from neurodeploy.nn.current import CubaLIF
 from neurodeploy.nn.network import INPUT, SpikingNetwork
 from neurodeploy.nn.neuron import LIF
+from neurodeploy.quantization.aware.currents import BIAS_BITS, QuantizedCubaLIF
 from neurodeploy.quantization.aware.grid import Grid
 from neurodeploy.quantization.aware.neurons import (
     QuantizedLIF,
@@ -90,6 +92,8 @@ class IntegerNetwork(SpikingNetwork):
     def bias(self, receiver: Receiver) -> torch.Tensor | None:
         """Bias of a population in state units, (channels,), or None without one."""
         layer: Any = self.layers[receiver.entry]
+        if isinstance(layer, QuantizedCubaLIF):
+            return layer.integer_bias()
         found = layer.float_bias()
         return None if found is None else layer.grid.bias(found)
 
@@ -103,11 +107,17 @@ class IntegerNetwork(SpikingNetwork):
             grid = self.grid(receiver)
             found = [self.synapse(path) for path in receiver.paths]
             incoming = [_weights(synapse) for synapse in found]
+            layer = self.layers[receiver.entry]
+            bias = layer.float_bias() if isinstance(layer, QuantizedCubaLIF) else None
+            if bias is not None:
+                incoming.append(_bias_weights(bias))
             neuron = self._neuron(receiver)
             ratios = mse_ratios(incoming)
             scales = laid_out(neuron, incoming, ratios, self.target, self.steps, silent=ROOM)
-            for synapse, exponent in zip(found, scales.exponents, strict=True):
+            for synapse, exponent in zip(found, scales.exponents, strict=False):
                 synapse.exponent.fill_(exponent)
+            if isinstance(layer, QuantizedCubaLIF) and bias is not None:
+                layer.exponent.fill_(scales.exponents[-1])
             grid.start(scales.scale)
         self.train(self.training)
 
@@ -118,10 +128,13 @@ class IntegerNetwork(SpikingNetwork):
         values = np.zeros(1) if bias is None else bias.double().cpu().numpy().reshape(-1)
         if isinstance(layer, QuantizedReadout):
             return Neuron("I", np.zeros(1), np.ones(1), values, None, "zero", ">")
+        u_keep = np.zeros(1)
         lif = layer.lif
+        if isinstance(layer, QuantizedCubaLIF):
+            lif, u_keep, values = layer.lif.lif, _array(layer.lif.u_keep), np.zeros(1)
         return Neuron(
             kind="LIF",
-            u_keep=np.zeros(1),
+            u_keep=u_keep,
             v_keep=_array(lif.keep),
             bias=values,
             v_threshold=_array(lif.v_threshold),
@@ -136,8 +149,14 @@ def without_grids(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor
     Those of a network in floats stay as they are.
     """
     found = {}
+    if not any("grid" in name.split(".") for name in weights):
+        return dict(weights)
     for name, value in weights.items():
         parts = name.split(".")
+        if parts[2:4] == ["lif", "lif"]:
+            # Of neurons behind a current, which keep theirs one layer further down.
+            found[".".join((*parts[:2], "lif", parts[-1]))] = value
+            continue
         if "grid" not in parts and parts[-1] != "exponent":
             # "layers", the layer, what it was wrapped in, the parameter
             found[".".join((*parts[:2], parts[-1]))] = value
@@ -154,7 +173,7 @@ def _converted(
         entry = floats[receiver.entry]
         grid = Grid(
             target,
-            entry.v_threshold if isinstance(entry, LIF) else None,
+            _threshold(entry),
             _integers(receiver, floats, bits),
         )
         for path in receiver.paths:
@@ -172,7 +191,9 @@ def _converted(
                 sources[path.at] = tuple(name if s == source else s for s in sources[path.at])
                 sources[name] = (source,)
         bias = bias_into(model, receiver.entry, floats)
-        if isinstance(entry, LIF):
+        if isinstance(entry, CubaLIF):
+            layers[receiver.entry] = QuantizedCubaLIF(entry, grid, target, bias)
+        elif isinstance(entry, LIF):
             layers[receiver.entry] = QuantizedLIF(entry, grid, target, bias)
         else:
             layers[receiver.entry] = QuantizedReadout(layers[receiver.entry], grid, bias)
@@ -191,9 +212,22 @@ def _before(
     return found
 
 
+def _threshold(entry: nn.Module) -> float | torch.Tensor | None:
+    """Of spiking neurons; None of a read-out."""
+    lif = entry.lif if isinstance(entry, CubaLIF) else entry
+    return lif.v_threshold if isinstance(lif, LIF) else None
+
+
+def _bias_weights(bias: torch.Tensor) -> Weights:
+    """A bias into a current as the weights that it is on a chip."""
+    values = bias.detach().double().cpu().numpy().reshape(-1, 1)
+    weight_format = WeightFormat(BIAS_BITS, "mixed")
+    return Weights(values, weight_format, 1, len(values), float(np.abs(values).max(initial=0)))
+
+
 def _array(values: float | torch.Tensor) -> np.ndarray:
     """One number, or one per neuron, in float64."""
-    return torch.as_tensor(values, dtype=torch.float64).cpu().numpy().reshape(-1)
+    return torch.as_tensor(values, dtype=torch.float64).detach().cpu().numpy().reshape(-1)
 
 
 def _integers(receiver: Receiver, layers: dict[str, nn.Module], bits: int) -> float:

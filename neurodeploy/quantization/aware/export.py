@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from neurodeploy.ir.contract import DataSource, InputCode
 from neurodeploy.ir.quantized import PLAN_KEY, PopulationPlan, ProjectionPlan, QuantizationPlan
+from neurodeploy.neurons.constant import CONSTANT, bias_name
 from neurodeploy.nn.export import module_to_nir
 from neurodeploy.nn.layers import Factors, Scale
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.quantization.aware.convert import IntegerNetwork
+from neurodeploy.quantization.aware.currents import BIAS_BITS, QuantizedCubaLIF
 from neurodeploy.quantization.aware.grid import STATE
 from neurodeploy.quantization.aware.neurons import QuantizedLIF, QuantizedNorm, QuantizedReadout
 from neurodeploy.quantization.aware.paths import Receiver
@@ -60,7 +62,7 @@ def in_floats(model: IntegerNetwork) -> SpikingNetwork:
             layer = _weighted(layer)
         elif isinstance(layer, QuantizedNorm):
             layer = nn.Identity()
-        elif isinstance(layer, QuantizedLIF):
+        elif isinstance(layer, QuantizedLIF | QuantizedCubaLIF):
             layer = layer.lif
         layers[name] = copy.deepcopy(layer)
     for receiver in model.receivers:
@@ -80,6 +82,12 @@ def learned_plan(model: IntegerNetwork) -> QuantizationPlan:
             sign: Any = "mixed" if synapse.bits > 1 else "split"
             planned = ProjectionPlan(synapse.bits, sign, int(synapse.exponent))
             incoming[path.node] = planned
+        layer = model.layers[receiver.entry]
+        if isinstance(layer, QuantizedCubaLIF) and layer.float_bias() is not None:
+            # What comes back of it is synapses from a constant source.
+            planned = ProjectionPlan(BIAS_BITS, "mixed", int(layer.exponent))
+            incoming[bias_name(receiver.name, 0)] = planned
+            populations[CONSTANT] = PopulationPlan(1.0, {})
         populations[receiver.name] = PopulationPlan(_scale(model, receiver), incoming)
     return QuantizationPlan(model.target.name, populations)
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.ir.fixed_point import DECAY_ONE, STATE_LIMIT, nearest_decay
+from neurodeploy.nn.current import CubaLIF
 from neurodeploy.nn.layers import Scale
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.neuron import LIF
@@ -37,25 +38,34 @@ class QuantizedLIF(nn.Module):
     Attributes:
         lif: the neurons in floats.
         grid: scale and limits.
-        kept: share of v kept per step, a multiple of 1/4096, or a buffer with one per neuron.
+        kept: share of v kept per step, a multiple of 1/4096, one or one per neuron; a learned one
+            carries the gradient of what it was rounded from.
     """
-
-    kept: float | Tensor
 
     def __init__(self, lif: LIF, grid: Grid, target: Target, bias: Bias) -> None:
         super().__init__()
         self.lif = lif
         self.grid = grid
-        kept = integer_keep(lif, target)
-        if isinstance(kept, Tensor):
-            self.register_buffer("kept", kept, persistent=False)
-        else:
-            self.kept = kept
+        self.target = target
+        if lif.learned("tau_w") is None:
+            kept = integer_keep(lif, target)
+            if isinstance(kept, Tensor):
+                self.register_buffer("fixed", kept, persistent=False)
+            else:
+                self.fixed = kept
         self.float_bias = bias
         self._cut = True
         # Integers, and where gradients cross steps the same in units of the network, with a graph.
         self._v: Tensor | None = None
         self._v_graph: Tensor | None = None
+
+    @property
+    def kept(self) -> float | Tensor:
+        """Share of v kept per step."""
+        if self.lif.learned("tau_w") is None:
+            fixed: Any = self.fixed
+            return fixed
+        return integer_share(self.lif.keep, self.target)
 
     def reset_state(self, cut: bool) -> None:
         """Start a batch: v = 0, and choose whether gradients are cut between steps."""
@@ -71,12 +81,13 @@ class QuantizedLIF(nn.Module):
         """Spikes of c steps for inputs (c, N, ...) in state units."""
         if not self.grid.is_active:
             return self.lif.over_steps(x)
-        drive = self._with_bias(x if self.training else _wrapped(x))
-        if not (drive.requires_grad and torch.is_grad_enabled()):
+        drive = self._with_bias(x if self.training else wrapped(x))
+        learns = self.lif.learned("tau_w") is not None
+        if not ((drive.requires_grad or learns) and torch.is_grad_enabled()):
             return self.integrate(drive, None)
         unit = self.grid.unit()
         if self._cut:
-            return _CutSteps.apply(drive, unit, self)
+            return _CutSteps.apply(drive, unit, self.kept if learns else None, self)
         return torch.stack([self._step_with_graph(step, step / unit) for step in drive])
 
     def _with_bias(self, x: Tensor) -> Tensor:
@@ -87,14 +98,17 @@ class QuantizedLIF(nn.Module):
         return x + self.grid.bias(bias).reshape(-1, *(1,) * (x.ndim - 3))
 
     @torch.no_grad()
-    def integrate(self, drive: Tensor, membranes: Tensor | None) -> Tensor:
+    def integrate(
+        self, drive: Tensor, membranes: Tensor | None, before: Tensor | None = None
+    ) -> Tensor:
         """Spikes of c steps, without a graph.
 
         Args:
             drive: input and bias in state units, (c, N, ...).
             membranes: of the same shape, takes u of each step.
+            before: likewise, takes v before each step.
         """
-        lif, threshold = self.lif, self.grid.integer_threshold()
+        lif, threshold, kept = self.lif, self.grid.integer_threshold(), self.kept
         compare = torch.ge if lif.comparison == ">=" else torch.gt
         spikes = torch.empty_like(drive)
         for t, (z, s) in enumerate(zip(drive, spikes, strict=True)):
@@ -102,7 +116,9 @@ class QuantizedLIF(nn.Module):
             if self._v is None:
                 u.copy_(z)
             else:
-                torch.add(kept_share(self._v, self.kept), z, out=u)
+                torch.add(kept_share(self._v, kept), z, out=u)
+            if before is not None:
+                before[t].zero_() if self._v is None else before[t].copy_(self._v)
             u.clamp_(1 - STATE_LIMIT, STATE_LIMIT - 1)
             compare(u, threshold, out=s)
             if lif.reset == "zero":
@@ -169,7 +185,7 @@ class QuantizedReadout(nn.Module):
     def _added(self, y: Tensor) -> Tensor:
         """What each step adds to v in units of the network, (c, N, classes) in and out."""
         bias = self.float_bias()
-        drive = y if self.training else _wrapped(y)
+        drive = y if self.training else wrapped(y)
         drive = drive if bias is None else drive + self.grid.bias(bias)
         with torch.no_grad():
             cut_off = torch.empty_like(drive)
@@ -215,21 +231,27 @@ class _CutSteps(torch.autograd.Function):
     """Steps with no path between them: dL/dx[t] = dL/ds[t] ds/du[t], x = z / (64 S)."""
 
     @staticmethod
-    def forward(ctx: Any, drive: Tensor, unit: Tensor, layer: QuantizedLIF) -> Tensor:
+    def forward(
+        ctx: Any, drive: Tensor, unit: Tensor, kept: Tensor | None, layer: QuantizedLIF
+    ) -> Tensor:
         u = torch.empty_like(drive)
-        spikes = layer.integrate(drive, u)
-        ctx.save_for_backward(drive, unit, u)
+        before = None if kept is None else torch.empty_like(drive)
+        spikes = layer.integrate(drive, u, before)
+        ctx.save_for_backward(drive, unit, u, *(() if before is None else (before,)))
+        ctx.shape = None if kept is None else kept.shape
         ctx.layer, ctx.threshold = layer, layer.grid.integer_threshold()
         return spikes
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None]:
-        drive, unit, u = ctx.saved_tensors
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        drive, unit, u, *before = ctx.saved_tensors
         lif = ctx.layer.lif
         distance = (u - ctx.threshold).div_(unit)
         error = lif.surrogate(distance, lif.v_threshold).mul_(grad_outputs[0]).div_(unit)
         by_unit = -torch.dot(error.flatten(), drive.flatten()) / unit
-        return error, by_unit, None
+        # u = kept v + x in the same units as the error.
+        by_kept = (error * before[0]).sum(0).sum_to_size(ctx.shape) if before else None
+        return error, by_unit, by_kept, None
 
 
 class _Fire(torch.autograd.Function):
@@ -250,10 +272,26 @@ def integer_keep(lif: LIF, target: Target) -> float | Tensor:
     """What the chip keeps of v per step, for each neuron where they differ."""
     # As the exported file says it.
     keep = lif.keep if lif.by_keep or not isinstance(lif.tau, Tensor) else 1 - 1 / lif.tau.double()
-    values = keep.double().cpu().numpy() if isinstance(keep, Tensor) else np.array(keep)
-    decay = np.minimum(nearest_decay(values), 2**target.neuron.decay_bits.value - 1)
+    kept = integer_share(keep, target)
+    own = lif.keep
+    return kept.to(own) if isinstance(kept, Tensor) and isinstance(own, Tensor) else kept
+
+
+def integer_share(keep: float | Tensor, target: Target, *, current: bool = False) -> float | Tensor:
+    """The multiple of 1/4096 that the chip keeps per step; rounding passes gradients through.
+
+    Args:
+        current: whether it is the share of u, which decays by 1 to 4096, or of v, by 0 to 4095.
+    """
+    given = isinstance(keep, Tensor)
+    values = keep.detach().double().cpu().numpy() if given else np.array(keep)
+    most = 2**target.neuron.decay_bits.value - 1
+    decay = np.clip(nearest_decay(values), int(current), most + int(current))
     kept = (DECAY_ONE - decay) / DECAY_ONE
-    return torch.from_numpy(kept).to(lif.keep) if isinstance(lif.keep, Tensor) else float(kept)
+    if not given:
+        return float(kept)
+    exact = torch.from_numpy(np.asarray(kept)).to(keep.device)
+    return keep + (exact - keep.detach()).to(keep.dtype) if keep.requires_grad else exact
 
 
 def kept_share(v: Tensor, kept: float | Tensor) -> Tensor:
@@ -266,7 +304,7 @@ def kept_share(v: Tensor, kept: float | Tensor) -> Tensor:
     return (v.double() * kept).trunc().to(v.dtype)
 
 
-def _wrapped(x: Tensor) -> Tensor:
+def wrapped(x: Tensor) -> Tensor:
     """x wrapped once into (-2^23, 2^23]."""
     if x.numel() == 0 or float(x.abs().max()) < STATE_LIMIT:
         return x
@@ -284,7 +322,7 @@ def bias_into(model: SpikingNetwork, entry: str, layers: dict[str, nn.Module]) -
 
     def leaving(name: str) -> Tensor | None:
         layer: Any = layers.get(name)
-        if layer is None or isinstance(layer, LIF):
+        if layer is None or isinstance(layer, LIF | CubaLIF):
             return None
         if isinstance(layer, WEIGHTED):
             return layer.bias

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.errors import UnsupportedError
+from neurodeploy.nn.current import CubaLIF
 from neurodeploy.nn.folding import BATCH_NORMS
 from neurodeploy.nn.layers import Delay, Dropout, Factors, GridLinear, Scale, WSConv2d
 from neurodeploy.nn.network import INPUT, SpikingNetwork
@@ -84,7 +85,8 @@ def receivers_of(model: SpikingNetwork, payload: int) -> list[Receiver]:
         UnsupportedError: a layer or a connection that is not one path of weights on a chip.
     """
     for name, layer in model.layers.items():
-        if isinstance(layer, LIF) and layer.refractory_period:
+        lif = layer.lif if isinstance(layer, CubaLIF) else layer
+        if isinstance(lif, LIF) and lif.refractory_period:
             raise UnsupportedError(
                 f"layer {name!r}: neurons that rest after a spike (refractory_period) cannot be "
                 "trained on integers"
@@ -94,7 +96,7 @@ def receivers_of(model: SpikingNetwork, payload: int) -> list[Receiver]:
     found = [
         Receiver(name, name, tuple(finder.into(name, ())))
         for name, layer in model.layers.items()
-        if isinstance(layer, LIF)
+        if isinstance(layer, LIF | CubaLIF)
     ]
     if ends_in_neurons(model, last):
         return found
@@ -106,7 +108,7 @@ def ends_in_neurons(model: SpikingNetwork, name: str) -> bool:
     layer, sources = model.layers[name], model.sources[name]
     if isinstance(layer, nn.Flatten | nn.Identity | Dropout) and len(sources) == 1:
         return sources[0] != INPUT and ends_in_neurons(model, sources[0])
-    return isinstance(layer, LIF)
+    return isinstance(layer, LIF | CubaLIF)
 
 
 class _Finder:
@@ -125,7 +127,7 @@ class _Finder:
     def reaching(self, name: str, reader: str | None, after: tuple[str, ...]) -> list[SynapticPath]:
         """Paths that end with layer ``name``, which ``reader`` reads."""
         layer = self.model.layers[name] if name != INPUT else None
-        if layer is None or isinstance(layer, LIF):
+        if layer is None or isinstance(layer, LIF | CubaLIF):
             if reader is None:
                 raise UnsupportedError(f"layer {name!r}: the input cannot be the read-out")
             return [
@@ -174,7 +176,7 @@ class _Finder:
     def _before(self, name: str) -> list[tuple[str, float, int, bool]]:
         """Populations in front of a layer, each with multiplier, levels, and dropout or not."""
         layer = self.model.layers[name] if name != INPUT else None
-        if layer is None or isinstance(layer, LIF):
+        if layer is None or isinstance(layer, LIF | CubaLIF):
             return [(name, *self._integers(name, 1.0, 1), False)]
         factor, area, drops = 1.0, 1, isinstance(layer, Dropout)
         if isinstance(layer, nn.AvgPool2d):
