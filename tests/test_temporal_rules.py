@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.nn.current import CubaLIF
@@ -14,9 +15,11 @@ from neurodeploy.nn.families import build_network
 from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.neuron import LIF
+from neurodeploy.nn.tracing import spiking_network
 from neurodeploy.recipe import NeuronRecipe
 from neurodeploy.recipe.constants import TimeConstant
 from neurodeploy.rules import BPTT, OTTT, SLTT, SLTTK, Batch, Rate, Rule
+from support.kept_for_backward import peak_kept
 from support.temporal_equations import Layer, gradients, sigmoid, surrogate
 
 SAMPLES, INPUTS, HIDDEN, CLASSES, STEPS = 4, 6, (8, 7), 3, 7
@@ -314,3 +317,70 @@ def test_sltt_and_bptt_differ_where_there_is_a_memory() -> None:
 def test_a_current_of_one_step_is_none() -> None:
     assert isinstance(network(NeuronRecipe(2.0)).layers["lif1"], LIF)
     assert isinstance(network(NeuronRecipe(2.0, tau_syn=1.5)).layers["lif1"], CubaLIF)
+
+
+class Fed(nn.Module):
+    """A layer of one's own that reads its last spikes, by holding them."""
+
+    def __init__(self, weights: nn.Module, back: nn.Module, neurons: nn.Module) -> None:
+        super().__init__()
+        self.weights, self.back, self.neurons = weights, back, neurons
+        self.last: torch.Tensor | None = None
+
+    def reset_state(self) -> None:
+        """No spikes before the first step."""
+        self.last = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """One step."""
+        drive = self.weights(x)
+        if self.last is not None:
+            drive = drive + self.back(self.last)
+        self.last = self.neurons(drive)
+        return self.last
+
+
+@pytest.mark.parametrize("rule", [SLTT(), BPTT(), OTTT()])
+def test_a_module_that_holds_its_spikes_learns_as_the_family_does(rule: Rule) -> None:
+    model = network(NEURONS["learned per layer"], recurrent=True)
+    wanted = run(rule, model)
+    layers = dict(model.layers.items())
+    own = nn.Sequential(
+        *(Fed(layers[f"fc{i}"], layers[f"rec{i}"], layers[f"lif{i}"]) for i in (1, 2)),
+        layers["fc"],
+    )
+    followed = spiking_network(own, (INPUTS,))
+    assert len(followed.fed_back) == 2
+    for module in (own, followed):
+        own.zero_grad()
+        x = torch.from_numpy(frames())
+        if module is own and isinstance(rule, OTTT):
+            continue  # outside a network one trace serves all, so all constants have to be the same
+        rule.backward(module, x, torch.from_numpy(LABELS), LOSS)
+        found = {
+            name.removeprefix("layers."): array(parameter.grad)
+            for name, parameter in model.named_parameters()
+        }
+        assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("rule", [SLTT(), SLTTK(3), OTTT()])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"recurrent": True},
+        {"delays": {"max": 3, "learn": True}, "readout": {"kind": "leak", "tau": 3.0}},
+    ],
+)
+def test_memory_for_backward_does_not_grow_with_time(rule: Rule, options: dict[str, Any]) -> None:
+    model = network(NEURONS["learned per layer"], **options)
+
+    def kept(steps: int) -> int:
+        shown = [torch.from_numpy(frames()[0])] * steps
+        batch = Batch(shown, steps, torch.from_numpy(LABELS), time_chunk=5)
+        update = torch.Generator().manual_seed(0)
+        return peak_kept(lambda: rule.train_batch(model, batch, LOSS, lambda: None, update)).bytes
+
+    kept(10)
+    assert kept(80) <= 1.05 * kept(10)
