@@ -34,6 +34,7 @@ from neurodeploy.recipe import load_recipe
 from neurodeploy.simulation.engines import ReferenceEngine
 from neurodeploy.support.files import sha256
 from neurodeploy.target import load_target
+from neurodeploy.workflow.export import export
 from neurodeploy.workflow.inspection import describe
 from support.manifests import edit_manifest, edited, make_old
 from support.random_networks import (
@@ -419,3 +420,26 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     source.write_bytes(b"")
     with pytest.raises(InputError, match="file/d: cannot be written"):
         write_deployment(tmp_path / "file" / "d", NETWORK, MAPPING, source, TARGET, "x")
+
+
+def test_a_damaged_epoch_is_named_before_anything_is_written(
+    workspace: Path, tmp_path: Path
+) -> None:
+    """In a run of an older version, whose metrics have no hash."""
+    run = tmp_path / "run"
+    shutil.copytree(workspace / "runs" / "digits_conv-001", run)
+    summary = json.loads((run / "run.json").read_text())
+    old = {key: value for key, value in summary.items() if key != "seal"}
+    del old["sha256"]["metrics.jsonl"]
+    (run / "run.json").write_text(json.dumps({**old, "format": 1}))
+    log = run / "metrics.jsonl"
+    epoch = json.loads(log.read_text())
+    for changed in ({**epoch, "firing_rates": 2}, {"epoch": 1}, {**epoch, "seconds": "long"}):
+        log.write_text(json.dumps(changed) + "\n")
+        with pytest.raises(InputError, match=r"metrics\.jsonl, line 1: "):
+            export(run, "loihi2", tmp_path / "made")
+        assert not (tmp_path / "made").exists()
+    log.write_text("\n".join(map(json.dumps, [epoch])) + "\n")
+    (run / "run.json").write_text(json.dumps({**old, "format": 1, "best_epoch": 2}))
+    with pytest.raises(InputError, match="the best of 1 epochs is 2"):
+        export(run, "loihi2", tmp_path / "made")

@@ -94,6 +94,10 @@ class TrainingRecord:
     predictions: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.history and not 1 <= self.best_epoch <= len(self.history):
+            raise ValueError(f"the best of {len(self.history)} epochs is {self.best_epoch}")
+
     def to_dict(self) -> dict[str, Any]:
         """As the manifest holds it."""
         return asdict(self)

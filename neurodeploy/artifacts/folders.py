@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from neurodeploy.artifacts.deployment import TrainingRecord
+from neurodeploy.artifacts.epochs import EpochMetrics
 from neurodeploy.artifacts.names import (
     COMPLETE,
     DEPLOYMENTS,
@@ -269,6 +270,8 @@ def read_training(path: Path) -> TrainingRecord:
     if METRICS in hashes and not (metrics.is_file() and sha256(metrics) == hashes[METRICS]):
         raise InputError(f"{metrics}: missing or changed since the training; train again")
     history = read_json_lines(metrics) if metrics.is_file() else []
+    for number, epoch in enumerate(history, 1):
+        build(EpochMetrics, epoch, f"{metrics}, line {number}")
     try:
         table = {**{name: run[name] for name in kept}, "history": history}
         # Not in runs of older versions.

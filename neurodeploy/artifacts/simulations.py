@@ -29,6 +29,10 @@ PREDICTED, SPIKES = "predicted.npy", ".s.npy"
 """What every trace holds: a file of that name, and some that end so."""
 
 
+MOST_SPIKES = 2**40
+"""Of a neuron in a sample: more than it can have steps."""
+
+
 class TraceFile:
     """Collects traces of all batches and writes ``NAME.s``, ``NAME.u`` and ``NAME.v``.
 
@@ -178,4 +182,12 @@ def read_activity(deployment: Path, shapes: dict[str, Shape]) -> dict[str, np.nd
                 f"{None if found is None else found.shape}, but the network to map has {shape}",
                 fix=Text(Setting("activity"), " needs a deployment of the same network"),
             )
+        # As floats, in which nothing that can be counted is lost.
+        spikes = found.astype(np.float64) if found.dtype.kind in "iuf" else np.array(np.nan)
+        if not (np.isfinite(spikes).all() and spikes.min() >= 0 and spikes.max() <= MOST_SPIKES):
+            raise InputError(
+                f"{files[0]}: {name!r} is {found.dtype} and holds other values than spikes per "
+                f"sample, which go from 0 to {MOST_SPIKES:,}; simulate again"
+            )
+        activity[name] = spikes
     return activity

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.errors import CheckFailedError, Text, in_lines
+from neurodeploy.errors import CheckFailedError, InputError, Text, in_lines
 from neurodeploy.ir.operators import Shape
+from neurodeploy.support.reading import shown
 from neurodeploy.support.schema import build
 
 Box = tuple[tuple[int, int], ...]
@@ -172,6 +173,50 @@ class CoreMapping:
     unchecked: tuple[str, ...]
     strategy: str = "first-fit"
     traffic: Traffic | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.placements) != len(self.uses):
+            raise ValueError(f"{len(self.placements)} placements and {len(self.uses)} uses")
+        for placement, use in zip(self.placements, self.uses, strict=True):
+            place = (placement.chip, placement.core)
+            if place != (use.chip, use.core) or min(place) < 0:
+                raise ValueError(f"chip and core are {place} and {(use.chip, use.core)}")
+            if not all(len(ends) == 2 and 0 <= ends[0] < ends[1] for ends in placement.ranges):
+                raise ValueError(f"{placement.population!r} has ranges {shown(placement.ranges)}")
+            if use.neurons != box_size(placement.ranges):
+                raise ValueError(
+                    f"core {place} has {box_size(placement.ranges):,} neurons of "
+                    f"{placement.population!r} and uses {use.neurons:,}"
+                )
+        for name, limit in self.limits.items():
+            if name not in RESOURCES or limit < 1:
+                raise ValueError(f"a core has {limit} {name}")
+
+    def check_holds(self, shapes: Mapping[str, Shape]) -> None:
+        """Refuse to be taken for the mapping of other populations than those that it is of.
+
+        Args:
+            shapes: of the populations with neurons, by name.
+
+        Raises:
+            InputError: a population is missing, is another one, or has other neurons.
+        """
+        held = dict.fromkeys(shapes, 0)
+        for placement in self.placements:
+            name, shape = placement.population, shapes.get(placement.population, ())
+            ends = [stop for _, stop in placement.ranges]
+            if len(ends) != len(shape) or any(a > b for a, b in zip(ends, shape, strict=True)):
+                raise InputError(
+                    f"mapping: places {shown(placement.ranges)} of a population {name!r}, which "
+                    f"has the shape {shapes.get(name)}; export the network again"
+                )
+            held[name] += box_size(placement.ranges)
+        for name, count in held.items():
+            if count != math.prod(shapes[name]):
+                raise InputError(
+                    f"mapping: places {count:,} of {math.prod(shapes[name]):,} neurons of "
+                    f"population {name!r}; export the network again"
+                )
 
     @property
     def chips(self) -> int:

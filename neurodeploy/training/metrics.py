@@ -4,49 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
+from neurodeploy.artifacts.epochs import EpochMetrics
 from neurodeploy.artifacts.names import METRICS, TENSORBOARD
-from neurodeploy.simulation.firing import firing_warnings
 from neurodeploy.support.files import write_whole, written
 from neurodeploy.training.event_file import EventFile
-
-
-@dataclass(frozen=True)
-class EpochMetrics:
-    """One line of ``metrics.jsonl``.
-
-    Attributes:
-        epoch: counted from 1.
-        train_loss, train_accuracy: means over the epoch's batches, each before its update.
-        validation_loss, validation_accuracy: after the epoch.
-        learning_rate: of the whole epoch.
-        seconds: wall time with validation.
-        firing_rates: spikes per neuron and step of every layer of neurons on the validation
-            samples, and of the input the share of values that are not 0; empty in older files.
-    """
-
-    epoch: int
-    train_loss: float
-    train_accuracy: float
-    validation_loss: float
-    validation_accuracy: float
-    learning_rate: float
-    seconds: float
-    firing_rates: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Layers that never spiked, or nearly always did."""
-        over = f"the validation samples of epoch {self.epoch}"
-        return firing_warnings(self.firing_rates, over)
-
-    def better_than(self, other: EpochMetrics) -> bool:
-        """Higher validation accuracy; with equal accuracy, lower validation loss."""
-        mine = (self.validation_accuracy, -self.validation_loss)
-        return mine > (other.validation_accuracy, -other.validation_loss)
 
 
 @dataclass(frozen=True)

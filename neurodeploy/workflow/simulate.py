@@ -131,6 +131,8 @@ def simulate(
     if samples is None:
         samples = choose_samples(deployment.network)
     check_samples(samples, "simulate")
+    neurons = {p.name: p.shape for p in deployment.network.populations if p.neuron}
+    deployment.mapping.check_holds(neurons)
     size = batch_size(deployment.network)
     at_once = min(size, samples.count)
     reason = None
