@@ -122,6 +122,10 @@ class InputError(NeurodeployError):
     """A file, folder, name or option cannot be used as given."""
 
 
+class UnwritableError(InputError):
+    """A file or folder cannot be written where it was to be."""
+
+
 class MissingDependencyError(NeurodeployError):
     """An optional package is absent; the message names the command that installs it."""
 

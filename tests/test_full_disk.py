@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -16,12 +17,16 @@ import pytest
 
 from neurodeploy.artifacts.folders import NewFolder
 from neurodeploy.artifacts.simulations import TraceFile
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, PictureWarning, UnwritableError
 from neurodeploy.interchange.hdf5 import hdf5_written
 from neurodeploy.lava.shared import SharedArrays
 from neurodeploy.simulation.trace import PopulationTrace, SpikeTrace
-from neurodeploy.support.files import check_place, check_writable, written_whole
+from neurodeploy.support.files import SPARE, check_place, check_writable, written_whole
 from neurodeploy.support.partial import reserve, temporary_folder
+from neurodeploy.training import resume_run, train
+from neurodeploy.training.event_file import EventFile
+from support.small_runs import assert_same_run, make_recipe
+from support.wording import refused
 
 LIMITED = """
 import resource, sys
@@ -118,3 +123,48 @@ def test_hdf5_is_written_whole(tmp_path: Path) -> None:
         file["x"] = 1
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
+
+
+def test_room_for_checkpoints_is_looked_for_before_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(resource, "getrlimit", lambda _: (1000, 1000))
+        with pytest.raises(InputError, match=r"last.safetensors: .* a file may have 1\.0 kB"):
+            train(make_recipe(), run, progress=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=SPARE))
+        with pytest.raises(InputError, match=r"last.safetensors: .* and 65\.5 kB are free"):
+            train(make_recipe(network={"family": "mlp", "hidden": [512]}), run, progress=False)
+    assert not run.exists()
+
+
+def refuse(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("name", ["network.nir", "run.json", "best.safetensors"])
+def test_a_network_is_not_lost_when_the_disk_runs_full_in_the_end(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run goes on where it was, once there is room."""
+    run, replace = tmp_path / "run", os.replace
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            os, "replace", lambda a, b: refuse() if Path(b).name == name else replace(a, b)
+        )
+        with refused(UnwritableError, "make room and continue with", by="train"):
+            train(make_recipe(), run, progress=False)
+    assert not (run / "run.json").exists() and not list(run.glob(".*"))
+    resume_run(run, progress=False)
+    train(make_recipe(), tmp_path / "whole", progress=False)
+    assert_same_run(run, tmp_path / "whole")
+
+
+def test_events_for_tensorboard_that_cannot_be_written_are_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "tensorboard").write_text("")
+    with pytest.warns(PictureWarning, match="tensorboard: epochs are missing there: File exists"):
+        board = EventFile(tmp_path / "tensorboard", 1)
+    board.add(1, {"loss/train": 0.5})
+    board.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from neurodeploy.artifacts.names import MANIFEST
 from neurodeploy.artifacts.simulations import read_activity
 from neurodeploy.bench.configuration import bench_network
 from neurodeploy.bench.paper import paper_network
-from neurodeploy.bench.process import high_water_mb, tied_to_this_process
+from neurodeploy.bench.process import answer, high_water_mb, run_to_its_end
 from neurodeploy.errors import SimulationError
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import map_network
@@ -70,9 +69,7 @@ def bench_mapping(network: str, target: str) -> Iterator[MappingRow]:
         bench_network(network, 1)
     for strategy in STRATEGIES:
         command = [sys.executable, "-m", "neurodeploy.bench.mapping", strategy, network, target]
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, preexec_fn=tied_to_this_process()
-        )
+        done = run_to_its_end(command)
         if done.returncode:
             raise SimulationError(f"bench of {strategy} failed: {done.stderr.strip()}")
         yield MappingRow(**json.loads(done.stdout.splitlines()[-1]))
@@ -115,5 +112,4 @@ def _is_deployment(name: str) -> bool:
 
 
 if __name__ == "__main__":
-    row = measure(sys.argv[1], sys.argv[2], sys.argv[3])
-    print(json.dumps(asdict(row)))
+    answer(lambda: asdict(measure(sys.argv[1], sys.argv[2], sys.argv[3])))

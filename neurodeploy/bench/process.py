@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +20,7 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 
 from neurodeploy.errors import NeurodeployError, SimulationError
-from neurodeploy.support.signals import die_with, libc
+from neurodeploy.support.signals import die_with, exit_on, libc, signals_deferred
 from neurodeploy.support.system import (
     M_MMAP_THRESHOLD,
     M_TRIM_THRESHOLD,
@@ -30,6 +31,9 @@ from neurodeploy.support.system import (
 Row = TypeVar("Row")
 
 OWN = Path("/proc/self")
+
+PATIENCE = 5.0
+"""Seconds that a child has to take down what it made, before it is killed."""
 
 PAGES_OF_THEIR_OWN = 1 << 16
 """Bytes from which on an allocation gets pages of its own in ``allocate_exactly``."""
@@ -45,9 +49,7 @@ def run_alone(module: str, arguments: Sequence[str], what: str) -> dict[str, Any
         SimulationError: it failed or was killed.
     """
     command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, preexec_fn=tied_to_this_process()
-    )
+    done = run_to_its_end(command)
     if done.returncode < 0:
         killer = signal.Signals(-done.returncode).name
         hint = "; the machine probably has too little memory for it" if killer == "SIGKILL" else ""
@@ -58,14 +60,28 @@ def run_alone(module: str, arguments: Sequence[str], what: str) -> dict[str, Any
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def tied_to_this_process() -> Callable[[], None]:
-    """What a child does first, so that it does not outlive this process, however that ends."""
+def run_to_its_end(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run a program that does not outlive this one, however this ends, and take what it prints."""
     libc()
-    return partial(die_with, os.getpid())
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, stdout=pipe, stderr=pipe, text=True, preexec_fn=partial(die_with, os.getpid())
+    ) as child:
+        try:
+            out, err = child.communicate()
+        except BaseException:
+            with signals_deferred():
+                child.terminate()
+                with suppress(subprocess.TimeoutExpired):
+                    child.wait(PATIENCE)
+                child.kill()
+            raise
+    return subprocess.CompletedProcess(command, child.returncode, out, err)
 
 
 def answer(measure: Callable[[], dict[str, Any]]) -> None:
     """What a module does when ``run_alone`` runs it: print the result, or one line on an error."""
+    exit_on(signal.SIGTERM)
     try:
         print(json.dumps(measure()))
     except NeurodeployError as error:

@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 
+from neurodeploy.artifacts.leftovers import remove_leftovers_here
 from neurodeploy.errors import (
     InterruptionError,
     Named,
@@ -272,6 +273,8 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
+            if ctx.parent is None and is_main():
+                remove_leftovers_here()
             with pictures_optional():
                 return super().invoke(ctx)
         except NeurodeployError as error:

@@ -7,12 +7,13 @@ import hashlib
 import json
 import os
 import re
+import resource
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from neurodeploy.errors import InputError, Setting, Text
+from neurodeploy.errors import InputError, Setting, Text, UnwritableError
 from neurodeploy.support.partial import claimed, partial_file, partial_folder
 
 SPARE = 1 << 16
@@ -81,12 +82,12 @@ def written(path: Path) -> Iterator[None]:
     """Say of a failure to write in the block that ``path`` could not be written.
 
     Raises:
-        InputError: it could not.
+        UnwritableError: it could not.
     """
     try:
         yield
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise UnwritableError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def make_folder(path: Path) -> None:
@@ -142,7 +143,7 @@ def check_writable(path: Path) -> None:
         InputError: its folder, or the one that this would be made in, is a file, read-only or full.
     """
     with written(path):
-        place = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+        place = _place_of(path)
         if not place.is_dir():
             reason = "is not a folder"
         elif not os.access(place, os.W_OK | os.X_OK):
@@ -152,6 +153,41 @@ def check_writable(path: Path) -> None:
         else:
             return
     raise InputError(f"{path}: cannot be written: {place} {reason}")
+
+
+def check_room(path: Path, largest: int, together: int) -> None:
+    """Refuse files to be written much later that there is no room for now.
+
+    Args:
+        path: of the largest one.
+        largest: bytes that it will have.
+        together: bytes of all.
+
+    Raises:
+        InputError: this process may not write such a file, or the disk has no such room.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with written(path):
+        free = shutil.disk_usage(_place_of(path)).free
+    if limit != resource.RLIM_INFINITY and limit < largest:
+        raise UnwritableError(
+            f"{path}: cannot be written: it takes {_kilobytes(largest)} and a file may have "
+            f"{_kilobytes(limit)} (ulimit -f)"
+        )
+    if free < together:
+        raise UnwritableError(
+            f"{path}: cannot be written: with what stands beside it, it takes "
+            f"{_kilobytes(together)}, and {_kilobytes(free)} are free"
+        )
+
+
+def _kilobytes(size: int) -> str:
+    return f"{size / 1e3:,.1f} kB"
+
+
+def _place_of(path: Path) -> Path:
+    """The folder that a path is in, or the one that this would be made in."""
+    return next(folder for folder in path.absolute().parents if os.path.lexists(folder))
 
 
 def next_free(folder: Path, stem: str) -> Path:

@@ -26,7 +26,7 @@ CLAIM = ".claim"
 """Added to a name that is claimed and not yet used."""
 
 LEFTOVER = re.compile(r"\.(.+)\.[0-9]+(-[0-9a-f]{8})?\.partial", re.DOTALL)
-"""Without the second part they were left by versions 0.2 and older."""
+"""Without the second part they were left by versions 0.2 and older, or may be somebody else's."""
 
 
 @contextmanager
@@ -120,12 +120,22 @@ def claimed(path: Path) -> Iterator[bool]:
                     path.rmdir()
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what processes that are gone left unfinished in a folder."""
+def remove_temporary_leftovers() -> None:
+    """Remove what processes that are gone left where the system keeps temporary files."""
+    with suppress(OSError):
+        remove_leftovers(Path(tempfile.gettempdir()), certain=True)
+
+
+def remove_leftovers(folder: Path, *, certain: bool = False) -> None:
+    """Remove what processes that are gone left unfinished in a folder.
+
+    Args:
+        certain: but for what may be somebody else's.
+    """
     with suppress(OSError):
         for entry in folder.iterdir():
             match = LEFTOVER.fullmatch(entry.name)
-            if match:
+            if match and (match[2] or not certain):
                 with suppress(OSError):
                     _remove_if_free(entry, match[1])
 

@@ -26,7 +26,7 @@ from neurodeploy.artifacts.names import BEST, COMPLETE, LAST, RECIPE
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.quantization.aware import without_grids
-from neurodeploy.support.files import write_whole
+from neurodeploy.support.files import check_room, write_whole
 from neurodeploy.support.reading import json_value
 from neurodeploy.support.schema import build
 from neurodeploy.support.tensors import read_tensors
@@ -98,6 +98,22 @@ def copy_weights(model: SpikingNetwork) -> dict[str, Tensor]:
 def copied(value: Tensor) -> Tensor:
     """A copy on the CPU, in the layout that files have."""
     return value.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def check_room_for(run: Path, model: SpikingNetwork, optimizer: str) -> None:
+    """Refuse a run whose checkpoints could not be written.
+
+    Args:
+        optimizer: as the recipe names it.
+
+    Raises:
+        InputError: there is no room for them.
+    """
+    weights = sum(value.numel() * value.element_size() for value in model.state_dict().values())
+    # With the best weights; Adam keeps two moments, momentum one.
+    last = weights * (2 + (2 if optimizer == "adam" else 1))
+    # The old ones stand beside the new ones until these are whole; the network is written as NIR.
+    check_room(run / LAST, last, 2 * last + 3 * weights)
 
 
 def save_state(run: Path, state: TrainingState) -> None:

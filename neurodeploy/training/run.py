@@ -35,7 +35,15 @@ from neurodeploy.artifacts.names import (
     RUNS,
 )
 from neurodeploy.data import Dataset, check_encoder, load_dataset
-from neurodeploy.errors import InputError, InterruptionError, Setting, SimulationError, Step, Text
+from neurodeploy.errors import (
+    InputError,
+    InterruptionError,
+    Setting,
+    SimulationError,
+    Step,
+    Text,
+    UnwritableError,
+)
 from neurodeploy.interchange.nir.file import write_own_nir
 from neurodeploy.nn.device import find_device, lay_out, parameter_dtype
 from neurodeploy.nn.families import SpikingNetwork
@@ -59,6 +67,7 @@ from neurodeploy.training.assembly import (
 )
 from neurodeploy.training.checkpoint import (
     TrainingState,
+    check_room_for,
     copy_weights,
     find_start,
     load_start,
@@ -161,6 +170,8 @@ def train(
         model = quantization_aware(model, recipe, code.payload, rule)
         if not resume:
             processes.on_main(lambda: check_deployable(model, recipe, dataset))
+        planned = out or RUNS / recipe.name
+        processes.on_main(lambda: check_room_for(planned, model, training.optimizer))
         # Only now: a recipe that cannot be trained leaves no folder behind.
         open_folder = reopen_run if resume else open_run
         run = processes.on_main(lambda: held.enter_context(open_folder(recipe, out)))
@@ -173,6 +184,10 @@ def train(
         except KeyboardInterrupt:
             raise InterruptionError(
                 f"interrupted; every finished epoch of {run} is on disk", fix=_continuation(run)
+            ) from None
+        except UnwritableError as error:
+            raise UnwritableError(
+                error.text, fix=Text("make room and ", _continuation(run))
             ) from None
         except ContactLostError as error:
             raise SimulationError(
