@@ -27,6 +27,9 @@ from neurodeploy.recipe import (
 SEED = 0
 LEAK = 0.5
 FORMS = "mlp-IN-HIDDEN-OUT or conv-SIZE-CHANNELS-OUT, as in mlp-784-256-10 or conv-28-16-32-10"
+RECURRENT = "or rnn-IN-HIDDEN-OUT"
+U_KEEP, SLOW_LEAK = 0.9, 0.95
+"""Of the neurons with a current, from step to step: of milliseconds, for long samples."""
 
 
 def bench_network(name: str, steps: int) -> Network:
@@ -34,23 +37,27 @@ def bench_network(name: str, steps: int) -> Network:
 
     ``mlp-...`` is dense throughout. ``conv-SIZE-...`` takes a square image of one channel through
     3x3 convolutions of padding 1, the first of stride 1 and the others of stride 2, then a dense
-    layer.
+    layer. ``rnn-...`` is dense, each hidden layer projects to itself, and neurons have a current.
 
     Raises:
-        InputError: the name has neither form.
+        InputError: the name has no such form.
     """
     kind, sizes = layers_of(name)
-    shape: Shape = (sizes[0],) if kind == "mlp" else (1, sizes[0], sizes[0])
+    shape: Shape = (1, sizes[0], sizes[0]) if kind == "conv" else (sizes[0],)
     rng = np.random.default_rng(SEED)
     populations = [Population("input", shape, None)]
     projections = []
     for index, size in enumerate(sizes[1:], start=1):
-        dense = kind == "mlp" or index == len(sizes) - 1
+        dense = kind != "conv" or index == len(sizes) - 1
         operator = _operator(rng, shape, size, dense, stride=1 if index == 1 else 2)
         shape = operator.output_shape
-        populations.append(Population(f"lif{index}", shape, _lif(shape)))
+        neuron = _cuba(shape) if kind == "rnn" else _lif(shape)
+        populations.append(Population(f"lif{index}", shape, neuron))
         source = populations[-2].name
         projections.append(Projection(f"w{index}", source, f"lif{index}", operator))
+        if kind == "rnn" and index < len(sizes) - 1:
+            again = Dense(rng.normal(0, 0.1 / math.sqrt(size), (size, size)), shape, shape)
+            projections.append(Projection(f"r{index}", f"lif{index}", f"lif{index}", again, 1))
     contract = Contract(
         Semantics(1e-4, "zero", ">"), InputCode("events"), steps, decode="spike_count"
     )
@@ -58,17 +65,17 @@ def bench_network(name: str, steps: int) -> Network:
 
 
 def layers_of(name: str) -> tuple[str, list[int]]:
-    """Kind, ``mlp`` or ``conv``, and numbers of a network's name.
+    """Kind, ``mlp``, ``conv`` or ``rnn``, and numbers of a network's name.
 
     Raises:
-        InputError: the name has neither form.
+        InputError: the name has no such form.
     """
-    if not re.fullmatch(r"(mlp|conv-\d+)(-\d+){2,}", name):
-        raise InputError(Text(Setting("network", name), f": expected {FORMS}"))
+    if not re.fullmatch(r"(mlp|rnn|conv-\d+)(-\d+){2,}", name):
+        raise InputError(Text(Setting("network", name), f": expected {FORMS}, {RECURRENT}"))
     kind, *numbers = name.split("-")
     sizes = [int(number) for number in numbers]
     if min(sizes) < 1 or (kind == "conv" and sizes[0] < 2):
-        raise InputError(Text(Setting("network", name), f": expected {FORMS}"))
+        raise InputError(Text(Setting("network", name), f": expected {FORMS}, {RECURRENT}"))
     return kind, sizes
 
 
@@ -84,11 +91,19 @@ def _operator(
 
 
 def _lif(shape: Shape) -> Neuron:
+    return _neuron("LIF", shape, 0.0, LEAK)
+
+
+def _cuba(shape: Shape) -> Neuron:
+    return _neuron("CubaLIF", shape, U_KEEP, SLOW_LEAK)
+
+
+def _neuron(kind: str, shape: Shape, u_keep: float, v_keep: float) -> Neuron:
     parameters: dict[str, Any] = {"reset": "zero", "comparison": ">"}
     return Neuron(
-        "LIF",
-        u_keep=np.zeros(shape),
-        v_keep=np.full(shape, LEAK),
+        kind,
+        u_keep=np.full(shape, u_keep),
+        v_keep=np.full(shape, v_keep),
         bias=np.zeros(shape),
         v_threshold=np.ones(shape),
         **parameters,
@@ -226,12 +241,13 @@ def network_shape(name: str) -> NetworkShape:
         return CIFAR_RESNET18
     if name == "vgg11":
         return DVS_VGG11
+    unknown = InputError(Text(Setting("network", name), f": expected resnet18, vgg11, {FORMS}"))
     try:
         kind, (first, *hidden, classes) = layers_of(name)
     except InputError:
-        raise InputError(
-            Text(Setting("network", name), f": expected resnet18, vgg11, {FORMS}")
-        ) from None
+        raise unknown from None
+    if kind == "rnn":
+        raise unknown
     if kind == "mlp":
         return NetworkShape({"family": "mlp", "hidden": hidden}, (first,), classes, 255, "direct")
     options = {

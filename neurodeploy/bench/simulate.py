@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 
-from neurodeploy.bench.configuration import bench_network, network_shape
+from neurodeploy.bench.configuration import bench_network, layers_of
 from neurodeploy.bench.paper import PAPER_NETWORKS, paper_network
 from neurodeploy.bench.process import (
     answer,
@@ -68,6 +68,7 @@ def bench_simulate(
     seconds: float,
     rounds: int,
     batch: int | None = None,
+    rate: float = RATE,
     progress: bool = False,
 ) -> list[SimulateRow]:
     """Measure the engines in turn; returns the median round of each.
@@ -78,6 +79,7 @@ def bench_simulate(
         engines: some of ``ENGINES``; all that can run the network when empty.
         seconds: how long each engine is timed in a round, at least.
         batch: samples at a time; as many as ``simulate`` would take when None.
+        rate: probability that an input spikes in a step.
 
     Raises:
         InputError: unknown engine or network.
@@ -102,33 +104,48 @@ def bench_simulate(
                 " must be positive",
             )
         )
-    network_shape(network)
-    tasks = [partial(in_own_process, engine, network, steps, seconds, batch) for engine in engines]
+    if network not in PAPER_NETWORKS:
+        layers_of(network)
+    if not 0 <= rate <= 1:
+        raise InputError(Text(Setting("rate", str(rate)), ": needs 0 to 1"))
+    tasks = [
+        partial(in_own_process, engine, network, steps, seconds, batch, rate) for engine in engines
+    ]
     found = in_turns(tasks, rounds, "engines", progress)
     return [median(rows, lambda row: -row.samples_per_second) for rows in found]
 
 
 def in_own_process(
-    engine: str, network: str, steps: int, seconds: float, batch: int | None = None
+    engine: str,
+    network: str,
+    steps: int,
+    seconds: float,
+    batch: int | None = None,
+    rate: float = RATE,
 ) -> SimulateRow:
     """``measure`` in a process of its own.
 
     Raises:
         SimulationError: it failed.
     """
-    arguments = [engine, network, str(steps), str(seconds), str(batch or 0)]
+    arguments = [engine, network, str(steps), str(seconds), str(batch or 0), str(rate)]
     return SimulateRow(**run_alone(__name__, arguments, engine))
 
 
 def measure(
-    engine: str, name: str, steps: int, seconds: float, size: int | None = None
+    engine: str,
+    name: str,
+    steps: int,
+    seconds: float,
+    size: int | None = None,
+    rate: float = RATE,
 ) -> SimulateRow:
     """Time one engine in this process, with ``size`` samples at a time."""
     make = paper_network if name in PAPER_NETWORKS else bench_network
     network = quantize(make(name, steps), load_target("loihi2"))
     size = size or batch_size(network)
     (source,) = network.inputs
-    samples = random_samples(size, RATE, 0, network.contract, source.shape)
+    samples = random_samples(size, rate, 0, network.contract, source.shape)
     (batch,) = samples.batches(size)
     running = True
 
@@ -151,9 +168,9 @@ def measure(
     running = False
     for _ in traces:
         pass
-    rate = count * size / elapsed
+    speed = count * size / elapsed
     return SimulateRow(
-        engine, name, steps, rate, rate * steps, peak, size, 1 / rate, started - begun
+        engine, name, steps, speed, speed * steps, peak, size, 1 / speed, started - begun
     )
 
 
@@ -179,5 +196,6 @@ def _runner(
 
 
 if __name__ == "__main__":
-    engine, name, steps, seconds, size = sys.argv[1:]
-    answer(lambda: asdict(measure(engine, name, int(steps), float(seconds), int(size))))
+    engine, name, *numbers = sys.argv[1:]
+    steps, seconds, size, rate = map(float, numbers)
+    answer(lambda: asdict(measure(engine, name, int(steps), seconds, int(size), rate)))

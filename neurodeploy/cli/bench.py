@@ -39,6 +39,13 @@ for command in (bench_train, bench_gradients, bench_quantization):
 )
 @click.option("--batch", type=COUNT, help="Samples at a time; as simulate when not given.")
 @click.option(
+    "--rate",
+    type=click.FloatRange(0, 1),
+    default=0.1,
+    show_default=True,
+    help="Probability that an input spikes in a step.",
+)
+@click.option(
     "--seconds", type=Positive(), default=3.0, show_default=True, help="Time each engine so long."
 )
 @click.option(
@@ -50,6 +57,7 @@ def bench_simulate(
     steps: int,
     engines: str | None,
     batch: int | None,
+    rate: float,
     seconds: float,
     rounds: int,
     as_json: bool,
@@ -57,14 +65,15 @@ def bench_simulate(
     """Samples per second and memory of each engine on a random network with random spikes.
 
     `yardstick` is the same network written by hand for Lava. Networks are named by their layers:
-    mlp-784-256-10 is dense, conv-28-16-32-10 takes 28x28 images through two convolutions. resnet18
+    mlp-784-256-10 is dense, conv-28-16-32-10 takes 28x28 images through two convolutions, and in
+    rnn-700-512-20 hidden layers project to themselves and neurons have a current. resnet18
     (32x32 images) and vgg11 (48x48 frames) are those of the SLTT paper. Memory is that of all
     processes, what they share counted once.
     """
     from neurodeploy.bench.simulate import bench_simulate as measure
 
     named = [] if engines is None else engines.split(",")
-    rows = measure(network, steps, named, seconds, rounds, batch, show_progress())
+    rows = measure(network, steps, named, seconds, rounds, batch, rate, show_progress())
     _show(rows, as_json)
 
 

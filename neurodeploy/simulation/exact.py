@@ -53,6 +53,8 @@ def accumulator(projection: QuantizedProjection, dtype: torch.dtype) -> Accumula
 
     def accumulate(spikes: torch.Tensor) -> torch.Tensor:
         total = multiply(spikes).to(dtype)
+        if exponent == 0:
+            return total
         # An arithmetic right shift rounds down, as Lava's does.
         return total << exponent if exponent >= 0 else total >> -exponent
 
@@ -102,7 +104,7 @@ def _int8_dense(projection: QuantizedProjection) -> Accumulate | None:
     transposed = torch.from_numpy(np.ascontiguousarray(reduced, np.int8)).t()
 
     def multiply(spikes: torch.Tensor) -> torch.Tensor:
-        flat = spikes.flatten(1).to(torch.int8).contiguous()
-        return (int_mm(flat, transposed) * step).unflatten(1, operator.output_shape)
+        flat = spikes.to(torch.int8).flatten(1).contiguous()
+        return int_mm(flat, transposed).mul_(step).unflatten(1, operator.output_shape)
 
     return multiply

@@ -135,6 +135,12 @@ def _in_nir(network: Network) -> nir.NIRGraph:
 BATCH_BYTES = 32 * 2**20
 """Roughly how much the states of a batch may take; larger batches are no faster."""
 
+LONG_BATCH_BYTES = 2**28
+"""How much it may be of samples so long that few of them are ``BATCH_BYTES`` already."""
+
+NEURONS_AT_ONCE = 2**15
+"""Neurons of all samples that a step should compute: of fewer, most time goes into starting it."""
+
 MOST_SAMPLES = 256
 
 
@@ -170,10 +176,14 @@ class EngineSettings:
 
 
 def batch_size(network: Network | QuantizedNetwork) -> int:
-    """Samples per batch such that the largest population's states stay within ``BATCH_BYTES``."""
+    """Samples per batch such that the largest population's states stay within bounds.
+
+    They are ``BATCH_BYTES``, and ``LONG_BATCH_BYTES`` where a step would have too little to do.
+    """
     largest = max(math.prod(population.shape) for population in network.populations)
     per_sample = 8 * largest * network.contract.steps
-    return max(1, min(MOST_SAMPLES, BATCH_BYTES // per_sample))
+    busy = min(NEURONS_AT_ONCE // largest, LONG_BATCH_BYTES // per_sample)
+    return max(1, min(MOST_SAMPLES, max(busy, BATCH_BYTES // per_sample)))
 
 
 def _reference(source: EngineSource, settings: EngineSettings) -> Engine:
