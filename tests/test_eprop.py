@@ -126,6 +126,11 @@ def linear(inputs: int, outputs: int, gain: float = 3.0) -> nn.Linear:
     return layer
 
 
+def learned_currents() -> CubaLIF:
+    taus = torch.linspace(2.0, 6.0, 8, dtype=torch.float64)
+    return CubaLIF(taus, taus - 0.5, learn_tau=True, learn_tau_syn=True)
+
+
 def two_hidden(
     neuron: Callable[[], nn.Module], last: Callable[[], nn.Module] | None = None
 ) -> SpikingNetwork:
@@ -188,6 +193,7 @@ def test_gradients_are_those_of_the_equations(
             "lif": CubaLIF(5.0, 3.0, bias=torch.zeros(8, dtype=torch.float64)),
             "fc": linear(8, CLASSES),
         },
+        lambda: {"lif": learned_currents(), "fc": linear(8, CLASSES)},
         lambda: {
             "lif": LIF(5.0),
             "fc": linear(8, CLASSES),
@@ -206,6 +212,10 @@ def test_the_last_neurons_learn_as_by_backpropagation_through_time(
     within = gradients(SLTT(), network, frames, labels)
     assert found.keys() == expected.keys()
     for name, values in expected.items():
+        if name.endswith("_w"):
+            # Time constants learn within a step.
+            torch.testing.assert_close(found[name], within[name], rtol=1e-10, atol=1e-14)
+            continue
         torch.testing.assert_close(found[name], values, rtol=1e-10, atol=1e-14)
     assert not torch.allclose(within["fc1.weight"], expected["fc1.weight"], rtol=0.01)
 

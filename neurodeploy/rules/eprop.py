@@ -82,7 +82,7 @@ class Neurons:
     def __init__(self, layer: LIF | CubaLIF | LI, synapses: list[nn.Linear]) -> None:
         self.layer = layer
         self.above: list[Neurons] = []
-        current = 0.0 if isinstance(layer, LIF) else layer.u_keep
+        current = 0.0 if isinstance(layer, LIF) else _value(layer.u_keep)
         self.traces = [_SynapseTrace(synapse, current) for synapse in synapses]
         bias = None if isinstance(layer, LIF) else layer.bias
         self.own_bias = None if bias is None else _BiasTrace(bias)
@@ -115,7 +115,7 @@ class Neurons:
         before = self._next
         if isinstance(layer, LI):
             self.derivative = torch.ones_like(self._output)
-            keep = torch.as_tensor(layer.keep, dtype=torch.float64)
+            keep = torch.as_tensor(_value(layer.keep), dtype=torch.float64)
             self._next = keep.to(self._output) * self.derivative
         else:
             self.derivative, self._next = _derivatives(_spiking(layer))
@@ -353,7 +353,12 @@ def _derivatives(layer: LIF) -> tuple[Tensor, Tensor]:
         kept = 1 - threshold * derivative
     else:
         kept = 1 - layer.fired(u) - u * derivative
-    return derivative, kept * layer.keep
+    return derivative, kept * _value(layer.keep)
+
+
+def _value(constant: Parameter) -> Parameter:
+    """A constant without the graph to what it is learned by."""
+    return constant.detach() if isinstance(constant, Tensor) else constant
 
 
 def _mean(value: Parameter) -> float:
