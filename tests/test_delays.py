@@ -10,12 +10,14 @@ import pytest
 import torch
 from torch import nn
 
+import neurodeploy as nd
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.interchange.nir.file import write_own_nir
 from neurodeploy.interchange.nir.importing import import_nir
 from neurodeploy.ir.contract import InputCode
 from neurodeploy.ir.operators import SparseMatrix
 from neurodeploy.mapping import map_network
+from neurodeploy.nn.current import LI, CubaLIF
 from neurodeploy.nn.delays import DelayedLinear, anneal_delays, with_fixed_delays
 from neurodeploy.nn.families import build_network
 from neurodeploy.nn.network import SpikingNetwork
@@ -199,3 +201,16 @@ def test_mean_rates_do_not_see_delays() -> None:
     x = torch.from_numpy(sent()).float()
     with pytest.raises(UnsupportedError, match="DelayedLinear act on the next step"):
         Rate().backward(model, x, torch.zeros(SAMPLES, OUTPUTS), squared)
+
+
+def test_modules_of_ones_own_have_delays() -> None:
+    torch.manual_seed(0)
+    neurons = CubaLIF(3.0, 2.0, learn_tau=True, learn_tau_syn=True, refractory_period=1)
+    own = nn.Sequential(made(), neurons, nn.Linear(OUTPUTS, 3), LI(5.0)).double().eval()
+    network = nd.from_torch(own, sample_shape=(INPUTS,), steps=STEPS, encoder="events")
+    found = {p.delay for p in network.projections if p.target == "1"}
+    layer = own.get_submodule("0")
+    assert isinstance(layer, DelayedLinear)
+    assert found == {*layer.steps.flatten().tolist()} | {0}  # the bias is not delayed
+    assert network.contract.decode == "sum_v"
+    assert network.population("1").neuron is not None

@@ -362,7 +362,7 @@ def _value(constant: Parameter) -> Parameter:
 
 
 def _mean(value: Parameter) -> float:
-    return float(value.mean()) if isinstance(value, Tensor) else value
+    return float(value.detach().mean()) if isinstance(value, Tensor) else value
 
 
 def _add(parameter: Tensor, gradient: Tensor) -> None:
