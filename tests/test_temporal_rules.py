@@ -336,8 +336,9 @@ class Fed(nn.Module):
         drive = self.weights(x)
         if self.last is not None:
             drive = drive + self.back(self.last)
-        self.last = self.neurons(drive)
-        return self.last
+        spikes = self.neurons(drive)
+        self.last = spikes
+        return spikes
 
 
 @pytest.mark.parametrize("rule", [SLTT(), BPTT(), OTTT()])
