@@ -14,6 +14,7 @@ from neurodeploy.ir.network import Network, Neuron, Population, Projection
 from neurodeploy.ir.operators import Dense
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.compat import lava_available
+from neurodeploy.neurons.constant import CONSTANT
 from neurodeploy.quantization.post_training import quantize
 from neurodeploy.simulation.engines import ReferenceEngine
 from neurodeploy.target import load_target
@@ -26,6 +27,7 @@ from support.random_networks import (
     random_input,
     random_network,
 )
+from support.temporal_networks import sparse_events, temporal_network
 
 pytestmark = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
 
@@ -63,6 +65,28 @@ def check_random_networks(examples: int) -> None:
     # Equality means little where nothing overflows.
     assert seen["networks"] >= examples
     assert min(seen["wraps"], seen["saturations"]) > examples / 20
+
+
+def check_networks_in_time(seeds: range, *, beside: int, state: bool) -> None:
+    """Currents, recurrence, delays and biases into currents, over 200 steps.
+
+    Each seed stands for so many networks ``beside`` one another.
+    """
+    overflowed, rates = 0, []
+    for seed in seeds:
+        network = temporal_network(seed, 200, beside)
+        samples = sparse_events(network, seed, 1)
+        overflow = check_engines(network, samples, size=1, state=state)
+        ((_, trace),) = ReferenceEngine(network).run(samples.batches(1))
+        assert trace.populations[CONSTANT].s.all(), "it fires at every step"
+        spikes = trace.populations["a"].s.reshape(200, beside, -1)
+        rates += spikes.mean((0, 2)).tolist()
+        overflowed += overflow.total > 0
+    assert len(rates) == len(seeds) * beside
+    # Equality means little in networks that are silent, or fire without pause.
+    assert np.mean([rate == 0 for rate in rates]) < 0.25, rates
+    assert np.mean([0.02 < rate < 0.9 for rate in rates]) > 0.5, rates
+    assert overflowed > 0
 
 
 def float_network(bits: int) -> Network:
@@ -116,6 +140,15 @@ def test_quantised_networks_of_every_width_agree(bits: int) -> None:
     ((_, trace),) = ReferenceEngine(network).run(samples.batches(3))
     rates = [float(trace.populations[name].s.mean()) for name in "ab"]
     assert min(rates) > 0.01 and max(rates) < 0.9
+
+
+def test_twenty_networks_in_time_agree() -> None:
+    check_networks_in_time(range(5), beside=4, state=False)
+
+
+@pytest.mark.slow
+def test_a_hundred_networks_in_time_agree_in_every_variable() -> None:
+    check_networks_in_time(range(100, 200), beside=1, state=True)
 
 
 def test_forty_random_networks_agree() -> None:
