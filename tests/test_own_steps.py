@@ -6,6 +6,7 @@ end, by the plain loss.
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 from neurodeploy.data import load_dataset
 from neurodeploy.ir.contract import DataSource, InputCode
 from neurodeploy.nn.families import build_network
-from neurodeploy.nn.loss import InstantaneousLoss, OwnStepsLoss
+from neurodeploy.nn.loss import InstantaneousLoss, MeanOutputLoss, OwnStepsLoss
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.recipe import NeuronRecipe
 from neurodeploy.rules import BPTT, OTTT, SLTT, SLTTK, Batch, EProp, Rate, Rule
@@ -127,6 +128,81 @@ def test_what_comes_after_the_ends_changes_nothing() -> None:
             torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("lengths", [LENGTHS, None], ids=["own ends", "all alike"])
+@pytest.mark.parametrize("loss", [LOSS, InstantaneousLoss(0.2, "one_hot", (1.0, 0.5, 2.0), 0.5)])
+def test_the_loss_of_the_mean_output(loss: InstantaneousLoss, lengths: Any) -> None:
+    """Of BPTT, against the outputs of every sample alone, kept, averaged and then compared."""
+    model, x = network(), shown()
+    given = replace(loss, over="mean").of_batch(lengths, LABELS, STEPS)
+    assert isinstance(given, MeanOutputLoss)
+    ends = (torch.full_like(LENGTHS, STEPS) if lengths is None else lengths).tolist()
+    model.zero_grad()
+    expected, means = torch.zeros(()).double(), []
+    for n, length in enumerate(ends):
+        model.reset_state(cut=False)
+        mean = torch.stack([model(x[t, n : n + 1]) for t in range(length)]).mean(0)
+        means.append(mean.detach())
+        expected = expected + loss(mean, LABELS[n : n + 1]) / len(ends)
+    expected.backward()
+    wanted = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    for _ in range(2):  # the first step of another batch begins anew
+        result, found = gradient(model, BPTT(), x, given, *LABELS.tolist())
+        for mine, theirs in zip(found, wanted, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-12)
+        assert float(given.seen) == pytest.approx(float(expected.detach()), rel=1e-10)
+        assert float(result.loss) == pytest.approx(float(expected.detach()), rel=1e-10)
+        sums = torch.cat(means) * torch.tensor(ends)[:, None]
+        torch.testing.assert_close(given.outputs, sums, rtol=1e-10, atol=1e-12)
+    by_steps = replace(loss, over="steps").of_batch(LENGTHS, LABELS, STEPS)
+    _, other = gradient(model, BPTT(), x, by_steps, *LABELS.tolist())
+    assert max(float((a - b).abs().max()) for a, b in zip(other, wanted, strict=True)) > 1e-3
+
+
+def test_mean_rates_have_no_other_loss_than_that_of_the_mean_output() -> None:
+    model, x = network(), shown()
+    both = [
+        gradient(model, Rate(), x, kind(LOSS, LENGTHS, STEPS), *LABELS.tolist())[1]
+        for kind in (OwnStepsLoss, MeanOutputLoss)
+    ]
+    for one, other in zip(*both, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["sltt", "sltt-k", "ottt", "eprop"])
+def test_rules_that_need_a_loss_at_each_step_refuse_that_of_the_mean(
+    name: str, tmp_path: Path
+) -> None:
+    found = run_cli(
+        *("train", "digits_mlp", "--rule", name, "--set", "training.loss_over=mean"),
+        folder=tmp_path,
+    )
+    assert found.exit_code == 2
+    said = " ".join(found.output.split())
+    assert f"rule {name} goes backward step by step" in said and "use bptt or rate" in said
+    assert not (tmp_path / "runs").exists()
+
+
+def test_evaluation_tells_the_loss_of_the_mean_output() -> None:
+    model = network()
+    x = (np.random.default_rng(4).random((20, STEPS, INPUTS)) < 0.5).astype(np.uint8)
+    y, lengths = np.arange(20) % OUTPUTS, np.arange(20) % STEPS + 1
+    of_mean, code = replace(LOSS, over="mean"), InputCode("events")
+    for given in (lengths, None):
+        whole = evaluate(model, x, y, code, STEPS, of_mean, lengths=given)
+        by_steps = evaluate(model, x, y, code, STEPS, LOSS, lengths=given)
+        assert whole.predicted.tolist() == by_steps.predicted.tolist()
+        losses = []
+        with torch.no_grad():
+            for n, label in enumerate(y):
+                last = STEPS if given is None else int(given[n])
+                model.reset_state()
+                frames = torch.from_numpy(x[n, :last]).double().unsqueeze(1)
+                outputs = torch.stack([model(frame) for frame in frames])
+                losses.append(float(LOSS(outputs.mean(0), torch.tensor([label]))))
+        assert whole.loss == pytest.approx(np.mean(losses), rel=1e-9)
+        assert whole.loss != pytest.approx(by_steps.loss, rel=1e-3)
+
+
 def test_evaluation_reads_every_sample_at_its_own_end() -> None:
     model = network().float()
     with torch.no_grad():
@@ -179,4 +255,15 @@ def test_lengths_of_a_file_count_in_training(tmp_path: Path) -> None:
         folder=tmp_path,
     )
     assert again.exit_code == 0
+    # And by the loss of the mean output, whose pieces add up to the batch's.
+    rows = []
+    for extra in ((), ("training.accumulate=3",), ("training.precision=bf16",)):
+        options = ["training.loss_over=mean", "training.epochs=2", "training.threads=1", *extra]
+        words = [word for option in options for word in ("--set", option)]
+        words += ["--rule", "bptt", "--data", str(data)]
+        run = run_json("train", str(recipe), *words, folder=tmp_path)["run"]
+        lines = (tmp_path / run / "metrics.jsonl").read_text().splitlines()
+        rows.append(json.loads(lines[-1])["train_loss"])
+    assert rows[0] == pytest.approx(rows[1], rel=1e-5)
+    assert rows[0] == pytest.approx(rows[2], rel=0.1)
     assert replace(loaded, notes=()).lengths_test is not None

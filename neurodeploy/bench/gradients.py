@@ -107,7 +107,8 @@ def bench_gradients(
     """Train the recipe by SLTT for each tau and T, and compare the rules on the way.
 
     Args:
-        recipe: what to train, in whole batches; its own tau, T and rule are replaced.
+        recipe: what to train, in whole batches; its own tau, T, rule and
+            ``loss_over`` are replaced.
         taus: membrane time constants in steps, above 1.
         steps: T.
         every: look at the first of so many batches.
@@ -127,7 +128,7 @@ def bench_gradients(
 def _variant(recipe: Recipe, tau: float, T: int) -> Recipe:
     try:
         neuron = replace(recipe.neuron, tau=tau)
-        training = replace(recipe.training, steps=T, accumulate=1)
+        training = replace(recipe.training, steps=T, accumulate=1, loss_over="steps")
     except ValueError as error:
         raise InputError(f"bench gradients: {error}") from None
     name = f"{recipe.name} with tau = {tau:g}, T = {T}"

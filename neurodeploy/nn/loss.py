@@ -1,6 +1,6 @@
 """The loss of one step, l(o[t], y) in L = (1/T) sum_t l(o[t], y) (Meng et al. 2023, eq. 14).
 
-A sample that lasts fewer steps has a mean over its own.
+A sample that lasts fewer steps has a mean over its own. L may be that of the mean output instead.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neurodeploy.recipe import MseTarget
+from neurodeploy.recipe import LossOver, MseTarget
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class InstantaneousLoss:
     Attributes:
         mse_weight: a, 0 <= a <= 1.
         mse_target: what the outputs are drawn to.
+        over: whether a batch's loss is the mean of l over ``steps``, or l of the ``mean`` output.
         class_weights: w, one per class; none when empty.
         factor: of the whole. For a piece of a batch, its share: the losses of all pieces then add
             up to the batch's, and their gradients to the batch's gradient.
@@ -39,6 +40,21 @@ class InstantaneousLoss:
     mse_target: MseTarget = "ones"
     class_weights: tuple[float, ...] = ()
     factor: float = 1.0
+    over: LossOver = "steps"
+
+    def of_batch(self, lengths: Tensor | None, samples: Tensor, steps: int) -> OwnStepsLoss | None:
+        """What looks after the steps of a batch; None where all count alike.
+
+        Args:
+            lengths: steps that each sample lasts, (N,), from 1 to T; None where all last T.
+            samples: anything of N entries on the device of the outputs.
+            steps: T.
+        """
+        if self.over == "steps":
+            return None if lengths is None else OwnStepsLoss(self, lengths, steps)
+        if lengths is None:
+            lengths = torch.full((len(samples),), steps, device=samples.device)
+        return MeanOutputLoss(self, lengths, steps)
 
     def __call__(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Loss of one step, a scalar.
@@ -128,19 +144,55 @@ class OwnStepsLoss:
 
     def over_steps(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Sum of the losses of the next c steps, (c, N, classes), a scalar."""
-        if self._step == self.steps:
-            self.begin()
-        count = len(outputs)
-        now = torch.arange(self._step, self._step + count, device=self.lengths.device)
-        self._step += count
-        own = now[:, None] < self.lengths
-        each = self.of_step.each(outputs.flatten(0, 1), labels.repeat(count))
+        own = self._next(len(outputs))
+        each = self.of_step.each(outputs.flatten(0, 1), labels.repeat(len(outputs)))
         each = torch.where(own, each.view(own.shape), 0)
         self._summed = self._summed + each.detach().sum(0)
         self.outputs = self.outputs + torch.where(own[..., None], outputs.detach(), 0).sum(0)
         return (each.sum(0) * self.steps / self.lengths.to(each.dtype)).mean()
 
+    def _next(self, count: int) -> Tensor:
+        """Which samples have the next steps for their own, (c, N); after the last, begin anew."""
+        if self._step == self.steps:
+            self.begin()
+        now = torch.arange(self._step, self._step + count, device=self.lengths.device)
+        self._step += count
+        return now[:, None] < self.lengths
+
     @property
     def seen(self) -> Tensor:
         """L over the steps of this pass so far, a scalar without a graph: all of it in the end."""
         return (self._summed / self.lengths.clamp(max=self._step)).mean()
+
+
+class MeanOutputLoss(OwnStepsLoss):
+    """The loss of the mean output over a sample's own steps.
+
+    L = (1/N) sum_n l((1/T_n) sum_{t=1..T_n} o_n[t], y_n)
+
+    A step has none of its own: the loss told for it is 0 until the last one, which tells T L with
+    the graphs of all. So it is for rules that go backward when all steps are over.
+    """
+
+    def begin(self) -> None:
+        """Start a pass: the next step is the first."""
+        super().begin()
+        self._total = self.outputs
+
+    def over_steps(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Sum of the losses of the next c steps, (c, N, classes), a scalar."""
+        own = self._next(len(outputs))
+        wide = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+        self._total = self._total + torch.where(own[..., None], wide, 0).sum(0)
+        self.outputs = self._total.detach()
+        if self._step < self.steps:
+            return self.outputs.new_zeros(())
+        each = self.of_step.each(self._total / self.lengths[:, None].to(wide.dtype), labels)
+        # Nothing holds on to the graph of all steps but what is returned.
+        self._summed, self._total = each.detach(), self.outputs
+        return self.steps * each.mean()
+
+    @property
+    def seen(self) -> Tensor:
+        """L, a scalar without a graph, once the last step of a pass has been told."""
+        return self._summed.mean()

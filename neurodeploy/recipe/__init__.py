@@ -8,6 +8,7 @@ from neurodeploy.recipe.recipe import Recipe, builtin_recipes, load_recipe, reci
 from neurodeploy.recipe.samples import AugmentationRecipe, DataRecipe, EncoderRecipe
 from neurodeploy.recipe.training import (
     ClassWeights,
+    LossOver,
     MseTarget,
     NeuronRecipe,
     Precision,
@@ -20,6 +21,7 @@ __all__ = [
     "ClassWeights",
     "DataRecipe",
     "EncoderRecipe",
+    "LossOver",
     "MseTarget",
     "NeuronRecipe",
     "Precision",

@@ -15,6 +15,7 @@ MOST_THRESHOLD = 1e15
 """Surrogates take the square of a threshold and one over it, which float32 must hold."""
 
 MseTarget = Literal["ones", "one_hot"]
+LossOver = Literal["steps", "mean"]
 ClassWeights = tuple[float, ...] | str
 Precision = Literal["fp32", "fp64", "bf16", "fp16"]
 
@@ -81,6 +82,9 @@ class TrainingRecipe:
             loss and evaluation stay float32. ``fp16`` scales the loss against underflow.
         mse_weight: share a of the mean-squared error in the loss at each step,
             (1 - a) CE + a MSE (Meng et al. 2023, eq. 14).
+        loss_over: whether the loss is the mean of those of all ``steps``, or that of the ``mean``
+            output, both over a sample's own steps. The second says nothing of the single steps, and
+            is for rules that go backward when all of them are over.
         mse_target: what that error draws the outputs to: ``ones`` for all classes alike, which
             is the default of the authors' code, or the label's ``one_hot`` vector.
         class_weights: factor of each sample's loss by its class: one number per class, taken as
@@ -110,6 +114,7 @@ class TrainingRecipe:
     weight_decay: float = 0.0
     mse_weight: float = 0.0
     mse_target: MseTarget = "ones"
+    loss_over: LossOver = "steps"
     class_weights: ClassWeights = ""
     clip_norm: float = 0.0
     warmup_epochs: int = 0

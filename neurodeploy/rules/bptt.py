@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -20,6 +21,8 @@ class BPTT(Rule):
     with v = u - Vth s or u (1 - s), and s a function of u here too. All T graphs exist at once:
     memory grows with T.
     """
+
+    waits_for_all_steps: ClassVar[bool] = True
 
     def train_batch(
         self,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +61,7 @@ class Rate(Rule):
     """
 
     variant: Literal["m", "s"] = "m"
+    waits_for_all_steps: ClassVar[bool] = True
 
     def train_batch(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import Literal, NamedTuple, Protocol, get_args, get_origin, get_type_hints
+from typing import ClassVar, Literal, NamedTuple, Protocol, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -90,7 +90,13 @@ def _choices(rule: type) -> dict[str, tuple[str, ...]]:
 
 
 class Rule(ABC):
-    """A training rule: a frozen dataclass of options."""
+    """A training rule: a frozen dataclass of options.
+
+    Attributes:
+        waits_for_all_steps: whether it goes backward once, when all steps of a batch are over.
+    """
+
+    waits_for_all_steps: ClassVar[bool] = False
 
     def check_steps(self, steps: int) -> None:
         """Raise ValueError when the options do not suit T = ``steps``; most suit any."""

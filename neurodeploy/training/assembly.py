@@ -15,7 +15,7 @@ from neurodeploy.nn.families import SpikingNetwork, build_network
 from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.quantization.aware import IntegerNetwork, trained_to_nir
 from neurodeploy.recipe import ClassWeights, Recipe
-from neurodeploy.rules import Rate, Rule, build_rule
+from neurodeploy.rules import RULES, Rate, Rule, build_rule
 from neurodeploy.support.processes import Processes
 from neurodeploy.target import load_target
 from neurodeploy.training.batches import Split, check_batches, split_training
@@ -43,8 +43,17 @@ def rule_of(recipe: Recipe) -> Rule:
 
     Raises:
         InputError: unknown rule or option, or options that do not suit the recipe's steps.
+        UnsupportedError: the rule needs a loss at each step, and the recipe has but one.
     """
-    return build_rule(recipe.rule, recipe.training.steps, f"recipe {recipe.name}: [rule]")
+    rule = build_rule(recipe.rule, recipe.training.steps, f"recipe {recipe.name}: [rule]")
+    if recipe.training.loss_over == "mean" and not rule.waits_for_all_steps:
+        able = (name for name, kind in RULES.items() if kind.waits_for_all_steps)
+        raise UnsupportedError(
+            f'recipe {recipe.name}: [training] loss_over = "mean": rule {recipe.rule["name"]} goes '
+            "backward step by step, and before the last step nobody knows the error of the mean "
+            f'output; use {" or ".join(able)}, or loss_over = "steps"'
+        )
+    return rule
 
 
 def loss_of(recipe: Recipe, labels: np.ndarray, classes: int) -> InstantaneousLoss:
@@ -59,7 +68,9 @@ def loss_of(recipe: Recipe, labels: np.ndarray, classes: int) -> InstantaneousLo
     """
     training = recipe.training
     weights = class_weights(training.class_weights, labels, classes, f"recipe {recipe.name}: ")
-    return InstantaneousLoss(training.mse_weight, training.mse_target, weights)
+    return InstantaneousLoss(
+        training.mse_weight, training.mse_target, weights, over=training.loss_over
+    )
 
 
 def class_weights(

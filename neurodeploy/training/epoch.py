@@ -15,7 +15,7 @@ from torch import Tensor
 from neurodeploy.ir.contract import InputCode
 from neurodeploy.nn.device import autocast
 from neurodeploy.nn.families import SpikingNetwork
-from neurodeploy.nn.loss import InstantaneousLoss, OwnStepsLoss
+from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.recipe import Recipe
 from neurodeploy.rules import Batch, BatchResult, Rule
 from neurodeploy.support.processes import Processes
@@ -122,10 +122,8 @@ def _train_batch(
         frames = training_frames(samples, job.code, steps, generator, piece.first, len(batch))
         frames = (frame.to(dtype) for frame in frames)
         piece_loss = replace(job.loss, factor=piece.share * scale)
-        own_loss = None
-        if lasting is not None:
-            lengths = torch.from_numpy(lasting[own[rows]]).to(device)
-            own_loss = OwnStepsLoss(piece_loss, lengths, steps)
+        lengths = None if lasting is None else torch.from_numpy(lasting[own[rows]]).to(device)
+        own_loss = piece_loss.of_batch(lengths, labels, steps)
         # Until the last piece, gradients are left to add up.
         update = updater if piece is pieces[-1] else _leave
         with autocast(recipe.training.precision, device):

@@ -11,7 +11,7 @@ import torch
 from neurodeploy.data import SampleArray, choose
 from neurodeploy.ir.contract import InputCode
 from neurodeploy.nn.families import SpikingNetwork
-from neurodeploy.nn.loss import InstantaneousLoss, OwnStepsLoss
+from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.rules.feeding import Feed, parts, steps_at_once
 from neurodeploy.support.processes import Processes
 from neurodeploy.training.encoding import evaluation_frames, is_constant
@@ -58,7 +58,8 @@ def evaluate(
         labels: (N,) class numbers.
         code: encoder and levels.
         steps: T.
-        loss: l of one step; the result is the mean of l over steps and samples.
+        loss: l of one step; the result is the mean of l over steps and samples, or over samples
+            where it is the loss of the mean output.
         offset: number of the first sample in its data set.
         lengths: (N,) steps that each sample lasts, 1..T; None where all last T.
     """
@@ -78,7 +79,7 @@ def evaluate(
         lasts = torch.from_numpy(lasting).to(device)
         total = torch.zeros((), device=device)
         batch_loss = torch.zeros((), device=device)
-        own_loss = None if lengths is None else OwnStepsLoss(loss, lasts, shown)
+        own_loss = loss.of_batch(None if lengths is None else lasts, target, shown)
         model.reset_state()
         batch = samples[here]
         frames = evaluation_frames(batch, code, shown, offset + first, device)
