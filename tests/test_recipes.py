@@ -14,6 +14,7 @@ import safetensors.numpy
 import torch
 
 from neurodeploy.data import DATASETS, Dataset, check_encoder
+from neurodeploy.data.scan import scanned
 from neurodeploy.errors import InputError
 from neurodeploy.recipe import Recipe, builtin_recipes, load_recipe
 from neurodeploy.training.assembly import network_of, rule_of
@@ -47,7 +48,10 @@ def stand_in(recipe: Recipe) -> Dataset:
     steps = (recipe.training.steps,) if over_time else ()
     x = np.broadcast_to(np.zeros((), np.uint8), (classes, *steps, *shape))
     y = np.arange(classes)
-    return Dataset(recipe.data.name, levels, x, y, x, y, over_time)
+    dataset = Dataset(recipe.data.name, levels, x, y, x, y, over_time)
+    return (
+        scanned(dataset, recipe.data.source, recipe.training.steps) if recipe.data.scan else dataset
+    )
 
 
 def test_every_experiment_of_the_paper_is_there() -> None:
@@ -56,7 +60,7 @@ def test_every_experiment_of_the_paper_is_there() -> None:
         *("cifar10_resnet18", "cifar100_resnet18", "dvscifar10_vgg11"),
         *("dvsgesture_vgg11", "dvsgesture_vgg11_ws"),
         *(f"imagenet_nf_resnet{depth}_stage{stage}" for depth in depths for stage in (1, 2)),
-        *("mnist_conv", "nmnist_conv", "shd_mlp", "digits_conv"),
+        *("mnist_conv", "nmnist_conv", "pmnist_rows", "shd_mlp", "digits_conv"),
     }
 
 

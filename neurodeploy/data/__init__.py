@@ -19,6 +19,7 @@ from neurodeploy.data.labels import class_numbers, count_classes
 from neurodeploy.data.npz import load_npz
 from neurodeploy.data.own_events import load_events, load_series
 from neurodeploy.data.recordings import load_dvs_cifar10, load_dvs_gesture, load_nmnist, load_shd
+from neurodeploy.data.scan import scanned
 from neurodeploy.errors import InputError, nearest
 from neurodeploy.ir.contract import DataSource, Encoder
 
@@ -81,7 +82,11 @@ def load_dataset(
     if name not in DATASETS:
         raise InputError(f"data set {name!r} is not known{nearest(name, DATASETS)}")
     source = source or DataSource()
-    dataset = DATASETS[name](Request(source, steps, levels, encoder == "events"))
+    # Images that are scanned have no time before that.
+    over_time = encoder == "events" and not source.scan
+    dataset = DATASETS[name](Request(source, steps, levels, over_time))
+    if source.scan:
+        dataset = scanned(dataset, source, steps)
     _check_taken(name, source, levels, dataset)
     stated = classes or dataset.stated_classes or CLASSES.get(name, 0)
     where = dataset.source.path or f"data set {name!r}"

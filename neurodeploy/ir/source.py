@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 TimeBins = Literal["time", "count", "dt"]
 Longer = Literal["refuse", "cut"]
+Scan = Literal["", "rows", "pixels"]
 
 MICROSECONDS = 1_000_000
 """In a second. Cameras of events count time in them."""
@@ -78,6 +79,9 @@ class DataSource:
         split: which recordings are for testing, where a data set has a choice; empty for its
             official one.
         front_end: how sound becomes spikes.
+        scan: images as series: one of their ``rows`` or ``pixels`` at each step; empty for no.
+        permute: with ``scan``, the seed of an order that pixels are put into first
+            (``data.scan.pixel_order``); 0 leaves them in theirs.
     """
 
     path: str = ""
@@ -88,8 +92,17 @@ class DataSource:
     longer: Longer = "refuse"
     split: str = ""
     front_end: FrontEnd = field(default_factory=FrontEnd)
+    scan: Scan = ""
+    permute: int = 0
 
     def __post_init__(self) -> None:
+        if self.permute < 0:
+            raise ValueError(f"permute is a seed from 1, or 0 for none, found {self.permute}")
+        if self.permute and not self.scan:
+            raise ValueError(
+                f"permute = {self.permute} is for images as series; it goes with "
+                'scan = "rows" or scan = "pixels"'
+            )
         if self.side < 0:
             raise ValueError(f"side is in pixels and must not be negative, found {self.side}")
         if not 0 <= self.dt <= MOST_DT:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from neurodeploy.ir.contract import DataSource, Encoder
-from neurodeploy.ir.source import FrontEnd, Longer, TimeBins
+from neurodeploy.ir.source import FrontEnd, Longer, Scan, TimeBins
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class DataRecipe:
     Attributes:
         name: a key of ``neurodeploy.data.DATASETS``.
         validation: share of the training samples, 0 < validation < 1.
-        path, sha256, side, bins, longer, split, front_end: as in
+        path, sha256, side, bins, longer, split, front_end, scan, permute: as in
             ``neurodeploy.ir.source.DataSource``.
         dt: seconds of a step, > 0, with bins = "dt"; none takes the data set's own.
         levels: largest integer of a sample. Event counts are clipped to this, 1 makes their
@@ -24,6 +24,8 @@ class DataRecipe:
         classes: how many there are, where some have no sample in the data set; 0 counts them.
         exclude: classes left out of training and validation, for on-chip learning to bring in
             later; the test samples keep them, and the network its output for them.
+        limit: train and validate on so many of the training samples, drawn by the recipe's seed,
+            each class in proportion; 0 for all.
     """
 
     name: str
@@ -39,6 +41,9 @@ class DataRecipe:
     longer: Longer = "refuse"
     split: str = ""
     front_end: FrontEnd = field(default_factory=FrontEnd)
+    scan: Scan = ""
+    permute: int = 0
+    limit: int = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.validation < 1:
@@ -47,6 +52,8 @@ class DataRecipe:
             raise ValueError(f"levels is from 1 to 255, or 0, found {self.levels}")
         if self.classes < 0 or self.classes == 1:
             raise ValueError(f"classes is at least 2, or 0 to count them, found {self.classes}")
+        if self.limit < 0:
+            raise ValueError(f"limit counts samples, 0 for all, found {self.limit}")
         if self.dt is not None and not self.dt > 0:
             raise ValueError(f"dt is in seconds of a step and must be positive, found {self.dt:g}")
         _ = self.source
@@ -67,6 +74,8 @@ class DataRecipe:
             self.longer,
             self.split,
             self.front_end,
+            self.scan,
+            self.permute,
         )
 
 

@@ -103,10 +103,12 @@ def split_of(recipe: Recipe, dataset: Dataset) -> Split:
 
     Raises:
         InputError: the share leaves a class without a sample in one of the parts, or an excluded
-            class does not exist.
+            class does not exist, or fewer samples than ``data.limit`` are there.
     """
     chosen, where = recipe.data, f"recipe {recipe.name}: "
-    return split_training(dataset, chosen.validation, recipe.seed, chosen.exclude, where)
+    return split_training(
+        dataset, chosen.validation, recipe.seed, chosen.exclude, where, chosen.limit
+    )
 
 
 def check_batches_of(

@@ -39,7 +39,12 @@ class Split(NamedTuple):
 
 
 def split_training(
-    dataset: Dataset, validation: float, seed: int, exclude: tuple[int, ...] = (), where: str = ""
+    dataset: Dataset,
+    validation: float,
+    seed: int,
+    exclude: tuple[int, ...] = (),
+    where: str = "",
+    limit: int = 0,
 ) -> Split:
     """Split the training samples, each class in proportion.
 
@@ -50,10 +55,11 @@ def split_training(
         seed: of the draw.
         exclude: classes whose samples come into neither part.
         where: names the recipe in messages.
+        limit: both parts together have so many samples, each class in proportion; 0 for all.
 
     Raises:
-        InputError: the share leaves a class without a sample in one of the parts, or an excluded
-            class does not exist.
+        InputError: the share or the limit leaves a class without a sample in one of the parts,
+            there are fewer samples than the limit, or an excluded class does not exist.
     """
     unknown = [number for number in exclude if not 0 <= number < dataset.classes]
     if unknown or len(set(exclude)) >= dataset.classes - 1:
@@ -62,10 +68,19 @@ def split_training(
             f"to {dataset.classes - 1}, and at least two of them have to stay"
         )
     numbers = np.flatnonzero(~np.isin(dataset.y_train, exclude))
+    if limit > len(numbers):
+        raise InputError(
+            f"{where}[data] limit = {limit}: there are {len(numbers):,} training samples"
+        )
     # Imported here because it takes a second, which a wrong recipe should not have to wait for.
     from sklearn.model_selection import train_test_split
 
     try:
+        if 0 < limit < len(numbers):
+            numbers, _ = train_test_split(
+                numbers, train_size=limit, stratify=dataset.y_train[numbers], random_state=seed
+            )
+            numbers = np.asarray(numbers)
         parts = train_test_split(
             numbers,
             test_size=validation,
@@ -73,9 +88,10 @@ def split_training(
             random_state=seed,
         )
     except ValueError as error:
+        held = dataset.classes - len(set(exclude))
         raise InputError(
             f"{where}[data] validation = {validation} cannot split "
-            f"{len(numbers)} samples of {dataset.classes - len(set(exclude))} classes: {error}"
+            f"{limit or len(numbers)} samples of {held} classes: {error}"
         ) from None
     train, held_back = (np.asarray(part) for part in parts)
     lengths = dataset.lengths_train

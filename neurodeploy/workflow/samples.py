@@ -9,6 +9,7 @@ import numpy as np
 
 from neurodeploy.data import Dataset, SampleArray, choose, class_numbers, load_dataset
 from neurodeploy.data.npz import silent_after, stated_number
+from neurodeploy.data.scan import in_scan_order
 from neurodeploy.data.values import BYTE, integers
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.contract import Contract
@@ -119,7 +120,10 @@ def file_samples(
     }
     _check_labels(stored, name, label, where)
     contract, warnings, lengths = network.contract, [], None
-    x, over_time = with_channel(arrays[name], network)
+    given = arrays[name]
+    if contract.source.scan and name == "x_test":
+        given = _as_series(given, contract, where)
+    x, over_time = with_channel(given, network)
     if length in arrays:
         x, note = silent_after(x, arrays[length], over_time, f"{where}: {length}")
         warnings.append(note)
@@ -135,6 +139,17 @@ def file_samples(
         warnings += [note] if note else []
     found = array_samples(x, arrays.get(label), network, limit, seed, where, lengths)
     return replace(found, warnings=(*warnings, *found.warnings))
+
+
+def _as_series(images: np.ndarray, contract: Contract, where: str) -> np.ndarray:
+    """The images of a data set as the contract's ``scan`` shows them."""
+    images = images[:, None] if images.ndim == 3 else images
+    if images.ndim != 4:
+        raise InputError(
+            f"{where} has shape {images.shape}; the network was trained on images, (N, H, W) or "
+            f"(N, C, H, W), scanned by {contract.source.scan}; samples in steps are stored as x"
+        )
+    return in_scan_order(images, contract.source)
 
 
 def _check_labels(stored: dict[str, StoredArray], name: str, label: str, where: str) -> None:
