@@ -45,6 +45,7 @@ def test_the_official_split_and_own_lengths(tmp_path: Path) -> None:
     assert (len(found.x_train), len(found.x_test), found.classes) == (40, 40, 10)
     assert (found.sample_shape, found.over_time, found.levels) == ((64,), True, 1)
     assert found.lengths_train is not None and found.lengths_test is not None
+    assert found.channel_groups == 2, "ON bands, then OFF bands"
     # 0.05 s and as many hundredths as the index says, in steps of 0.01 s.
     assert sorted(set(found.lengths_train.tolist())) == [10, 16]
     assert sorted(set(found.lengths_test.tolist())) == [5, 9]

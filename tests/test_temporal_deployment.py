@@ -77,6 +77,11 @@ NETWORKS: dict[str, tuple[tuple[int, ...], dict[str, Any], NeuronRecipe]] = {
         MLP | {"recurrent": True, "batch_norm": True, "delays": {"max": 4, "learn": True}},
         CURRENT,
     ),
+    "delays, dropout": (
+        DENSE,
+        MLP | {"recurrent": True, "delays": {"max": 3, "learn": True}, "dropout": 0.3},
+        CURRENT,
+    ),
     "delays of neurons": (
         DENSE,
         MLP | {"delays": {"max": 3, "per": "neuron"}, "readout": {"kind": "leak", "tau": 5.0}},

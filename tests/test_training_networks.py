@@ -279,6 +279,59 @@ def test_a_network_draws_its_masks_once_per_batch() -> None:
         assert not torch.equal(before, other)
 
 
+def test_dropout_of_mlp_is_heard_by_the_next_layer_alone() -> None:
+    options = {"hidden": [40, 30], "recurrent": True, "gain": 8.0}
+    network = make("mlp", (6,), dropout=0.4, **options)
+    assert [name for name in network.layers if name.startswith("drop")] == ["drop1", "drop2"]
+    assert {name: network.sources[name] for name in ("rec1", "drop1", "fc2", "fc")} == {
+        "rec1": ("lif1",),
+        "drop1": ("lif1",),
+        "fc2": ("drop1",),
+        "fc": ("drop2",),
+    }
+    seen = []
+    layer(network, "fc2").register_forward_pre_hook(lambda _, x: seen.append(x[0].detach()))
+    steps(network, torch.ones(5, 3, 6))
+    heard = torch.stack(seen).sum(0)
+    mask = layer(network, "drop1").mask
+    assert 20 < (mask == 0).sum() < 80, "about 48 of 120"
+    assert (heard[mask == 0] == 0).all() and (heard[mask > 0] > 0).any()
+    # Nothing of it is left in evaluation.
+    plain = make("mlp", (6,), **options)
+    for one, other in zip(
+        steps(network.eval(), torch.ones(5, 3, 6)),
+        steps(plain.eval(), torch.ones(5, 3, 6)),
+        strict=True,
+    ):
+        assert torch.equal(one, other)
+
+
+def test_a_gain_is_a_factor_on_the_weights_as_drawn() -> None:
+    plain, twice = make("mlp", (6,), hidden=[5, 4]), make("mlp", (6,), hidden=[5, 4], gain=2)
+    each = make("mlp", (6,), hidden=[5, 4], gain=[3.0, 0.5])
+    for name, factors in {"fc1": (2, 3), "fc2": (2, 0.5), "fc": (1, 1)}.items():
+        for network, factor in zip((twice, each), factors, strict=True):
+            assert torch.equal(layer(network, name).weight, factor * layer(plain, name).weight)
+            assert torch.equal(layer(network, name).bias, layer(plain, name).bias)
+    delayed = {"hidden": [5], "delays": {"max": 3}}
+    slow, loud = make("mlp", (6,), **delayed), make("mlp", (6,), gain=4, **delayed)
+    assert torch.equal(layer(loud, "fc1").weight, 4 * layer(slow, "fc1").weight)
+    assert torch.equal(layer(loud, "fc1").delay, layer(slow, "fc1").delay)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dropout": 1.0}, "dropout is a share from 0 to below 1, found 1"),
+        ({"gain": [1.0, 2.0, 3.0]}, "gain lists 3 factors for 2 hidden layers"),
+        ({"gain": 0.0}, "gain must be above 0, found 0"),
+    ],
+)
+def test_options_of_mlp_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make("mlp", (6,), hidden=[5, 4], **options)
+
+
 def test_batch_norm_learns_from_every_step_and_has_one_set_of_statistics() -> None:
     network = make("resnet18", (3, 8, 8)).double()
     norm, inputs = layer(network, "block1_2_bn1"), []

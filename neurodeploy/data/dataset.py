@@ -85,6 +85,8 @@ class Dataset:
         notes: what was found about the samples that their user should know.
         lengths_train, lengths_test: (N,) int64 steps that each sample over time lasts, 1..T, after
             which it is silent and its class is read; None where all last T steps.
+        channel_groups: rows of as many channels, one behind the other, that see the same places,
+            as ON spikes of all bands and then OFF spikes of all bands.
     """
 
     name: str
@@ -99,6 +101,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     lengths_train: np.ndarray | None = None
     lengths_test: np.ndarray | None = None
+    channel_groups: int = 1
 
     @property
     def sample_shape(self) -> tuple[int, ...]:

@@ -81,6 +81,7 @@ def load_fsdd(request: Request) -> Dataset:
         notes=tuple(notes),
         lengths_train=train,
         lengths_test=test,
+        channel_groups=2,
     )
 
 

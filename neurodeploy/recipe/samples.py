@@ -81,11 +81,19 @@ class DataRecipe:
 
 @dataclass(frozen=True)
 class AugmentationRecipe:
-    """Random changes of training images, each drawn anew in every epoch; nothing by default.
+    """Random changes of training samples, each drawn anew in every epoch; nothing by default.
 
-    They act on the integer images, in this order. Frames of one event sample all change alike.
+    They act on the integers, in this order. The first four are for samples over time, whose own
+    ends move along; the others for images, the frames of one event sample all alike.
 
     Attributes:
+        stretch: play a sample at a speed from 1 - stretch to 1 + stretch, below 1: step t is what
+            was step floor(speed (t - shift)).
+        time_shift: let it begin so many steps later at most, after silence, or as many earlier,
+            without its first ones.
+        channel_shift: move it by so many channels at most, up or down, where channels stand in a
+            row, like bands of pitch; those with other signs alike. What leaves the row is lost.
+        drop: share of the spikes that are left out, each by itself.
         resized_crop: take a random part of 8 to 100 % of the area and scale it to the full size
             (Szegedy et al. 2015); for ImageNet.
         crop_padding: pad with zeros by so many pixels and cut out a part of the old size.
@@ -96,6 +104,10 @@ class AugmentationRecipe:
             mean; all 0 when empty.
     """
 
+    stretch: float = 0.0
+    time_shift: int = 0
+    channel_shift: int = 0
+    drop: float = 0.0
     resized_crop: bool = False
     crop_padding: int = 0
     flip: bool = False
@@ -103,6 +115,14 @@ class AugmentationRecipe:
     cutout_fill: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in ("stretch", "drop"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name} is a share from 0 to below 1, found {getattr(self, name):g}"
+                )
+        for name, unit in (("time_shift", "steps"), ("channel_shift", "channels")):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is in {unit}, from 0; found {getattr(self, name)}")
         for name in ("crop_padding", "cutout"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is in pixels, from 0; found {getattr(self, name)}")
@@ -110,8 +130,17 @@ class AugmentationRecipe:
             raise ValueError(f"cutout_fill holds integers 0 to 255, found {self.cutout_fill}")
 
     @property
+    def of_time(self) -> tuple[str, ...]:
+        """Names of the changes asked for that are for samples over time."""
+        return tuple(
+            name
+            for name in ("stretch", "time_shift", "channel_shift", "drop")
+            if getattr(self, name)
+        )
+
+    @property
     def active(self) -> bool:
-        """Whether it changes anything."""
+        """Whether it changes anything of images."""
         return bool(self.resized_crop or self.crop_padding or self.flip or self.cutout)
 
 

@@ -27,6 +27,7 @@ class Split(NamedTuple):
         y_train, y_validation: (N,) labels.
         held_back: (N,) numbers that the validation samples have in the data set.
         lengths_train, lengths_validation: (N,) steps that the samples last; None where all last T.
+        channel_groups: as of the data set.
     """
 
     x_train: SampleArray
@@ -36,6 +37,7 @@ class Split(NamedTuple):
     held_back: np.ndarray
     lengths_train: np.ndarray | None = None
     lengths_validation: np.ndarray | None = None
+    channel_groups: int = 1
 
 
 def split_training(
@@ -102,6 +104,7 @@ def split_training(
         dataset.y_train[held_back],
         held_back,
         *(None if lengths is None else lengths[part] for part in (train, held_back)),
+        channel_groups=dataset.channel_groups,
     )
 
 

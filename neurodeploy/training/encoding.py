@@ -111,9 +111,9 @@ def augment(
     """
     if not recipe.active:
         return images
-    _check(images.shape, recipe)
+    check_images(images.shape[1:], recipe)
     changed = np.empty_like(images)
-    draws = _draws_of_samples(seed, numbers)
+    draws = draws_of_samples(seed, numbers)
     for index, (image, rng) in enumerate(zip(images, draws, strict=True)):
         if recipe.resized_crop:
             image = _resized_crop(image, rng)
@@ -127,7 +127,7 @@ def augment(
     return changed
 
 
-def _draws_of_samples(seed: tuple[int, ...], numbers: np.ndarray) -> Iterator[np.random.Generator]:
+def draws_of_samples(seed: tuple[int, ...], numbers: np.ndarray) -> Iterator[np.random.Generator]:
     """A generator at the start of each sample's own draws.
 
     Philox is a function of key and counter (Salmon et al. 2011): the seed is its key, the sample's
@@ -142,9 +142,19 @@ def _draws_of_samples(seed: tuple[int, ...], numbers: np.ndarray) -> Iterator[np
         yield rng
 
 
-def _check(shape: tuple[int, ...], recipe: AugmentationRecipe) -> None:
-    if len(shape) < 4:
-        raise InputError(f"[augmentation] needs images (C, H, W), found samples {shape[1:]}")
+def check_images(shape: tuple[int, ...], recipe: AugmentationRecipe) -> None:
+    """Refuse samples that are not what the recipe's changes of images are for.
+
+    Args:
+        shape: of a sample.
+
+    Raises:
+        InputError: they are no images, or the fill has not one value per channel.
+    """
+    if not recipe.active:
+        return
+    if len(shape) < 3:
+        raise InputError(f"[augmentation] needs images (C, H, W), found samples {shape}")
     fill, channels = recipe.cutout_fill, shape[-3]
     if recipe.cutout and len(fill) not in (0, channels):
         raise InputError(

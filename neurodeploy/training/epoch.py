@@ -20,6 +20,7 @@ from neurodeploy.recipe import Recipe
 from neurodeploy.rules import Batch, BatchResult, Rule
 from neurodeploy.support.processes import Processes
 from neurodeploy.training.assembly import loss_of
+from neurodeploy.training.augmentation_over_time import augment_over_time, augmented_lengths
 from neurodeploy.training.batches import Split, epoch_batches, own_pieces, seed_piece
 from neurodeploy.training.encoding import augment, is_constant, training_frames
 from neurodeploy.training.metrics import PartialEpoch
@@ -103,16 +104,24 @@ def _train_batch(
     recipe, split, processes = job.recipe, job.split, job.processes
     pieces = own_pieces(len(batch), recipe.training.accumulate, processes)
     start, stop = pieces[0].first, pieces[-1].first + pieces[-1].size
-    own = batch[start:stop]
+    own, draws = batch[start:stop], (recipe.seed, epoch)
+    lasting = None if split.lengths_train is None else split.lengths_train[batch]
     with processes.together():
-        images = augment(split.x_train[own], recipe.augmentation, (recipe.seed, epoch), own)
+        images = augment(
+            augment_over_time(
+                split.x_train[own],
+                None if lasting is None else lasting[start:stop],
+                *(recipe.augmentation, draws, own, split.channel_groups),
+            ),
+            *(recipe.augmentation, draws, own),
+        )
     parameter = next(job.model.parameters())
     device, dtype = parameter.device, parameter.dtype
     scale, steps = updater.scale, recipe.training.steps
-    lasting = split.lengths_train
     if lasting is not None:
+        lasting = augmented_lengths(lasting, recipe.augmentation, draws, batch, steps)
         # After the end of the longest nothing counts; a rule may need steps to draw from.
-        steps = min(steps, max(int(lasting[batch].max()), getattr(job.rule, "K", 1)))
+        steps = min(steps, max(int(lasting.max()), getattr(job.rule, "K", 1)))
     loss, right = 0.0, 0
     for piece in pieces:
         rows = slice(piece.first - start, piece.first - start + piece.size)
@@ -122,7 +131,9 @@ def _train_batch(
         frames = training_frames(samples, job.code, steps, generator, piece.first, len(batch))
         frames = (frame.to(dtype) for frame in frames)
         piece_loss = replace(job.loss, factor=piece.share * scale)
-        lengths = None if lasting is None else torch.from_numpy(lasting[own[rows]]).to(device)
+        lengths = (
+            None if lasting is None else torch.from_numpy(lasting[start:stop][rows]).to(device)
+        )
         own_loss = piece_loss.of_batch(lengths, labels, steps)
         # Until the last piece, gradients are left to add up.
         update = updater if piece is pieces[-1] else _leave

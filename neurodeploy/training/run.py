@@ -65,6 +65,7 @@ from neurodeploy.training.assembly import (
     rule_of,
     split_of,
 )
+from neurodeploy.training.augmentation_over_time import check_augmentation
 from neurodeploy.training.checkpoint import (
     TrainingState,
     check_room_for,
@@ -163,6 +164,7 @@ def train(
         rule = rule_of(recipe)
         split = split_of(recipe, dataset)
         _check_rule(rule, recipe)
+        check_augmentation(recipe.augmentation, dataset, f"recipe {recipe.name}: ")
         _ = loss_of(recipe, split.y_train, dataset.classes)
         check_batches_of(recipe, model, len(split.y_train), processes)
         model.load_state_dict(processes.on_main(lambda: _first_weights(model, recipe)))

@@ -6,9 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import nn
 
 from neurodeploy.nn.delays import DelayedLinear
+from neurodeploy.nn.layers import Dropout
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.populations import Neurons
 from neurodeploy.recipe import NeuronRecipe
@@ -45,7 +47,7 @@ class DelayOptions:
 
 @dataclass(frozen=True)
 class Mlp:
-    """Options of family ``mlp``. After flattening, layer i is fc_i - (bn_i) - lif_i.
+    """Options of family ``mlp``. After flattening, layer i is fc_i - (bn_i) - lif_i - (drop_i).
 
     With ``recurrent``, every hidden layer also reads rec_i, which maps the spikes that lif_i sent
     at the previous step: x[t] = W s_below[t] + b + R s[t-1]. Rules that cut gradients between
@@ -60,6 +62,10 @@ class Mlp:
         recurrent_gain: R is at first this factor times a random orthogonal matrix (Saxe et al.
             2014), so that what comes back is as long as the spikes are, times the factor.
         delays: of the weights fc_i of hidden layers; none when None.
+        dropout: share of the neurons that the next layer does not hear, the same ones at all steps
+            of an iteration; what a layer sends to itself is not touched.
+        gain: factor on the weights fc_i of hidden layers as torch draws them, one or one for each.
+            Sparse input through weights of 1/sqrt(inputs) may not reach the threshold.
     """
 
     hidden: tuple[int, ...]
@@ -67,11 +73,27 @@ class Mlp:
     recurrent: bool = False
     recurrent_gain: float = RECURRENT_GAIN
     delays: DelayOptions | None = None
+    dropout: float = 0.0
+    gain: float | tuple[float, ...] = 1.0
 
     def __post_init__(self) -> None:
         _check_hidden(self.hidden)
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is a share from 0 to below 1, found {self.dropout:g}")
+        if len(self.gains) != len(self.hidden):
+            raise ValueError(
+                f"gain lists {len(self.gains)} factors for {len(self.hidden)} hidden layers; give "
+                "one per layer, or one for all"
+            )
+        if not all(gain > 0 for gain in self.gains):
+            raise ValueError(f"gain must be above 0, found {min(self.gains):g}")
         if self.recurrent_gain < 0:
             raise ValueError(f"recurrent_gain must not be negative, found {self.recurrent_gain:g}")
+
+    @property
+    def gains(self) -> tuple[float, ...]:
+        """The factor of each hidden layer."""
+        return self.gain if isinstance(self.gain, tuple) else (self.gain,) * len(self.hidden)
 
     def build(
         self, sample_shape: tuple[int, ...], classes: int, neuron: NeuronRecipe
@@ -81,9 +103,9 @@ class Mlp:
         layers: dict[str, nn.Module] = {"flatten": nn.Flatten()}
         sources: dict[str, tuple[str, ...]] = {}
         width = math.prod(sample_shape)
-        for i, size in enumerate(self.hidden, start=1):
+        for i, (size, gain) in enumerate(zip(self.hidden, self.gains, strict=True), start=1):
             # A bias before batch norm would be subtracted again by it.
-            layers[f"fc{i}"] = self._weights(width, size)
+            layers[f"fc{i}"] = self._weights(width, size, gain)
             if self.batch_norm:
                 layers[f"bn{i}"] = nn.BatchNorm1d(size)
             if self.recurrent:
@@ -94,16 +116,22 @@ class Mlp:
                 sources[f"rec{i}"] = (f"lif{i}",)
                 sources[f"lif{i}"] = (before, f"rec{i}")
             layers[f"lif{i}"] = neurons.layer(size)
+            if self.dropout:
+                layers[f"drop{i}"] = Dropout(self.dropout)
             width = size
         layers["fc"] = nn.Linear(width, classes)
         return SpikingNetwork(layers, sample_shape, sources)
 
-    def _weights(self, inputs: int, outputs: int) -> nn.Module:
+    def _weights(self, inputs: int, outputs: int, gain: float) -> nn.Module:
         bias, delays = not self.batch_norm, self.delays
         if delays is None:
-            return nn.Linear(inputs, outputs, bias)
-        options = {"per_synapse": delays.per == "synapse", "learn": delays.learn}
-        return DelayedLinear(inputs, outputs, delays.max, bias, **options)
+            layer = nn.Linear(inputs, outputs, bias)
+        else:
+            options = {"per_synapse": delays.per == "synapse", "learn": delays.learn}
+            layer = DelayedLinear(inputs, outputs, delays.max, bias, **options)
+        with torch.no_grad():
+            layer.weight.mul_(gain)
+        return layer
 
 
 @dataclass(frozen=True)
