@@ -120,7 +120,7 @@ def _opened(path: Path, kind: str) -> Iterator[h5py.File]:
         raise
     except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, ... by the defect
         detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: not a readable {kind} file: {detail}") from None
+        raise InputError(f"{path}: not a readable {kind} file: {detail[:300]}") from None
 
 
 def _checked(

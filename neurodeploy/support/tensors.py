@@ -33,7 +33,9 @@ def read_tensors(
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return tensors, file.metadata() or {}
     except DAMAGED as error:
-        raise InputError(f"{path}: not a readable safetensors file: {error}") from None
+        # Some repeat the whole head.
+        reason = str(error)[:300]
+        raise InputError(f"{path}: not a readable safetensors file: {reason}") from None
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
