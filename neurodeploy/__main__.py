@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 try:
-    from neurodeploy.support.program import leave_in_peace, program
+    from neurodeploy.support.program import program
 except KeyboardInterrupt:
     print("Interrupted.", file=sys.stderr)
     raise SystemExit(130) from None
@@ -16,13 +16,10 @@ except KeyboardInterrupt:
 
 def main() -> None:
     """Run the command line, and end with its exit code."""
-    try:
-        with program():
-            from neurodeploy.cli import main as command_line
+    with program(last=True):
+        from neurodeploy.cli import main as command_line
 
-            command_line()
-    finally:
-        leave_in_peace()
+        command_line()
 
 
 if __name__ == "__main__":

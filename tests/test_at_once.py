@@ -20,7 +20,8 @@ from neurodeploy.support.partial import claimed, partial_folder, temporary_folde
 from support.at_once import Ended, at_once
 from support.small_runs import make_recipe, metrics_of
 
-COUNT = 8
+COUNT = 20
+COUNTS = (3, pytest.param(COUNT, marks=pytest.mark.slow))
 LEARN = ("--engine", "reference", "--samples", "20", "--held-out", "10", "--no-ceiling")
 TRAIN = ("train", "digits_mlp", "--set", "training.epochs=1", "--set", "training.steps=2")
 
@@ -65,11 +66,11 @@ def test_simulations_of_one_deployment(place: Path) -> None:
     assert hidden(place) == []
 
 
-@pytest.mark.slow
-def test_trainings_get_folders_of_their_own(tmp_path: Path) -> None:
-    assert_all_well(at_once(COUNT, *TRAIN, folder=tmp_path))
+@pytest.mark.parametrize("count", COUNTS)
+def test_trainings_get_folders_of_their_own(count: int, tmp_path: Path) -> None:
+    assert_all_well(at_once(count, *TRAIN, folder=tmp_path))
     runs = sorted(path.name for path in (tmp_path / "runs").iterdir())
-    assert runs == [f"digits_mlp-{number:03d}" for number in range(1, COUNT + 1)]
+    assert runs == [f"digits_mlp-{number:03d}" for number in range(1, count + 1)]
     assert all((tmp_path / "runs" / run / "run.json").is_file() for run in runs)
     assert hidden(tmp_path) == []
 

@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.artifacts.folders import read_run
 from neurodeploy.artifacts.results import read_results
 from neurodeploy.lava.compat import lava_available
-from support.command_processes import members
+from support.command_processes import catches, members
 from support.zygote import Zygote, zygote
 
 RUN, DEPLOYED = "runs/digits_conv-001", "deployments/digits_conv-loihi2-001"
@@ -58,10 +59,10 @@ def shared_memory() -> set[str]:
     return {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
 
 
-def alone(group: int) -> bool:
-    """Whether a process group is gone, or goes within a moment."""
+def comes_true(condition: Callable[[], bool]) -> bool:
+    """Within a moment, which the kernel needs to end processes, and others for theirs."""
     deadline = time.monotonic() + 5
-    while members(group):
+    while not condition():
         if time.monotonic() > deadline:
             return False
         time.sleep(0.01)
@@ -112,6 +113,7 @@ def test_kills_at_random_moments(
             # How long it takes is known once one has come to its end.
             moment = draws.uniform(0, spans.get(command, 3.0))
             began = time.monotonic()
+            assert comes_true(lambda p=process: not members(p) or catches(p, signal.SIGTERM))
             while time.monotonic() - began < moment and members(process):
                 time.sleep(0.005)
             if members(process):
@@ -124,8 +126,8 @@ def test_kills_at_random_moments(
             assert code in (0, ENDS[kind]), where
             landed[kind] += code != 0
             assert "Traceback" not in said and "Exception" not in said, where
-            assert alone(process), where
-            assert shared_memory() <= before, where
+            assert comes_true(lambda group=process: not members(group)), where
+            assert comes_true(lambda: shared_memory() <= before), where
             if kind != signal.SIGKILL:
                 assert leftovers(place, temporary) == [], where
             code, said = forks.run("targets")

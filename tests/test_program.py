@@ -17,17 +17,10 @@ import pytest
 
 from neurodeploy.artifacts.deployment import read_deployment
 from support.command import run_cli
-from support.command_processes import members, running
+from support.command_processes import catches, members, running
 from support.forked import Job, run_each
 
 LINES = {130: "Interrupted", 143: "Terminated.", 129: "Terminated."}
-
-
-def catches(process: subprocess.Popen[str], number: int) -> bool:
-    """Whether a process has a handler of its own for a signal."""
-    status = Path(f"/proc/{process.pid}/status").read_text()
-    caught = re.search(r"SigCgt:\s*([0-9a-f]+)", status)
-    return caught is not None and bool(int(caught[1], 16) >> number - 1 & 1)
 
 
 def wait_until(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
@@ -44,7 +37,7 @@ def hidden(*folders: Path) -> list[Path]:
 
 def test_a_signal_during_imports(tmp_path: Path) -> None:
     with running(tmp_path, tmp_path, "train") as process:
-        wait_until(process, lambda: catches(process, signal.SIGTERM))
+        wait_until(process, lambda: catches(process.pid, signal.SIGTERM))
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, "Interrupted.\n")

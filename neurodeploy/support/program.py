@@ -46,8 +46,11 @@ class _Outlet(io.FileIO):
 
 
 @contextmanager
-def program() -> Iterator[None]:
+def program(*, last: bool = False) -> Iterator[None]:
     """Run the block as the whole of a program; within another such block it is a part of that.
+
+    Args:
+        last: nothing follows but the end of this process, which no signal is to disturb.
 
     Raises:
         SystemExit: always, with the exit code: of the block, which is 0 without an exception; 2 if
@@ -78,13 +81,14 @@ def program() -> Iterator[None]:
         raise SystemExit(_after_output(code, outlets.get("stdout")))
     finally:
         _running = False
+        if last:
+            _ignore_signals()
         restore(arranged)
         for name, stream in before.items():
             setattr(sys, name, stream)
 
 
-def leave_in_peace() -> None:
-    """Let no signal disturb the end of this process, after its work."""
+def _ignore_signals() -> None:
     if threading.current_thread() is threading.main_thread():
         for number in ENDING:
             signal.signal(number, signal.SIG_IGN)

@@ -49,7 +49,7 @@ def at_once(count: int, *command: str, folder: Path) -> list[Ended]:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1800,
         check=False,
     )
     assert done.returncode == 0, done.stderr
