@@ -134,7 +134,7 @@ def test_output_that_nobody_takes(
 ) -> None:
     jobs = [Job(command, output) for command in commands for output in OUTPUTS]
     ended = run_each(jobs, place, temporary)
-    for (command, output, _), (code, said) in zip(jobs, ended, strict=True):
+    for (command, output, *_), (code, said) in zip(jobs, ended, strict=True):
         assert code == (2 if output == "full" else 0), (command, output, said)
         full = "Error: the output cannot be written: No space left on device\n"
         assert said.endswith(full) if output == "full" else "Error" not in said

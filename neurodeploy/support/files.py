@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from neurodeploy.errors import InputError, Setting, Text, UnwritableError
-from neurodeploy.support.partial import claimed, partial_file, partial_folder
+from neurodeploy.support.partial import (
+    claimed,
+    named_in_the_end,
+    partial_file,
+    partial_folder,
+)
 
 SPARE = 1 << 16
 """Bytes below which a disk counts as full: the smallest result takes more."""
@@ -87,7 +92,8 @@ def written(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UnwritableError(f"{path}: cannot be written: {error.strerror or error}") from None
+        where = named_in_the_end(path)
+        raise UnwritableError(f"{where}: cannot be written: {error.strerror or error}") from None
 
 
 def make_folder(path: Path) -> None:

@@ -120,6 +120,12 @@ def claimed(path: Path) -> Iterator[bool]:
                     path.rmdir()
 
 
+def named_in_the_end(path: Path) -> Path:
+    """A path in an unfinished folder as it will be when that has its name."""
+    parts = [match[1] if (match := LEFTOVER.fullmatch(part)) else part for part in path.parts]
+    return Path(*parts)
+
+
 def remove_temporary_leftovers() -> None:
     """Remove what processes that are gone left where the system keeps temporary files."""
     with suppress(OSError):

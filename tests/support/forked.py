@@ -26,7 +26,8 @@ def opened(output):
         return write
     return os.open(output or os.devnull, os.O_WRONLY | os.O_CREAT)
 
-def run(command, output, limit, said):
+def run(command, output, limit, folder, said):
+    os.chdir(folder)
     descriptor = opened(output)
     os.dup2(descriptor, 1)
     os.close(descriptor)
@@ -41,12 +42,12 @@ def run(command, output, limit, said):
     main()
 
 codes = []
-for number, (command, output, limit) in enumerate(json.load(sys.stdin)):
+for number, (command, output, limit, folder) in enumerate(json.load(sys.stdin)):
     process = os.fork()
     if process == 0:
         code = 99
         try:
-            run(command, output, limit, sys.argv[number + 1])
+            run(command, output, limit, folder, sys.argv[number + 1])
         except SystemExit as error:
             code = error.code or 0
         except BaseException:
@@ -66,11 +67,13 @@ class Job(NamedTuple):
         output: what becomes of stdout: ``full`` takes nothing, of ``unread`` nobody reads, it is
             ``closed``, or the name of a file; empty for a place where it disappears.
         limit: bytes that a file may have; None for any number.
+        folder: where to run it.
     """
 
     command: Sequence[str]
     output: str = ""
     limit: int | None = None
+    folder: str = "."
 
 
 class Ended(NamedTuple):
@@ -93,7 +96,7 @@ def run_each(
         [sys.executable, "-c", PROGRAM, *map(str, notes)],
         cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(temporary)},
-        input=json.dumps([[list(job.command), job.output, job.limit] for job in jobs]),
+        input=json.dumps([[list(command), *rest] for command, *rest in jobs]),
         capture_output=True,
         text=True,
         timeout=600,

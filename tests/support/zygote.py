@@ -19,10 +19,11 @@ import neurodeploy.workflow.learn, neurodeploy.workflow.simulate, neurodeploy.wo
 from neurodeploy.__main__ import main
 
 for line in sys.stdin:
-    command, said = json.loads(line)
+    command, said, folder = json.loads(line)
     process = os.fork()
     if process == 0:
         os.setsid()
+        os.chdir(folder)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.dup2(os.open(os.devnull, os.O_RDWR), 0)
         os.dup2(0, 1)
@@ -52,9 +53,9 @@ class Zygote:
         self._answers: IO[str] = process.stdout
         self._said = said
 
-    def start(self, command: Sequence[str]) -> int:
+    def start(self, command: Sequence[str], folder: Path = Path()) -> int:
         """Begin a command in a process group of its own, and return its number."""
-        self._asks.write(json.dumps([[*command], str(self._said)]) + "\n")
+        self._asks.write(json.dumps([[*command], str(self._said), str(folder)]) + "\n")
         self._asks.flush()
         return int(self._answers.readline())
 
@@ -62,9 +63,9 @@ class Zygote:
         """Wait for the end: the exit code, negative for a signal, and what came on stderr."""
         return int(self._answers.readline()), self._said.read_text()
 
-    def run(self, *command: str) -> tuple[int, str]:
+    def run(self, *command: str, folder: Path = Path()) -> tuple[int, str]:
         """A command from its beginning to its end."""
-        self.start(command)
+        self.start(command, folder)
         return self.end()
 
 
