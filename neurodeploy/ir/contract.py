@@ -29,9 +29,6 @@ EXPORT_DT = 1e-4
 MOST_INTEGER = 2**31 - 1
 """Steps of a sample and integers of an input are counted in 32 bits."""
 
-MOST_SIDE = 2**14
-"""Pixels of an image's side."""
-
 Reset = Literal["zero", "subtract"]
 NodeReset = Literal["zero", "subtract", "none"]
 """What a spike does to v in a node: of ``none``, nothing; neurons of a chip always reset."""

@@ -15,6 +15,9 @@ MICROSECONDS = 1_000_000
 MOST_DT = 3600.0
 """Seconds of a step; beyond it somebody has meant another unit."""
 
+MOST_SIDE = 2**14
+"""Pixels of an image's side."""
+
 OLDEST_KEYS = ("path", "sha256", "side", "bins")
 """Of a ``DataSource``: what every file says, also where it is the default."""
 
@@ -103,8 +106,11 @@ class DataSource:
                 f"permute = {self.permute} is for images as series; it goes with "
                 'scan = "rows" or scan = "pixels"'
             )
-        if self.side < 0:
-            raise ValueError(f"side is in pixels and must not be negative, found {self.side}")
+        if not 0 <= self.side <= MOST_SIDE:
+            raise ValueError(
+                f"side is in pixels and must not be negative, nor above {MOST_SIDE}, found "
+                f"{self.side}"
+            )
         if not 0 <= self.dt <= MOST_DT:
             raise ValueError(
                 f"dt is in seconds of a step, above 0 and at most {MOST_DT:g}, found {self.dt:g}"

@@ -48,7 +48,13 @@ def trained(training: TrainingRecord) -> Table:
 def _data(data: DataRecipe, encoder: str) -> str:
     """Which samples, without the folders above them."""
     found = {**asdict(data), "path": Path(data.path).name, "sha256": data.sha256[:12]}
-    return _options(found, () if encoder == "events" else ("bins",))
+    found["front_end"] = f"({_options(asdict(data.front_end))})"
+    without = [] if encoder == "events" else ["bins"]
+    if data.bins != "dt":
+        without.append("longer")
+    if data.name != "fsdd":
+        without.append("front_end")  # of sound
+    return _options(found, without)
 
 
 def _neuron(neuron: NeuronRecipe) -> str:
