@@ -152,7 +152,7 @@ def _near(rng: random.Random, old: Any) -> Any:
     if isinstance(old, str):
         return rng.choice([f"{old}a", old[:-1], f"../{old}", old.upper(), f"{old}\0", [old]])
     if isinstance(old, list):
-        return rng.choice([old[:-1], old[::-1], old * 3, [old], dict.fromkeys(map(str, old), 1)])
+        return rng.choice([old[:-1], old[::-1], old * 3, [old], {"a": old}])
     return rng.choice([list(old or ()), {**(old or {}), "a": 1}, [old]])
 
 
