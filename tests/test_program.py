@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,30 @@ def test_a_signal_during_imports(tmp_path: Path) -> None:
         _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, "Interrupted.\n")
     assert list(tmp_path.iterdir()) == []
+
+
+SWALLOWED = """
+import os, signal, time, weakref
+from neurodeploy.support.program import program
+
+class Thing:
+    pass
+
+with program(last=True):
+    thing = Thing()
+    kept = weakref.ref(thing, lambda _: (os.kill(os.getpid(), {number}), sum(range(1000))))
+    del thing
+    print("after it", flush=True)
+    time.sleep(20)
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_where_no_exception_gets_out(number: int, code: int) -> None:
+    program = [sys.executable, "-c", SWALLOWED.format(number=int(number))]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (code, "after it\n")
+    assert done.stderr == ("Interrupted.\n" if code == 130 else "Terminated.\n")
 
 
 @pytest.mark.parametrize(

@@ -62,12 +62,14 @@ def program(*, last: bool = False) -> Iterator[None]:
         return
     _running = True
     before = {name: getattr(sys, name) for name in _OUTPUTS.values()}
+    hook = sys.unraisablehook
     arranged: list[int] = []
     outlets: dict[str, _Outlet] = {}
     try:
         try:
             # A launcher has its own way with the others, which hold nothing.
             arranged = exit_on(signal.SIGTERM, signal.SIGHUP) if is_main() else []
+            sys.unraisablehook = _sent_again
             outlets = _guarded_outputs()
             yield
             code: int | str | None = 0
@@ -81,11 +83,26 @@ def program(*, last: bool = False) -> Iterator[None]:
         raise SystemExit(_after_output(code, outlets.get("stdout")))
     finally:
         _running = False
+        sys.unraisablehook = hook
         if last:
             _ignore_signals()
         restore(arranged)
         for name, stream in before.items():
             setattr(sys, name, stream)
+
+
+def _sent_again(unraisable: sys.UnraisableHookArgs) -> None:
+    """Send a signal again that came where Python lets no exception out, as in a weakref's callback.
+
+    Nobody would have heard of it, and the program would have gone on.
+    """
+    code = getattr(unraisable.exc_value, "code", None)
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        code = 128 + signal.SIGINT
+    if code in [128 + number for number in ENDING]:
+        threading.Timer(0.01, os.kill, (os.getpid(), code - 128)).start()
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def _ignore_signals() -> None:
