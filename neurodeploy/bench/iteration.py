@@ -17,7 +17,7 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from unittest.mock import patch
 
 import numpy as np
@@ -31,6 +31,7 @@ from neurodeploy.bench.process import (
     high_water_mb,
     resident_mb,
 )
+from neurodeploy.data import Dataset
 from neurodeploy.nn.device import find_device, lay_out, parameter_dtype
 from neurodeploy.nn.families.dense import Mlp
 from neurodeploy.nn.loss import InstantaneousLoss
@@ -187,6 +188,39 @@ class Watermark:
         return peak(self._gpu) / MB
 
 
+class Measured(Protocol):
+    """What an iteration is measured of, such as a ``Configuration``."""
+
+    @property
+    def method(self) -> str:
+        """``YARDSTICK``, or anything else for the recipe's rule."""
+        ...
+
+    @property
+    def recipe(self) -> Recipe:
+        """Of the training."""
+        ...
+
+    @property
+    def batch(self) -> int:
+        """Samples per iteration."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """As torch names it."""
+        ...
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of torch, 0 for as many as other programs leave cores."""
+        ...
+
+    def dataset(self) -> Dataset:
+        """One batch as the training part of a data set."""
+        ...
+
+
 class Iteration:
     """A network, its optimiser and one batch; a call trains on it as a training run does.
 
@@ -194,7 +228,7 @@ class Iteration:
         model: the network, or a plain copy of it for the yardstick.
     """
 
-    def __init__(self, configuration: Configuration, threads: Threads | None = None) -> None:
+    def __init__(self, configuration: Measured, threads: Threads | None = None) -> None:
         """Raises InputError or UnsupportedError when this cannot be trained."""
         recipe, dataset = configuration.recipe, configuration.dataset()
         precision = recipe.training.precision
@@ -237,7 +271,7 @@ class Iteration:
             pass
 
 
-def measure(configuration: Configuration, seconds: float, exact: bool) -> dict[str, Any]:
+def measure(configuration: Measured, seconds: float, exact: bool) -> dict[str, Any]:
     """Measure in this process, and this once: the allocator stays as it is set here.
 
     Args:

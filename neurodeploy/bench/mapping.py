@@ -13,7 +13,7 @@ from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.artifacts.names import MANIFEST
 from neurodeploy.artifacts.simulations import read_activity
 from neurodeploy.bench.configuration import bench_network
-from neurodeploy.bench.paper import paper_network
+from neurodeploy.bench.paper_networks import paper_network
 from neurodeploy.bench.process import answer, high_water_mb, run_to_its_end
 from neurodeploy.errors import SimulationError
 from neurodeploy.ir.quantized import QuantizedNetwork

@@ -1,50 +1,322 @@
-"""The networks of the SLTT paper, untrained but alive, as training would export them."""
+"""Accuracy, memory and time of the rules over T and tau, as Meng et al. 2023 compare theirs.
+
+Every combination of recipe, rule, T, tau and seed is a training run in a process of its own; what
+an iteration of it takes is measured in another one, which allocates exactly. Both stay in a folder,
+so that a comparison that was interrupted, or gets one more rule, goes on where it was.
+"""
 
 from __future__ import annotations
 
+import itertools
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-import numpy as np
+from neurodeploy.artifacts.folders import as_read_back
+from neurodeploy.bench import paper_run
+from neurodeploy.bench.configuration import METHODS, YARDSTICK, rule_options
+from neurodeploy.bench.side_by_side import Task, side_by_side
+from neurodeploy.errors import InputError, InterruptionError, Setting, Text, UnsupportedError
+from neurodeploy.recipe import Recipe, load_recipe, recipe_from_dict
+from neurodeploy.rules import RULES
+from neurodeploy.support.file_names import file_name
+from neurodeploy.support.files import check_writable, make_folder, write_json
+from neurodeploy.support.reading import read_json
+from neurodeploy.training.run import with_data_as_found
 
-from neurodeploy.bench.configuration import SEED, Configuration
-from neurodeploy.ir.network import Network
-
-PAPER_NETWORKS = ("resnet18", "vgg11")
-"""For 32 x 32 images, and for 48 x 48 frames over time (``configuration.network_shape``)."""
-
-SAMPLES = 4
-"""That batch norm measures; few, because means over whole maps hardly vary."""
+RUN = "neurodeploy.bench.paper_run"
+RUNS, RECORDS = "runs", "measured"
+"""Folders in that of a comparison: its training runs, and what was measured of each."""
 
 
-def paper_network(name: str, steps: int) -> Network:
-    """One of ``PAPER_NETWORKS`` with the weights that training starts from.
+@dataclass(frozen=True)
+class PaperRow:
+    """One training run and what it took.
 
-    Batch norms carry the statistics of a batch of random samples, without which no neuron of the
-    deeper layers would ever reach its threshold.
+    Attributes:
+        recipe: its name.
+        rule: as it was asked for, a key of ``METHODS`` or of ``RULES``, or ``sltt-2`` and so on.
+        T: steps per sample.
+        tau: membrane time constant in steps; None as the recipe has it, where that is no number.
+        seed: of every draw.
+        accuracy, validation_accuracy: of the best epoch's weights, 0 to 1; None without a result.
+        memory_mb: peak in MiB of an iteration of all T steps, beside weights, optimiser and data.
+        seconds: median time of an epoch, with its validation.
+        epochs, batch: of the training.
+        device: where it was.
+        refused: why the rule cannot train this network, or how the training diverged; empty for a
+            result.
+    """
+
+    recipe: str
+    rule: str
+    T: int
+    tau: float | None
+    seed: int
+    accuracy: float | None
+    validation_accuracy: float | None
+    memory_mb: float | None
+    seconds: float | None
+    epochs: int
+    batch: int
+    device: str
+    refused: str = ""
+
+
+@dataclass(frozen=True)
+class Combination:
+    """What is trained: a recipe with everything set."""
+
+    recipe: Recipe
+    rule: str
+    T: int
+    tau: float | None
+    device: str
+
+    @property
+    def name(self) -> str:
+        """Of its folder and record."""
+        tau = "" if self.tau is None else f"-tau{self.tau:g}"
+        return file_name(f"{self.recipe.name}-{self.rule}-T{self.T}{tau}-seed{self.recipe.seed}")
+
+    def row(self, found: dict[str, Any], refused: str = "") -> PaperRow:
+        """Its row with what was found."""
+        training = self.recipe.training
+        keys = ("accuracy", "validation_accuracy", "memory_mb", "seconds")
+        return PaperRow(
+            self.recipe.name,
+            self.rule,
+            self.T,
+            self.tau,
+            self.recipe.seed,
+            *(found.get(key) for key in keys),
+            training.epochs,
+            training.batch_size,
+            self.device,
+            found.get("diverged", refused),
+        )
+
+
+def combinations(
+    recipe: Recipe,
+    rules: Sequence[str],
+    steps: Sequence[int] = (),
+    taus: Sequence[float] = (),
+    seeds: int = 3,
+    device: str = "cpu",
+) -> list[Combination]:
+    """A recipe by every rule at every T and tau, with seeds from the recipe's own upwards.
+
+    Where steps have a duration (``bins = "dt"``), another T is another duration: T dt, the time
+    that a sample may last, stays as it is. Without T or tau, they are the recipe's.
+
+    Raises:
+        InputError: an unknown rule, or a value that the recipe does not take.
+    """
+    if seeds < 1:
+        raise InputError(Text(Setting("seeds", str(seeds)), ": needs at least 1"))
+    if recipe.quantize.bits:
+        raise InputError(
+            f"recipe {recipe.name} trains on integers, whose memory is not measured here",
+            fix=Text("compare rules with ", Setting("quantize.bits", "0")),
+        )
+    tables = {rule: rule_named(rule) for rule in rules}
+    own = recipe.neuron.tau if isinstance(recipe.neuron.tau, float) else None
+    found = []
+    for T, tau, rule in itertools.product(
+        steps or (recipe.training.steps,), taus or (own,), tables
+    ):
+        variant = _with_steps(recipe, T)
+        try:
+            neuron = variant.neuron if tau is None else replace(variant.neuron, tau=float(tau))
+        except ValueError as error:
+            raise InputError(Text(Setting("tau", f"{tau:g}"), f": {error}")) from None
+        for seed in range(recipe.seed, recipe.seed + seeds):
+            trained = replace(variant, neuron=neuron, rule=tables[rule], seed=seed)
+            found.append(Combination(trained, rule, T, tau, device))
+    return found
+
+
+def rule_named(name: str) -> dict[str, Any]:
+    """The ``[rule]`` table of a rule as ``bench train`` or a recipe names it.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    if name in RULES:
+        return {"name": name}
+    if name != YARDSTICK and (name in METHODS or re.fullmatch(r"sltt-[1-9]\d*", name)):
+        return rule_options(name)
+    known = ", ".join(dict.fromkeys([*RULES, *(m for m in METHODS if m != YARDSTICK)]))
+    raise InputError(
+        Text(Setting("rules"), f": {name!r} is not one of {known}, nor sltt-K as in sltt-1")
+    )
+
+
+def recipes_named(
+    names: Sequence[str], data: Sequence[str], overrides: Sequence[str], epochs: int | None
+) -> list[Recipe]:
+    """The recipes to compare on, each with its place of data.
 
     Args:
-        steps: T.
+        names: built-in ones or paths.
+        data: ``PLACE`` for all of them, or ``RECIPE=PLACE``.
+        overrides: ``key=value``, for all of them.
+        epochs: of each training; the recipe's own when None.
+
+    Raises:
+        InputError: no such recipe, or a key or value that it does not take.
     """
-    import torch
+    places: dict[str, str] = {}
+    for given in data:
+        name, equals, place = given.partition("=")
+        places |= {name: place} if equals and name in names else dict.fromkeys(names, given)
+    found = []
+    for name in dict.fromkeys(names):
+        own = []
+        if name in places:
+            own.append(f"data.path={json.dumps(str(Path(places[name]).absolute()))}")
+        if epochs is not None:
+            own.append(f"training.epochs={epochs}")
+        found.append(load_recipe(name, [*own, *overrides]))
+    return found
 
-    from neurodeploy.interchange.nir.network_in import contract_of, to_network
-    from neurodeploy.training.assembly import graph_of, network_of
 
-    configuration = Configuration("sltt", name, steps, SAMPLES)
-    recipe, dataset = configuration.recipe, configuration.dataset()
-    torch.manual_seed(SEED)
-    model = network_of(recipe, dataset)
-    norms: list[Any] = [layer for layer in model.modules() if hasattr(layer, "running_var")]
-    for norm in norms:
-        norm.momentum = 1.0  # the last batch alone counts
-    values = torch.from_numpy(np.asarray(dataset.x_train)).float() / dataset.levels
-    with torch.no_grad():
-        model.train()
-        for t in range(steps):
-            model(values[:, t] if dataset.over_time else values)
-        model.reset_state()
-    graph = graph_of(model.eval(), recipe, dataset)
-    contract = contract_of(graph, name)
-    if contract is None:
-        raise ValueError("what we export carries its contract")
-    return to_network(graph, contract, name)
+def _with_steps(recipe: Recipe, T: int) -> Recipe:
+    if recipe.training.steps == T:
+        return recipe
+    data = recipe.data
+    if data.bins == "dt":
+        if data.dt is None:
+            raise InputError(
+                f"recipe {recipe.name}: another T is another duration of its steps, which it does "
+                "not state",
+                fix=Text("give it with ", Setting("data.dt", "1e-3")),
+            )
+        data = replace(data, dt=round(data.dt * recipe.training.steps / T, 12))
+    try:
+        return replace(recipe, data=data, training=replace(recipe.training, steps=T))
+    except ValueError as error:
+        raise InputError(Text(Setting("steps", str(T)), f": {error}")) from None
+
+
+def bench_paper(chosen: Sequence[Combination], out: Path, processes: int = 1) -> Iterator[PaperRow]:
+    """Measure the combinations; yields the row of each as soon as it is there.
+
+    Args:
+        chosen: what to measure. What the folder has of it is not measured again.
+        out: the folder, made where it is not there.
+        processes: how many run at a time; more than one makes times longer.
+
+    Raises:
+        InputError: a combination cannot be trained, or the folder has it with other options;
+            nothing was measured.
+        InterruptionError: Ctrl-C; what was measured is in the folder.
+        SimulationError: a measurement failed.
+    """
+    if processes < 1:
+        raise InputError(Text(Setting("processes", str(processes)), ": needs at least 1"))
+    check_writable(out / RECORDS)
+    pending: list[Combination] = []
+    for combination, refused in _checked(chosen):
+        known = _known(out, combination)
+        if refused:
+            yield combination.row({}, refused)
+        elif known is not None:
+            yield combination.row(known)
+        else:
+            pending.append(combination)
+    if not pending:
+        return
+    make_folder(out / RECORDS)
+    # Memory depends neither on the seed nor on tau.
+    alike = {_memory_key(combination): combination for combination in reversed(pending)}
+    tasks = [_task("memory", one, "") for one in alike.values()]
+    tasks += [_task("train", one, str(out / RUNS / one.name)) for one in pending]
+    peaks: dict[tuple[Any, ...], float] = {}
+    trained: dict[int, dict[str, Any]] = {}
+    try:
+        for number, answer in side_by_side(tasks, processes):
+            if number < len(alike):
+                peaks[[*alike][number]] = answer["peak_mb_above_model"]
+            else:
+                trained[number - len(alike)] = answer
+            for done in [n for n in trained if _memory_key(pending[n]) in peaks]:
+                combination = pending[done]
+                memory = {"memory_mb": peaks[_memory_key(combination)]}
+                yield _recorded(out, combination, {**trained.pop(done), **memory})
+    except KeyboardInterrupt:
+        raise InterruptionError(
+            f"interrupted; what was measured is in {out}", fix="the same command goes on"
+        ) from None
+
+
+def _checked(chosen: Sequence[Combination]) -> Iterator[tuple[Combination, str]]:
+    """The combinations on their data as found, each with why its rule refuses it, or nothing.
+
+    Raises:
+        InputError: one cannot be trained.
+    """
+    found: dict[str, Any] = {}
+    why: dict[tuple[Any, ...], str] = {}
+    checked = []
+    for combination in chosen:
+        data = repr((combination.recipe.data, combination.T))
+        if data not in found:
+            found = {data: paper_run.data_of(combination.recipe)}  # one at a time in memory
+        dataset = found[data]
+        key = _memory_key(combination)
+        if key not in why:
+            try:
+                paper_run.try_out(combination.recipe, dataset)
+                why[key] = ""
+            except UnsupportedError as error:
+                why[key] = str(error)
+        recipe = with_data_as_found(combination.recipe, dataset)
+        checked.append((replace(combination, recipe=recipe), why[key]))
+    yield from checked
+
+
+def _memory_key(combination: Combination) -> tuple[Any, ...]:
+    return combination.recipe.name, combination.rule, combination.T
+
+
+def _task(kind: str, combination: Combination, where: str) -> Task:
+    given = json.dumps([kind, combination.recipe.as_dict(), combination.device, where])
+    return Task(RUN, (given,), f"{combination.name} ({kind})")
+
+
+def _record(out: Path, combination: Combination) -> Path:
+    return out / RECORDS / f"{combination.name}.json"
+
+
+def _recorded(out: Path, combination: Combination, found: dict[str, Any]) -> PaperRow:
+    table = {"recipe": combination.recipe.as_dict(), "device": combination.device, "found": found}
+    write_json(_record(out, combination), table)
+    return combination.row(found)
+
+
+def _known(out: Path, combination: Combination) -> dict[str, Any] | None:
+    """What an earlier comparison found of a combination; None if there is nothing.
+
+    Raises:
+        InputError: it was another recipe, on other data or with other options.
+    """
+    path = _record(out, combination)
+    if not path.is_file():
+        return None
+    table = read_json(path)
+    try:
+        theirs = recipe_from_dict(table["recipe"], str(path)), table["device"]
+        found = dict(table["found"])
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{path}: damaged; remove it to measure again") from None
+    if theirs != (as_read_back(combination.recipe), combination.device):
+        raise InputError(
+            f"{path}: measured of another recipe, on other data or with other options",
+            fix=Text("name another folder with ", Setting("out")),
+        )
+    return found

@@ -50,14 +50,23 @@ def run_alone(module: str, arguments: Sequence[str], what: str) -> dict[str, Any
     """
     command = [sys.executable, "-m", module, *arguments]
     done = run_to_its_end(command)
-    if done.returncode < 0:
-        killer = signal.Signals(-done.returncode).name
+    return answered(done.returncode, done.stdout, done.stderr, what)
+
+
+def answered(returncode: int, out: str, errors: str, what: str) -> dict[str, Any]:
+    """The JSON object on the last line that a measurement printed.
+
+    Raises:
+        SimulationError: it failed or was killed.
+    """
+    if returncode < 0:
+        killer = signal.Signals(-returncode).name
         hint = "; the machine probably has too little memory for it" if killer == "SIGKILL" else ""
         raise SimulationError(f"bench of {what} was ended by {killer}{hint}")
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["no message"]
+    if returncode:
+        lines = errors.strip().splitlines() or ["no message"]
         raise SimulationError(f"bench of {what} failed: {lines[-1]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(out.splitlines()[-1])
 
 
 def run_to_its_end(command: Sequence[str]) -> subprocess.CompletedProcess[str]:

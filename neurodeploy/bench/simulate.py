@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 from neurodeploy.bench.configuration import bench_network, layers_of
-from neurodeploy.bench.paper import PAPER_NETWORKS, paper_network
+from neurodeploy.bench.paper_networks import PAPER_NETWORKS, paper_network
 from neurodeploy.bench.process import (
     answer,
     forget_high_water,

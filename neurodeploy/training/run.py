@@ -150,7 +150,7 @@ def train(
         _check_launcher_precision(recipe)
         where = find_device(device, training.precision, processes)
     dataset = processes.on_each_machine_first(lambda: _load(recipe))
-    recipe = processes.on_main(lambda: _as_found(recipe, dataset))
+    recipe = processes.on_main(lambda: with_data_as_found(recipe, dataset))
     with processes.together():
         _check_data(dataset, recipe)
     if progress and processes.is_main:
@@ -225,7 +225,7 @@ def is_run_of(recipe: Recipe, run: Path) -> bool:
     Raises:
         InputError: the data or the run cannot be read.
     """
-    return read_recipe(run) == as_read_back(_as_found(recipe, _load(recipe)))
+    return read_recipe(run) == as_read_back(with_data_as_found(recipe, _load(recipe)))
 
 
 def _load(recipe: Recipe) -> Dataset:
@@ -237,7 +237,7 @@ def _load(recipe: Recipe) -> Dataset:
     return dataset
 
 
-def _as_found(recipe: Recipe, dataset: Dataset) -> Recipe:
+def with_data_as_found(recipe: Recipe, dataset: Dataset) -> Recipe:
     """The recipe with paths that stay true: those of the data, the run begun with, the chip.
 
     It is what the run folder keeps, so that resuming reads the same data or says that it changed.

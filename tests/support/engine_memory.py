@@ -11,7 +11,7 @@ import json
 import sys
 
 from neurodeploy.bench.configuration import bench_network
-from neurodeploy.bench.paper import PAPER_NETWORKS, paper_network
+from neurodeploy.bench.paper_networks import PAPER_NETWORKS, paper_network
 from neurodeploy.bench.process import forget_high_water, peak_memory_mb, resident_mb
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.quantization.post_training import quantize

@@ -1,0 +1,110 @@
+"""``neurodeploy bench paper``: the rules compared over T and tau."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from neurodeploy.cli.bench_training import ANY, WHOLE
+from neurodeploy.cli.options import COUNT, PATH, json_option, print_json, say
+
+
+@click.command("paper")
+@click.argument("recipes", nargs=-1, required=True, metavar="RECIPE...")
+@click.option(
+    "--rules",
+    default="bptt,sltt,sltt-1,ottt,rate,eprop",
+    show_default=True,
+    metavar="A,B,...",
+    help="Rules by name, sltt-2 and so on for sltt-k with that K, rate_m, rate_s.",
+)
+@click.option(
+    "--T", "steps", type=WHOLE, metavar="A,B,...", help="Steps; the recipe's when not given."
+)
+@click.option(
+    "--tau",
+    "taus",
+    type=ANY,
+    metavar="A,B,...",
+    help="Membrane time constants in steps; the recipe's when not given.",
+)
+@click.option("--seeds", type=COUNT, default=3, show_default=True, help="Runs of each.")
+@click.option("--epochs", type=COUNT, help="Of each training; the recipe's when not given.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of all recipes."
+)
+@click.option(
+    "--data",
+    multiple=True,
+    metavar="[RECIPE=]PLACE",
+    help="Where the data set of all recipes lies, or that of one; repeatable.",
+)
+@click.option("--device", default="cpu", show_default=True, help="Where to train, e.g. cuda.")
+@click.option(
+    "--processes", type=COUNT, default=1, show_default=True, help="Runs at a time; slows each."
+)
+@click.option(
+    "--out",
+    type=PATH,
+    default=Path("paper"),
+    show_default=True,
+    help="Folder for the runs and the picture; what it has is not measured again.",
+)
+@json_option
+def bench_paper(
+    recipes: tuple[str, ...],
+    rules: str,
+    steps: list[int] | None,
+    taus: list[float] | None,
+    seeds: int,
+    epochs: int | None,
+    overrides: tuple[str, ...],
+    data: tuple[str, ...],
+    device: str,
+    processes: int,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Train RECIPES by each rule over T and tau, and compare accuracy, memory and time.
+
+    As tables 1 and 2 and figure 4 of Meng et al. 2023, from whose names for rules the default is. A
+    combination that a rule refuses is a row that says why. `gap closed` is the rule's share of the
+    way from sltt's accuracy to bptt's.
+    """
+    from dataclasses import asdict
+
+    from neurodeploy.bench.paper import bench_paper as measure
+    from neurodeploy.bench.paper import combinations, recipes_named
+    from neurodeploy.bench.paper_summary import draw, summarized, table
+    from neurodeploy.support.figures import write_picture
+
+    chosen = [
+        combination
+        for recipe in recipes_named(recipes, data, overrides, epochs)
+        for combination in combinations(
+            recipe, rules.split(","), steps or (), taus or (), seeds, device
+        )
+    ]
+    rows = []
+    for row in measure(chosen, out, processes):
+        rows.append(row)
+        found = f"accuracy {row.accuracy:.2%}" if row.accuracy is not None else row.refused
+        tau = "" if row.tau is None else f", tau = {row.tau:g}"
+        say(as_json, f"{row.recipe} by {row.rule}, T = {row.T}{tau}, seed {row.seed}: {found}")
+    summary = summarized(rows)
+    picture = out / "paper.png"
+    if any(row.accuracy is not None for row in rows):
+        write_picture(draw(summary), picture)
+    if as_json:
+        print_json(
+            {
+                "rows": [asdict(row) for row in rows],
+                "summary": [asdict(row) for row in summary],
+                "picture": str(picture) if picture.exists() else None,
+            }
+        )
+        return
+    click.echo(table(summary))
+    if picture.exists():
+        click.echo(f"Wrote {picture}")
