@@ -275,7 +275,10 @@ def test_memory_of_sltt_does_not_grow_with_T_and_that_of_bptt_does() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--methods slt", "'slt' is not one of yardstick, sltt, bptt, ottt, rate_m, rate_s, nor"),
+        (
+            "--methods slt",
+            "'slt' is not one of yardstick, sltt, bptt, ottt, eprop, rate_m, rate_s, nor",
+        ),
         ("--methods sltt-0", "'sltt-0' is not one of"),
         ("--methods sltt,sltt-7 --T 8,6", "K = 7 steps cannot be drawn from the T = 6"),
         ("--network resnet19", "--network resnet19: expected resnet18, vgg11, mlp-IN-HIDDEN-OUT"),

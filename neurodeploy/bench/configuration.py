@@ -127,6 +127,12 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 NEURON = NeuronRecipe(tau=1.1)
 """Soft reset, threshold 1 and the triangle surrogate: all of Meng et al. 2023."""
 
+SLOW = NeuronRecipe(tau=1 / (1 - SLOW_LEAK), tau_syn=1 / (1 - U_KEEP))
+"""The same with a current, of ``rnn-...``."""
+
+ACTIVITY = 0.01
+"""Share of inputs that spike at a step of an ``rnn-...``."""
+
 
 @dataclass(frozen=True)
 class Configuration:
@@ -182,7 +188,7 @@ class Configuration:
             name=f"bench of {self}",
             description="",
             data=DataRecipe("random"),
-            neuron=NEURON,
+            neuron=shape.neuron,
             training=training,
             network=shape.options,
             rule=rule_options(self.method),
@@ -196,7 +202,9 @@ class Configuration:
         rng = np.random.default_rng(SEED)
         over_time = shape.encoder == "events"
         size = (self.batch, *((self.T,) if over_time else ()), *shape.sample)
-        if over_time:
+        if shape.levels == 1:
+            samples = (rng.random(size, np.float32) < ACTIVITY).astype(np.uint8)
+        elif over_time:
             samples = rng.poisson(0.5, size).clip(0, shape.levels).astype(np.uint8)
         else:
             samples = rng.integers(0, shape.levels + 1, size, dtype=np.uint8)
@@ -214,6 +222,7 @@ class NetworkShape(NamedTuple):
     Attributes:
         levels: largest integer of a sample.
         encoder: ``direct`` for images; ``events`` where every step brings a frame of its own.
+        neuron: of its hidden layers.
     """
 
     options: dict[str, Any]
@@ -221,6 +230,7 @@ class NetworkShape(NamedTuple):
     classes: int
     levels: int
     encoder: Encoder
+    neuron: NeuronRecipe = NEURON
 
 
 CIFAR_RESNET18 = NetworkShape({"family": "resnet18"}, (3, 32, 32), 10, 255, "direct")
@@ -231,8 +241,9 @@ def network_shape(name: str) -> NetworkShape:
     """The network of that name, as its recipe builds it.
 
     ``resnet18`` and ``vgg11`` are those of the recipes ``cifar10_resnet18`` and
-    ``dvscifar10_vgg11``. ``mlp-...`` and ``conv-SIZE-...`` have the layers of ``bench_network``,
-    the convolutions with batch norm.
+    ``dvscifar10_vgg11``. ``mlp-...``, ``conv-SIZE-...`` and ``rnn-...`` have the layers of
+    ``bench_network``, the convolutions with batch norm; the last one's spikes are the ``events`` of
+    long recordings.
 
     Raises:
         InputError: no network has that name.
@@ -241,13 +252,15 @@ def network_shape(name: str) -> NetworkShape:
         return CIFAR_RESNET18
     if name == "vgg11":
         return DVS_VGG11
-    unknown = InputError(Text(Setting("network", name), f": expected resnet18, vgg11, {FORMS}"))
     try:
         kind, (first, *hidden, classes) = layers_of(name)
     except InputError:
-        raise unknown from None
+        raise InputError(
+            Text(Setting("network", name), f": expected resnet18, vgg11, {FORMS}, {RECURRENT}")
+        ) from None
     if kind == "rnn":
-        raise unknown
+        options: dict[str, Any] = {"family": "mlp", "hidden": hidden, "recurrent": True}
+        return NetworkShape(options, (first,), classes, 1, "events", SLOW)
     if kind == "mlp":
         return NetworkShape({"family": "mlp", "hidden": hidden}, (first,), classes, 255, "direct")
     options = {

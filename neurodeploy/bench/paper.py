@@ -85,18 +85,20 @@ class Combination:
     def row(self, found: dict[str, Any], refused: str = "") -> PaperRow:
         """Its row with what was found."""
         training = self.recipe.training
-        keys = ("accuracy", "validation_accuracy", "memory_mb", "seconds")
         return PaperRow(
-            self.recipe.name,
-            self.rule,
-            self.T,
-            self.tau,
-            self.recipe.seed,
-            *(found.get(key) for key in keys),
-            training.epochs,
-            training.batch_size,
-            self.device,
-            found.get("diverged", refused),
+            recipe=self.recipe.name,
+            rule=self.rule,
+            T=self.T,
+            tau=self.tau,
+            seed=self.recipe.seed,
+            accuracy=found.get("accuracy"),
+            validation_accuracy=found.get("validation_accuracy"),
+            memory_mb=found.get("memory_mb"),
+            seconds=found.get("seconds"),
+            epochs=training.epochs,
+            batch=training.batch_size,
+            device=self.device,
+            refused=found.get("diverged", refused),
         )
 
 
@@ -111,7 +113,8 @@ def combinations(
     """A recipe by every rule at every T and tau, with seeds from the recipe's own upwards.
 
     Where steps have a duration (``bins = "dt"``), another T is another duration: T dt, the time
-    that a sample may last, stays as it is. Without T or tau, they are the recipe's.
+    that a sample may last, stays as it is. Without T or tau, they are the recipe's. Its
+    ``loss_over`` becomes ``steps``, which every rule learns from.
 
     Raises:
         InputError: an unknown rule, or a value that the recipe does not take.
@@ -130,6 +133,7 @@ def combinations(
         steps or (recipe.training.steps,), taus or (own,), tables
     ):
         variant = _with_steps(recipe, T)
+        variant = replace(variant, training=replace(variant.training, loss_over="steps"))
         try:
             neuron = variant.neuron if tau is None else replace(variant.neuron, tau=float(tau))
         except ValueError as error:

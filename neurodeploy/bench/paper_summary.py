@@ -181,7 +181,11 @@ def draw(rows: Sequence[SummaryRow]) -> Figure:
             axes.grid(alpha=0.25)
             axes.spines[["top", "right"]].set_visible(False)
         panels[0].set_title(recipe, loc="left", fontsize=11)
-    handles = {str(line.get_label()): line for panels in grid for line in panels[0].get_lines()}
+    handles = {
+        label: handle
+        for panels in grid
+        for handle, label in zip(*panels[0].get_legend_handles_labels(), strict=True)
+    }
     if handles:
         figure.legend(
             handles.values(), handles.keys(), loc="outside right center", frameon=False, fontsize=9

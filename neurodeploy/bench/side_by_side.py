@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from tempfile import TemporaryFile
-from typing import IO, Any
+from pathlib import Path
+from typing import Any
 
 from neurodeploy.bench.process import answered
+from neurodeploy.support.partial import temporary_folder
 from neurodeploy.support.signals import die_with, libc, signals_deferred
 
 PATIENCE = 10.0
@@ -37,28 +37,22 @@ class Task:
     what: str
 
 
-@dataclass
 class _Running:
-    task: Task
-    number: int
-    out: IO[str] = field(default_factory=partial(TemporaryFile, "w+"))
-    errors: IO[str] = field(default_factory=partial(TemporaryFile, "w+"))
+    """A task that has been started; what it prints goes to files, which never run full unread."""
 
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", self.task.module, *self.task.arguments],
-            stdout=self.out,
-            stderr=self.errors,
-            preexec_fn=partial(die_with, os.getpid()),
-        )
+    def __init__(self, number: int, task: Task, folder: Path) -> None:
+        self.number = number
+        self._what = task.what
+        self._out, self._errors = (folder / f"{number}.{kind}" for kind in ("out", "errors"))
+        command = [sys.executable, "-m", task.module, *task.arguments]
+        tied = partial(die_with, os.getpid())
+        with self._out.open("wb") as out, self._errors.open("wb") as errors:
+            self.process = subprocess.Popen(command, stdout=out, stderr=errors, preexec_fn=tied)
 
     def answer(self) -> dict[str, Any]:
-        said = []
-        for file in (self.out, self.errors):
-            file.seek(0)
-            said.append(file.read())
-            file.close()
-        return answered(self.process.returncode, *said, self.task.what)
+        """What it printed."""
+        out, errors = (path.read_text(errors="replace") for path in (self._out, self._errors))
+        return answered(self.process.returncode, out, errors, self._what)
 
 
 def side_by_side(tasks: Sequence[Task], processes: int) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -70,29 +64,29 @@ def side_by_side(tasks: Sequence[Task], processes: int) -> Iterator[tuple[int, d
         SimulationError: one failed or was killed; the others are ended.
     """
     libc()
-    waiting = [_Running(task, number) for number, task in enumerate(tasks)]
+    waiting = list(enumerate(tasks))
     running: list[_Running] = []
-    try:
-        while waiting or running:
-            while waiting and len(running) < processes:
-                with signals_deferred():
-                    running.append(waiting.pop(0))
-                    running[-1].start()
-            ended = [one for one in running if one.process.poll() is not None]
-            for one in ended:
-                running.remove(one)
-                yield one.number, one.answer()
-            if not ended:
-                time.sleep(PAUSE)
-    finally:
-        with signals_deferred():
-            _end(running)
+    with temporary_folder() as folder:
+        try:
+            while waiting or running:
+                while waiting and len(running) < processes:
+                    with signals_deferred():
+                        running.append(_Running(*waiting.pop(0), folder))
+                ended = [one for one in running if one.process.poll() is not None]
+                for one in ended:
+                    running.remove(one)
+                    yield one.number, one.answer()
+                if not ended:
+                    time.sleep(PAUSE)
+        finally:
+            with signals_deferred():
+                _end(running)
 
 
 def _end(running: list[_Running]) -> None:
     """Ask them to end, wait a while, and kill those that have not."""
     for one in running:
-        one.process.send_signal(signal.SIGTERM)
+        one.process.terminate()
     until = time.monotonic() + PATIENCE
     for one in running:
         with suppress(subprocess.TimeoutExpired):

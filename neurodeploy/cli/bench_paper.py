@@ -68,9 +68,10 @@ def bench_paper(
 ) -> None:
     """Train RECIPES by each rule over T and tau, and compare accuracy, memory and time.
 
-    As tables 1 and 2 and figure 4 of Meng et al. 2023, from whose names for rules the default is. A
-    combination that a rule refuses is a row that says why. `gap closed` is the rule's share of the
-    way from sltt's accuracy to bptt's.
+    As tables 1 and 2 and figure 4 of Meng et al. 2023. A combination that a rule refuses is a row
+    that says why. `gap closed` is the rule's share of the way from sltt's accuracy to bptt's. Where
+    the steps of a recipe have a duration, more of them are shorter. All rules learn from the loss
+    of every step (training.loss_over).
     """
     from dataclasses import asdict
 

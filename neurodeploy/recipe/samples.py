@@ -139,6 +139,11 @@ class AugmentationRecipe:
         )
 
     @property
+    def active_at_all(self) -> bool:
+        """Whether it changes anything."""
+        return self != AugmentationRecipe(cutout_fill=self.cutout_fill)
+
+    @property
     def active(self) -> bool:
         """Whether it changes anything of images."""
         return bool(self.resized_crop or self.crop_padding or self.flip or self.cutout)

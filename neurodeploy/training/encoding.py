@@ -20,6 +20,9 @@ from neurodeploy.errors import InputError
 from neurodeploy.ir.contract import InputCode
 from neurodeploy.recipe import AugmentationRecipe
 
+Frames = Iterator[Tensor]
+"""(N, *sample) float32 of each step."""
+
 
 def is_constant(code: InputCode) -> bool:
     """Whether the network sees the same input at every step."""
@@ -64,6 +67,17 @@ def training_frames(
             shape = (batch or len(values), *values.shape[1:])
             draws = torch.rand(shape, generator=generator)[first : first + len(values)]
             yield (draws.to(values.device) < values).to(values.dtype)
+
+
+def frames_of_parts(x: np.ndarray, numbers: np.ndarray, code: InputCode, steps: int) -> Frames:
+    """``training_frames`` of ``events``, of which no copy with all their steps is made.
+
+    Args:
+        x: (N, T, *sample) integers in memory.
+        numbers: (n,) of the samples wanted.
+    """
+    for t in range(steps):
+        yield torch.from_numpy(x[numbers, t]).to(torch.float32) / code.payload
 
 
 def evaluation_frames(

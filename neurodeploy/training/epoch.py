@@ -22,7 +22,7 @@ from neurodeploy.support.processes import Processes
 from neurodeploy.training.assembly import loss_of
 from neurodeploy.training.augmentation_over_time import augment_over_time, augmented_lengths
 from neurodeploy.training.batches import Split, epoch_batches, own_pieces, seed_piece
-from neurodeploy.training.encoding import augment, is_constant, training_frames
+from neurodeploy.training.encoding import augment, frames_of_parts, is_constant, training_frames
 from neurodeploy.training.metrics import PartialEpoch
 from neurodeploy.training.optimization import Updater, average_statistics
 from neurodeploy.training.threads import Threads
@@ -106,17 +106,19 @@ def _train_batch(
     start, stop = pieces[0].first, pieces[-1].first + pieces[-1].size
     own, draws = batch[start:stop], (recipe.seed, epoch)
     lasting = None if split.lengths_train is None else split.lengths_train[batch]
-    with processes.together():
-        images = augment(
-            augment_over_time(
-                split.x_train[own],
-                None if lasting is None else lasting[start:stop],
-                *(recipe.augmentation, draws, own, split.channel_groups),
-            ),
-            *(recipe.augmentation, draws, own),
-        )
     parameter = next(job.model.parameters())
     device, dtype = parameter.device, parameter.dtype
+    whole, images = _read_in_place(job, device), None
+    if whole is None:
+        with processes.together():
+            images = augment(
+                augment_over_time(
+                    split.x_train[own],
+                    None if lasting is None else lasting[start:stop],
+                    *(recipe.augmentation, draws, own, split.channel_groups),
+                ),
+                *(recipe.augmentation, draws, own),
+            )
     scale, steps = updater.scale, recipe.training.steps
     if lasting is not None:
         lasting = augmented_lengths(lasting, recipe.augmentation, draws, batch, steps)
@@ -125,10 +127,14 @@ def _train_batch(
     loss, right = 0.0, 0
     for piece in pieces:
         rows = slice(piece.first - start, piece.first - start + piece.size)
-        samples = torch.from_numpy(images[rows]).to(device)
         labels = torch.from_numpy(split.y_train[own[rows]]).to(device)
         generator = seed_piece(recipe.seed, epoch, number, piece.number, device)
-        frames = training_frames(samples, job.code, steps, generator, piece.first, len(batch))
+        if whole is not None:
+            frames = frames_of_parts(whole, own[rows], job.code, steps)
+        else:
+            assert images is not None
+            samples = torch.from_numpy(images[rows]).to(device)
+            frames = training_frames(samples, job.code, steps, generator, piece.first, len(batch))
         frames = (frame.to(dtype) for frame in frames)
         piece_loss = replace(job.loss, factor=piece.share * scale)
         lengths = (
@@ -151,6 +157,22 @@ def _train_batch(
     average_statistics(job.model, len(own) / len(batch), processes)
     loss, right = processes.total(loss, right)
     return loss, int(right)
+
+
+def _read_in_place(job: Job, device: torch.device) -> np.ndarray | None:
+    """The samples over time where each step can be read from them as they lie, else None.
+
+    A copy of a batch of long samples would be most of what a rule takes that needs little.
+    """
+    samples = job.split.x_train
+    if (
+        job.code.encoder == "events"
+        and isinstance(samples, np.ndarray)
+        and device.type == "cpu"
+        and not job.recipe.augmentation.active_at_all
+    ):
+        return samples
+    return None
 
 
 def _leave() -> None:
