@@ -12,8 +12,10 @@ from neurodeploy.nn.current import LI, CubaLIF
 from neurodeploy.nn.families import build_network
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.neuron import LIF
-from neurodeploy.recipe import NeuronRecipe
+from neurodeploy.recipe import NeuronRecipe, TrainingRecipe
+from neurodeploy.support.processes import Processes
 from neurodeploy.support.schema import build
+from neurodeploy.training.optimization import Updater, make_optimizer
 
 DRAWN = {"per": "neuron", "draw": "uniform", "low": 2.0, "high": 20.0}
 MLP = {"family": "mlp", "hidden": [30, 20]}
@@ -148,3 +150,30 @@ def test_learned_constants_can_be_set_and_read() -> None:
     for make in (lambda: LI(learn_tau=True), lambda: LI(2.0, learn_tau_syn=True)):
         with pytest.raises(InputError, match="starts above 1 step and is finite, found"):
             make()
+
+
+@pytest.mark.parametrize("per", ["layer", "network"])
+def test_constants_and_delays_have_a_learning_rate_of_their_own(per: str) -> None:
+    """By plain gradient descent, with every gradient 1."""
+    table = {"value": 4.0, "per": per, "learn": True}
+    model = network({"tau": table, "tau_syn": table}, MLP | {"delays": {"max": 3, "learn": True}})
+    training = TrainingRecipe(1, 1, 1, 0.1, "sgd", momentum=0.0, constants_rate=5.0)
+    updater = Updater(model, training, Processes())
+    updater.set_learning_rate(0.01)
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    for value in model.parameters():
+        value.grad = torch.ones_like(value)
+    updater()
+    moved = {}
+    for name, value in model.named_parameters():
+        moved[name] = float((before[name] - value.detach()).mean())
+    for name, distance in moved.items():
+        own = name.endswith(("tau_w", "tau_syn_w", "delay"))
+        assert distance == pytest.approx(0.05 if own else 0.01, rel=1e-3), name
+    assert sum(name.endswith("_w") for name in moved) == (4 if per == "layer" else 2)
+    # A checkpoint numbers parameters as it did where there is one rate for all.
+    alike = TrainingRecipe(1, 1, 1, 0.1)
+    (group,) = make_optimizer(model, alike).param_groups
+    assert [id(p) for p in group["params"]] == [id(p) for p in model.parameters()]
+    with pytest.raises(ValueError, match="constants_rate must be positive"):
+        TrainingRecipe(1, 1, 1, 0.1, constants_rate=0)

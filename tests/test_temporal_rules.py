@@ -167,8 +167,15 @@ NEURONS = {
 @pytest.mark.parametrize("recurrent", [False, True])
 @pytest.mark.parametrize(
     ("rule", "chunk", "cut"),
-    [(SLTT(), 1, True), (SLTT(), 3, True), (SLTTK(STEPS), 0, True), (BPTT(), 0, False)],
-    ids=["sltt, chunk 1", "sltt, chunk 3", "sltt-k", "bptt"],
+    [
+        (SLTT(), 1, True),
+        (SLTT(), 3, True),
+        (SLTTK(STEPS), 0, True),
+        (BPTT(), 0, False),
+        (BPTT(), 1, False),
+        (BPTT(), 3, False),
+    ],
+    ids=["sltt, chunk 1", "sltt, chunk 3", "sltt-k", "bptt", "bptt, chunk 1", "bptt, chunk 3"],
 )
 def test_gradients_are_those_of_the_equations(
     kind: str, recurrent: bool, rule: Rule, chunk: int, cut: bool
@@ -304,6 +311,30 @@ def test_traces_of_a_leaking_readout_are_exact(tau_syn: float) -> None:
     last = network(NEURONS["current"], readout=readout | {"decode": "last_v"})
     with pytest.raises(UnsupportedError, match="read by its last potential"):
         run(OTTT(), last)
+
+
+@pytest.mark.parametrize("reset", ["subtract", "zero"])
+@pytest.mark.parametrize("comparison", [">=", ">"])
+def test_steps_at_once_go_back_as_a_graph_of_single_ones_does(reset: Any, comparison: Any) -> None:
+    """Thresholds and shares of single neurons; a value exactly at a threshold; parts of steps."""
+    rng = torch.Generator().manual_seed(1)
+    x = torch.rand(STEPS, 4, 5, generator=rng, dtype=torch.float64)
+    x[0, 0] = threshold = torch.linspace(0.4, 1.2, 5, dtype=torch.float64)
+    x.requires_grad_()
+    tau = torch.linspace(1.5, 6, 5, dtype=torch.float64)
+    layer = LIF(tau, threshold, reset, comparison, "sigmoid", learn_tau=True).double()
+    found = []
+    for cuts in ([1] * STEPS, [STEPS], [2, 1, 4]):
+        layer.reset_state(cut=False)
+        parts = x.split(cuts)
+        # A call is one step, with its graph.
+        spikes = [layer(p[0])[None] if len(cuts) == STEPS else layer.over_steps(p) for p in parts]
+        weighted = (torch.cat(spikes) * torch.linspace(-1, 2, 5)).sum() + layer.v.square().sum()  # pyright: ignore[reportOptionalMemberAccess]
+        found.append((torch.cat(spikes), *torch.autograd.grad(weighted, [x, layer.tau_w])))
+    assert 0.1 < float(found[0][0].detach().mean()) < 0.9
+    for other in found[1:]:
+        for mine, theirs in zip(other, found[0], strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-14)
 
 
 def test_sltt_and_bptt_differ_where_there_is_a_memory() -> None:

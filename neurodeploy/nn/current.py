@@ -16,6 +16,7 @@ from neurodeploy.errors import InputError
 from neurodeploy.nn.constants import Learning, Parameter, constant, given, hold, learn_share
 from neurodeploy.nn.neuron import LIF
 from neurodeploy.nn.spikes import CutCurrents, membrane_dtype
+from neurodeploy.nn.through_time import LinkedCurrents
 
 
 class CubaLIF(Learning):
@@ -242,12 +243,8 @@ def filtered(
         y = CutCurrents.apply(x, keep, before, learned)
         # Not a view: that would hold all c steps.
         return y, y[-1].detach().clone()
-    y = []
-    for step in x:
-        wide = step.to(membrane_dtype(step))
-        y.append(wide if before is None else keep * before + wide)
-        before = y[-1]
-    return torch.stack(y), y[-1]
+    y = LinkedCurrents.apply(x, before, keep)
+    return y, y[-1]
 
 
 def hold_share(

@@ -75,12 +75,16 @@ class Dropout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape as ``x``; kept values are divided by 1 - probability. Nothing in eval mode."""
+        return self.over_steps(x.unsqueeze(0)).squeeze(0)
+
+    def over_steps(self, x: Tensor) -> Tensor:
+        """c steps, (c, N, ...), under one mask."""
         if not self.training or self.probability == 0:
             return x
         if self.mask is None:
             # Which values are dropped does not depend on how they lie in memory.
-            ones = torch.ones_like(x, memory_format=torch.contiguous_format)
-            self.mask = torch.empty_like(x).copy_(functional.dropout(ones, self.probability))
+            ones = torch.ones_like(x[0], memory_format=torch.contiguous_format)
+            self.mask = torch.empty_like(x[0]).copy_(functional.dropout(ones, self.probability))
         return x * self.mask
 
     def extra_repr(self) -> str:

@@ -28,6 +28,7 @@ from neurodeploy.nn.constants import (
 )
 from neurodeploy.nn.spikes import CutMembranes, Firing, membrane_dtype
 from neurodeploy.nn.surrogate import SURROGATES, Surrogate
+from neurodeploy.nn.through_time import LinkedMembranes
 from neurodeploy.recipe import NeuronRecipe
 
 
@@ -202,8 +203,11 @@ class LIF(Learning):
     def over_steps(self, x: Tensor) -> Tensor:
         """Spikes of c steps for their inputs (c, N, ...); both have the same shape and dtype."""
         self._check_continues(x)
-        if not self.cut or self.refractory_period:
+        if self.refractory_period:
             return torch.stack([self._step_with_graph(step) for step in x])
+        if not self.cut:
+            spikes, self._v = LinkedMembranes.apply(x, self._v, self.keep, self)
+            return spikes
         learned = self.learned("tau_w")
         if torch.is_grad_enabled() and (x.requires_grad or learned is not None):
             return CutMembranes.apply(x, None if learned is None else self.keep, self)

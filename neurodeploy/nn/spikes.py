@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from neurodeploy.ir.contract import Comparison
+from neurodeploy.ir.contract import Comparison, Reset
 from neurodeploy.nn.constants import Parameter
 from neurodeploy.nn.surrogate import Surrogate
 
@@ -46,6 +46,7 @@ class Membranes(Protocol):
 
     v_threshold: Parameter
     surrogate: Surrogate
+    reset: Reset
 
     @property
     def u(self) -> Tensor | None:
@@ -54,6 +55,10 @@ class Membranes(Protocol):
 
     def integrate(self, x: Tensor, membranes: Sequence[Tensor]) -> Tensor:
         """Spikes of c steps, without a graph; ``membranes`` take u of each."""
+        ...
+
+    def fired(self, u: Tensor, out: Tensor | None = None) -> Tensor:
+        """The spikes that membranes ``u`` give, 0 or 1 in their dtype; into ``out`` if given."""
         ...
 
     def after_reset(self, u: Tensor, v: Tensor, scratch: Tensor) -> Tensor:

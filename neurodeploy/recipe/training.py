@@ -90,6 +90,8 @@ class TrainingRecipe:
         class_weights: factor of each sample's loss by its class: one number per class, taken as
             they are, or ``balanced`` for those that give all classes the same sum of factors and
             the training samples a mean of 1. Empty for none.
+        constants_rate: factor on the learning rate for learned time constants and delays, whose
+            parameters move further than weights do.
         clip_norm: length of the gradient of all parameters together beyond which it is cut down to
             that length before an update; 0 for never.
         warmup_epochs: linear rise of the learning rate before its cosine decay.
@@ -100,8 +102,8 @@ class TrainingRecipe:
             and so in the course of a training: state a number for one that can be repeated to the
             bit. Small networks train faster with one.
         checkpoint_minutes: within a longer epoch, save the state this often; 0 for never.
-        time_chunk: steps that run at once, layer by layer, in rules whose gradients do not cross
-            steps; the gradients stay the same. More are faster in small networks, and take as many
+        time_chunk: steps that run at once, layer by layer, in ``sltt``, ``sltt-k`` and ``bptt``;
+            the gradients stay the same. More are faster in small networks, and take as many
             times the memory. 0 takes as many as suit the size of the network, 1 the least memory.
     """
 
@@ -116,6 +118,7 @@ class TrainingRecipe:
     mse_target: MseTarget = "ones"
     loss_over: LossOver = "steps"
     class_weights: ClassWeights = ""
+    constants_rate: float = 1.0
     clip_norm: float = 0.0
     warmup_epochs: int = 0
     start_from: str = ""
@@ -131,7 +134,9 @@ class TrainingRecipe:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
         if self.learning_rate <= 0:
             raise ValueError(f"learning_rate must be positive, found {self.learning_rate}")
-        for name in ("learning_rate", "weight_decay"):
+        if self.constants_rate <= 0:
+            raise ValueError(f"constants_rate must be positive, found {self.constants_rate}")
+        for name in ("learning_rate", "weight_decay", "constants_rate"):
             if getattr(self, name) > MOST_RATE:
                 raise ValueError(
                     f"{name} must be {MOST_RATE:g} or less, found {getattr(self, name):g}"

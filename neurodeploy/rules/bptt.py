@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from neurodeploy.rules.any_module import Model
+from neurodeploy.rules.feeding import Feed, parts
 from neurodeploy.rules.rule import Batch, BatchResult, Loss, Rule, Update
 
 
@@ -19,7 +21,7 @@ class BPTT(Rule):
     e_v^l[t] = (1 - 1/tau) e_u^l[t+1]                               (Meng et al. 2023, eq. 7 to 9)
 
     with v = u - Vth s or u (1 - s), and s a function of u here too. All T graphs exist at once:
-    memory grows with T.
+    memory grows with T. In small networks many steps run at once, layer by layer.
     """
 
     waits_for_all_steps: ClassVar[bool] = True
@@ -33,12 +35,16 @@ class BPTT(Rule):
         generator: torch.Generator,
     ) -> BatchResult:
         """Add dL/dW in one backward pass over all steps."""
+        # Batch norm has statistics of each step, and so a graph of each.
+        normalised = any(isinstance(m, _BatchNorm) and m.training for m in model.modules())
+        at_once = 1 if normalised else batch.at_once(model)
         model.reset_state(cut=False)
         summed_loss = total = torch.zeros((), device=batch.labels.device)
-        for frame in batch.frames:
-            outputs = model(frame)
-            summed_loss = summed_loss + loss(outputs, batch.labels) / batch.steps
-            total = total + outputs.detach()
+        feed = Feed(model, batch.frames, batch.steps)
+        for count in parts(batch.steps, at_once):
+            outputs = feed.show(count)
+            summed_loss = summed_loss + loss.over_steps(outputs, batch.labels) / batch.steps
+            total = total + outputs.detach().sum(0)
         summed_loss.backward()
         # The last membranes still hold on to the graph of all steps.
         model.reset_state()

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from neurodeploy.errors import DivergedError
+from neurodeploy.nn.constants import Learning
+from neurodeploy.nn.delays import DelayedLinear
 from neurodeploy.nn.device import laid_out_as
 from neurodeploy.recipe import TrainingRecipe
 from neurodeploy.support.processes import Processes
@@ -19,6 +22,9 @@ from neurodeploy.training.checkpoint import copied
 
 SCALER = "scaler"
 """Whose state this is, among the numbers of parameters."""
+
+FACTOR = "rate_factor"
+"""On the learning rate of a group of parameters."""
 
 LEAST_SCALE = 2.0**-8
 """Of a loss in fp16. Where gradients overflow even with this, they have really become so large."""
@@ -51,7 +57,7 @@ class Updater:
     def set_learning_rate(self, rate: float) -> None:
         """From the next update on."""
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get(FACTOR, 1.0)
 
     def __call__(self) -> None:
         """Update once, by gradients cut down to the recipe's ``clip_norm``.
@@ -110,16 +116,42 @@ class Updater:
 
 def make_optimizer(model: nn.Module, training: TrainingRecipe) -> torch.optim.Optimizer:
     """Adam, or SGD with momentum."""
+    parameters = _grouped(model, training)
     if training.optimizer == "adam":
         return torch.optim.Adam(
-            model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
+            parameters, lr=training.learning_rate, weight_decay=training.weight_decay
         )
     return torch.optim.SGD(
-        model.parameters(),
+        parameters,
         lr=training.learning_rate,
         momentum=training.momentum,
         weight_decay=training.weight_decay,
     )
+
+
+def _grouped(model: nn.Module, training: TrainingRecipe) -> list[dict[str, Any]]:
+    """All parameters, those of neurons' time apart where they have a learning rate of their own."""
+    constants = [parameter for part in model.modules() for parameter in _of_time(part)]
+    known = {id(parameter) for parameter in constants}
+    if not known or training.constants_rate == 1:
+        return [{"params": [*model.parameters()]}]
+    shared_once = [p for p in model.parameters() if id(p) in known]
+    return [
+        {"params": [p for p in model.parameters() if id(p) not in known]},
+        {
+            "params": shared_once,
+            "lr": training.learning_rate * training.constants_rate,
+            FACTOR: training.constants_rate,
+        },
+    ]
+
+
+def _of_time(part: nn.Module) -> list[nn.Parameter]:
+    """Parameters of a module that stand for a time constant or a delay."""
+    if isinstance(part, DelayedLinear):
+        return [part.delay]
+    names = part.learns if isinstance(part, Learning) else ()
+    return [w for name in names if (w := part.learned(name)) is not None]
 
 
 def learning_rate(training: TrainingRecipe, epoch: int) -> float:
