@@ -182,15 +182,26 @@ class _Trace:
             self._eligibility = arriving.expand(shape).clone()
             return
         kept = kept.view(*kept.shape, *[1] * (len(shape) - kept.ndim))
-        self._eligibility.mul_(kept).add_(arriving)
+        torch.addcmul(arriving, kept, self._eligibility, out=self._eligibility)
 
-    def _seen(self, neurons: Neurons) -> Tensor:
-        """m[t], or f[t] without a layer above; (N, out, ...)."""
+    def _seen(self, error: Tensor, neurons: Neurons) -> tuple[Tensor, Tensor]:
+        """Two factors of which the gradient is the sum over samples.
+
+        Args:
+            error: of the neurons' output, (N, out).
+
+        Returns:
+            The errors and m[t]; without a layer above, the errors times ds/du and e[t]: (N, out)
+            and (N, out, ...).
+        """
         eligibility = self._eligibility
         assert eligibility is not None, "advance comes first"
+        error = error.to(eligibility.dtype)
         if isinstance(neurons.layer, LI) and neurons.layer.decode == "last_v":
             before, self._before = self._before, eligibility.clone()
             reaching = eligibility if before is None else eligibility - before
+        elif not neurons.above:
+            return error * neurons.derivative, eligibility
         else:
             derivative = neurons.derivative
             reaching = eligibility * derivative.view(
@@ -198,7 +209,7 @@ class _Trace:
             )
         if self._filters is None:
             self._filters = [_Filter() for _ in neurons.above]
-        return neurons.smoothed(reaching, self._filters)
+        return error, neurons.smoothed(reaching, self._filters)
 
     @property
     def begun(self) -> bool:
@@ -248,8 +259,7 @@ class _SynapseTrace(_Trace):
     def look_back(self, error: Tensor, neurons: Neurons) -> None:
         if not self.begun:
             return
-        seen = self._seen(neurons)
-        found = torch.einsum("nj,nji->ji", error.to(seen.dtype), seen)
+        found = torch.einsum("nj,nji->ji", *self._seen(error, neurons))
         _add(self.synapse.weight, found[:, : self.synapse.in_features])
         if self.synapse.bias is not None:
             _add(self.synapse.bias, found[:, -1])
@@ -275,7 +285,8 @@ class _BiasTrace(_Trace):
         self._carry(kept, torch.ones((), dtype=self._bias.dtype), tuple(kept.shape))
 
     def look_back(self, error: Tensor, neurons: Neurons) -> None:
-        found = (error * self._seen(neurons)).sum(0)
+        factor, seen = self._seen(error, neurons)
+        found = (factor * seen).sum(0)
         _add(self._bias, found.sum_to_size(self._bias.shape))
 
 
