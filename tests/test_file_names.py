@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.artifacts.folders import open_run
+from neurodeploy.data import load_dataset
 from neurodeploy.errors import InputError
+from neurodeploy.ir.contract import DataSource
 from neurodeploy.support.file_names import LONGEST, file_name
 from neurodeploy.support.seals import sealed
 from neurodeploy.target import load_target
@@ -97,3 +99,11 @@ def test_a_name_in_run_json_does_not_lead_export_elsewhere(
     assert export(run, "loihi2").path == Path("deployments/_.._.._X-loihi2-001")
     assert sorted(entry.name for entry in inner.iterdir()) == ["deployments", "run"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("name", ["../user01.aedat", "/etc/passwd", ".."])
+def test_a_list_of_recordings_does_not_lead_out_of_its_folder(name: str, tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        (tmp_path / f"trials_to_{part}.txt").write_text(f"{name}\n")
+    with pytest.raises(InputError, match=r"trials_to_train.txt: .* is no name of a file beside it"):
+        load_dataset("dvs_gesture", DataSource(str(tmp_path)))

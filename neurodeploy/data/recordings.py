@@ -14,7 +14,7 @@ from neurodeploy.data.files import downloader, find_folder, labels
 from neurodeploy.errors import InputError, MissingDependencyError
 from neurodeploy.support.archives import read_npy
 from neurodeploy.support.hdf5_heaps import check_heaps, memory_bound
-from neurodeploy.support.reading import check_file, read_bytes
+from neurodeploy.support.reading import check_file, read_bytes, shown
 
 NMNIST_SENSOR = (2, 34, 34)
 DVS_SENSOR = (2, 128, 128)
@@ -123,6 +123,8 @@ def _official(folder: Path, part: str) -> list[Gesture]:
     trials = folder / f"trials_to_{part}.txt"
     try:
         for name in read_bytes(trials, MOST_TABLE).decode().split():
+            if "/" in name or name in (".", ".."):
+                raise ValueError(f"{shown(name)} is no name of a file beside it")
             table = (folder / name).with_name(f"{Path(name).stem}_labels.csv")
             lines = read_bytes(table, MOST_TABLE).decode().splitlines()[1:]
             if not any(line.strip() for line in lines):
