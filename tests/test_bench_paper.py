@@ -74,9 +74,8 @@ def test_a_combination_sets_rule_steps_tau_and_seed() -> None:
 
 def test_more_steps_of_a_recording_are_shorter_ones() -> None:
     """The time that a sample may last stays as it is."""
-    fsdd = load_recipe("fsdd")
+    fsdd = load_recipe("fsdd", ["training.steps=132", "data.dt=1e-2"])
     (one,) = combinations(fsdd, ["sltt"], [66], seeds=1)
-    assert fsdd.data.dt == 1e-2 and fsdd.training.steps == 132
     assert (one.recipe.data.dt, one.recipe.training.steps) == (0.02, 66)
     unstated = replace(fsdd, data=replace(fsdd.data, dt=None))
     with pytest.raises(InputError, match="another T is another duration"):
@@ -243,7 +242,7 @@ def test_the_picture_has_what_was_varied() -> None:
         return [axes.get_xlabel() for axes in draw(summarized(rows)).axes]
 
     cost = ["peak of an iteration in MiB (T = 4)", "seconds of an epoch (T = 4)"]
-    assert labels(ROWS) == ["τ in steps (T = 4)", *cost]
+    assert labels(ROWS) == ["test accuracy (T = 4, τ = 2)", *cost]
     longer = [replace(r, T=8) for r in ROWS]
     assert labels([*ROWS, *longer]) == ["T (τ = 2)", "T", "T"]
     slower = [replace(r, tau=9.0) for r in (*ROWS, *longer)]

@@ -179,6 +179,7 @@ def draw(rows: Sequence[SummaryRow]) -> Figure:
             else:
                 _cost_bars(axes, own, column)
             axes.grid(alpha=0.25)
+            axes.set_axisbelow(True)
             axes.spines[["top", "right"]].set_visible(False)
         panels[0].set_title(recipe, loc="left", fontsize=11)
     handles = {
@@ -214,6 +215,13 @@ def _accuracy_panel(axes: Axes, rows: Sequence[SummaryRow], over: str) -> None:
         fixed = rows[0].tau if rows else None
         shown = [row for row in rows if row.tau == fixed]
         label = "T" if fixed is None else f"T (τ = {fixed:g})"
+    if len({getattr(row, over) for row in shown}) == 1:
+        _accuracy_by_rule(axes, shown)
+        tau = shown[0].tau
+        axes.set_xlabel(
+            f"test accuracy (T = {shown[0].T}{'' if tau is None else f', τ = {tau:g}'})"
+        )
+        return
     for rule, points in _by_rule(shown).items():
         points = sorted(points, key=lambda row: getattr(row, over) or 0)
         axes.errorbar(
@@ -230,6 +238,23 @@ def _accuracy_panel(axes: Axes, rows: Sequence[SummaryRow], over: str) -> None:
     axes.set_xlabel(label)
     axes.set_ylabel("test accuracy")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+
+
+def _accuracy_by_rule(axes: Axes, rows: Sequence[SummaryRow]) -> None:
+    """One point for each rule, where neither T nor tau was varied."""
+    for row in rows:
+        axes.errorbar(
+            [row.accuracy or 0],
+            [row.rule],
+            xerr=[row.deviation or 0],
+            label=row.rule,
+            capsize=3,
+            elinewidth=1,
+            **_style(row.rule),
+        )
+    axes.margins(y=0.2)
+    axes.invert_yaxis()
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
 
 
 LABELS = {"memory_mb": "peak of an iteration in MiB", "seconds": "seconds of an epoch"}
