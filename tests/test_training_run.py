@@ -344,7 +344,7 @@ def test_default_folders_are_numbered(tmp_path: Path, monkeypatch: pytest.Monkey
         ({"network": {"family": "mpl", "hidden": [8]}}, "did you mean 'mlp'"),
         ({"network": {"family": "mlp", "hiden": [8]}}, "did you mean 'hidden'"),
         ({"network": {"family": "mlp", "hidden": []}}, "at least one layer"),
-        ({"rule": {"name": "stll"}}, "known: bptt, ottt, rate, sltt, sltt-k"),
+        ({"rule": {"name": "stll"}}, "known: bptt, eprop, ottt, rate, sltt, sltt-k"),
         ({"rule": {"name": "sltt", "k": 2}}, "unknown key 'k'"),
         ({"neuron": NeuronRecipe(2.0, surrogate="box")}, "surrogate 'box' is not known"),
         ({"data": DataRecipe("digit")}, "did you mean 'digits'"),
