@@ -87,7 +87,8 @@ def load_npz(request: Request) -> Dataset:
         source,
         stated_number(arrays, "classes", path),
         (*notes, *found),
-        **lengths,
+        lengths_train=lengths.get("lengths_train"),
+        lengths_test=lengths.get("lengths_test"),
     )
 
 

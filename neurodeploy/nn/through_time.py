@@ -56,8 +56,9 @@ class LinkedMembranes(torch.autograd.Function):
             by_reset = e_v * (threshold if soft else u[t])
             torch.mul(e_s - by_reset, slope[t], out=e_u)
             e_u += e_v if soft else e_v * (1 - layer.fired(u[t], scratch))
-            if learned and (t or before is not None):
-                total.addcmul_(e_u, layer.after_reset(u[t - 1], v, scratch) if t else before)
+            carried = layer.after_reset(u[t - 1], v, scratch) if learned and t else before
+            if learned and carried is not None:
+                total.addcmul_(e_u, carried)
             e_v = e_u * share
         return (
             error.to(by_spikes.dtype),
@@ -95,8 +96,9 @@ class LinkedCurrents(torch.autograd.Function):
             e_y = error[t]
             if later is not None:
                 e_y += later
-            if ctx.needs_input_grad[2] and (t or before is not None):
-                total.addcmul_(e_y, y[t - 1] if t else before)
+            carried = y[t - 1] if t else before
+            if ctx.needs_input_grad[2] and carried is not None:
+                total.addcmul_(e_y, carried)
             later = e_y * share
         by_before = None if before is None or later is None else later.to(before.dtype)
         by_keep = total.sum_to_size(share.shape) if ctx.needs_input_grad[2] else None

@@ -150,8 +150,9 @@ def _of_time(part: nn.Module) -> list[nn.Parameter]:
     """Parameters of a module that stand for a time constant or a delay."""
     if isinstance(part, DelayedLinear):
         return [part.delay]
-    names = part.learns if isinstance(part, Learning) else ()
-    return [w for name in names if (w := part.learned(name)) is not None]
+    if not isinstance(part, Learning):
+        return []
+    return [w for name in part.learns if (w := part.learned(name)) is not None]
 
 
 def learning_rate(training: TrainingRecipe, epoch: int) -> float:
