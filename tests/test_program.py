@@ -52,6 +52,8 @@ from neurodeploy.support.program import program
 class Thing:
     pass
 
+# Whoever started the tests in the background has left it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with program(last=True):
     thing = Thing()
     kept = weakref.ref(thing, lambda _: (os.kill(os.getpid(), {number}), sum(range(1000))))
