@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -118,6 +118,23 @@ def check(code: int, said: str, place: Path, *others: Path) -> None:
             assert result.exit_code == 0, result.output
 
 
+def each_checked(
+    workspace: Path,
+    work: Path,
+    tmp_path: Path,
+    short: Callable[[], AbstractContextManager[None]],
+    temporary: Path | None = None,
+) -> Iterator[tuple[tuple[str, ...], int, str]]:
+    """Run every command in a fresh copy while room is ``short``; it, its code and what it said."""
+    with zygote(tmp_path, temporary or tmp_path, tmp_path / "said") as forks:
+        for command in (*WRITING, *OTHERS):
+            place = fresh(workspace, work)
+            with short():
+                code, said = forks.run(*command, folder=place)
+            check(code, said, place, *([] if temporary is None else [temporary]))
+            yield command, code, said
+
+
 @pytest.mark.parametrize("limit", [1000, 8000, 40_000, 100_000])
 def test_a_limit_on_files(limit: int, workspace: Path, tmp_path: Path) -> None:
     temporary = tmp_path / "tmp"
@@ -136,30 +153,20 @@ def test_a_full_output_folder(
     leave: int, workspace: Path, mounts: tuple[Path, Path], tmp_path: Path
 ) -> None:
     work, _ = mounts
-    with zygote(tmp_path, tmp_path, tmp_path / "said") as forks:
-        for command in (*WRITING, *OTHERS):
-            place = fresh(workspace, work)
-            with filled(work, leave):
-                code, said = forks.run(*command, folder=place)
-            check(code, said, place)
-            if command in OTHERS:
-                assert code == 0
-            elif leave == 0:
-                assert code == 2 and "is on a disk that is full" in said
+    for command, code, said in each_checked(workspace, work, tmp_path, lambda: filled(work, leave)):
+        if command in OTHERS:
+            assert code == 0
+        elif leave == 0:
+            assert code == 2 and "is on a disk that is full" in said
 
 
 def test_a_read_only_output_folder(
     workspace: Path, mounts: tuple[Path, Path], tmp_path: Path
 ) -> None:
     work, _ = mounts
-    with zygote(tmp_path, tmp_path, tmp_path / "said") as forks:
-        for command in (*WRITING, *OTHERS):
-            place = fresh(workspace, work)
-            with read_only(work):
-                code, said = forks.run(*command, folder=place)
-            check(code, said, place)
-            assert code == (0 if command in OTHERS else 2), said
-            assert command in OTHERS or said.endswith("is read-only\n")
+    for command, code, said in each_checked(workspace, work, tmp_path, lambda: read_only(work)):
+        assert code == (0 if command in OTHERS else 2), said
+        assert command in OTHERS or said.endswith("is read-only\n")
 
 
 @pytest.mark.parametrize("leave", [0, 100_000])
@@ -168,10 +175,8 @@ def test_a_full_place_for_temporary_files(
 ) -> None:
     """Where not even a byte fits, Python takes another place, as for other programs."""
     _, temporary = mounts
-    with zygote(tmp_path, temporary, tmp_path / "said") as forks:
-        for command in (*WRITING, *OTHERS):
-            place = fresh(workspace, tmp_path)
-            with filled(temporary, leave):
-                code, said = forks.run(*command, folder=place)
-            check(code, said, place, temporary)
-            assert not code or "set TMPDIR to a folder on a disk with more room" in said
+    full = each_checked(
+        workspace, tmp_path, tmp_path, lambda: filled(temporary, leave), temporary=temporary
+    )
+    for _, code, said in full:
+        assert not code or "set TMPDIR to a folder on a disk with more room" in said

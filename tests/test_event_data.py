@@ -8,7 +8,6 @@ import types
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 
@@ -17,6 +16,7 @@ from neurodeploy.data.dataset import Request
 from neurodeploy.data.events import EventFrames, Events, frames
 from neurodeploy.errors import InputError, MissingDependencyError
 from neurodeploy.ir.contract import DataSource
+from support.shd_files import PARTS, write_shd
 
 
 def load(name: str, path: Path, steps: int = 1, levels: int = 0, **options: Any) -> Dataset:
@@ -88,13 +88,10 @@ def test_nmnist(tmp_path: Path) -> None:
 
 
 def test_shd(tmp_path: Path) -> None:
-    for name in ("shd_train.h5", "shd_test.h5"):
-        with h5py.File(tmp_path / name, "w") as file:
-            times = file.create_dataset("spikes/times", 2, h5py.vlen_dtype(np.float16))
-            units = file.create_dataset("spikes/units", 2, h5py.vlen_dtype(np.uint16))
-            times[0], units[0] = np.array([0.0, 0.25, 0.5], "f2"), [699, 3, 3]
-            times[1], units[1] = np.array([0.1], "f2"), [5]
-            file["labels"] = np.array([19, 4], np.uint16)
+    first = np.array([0.0, 0.25, 0.5], "f2"), np.array([699, 3, 3])
+    second = np.array([0.1], "f2"), np.array([5])
+    for name in PARTS:
+        write_shd(tmp_path / name, [first, second], [19, 4])
     found = load("shd", tmp_path, steps=2, levels=3)
     assert found.x_train.shape == (2, 2, 700)
     assert (found.sample_shape, found.levels, found.classes) == ((700,), 3, 20)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 
@@ -13,6 +12,7 @@ from neurodeploy.data import Dataset, load_dataset
 from neurodeploy.errors import InputError
 from neurodeploy.ir.source import DataSource
 from neurodeploy.recipe import load_recipe
+from support.shd_files import PARTS, write_shd
 from support.wording import refused
 
 Event = tuple[int, int, int, int]
@@ -118,14 +118,11 @@ def test_a_dt_of_whole_microseconds(tmp_path: Path) -> None:
 
 
 def test_times_of_shd_and_of_gestures_have_units_of_their_own(tmp_path: Path) -> None:
-    for name in ("shd_train.h5", "shd_test.h5"):
-        with h5py.File(tmp_path / name, "w") as file:
-            times = file.create_dataset("spikes/times", 2, h5py.vlen_dtype(np.float32))
-            units = file.create_dataset("spikes/units", 2, h5py.vlen_dtype(np.uint16))
-            # Channels one after the other, not in the order of time.
-            times[0], units[0] = np.array([0.5, 0.25, 0.2505], "f4"), [699, 3, 4]
-            times[1], units[1] = np.array([0.1], "f4"), [5]
-            file["labels"] = np.array([19, 4], np.uint16)
+    # Channels one after the other, not in the order of time.
+    first = np.array([0.5, 0.25, 0.2505], "f4"), np.array([699, 3, 4])
+    second = np.array([0.1], "f4"), np.array([5])
+    for name in PARTS:
+        write_shd(tmp_path / name, [first, second], [19, 4])
     found = load("shd", tmp_path, 300, classes=20)
     assert found.lengths_train is not None and found.lengths_train.tolist() == [251, 1]
     assert np.argwhere(found.x_train[:1][0]).tolist() == [[0, 3], [0, 4], [250, 699]]

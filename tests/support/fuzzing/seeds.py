@@ -10,7 +10,6 @@ import struct
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from neurodeploy.data.recordings import CLASSES
@@ -19,6 +18,7 @@ from neurodeploy.interchange.netx.network_out import to_layers
 from support import net_networks, nir_fuzz
 from support.command import run_cli
 from support.own_data import frames, write_own, write_recipe
+from support.shd_files import PARTS, write_shd
 
 TARGET = Path(__file__).parents[3] / "targets" / "loihi2.toml"
 
@@ -129,14 +129,11 @@ def _nmnist(folder: Path, rng: np.random.Generator) -> None:
 
 def _shd(folder: Path, rng: np.random.Generator) -> None:
     folder.mkdir()
-    for name in ("shd_train.h5", "shd_test.h5"):
-        with h5py.File(folder / name, "w") as file:
-            times = file.create_dataset("spikes/times", 2, h5py.vlen_dtype(np.float16))
-            units = file.create_dataset("spikes/units", 2, h5py.vlen_dtype(np.uint16))
-            for index in range(2):
-                times[index] = np.sort(rng.random(12)).astype(np.float16)
-                units[index] = rng.integers(0, 700, 12).astype(np.uint16)
-            file["labels"] = np.array([0, 1], np.uint16)
+    for name in PARTS:
+        rows = [
+            (np.sort(rng.random(12)).astype(np.float16), rng.integers(0, 700, 12)) for _ in range(2)
+        ]
+        write_shd(folder / name, rows, [0, 1])
 
 
 def _gestures(folder: Path, rng: np.random.Generator) -> None:
