@@ -12,7 +12,7 @@ import numpy as np
 
 from neurodeploy.data.dataset import Dataset, Request
 from neurodeploy.data.files import find_folder, labels
-from neurodeploy.data.lasting import fitted
+from neurodeploy.data.lasting import padded
 from neurodeploy.data.sound import read_wav, spikes_of
 from neurodeploy.errors import InputError, nearest
 
@@ -62,18 +62,12 @@ def load_fsdd(request: Request) -> Dataset:
     parts, notes = [], []
     for part, chosen in (("training", ~tested), ("test", tested)):
         numbers = np.flatnonzero(chosen)
-        whole = np.array([len(made[n]) for n in numbers], np.int64)
-        lengths, note = fitted(
-            whole,
-            request.steps,
-            source.dt,
-            source.longer,
-            lambda n, of=numbers: spoken[of[n]].path.name,
+        names = [spoken[n].path.name for n in numbers]
+        x, lengths, note = padded(
+            [made[n] for n in numbers],
+            *(request.steps, source.dt, source.longer, names.__getitem__),
         )
         notes += [f"{part}: {note}"] if note else []
-        x = np.zeros((len(numbers), request.steps, 2 * source.front_end.bands), np.uint8)
-        for row, n, length in zip(x, numbers, lengths, strict=True):
-            row[:length] = made[n][:length]
         parts.append((x, labels(spoken[n].digit for n in numbers), lengths))
     (x_train, y_train, train), (x_test, y_test, test) = parts
     return Dataset(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -44,6 +44,36 @@ def fitted(
             ', or cut them with [data] longer = "cut"',
         ),
     )
+
+
+def padded(
+    recordings: Sequence[np.ndarray],
+    steps: int,
+    dt: float,
+    longer: Longer,
+    name: Callable[[int], str],
+) -> tuple[np.ndarray, np.ndarray, str | None]:
+    """Recordings with silence up to T, the steps of each, and a note on those that were cut.
+
+    Args:
+        recordings: at least one, each (its steps, *frame) uint8.
+        steps, dt, longer, name: as of ``fitted``.
+
+    Raises:
+        InputError: as ``fitted``.
+    """
+    whole = np.array([len(recording) for recording in recordings], np.int64)
+    lengths, note = fitted(whole, steps, dt, longer, name)
+    x = np.zeros((len(recordings), steps, *recordings[0].shape[1:]), np.uint8)
+    for row, recording, length in zip(x, recordings, lengths, strict=True):
+        row[:length] = recording[:length]
+    return x, lengths, note
+
+
+def own_steps(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Which steps of (N, T, ...) lie before each sample's end, (N, T, 1, ...) bool."""
+    own = np.arange(values.shape[1]) < lengths[:, None]
+    return own.reshape(*own.shape, *[1] * (values.ndim - 2))
 
 
 def stretched_note(bins: str, steps: int) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from neurodeploy.data.dataset import Dataset, Request
 from neurodeploy.data.files import find_file
 from neurodeploy.data.labels import class_numbers
+from neurodeploy.data.lasting import own_steps
 from neurodeploy.data.values import found_levels, integers, question
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.support.archives import stored_arrays
@@ -157,8 +158,7 @@ def silent_after(
         raise InputError(
             f"{where} goes from {lengths.min()} to {lengths.max()}; samples have 1 to {steps} steps"
         )
-    lasts = np.arange(steps) < lengths[:, None]
-    kept = np.where(lasts.reshape(*lasts.shape, *[1] * (x.ndim - 2)), x, x.dtype.type(0))
+    kept = np.where(own_steps(x, lengths), x, x.dtype.type(0))
     return kept, (
         f"samples last {lengths.min()} to {lengths.max()} of {steps} steps and are silent after "
         "that; the class of each is read at its own end"

@@ -21,7 +21,7 @@ import numpy as np
 from neurodeploy.data.dataset import Dataset, Request
 from neurodeploy.data.events import EventFrames, Events, check_events, event_set
 from neurodeploy.data.files import find_folder, labels
-from neurodeploy.data.lasting import fitted
+from neurodeploy.data.lasting import padded
 from neurodeploy.data.recordings import read_recording
 from neurodeploy.data.values import integers
 from neurodeploy.errors import InputError
@@ -70,20 +70,15 @@ def load_series(request: Request) -> Dataset:
     for part in PARTS:
         files = _labelled(folder, part)
         series = [_series(path) for path, _ in files]
-        for (path, _), x in zip(files, series, strict=True):
-            frame = x.shape[1:] if frame is None else frame
-            if x.shape[1:] != frame:
-                raise InputError(f"{path}: frames are {x.shape[1:]}, those of others {frame}")
+        for (path, _), one in zip(files, series, strict=True):
+            frame = one.shape[1:] if frame is None else frame
+            if one.shape[1:] != frame:
+                raise InputError(f"{path}: frames are {one.shape[1:]}, those of others {frame}")
         names = [str(path) for path, _ in files]
-        whole = np.array([len(x) for x in series], np.int64)
-        dt = asked.dt
-        lengths, note = fitted(whole, request.steps, dt, asked.longer, names.__getitem__)
+        x, lengths, note = padded(series, request.steps, asked.dt, asked.longer, names.__getitem__)
         notes += [f"{part}: {note}"] if note else []
-        top = max([top, *(int(x.max()) for x in series)])
-        filled = np.zeros((len(series), request.steps, *(frame or ())), np.uint8)
-        for row, x, length in zip(filled, series, lengths, strict=True):
-            row[:length] = x[:length]
-        parts.append((filled, labels(label for _, label in files), lengths))
+        top = max([top, *(int(one.max()) for one in series)])
+        parts.append((x, labels(label for _, label in files), lengths))
     if request.levels and top > request.levels:
         raise InputError(f"{folder}: values go up to {top}; expected 0 to {request.levels}")
     (x_train, y_train, train), (x_test, y_test, test) = parts

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from neurodeploy.data.dataset import encode
+from neurodeploy.data.lasting import own_steps
 from neurodeploy.ir.contract import Contract, Decode
 
 
@@ -151,12 +152,6 @@ class SpikeTrace:
             for name, record in self.populations.items()
         }
         return replace(self, populations=populations)
-
-
-def own_steps(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Which steps of (N, T, ...) lie before each sample's end, (N, T, 1, ...) bool."""
-    own = np.arange(values.shape[1]) < lengths[:, None]
-    return own.reshape(*own.shape, *[1] * (values.ndim - 2))
 
 
 def over_own_steps(
