@@ -17,7 +17,6 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
-from neurodeploy.data import check_encoder, load_dataset
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.nn.device import find_device, parameter_dtype
 from neurodeploy.nn.families import SpikingNetwork
@@ -33,7 +32,13 @@ from neurodeploy.rules.rule import Loss
 from neurodeploy.rules.sltt import SLTT
 from neurodeploy.support.partial import temporary_folder
 from neurodeploy.support.processes import Processes
-from neurodeploy.training.assembly import check_batches_of, input_code, network_of, split_of
+from neurodeploy.training.assembly import (
+    check_batches_of,
+    input_code,
+    load_data,
+    network_of,
+    split_of,
+)
 from neurodeploy.training.batches import batch_count
 from neurodeploy.training.epoch import Job
 from neurodeploy.training.loop import fit, reproducible
@@ -137,10 +142,7 @@ def _variant(recipe: Recipe, tau: float, T: int) -> Recipe:
 
 def _compare(recipe: Recipe, tau: float, every: int, progress: bool) -> Iterator[GradientRow]:
     """Train one variant as a training run does."""
-    data, T = recipe.data, recipe.training.steps
-    encoder = recipe.encoder.name
-    dataset = load_dataset(data.name, data.source, T, data.levels, data.classes, encoder)
-    check_encoder(dataset, encoder)
+    T, dataset = recipe.training.steps, load_data(recipe)
     precision = recipe.training.precision
     device = find_device("cpu", precision, Processes())
     with (

@@ -25,6 +25,7 @@ from neurodeploy.rules import RULES
 from neurodeploy.support.file_names import file_name
 from neurodeploy.support.files import check_writable, make_folder, write_json
 from neurodeploy.support.reading import read_json
+from neurodeploy.training.assembly import load_data
 from neurodeploy.training.run import with_data_as_found
 
 RUN = "neurodeploy.bench.paper_run"
@@ -270,7 +271,7 @@ def _checked(chosen: Sequence[Combination]) -> Iterator[tuple[Combination, str]]
     for combination in chosen:
         data = repr((combination.recipe.data, combination.T))
         if data not in found:
-            found = {data: paper_run.data_of(combination.recipe)}  # one at a time in memory
+            found = {data: load_data(combination.recipe)}  # one at a time in memory
         dataset = found[data]
         key = _memory_key(combination)
         if key not in why:

@@ -13,10 +13,10 @@ from neurodeploy.artifacts.folders import read_training
 from neurodeploy.artifacts.names import COMPLETE, RECIPE
 from neurodeploy.bench.iteration import Iteration, measure
 from neurodeploy.bench.process import answer
-from neurodeploy.data import Dataset, load_dataset
+from neurodeploy.data import Dataset
 from neurodeploy.errors import DivergedError
 from neurodeploy.recipe import Recipe, recipe_from_dict
-from neurodeploy.training.assembly import split_of
+from neurodeploy.training.assembly import load_data, split_of
 from neurodeploy.training.run import train
 
 TRIED = 2
@@ -53,18 +53,6 @@ class OneBatch:
         return replace(self.whole, x_train=x, y_train=split.y_train[first])
 
 
-def data_of(recipe: Recipe) -> Dataset:
-    """The recipe's data set.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    data, steps = recipe.data, recipe.training.steps
-    return load_dataset(
-        data.name, data.source, steps, data.levels, data.classes, recipe.encoder.name
-    )
-
-
 def try_out(recipe: Recipe, dataset: Dataset) -> None:
     """Train one iteration on few samples, before time is spent on many.
 
@@ -97,7 +85,7 @@ def trained(recipe: Recipe, run: Path, device: str) -> dict[str, Any]:
 
 def memory(recipe: Recipe, device: str) -> dict[str, Any]:
     """Peak memory of an iteration in MiB, beside weights, optimiser and data."""
-    one = OneBatch(recipe, data_of(recipe), device, recipe.training.batch_size)
+    one = OneBatch(recipe, load_data(recipe), device, recipe.training.batch_size)
     return measure(one, 0, exact=True)
 
 

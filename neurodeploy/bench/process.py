@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -71,21 +72,37 @@ def answered(returncode: int, out: str, errors: str, what: str) -> dict[str, Any
 
 def run_to_its_end(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """Run a program that does not outlive this one, however this ends, and take what it prints."""
-    libc()
     pipe = subprocess.PIPE
-    with subprocess.Popen(
-        command, stdout=pipe, stderr=pipe, text=True, preexec_fn=partial(die_with, os.getpid())
-    ) as child:
+    with start_tied(command, stdout=pipe, stderr=pipe, text=True) as child:
         try:
             out, err = child.communicate()
         except BaseException:
             with signals_deferred():
-                child.terminate()
-                with suppress(subprocess.TimeoutExpired):
-                    child.wait(PATIENCE)
-                child.kill()
+                end([child], PATIENCE)
             raise
     return subprocess.CompletedProcess(command, child.returncode, out, err)
+
+
+def start_tied(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+    """Start a program that is killed when this one ends.
+
+    Args:
+        options: of ``subprocess.Popen``.
+    """
+    libc()  # loaded before the fork
+    return subprocess.Popen(command, preexec_fn=partial(die_with, os.getpid()), **options)
+
+
+def end(children: Sequence[subprocess.Popen[Any]], seconds: float) -> None:
+    """Ask programs to end, wait so long for all of them, and kill those that have not."""
+    for child in children:
+        child.terminate()
+    until = time.monotonic() + seconds
+    for child in children:
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(max(0.0, until - time.monotonic()))
+        child.kill()
+        child.wait()
 
 
 def answer(measure: Callable[[], dict[str, Any]]) -> None:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from neurodeploy.bench.process import answered
+from neurodeploy.bench.process import answered, end, start_tied
 from neurodeploy.support.partial import temporary_folder
-from neurodeploy.support.signals import die_with, libc, signals_deferred
+from neurodeploy.support.signals import signals_deferred
 
 PATIENCE = 10.0
 """Seconds that processes have to take down what they made, before they are killed."""
@@ -45,9 +41,8 @@ class _Running:
         self._what = task.what
         self._out, self._errors = (folder / f"{number}.{kind}" for kind in ("out", "errors"))
         command = [sys.executable, "-m", task.module, *task.arguments]
-        tied = partial(die_with, os.getpid())
         with self._out.open("wb") as out, self._errors.open("wb") as errors:
-            self.process = subprocess.Popen(command, stdout=out, stderr=errors, preexec_fn=tied)
+            self.process = start_tied(command, stdout=out, stderr=errors)
 
     def answer(self) -> dict[str, Any]:
         """What it printed."""
@@ -63,7 +58,6 @@ def side_by_side(tasks: Sequence[Task], processes: int) -> Iterator[tuple[int, d
     Raises:
         SimulationError: one failed or was killed; the others are ended.
     """
-    libc()
     waiting = list(enumerate(tasks))
     running: list[_Running] = []
     with temporary_folder() as folder:
@@ -80,16 +74,4 @@ def side_by_side(tasks: Sequence[Task], processes: int) -> Iterator[tuple[int, d
                     time.sleep(PAUSE)
         finally:
             with signals_deferred():
-                _end(running)
-
-
-def _end(running: list[_Running]) -> None:
-    """Ask them to end, wait a while, and kill those that have not."""
-    for one in running:
-        one.process.terminate()
-    until = time.monotonic() + PATIENCE
-    for one in running:
-        with suppress(subprocess.TimeoutExpired):
-            one.process.wait(max(0.0, until - time.monotonic()))
-        one.process.kill()
-        one.process.wait()
+                end([one.process for one in running], PATIENCE)

@@ -141,7 +141,7 @@ class AugmentationRecipe:
     @property
     def active_at_all(self) -> bool:
         """Whether it changes anything."""
-        return self != AugmentationRecipe(cutout_fill=self.cutout_fill)
+        return bool(self.of_time) or self.active
 
     @property
     def active(self) -> bool:

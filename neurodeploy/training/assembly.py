@@ -7,7 +7,7 @@ from pathlib import Path
 import nir
 import numpy as np
 
-from neurodeploy.data import Dataset
+from neurodeploy.data import Dataset, check_encoder, load_dataset
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.ir.contract import InputCode
 from neurodeploy.nn.device import LOW
@@ -20,6 +20,19 @@ from neurodeploy.support.processes import Processes
 from neurodeploy.target import load_target
 from neurodeploy.training.batches import Split, check_batches, split_training
 from neurodeploy.training.imported import imported_network, is_file
+
+
+def load_data(recipe: Recipe) -> Dataset:
+    """The recipe's data set, which must suit its encoder.
+
+    Raises:
+        InputError: it cannot be read, or does not.
+    """
+    data, encoder = recipe.data, recipe.encoder.name
+    steps = recipe.training.steps
+    dataset = load_dataset(data.name, data.source, steps, data.levels, data.classes, encoder)
+    check_encoder(dataset, encoder)
+    return dataset
 
 
 def network_of(recipe: Recipe, dataset: Dataset, run: Path | None = None) -> SpikingNetwork:

@@ -34,7 +34,7 @@ from neurodeploy.artifacts.names import (
     RUN_FORMAT,
     RUNS,
 )
-from neurodeploy.data import Dataset, check_encoder, load_dataset
+from neurodeploy.data import Dataset
 from neurodeploy.errors import (
     InputError,
     InterruptionError,
@@ -59,6 +59,7 @@ from neurodeploy.training.assembly import (
     check_batches_of,
     graph_of,
     input_code,
+    load_data,
     loss_of,
     network_of,
     quantization_aware,
@@ -145,11 +146,12 @@ def train(
         raise InputError(f"recipe {recipe.name}: seed must be from 0 to 2^32 - 1: {recipe.seed}")
     out = None if out is None else as_path(out, "train")
     training, processes = recipe.training, connect()
-    processes.on_main(lambda: check_writable(out or RUNS / recipe.name))
+    planned = out or RUNS / recipe.name
+    processes.on_main(lambda: check_writable(planned))
     with processes.together():
         _check_launcher_precision(recipe)
         where = find_device(device, training.precision, processes)
-    dataset = processes.on_each_machine_first(lambda: _load(recipe))
+    dataset = processes.on_each_machine_first(lambda: load_data(recipe))
     recipe = processes.on_main(lambda: with_data_as_found(recipe, dataset))
     with processes.together():
         _check_data(dataset, recipe)
@@ -172,7 +174,6 @@ def train(
         model = quantization_aware(model, recipe, code.payload, rule)
         if not resume:
             processes.on_main(lambda: check_deployable(model, recipe, dataset))
-        planned = out or RUNS / recipe.name
         processes.on_main(lambda: check_room_for(planned, model, training.optimizer))
         # Only now: a recipe that cannot be trained leaves no folder behind.
         open_folder = reopen_run if resume else open_run
@@ -225,16 +226,7 @@ def is_run_of(recipe: Recipe, run: Path) -> bool:
     Raises:
         InputError: the data or the run cannot be read.
     """
-    return read_recipe(run) == as_read_back(with_data_as_found(recipe, _load(recipe)))
-
-
-def _load(recipe: Recipe) -> Dataset:
-    """The recipe's data set, which must suit its encoder."""
-    data = recipe.data
-    steps, encoder = recipe.training.steps, recipe.encoder.name
-    dataset = load_dataset(data.name, data.source, steps, data.levels, data.classes, encoder)
-    check_encoder(dataset, encoder)
-    return dataset
+    return read_recipe(run) == as_read_back(with_data_as_found(recipe, load_data(recipe)))
 
 
 def with_data_as_found(recipe: Recipe, dataset: Dataset) -> Recipe:
