@@ -122,6 +122,11 @@ class CubaLIF(Learning):
         return f"u_keep={given(self.u_keep)}"
 
 
+def spiking(layer: LIF | CubaLIF) -> LIF:
+    """The neurons of a layer, whether there is a current before them or not."""
+    return layer.lif if isinstance(layer, CubaLIF) else layer
+
+
 class LI(Learning):
     """A layer of leaky integrators that never spike: a read-out.
 

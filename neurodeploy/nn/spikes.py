@@ -18,6 +18,32 @@ def membrane_dtype(x: Tensor) -> torch.dtype:
     return torch.promote_types(x.dtype, torch.float32)
 
 
+def add_kept(x: Tensor, before: Tensor | None, keep: Parameter, out: Tensor) -> None:
+    """Write keep before + x into ``out``; ``before`` is None for 0."""
+    if before is None:
+        out.copy_(x)
+    elif isinstance(keep, Tensor):
+        torch.addcmul(x.to(out.dtype), before.to(out.dtype), keep.to(out.dtype), out=out)
+    else:
+        torch.add(x.to(out.dtype), before.to(out.dtype), alpha=keep, out=out)
+
+
+def summed_with_before(
+    error: Tensor, u: Tensor, before: Tensor | None = None, *, shape: torch.Size
+) -> Tensor:
+    """sum_t e_u[t] u[t-1], the gradient of the share that is kept, summed up to its shape.
+
+    Args:
+        error, u: of c steps, (c, N, ...).
+        before: u before the first of them; None for 0.
+    """
+    total = torch.zeros_like(u[0])
+    first = [] if before is None else [before]
+    for e, last in zip(error if first else error[1:], (*first, *u[:-1]), strict=True):
+        total.addcmul_(e, last)
+    return total.sum_to_size(shape)
+
+
 class Firing(torch.autograd.Function):
     """Heaviside step whose derivative is a surrogate; keeps only that derivative for backward.
 
@@ -112,12 +138,7 @@ class CutCurrents(torch.autograd.Function):
         u = torch.empty_like(x, dtype=membrane_dtype(x))
         last = before
         for given, out in zip(x, u, strict=True):
-            if last is None:
-                out.copy_(given)
-            elif isinstance(u_keep, Tensor):
-                torch.addcmul(given.to(u.dtype), last, u_keep.to(u.dtype), out=out)
-            else:
-                torch.add(given, last, alpha=u_keep, out=out)
+            add_kept(given, last, u_keep, out)
             last = out
         if learned:
             ctx.save_for_backward(u, *(() if before is None else (before,)))
@@ -129,11 +150,7 @@ class CutCurrents(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         """dL/dx = dL/du, and dL/du_keep."""
         (error,) = grad_outputs
-        by_keep = None
-        if ctx.learned:
-            u, *before = ctx.saved_tensors
-            total = torch.zeros_like(u[0])
-            for e, last in zip(error if before else error[1:], (*before, *u[:-1]), strict=True):
-                total.addcmul_(e, last)
-            by_keep = total.sum_to_size(ctx.shape)
+        by_keep = (
+            summed_with_before(error, *ctx.saved_tensors, shape=ctx.shape) if ctx.learned else None
+        )
         return error.to(ctx.dtype), by_keep, None, None

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from neurodeploy.nn.constants import Parameter
-from neurodeploy.nn.spikes import Membranes, membrane_dtype
+from neurodeploy.nn.spikes import Membranes, add_kept, membrane_dtype
 
 
 class LinkedMembranes(torch.autograd.Function):
@@ -33,7 +33,7 @@ class LinkedMembranes(torch.autograd.Function):
         v, scratch = torch.empty_like(u[0]), torch.empty_like(u[0])
         last = before
         for given, out, s in zip(x, u, spikes, strict=True):
-            _add_kept(given, last, keep, out)
+            add_kept(given, last, keep, out)
             s.copy_(layer.fired(out, scratch))
             last = layer.after_reset(out, v, scratch)
         ctx.save_for_backward(u, before, keep if isinstance(keep, Tensor) else None)
@@ -79,7 +79,7 @@ class LinkedCurrents(torch.autograd.Function):
         """y (c, N, ...) of inputs, after ``before``; None for 0."""
         y, last = torch.empty_like(x, dtype=membrane_dtype(x)), before
         for given, out in zip(x, y, strict=True):
-            _add_kept(given, last, keep, out)
+            add_kept(given, last, keep, out)
             last = out
         ctx.save_for_backward(y, before, keep if isinstance(keep, Tensor) else None)
         ctx.keep, ctx.dtype = keep if isinstance(keep, float) else None, x.dtype
@@ -103,13 +103,3 @@ class LinkedCurrents(torch.autograd.Function):
         by_before = None if before is None or later is None else later.to(before.dtype)
         by_keep = total.sum_to_size(share.shape) if ctx.needs_input_grad[2] else None
         return error.to(ctx.dtype), by_before, by_keep
-
-
-def _add_kept(x: Tensor, before: Tensor | None, keep: Parameter, out: Tensor) -> None:
-    """Write keep before + x into ``out``."""
-    if before is None:
-        out.copy_(x)
-    elif isinstance(keep, Tensor):
-        torch.addcmul(x.to(out.dtype), before.to(out.dtype), keep.to(out.dtype), out=out)
-    else:
-        torch.add(x.to(out.dtype), before.to(out.dtype), alpha=keep, out=out)

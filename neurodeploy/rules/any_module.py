@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,9 @@ from torch import Tensor, nn
 from neurodeploy.errors import InputError
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.steps import Carried, carried, check_forgotten, cut_carried, reset
+
+Forward = Callable[[Tensor], Tensor]
+"""What a layer computes."""
 
 StepLoss = Callable[[Tensor, Tensor], Tensor]
 """l(o[t], y): outputs of one step, (N, ...), and the target, to a scalar."""
@@ -118,3 +122,15 @@ def frames_of(frames: Tensor | Iterable[Tensor]) -> tuple[list[Tensor] | Tensor,
     if not listed:
         raise InputError("no frames: expected T tensors (N, ...) with T at least 1")
     return listed, False
+
+
+@contextmanager
+def replaced(calls: Mapping[nn.Module, Forward]) -> Iterator[None]:
+    """Let layers compute something else for a while."""
+    for layer, call in calls.items():
+        vars(layer)["forward"] = call
+    try:
+        yield
+    finally:
+        for layer in calls:
+            del vars(layer)["forward"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.nn.constants import Parameter
-from neurodeploy.nn.current import LI, CubaLIF
+from neurodeploy.nn.current import LI, CubaLIF, spiking
 from neurodeploy.nn.network import INPUT, SpikingNetwork
 from neurodeploy.nn.neuron import LIF
-from neurodeploy.rules.any_module import Model
+from neurodeploy.rules.any_module import Forward, Model, replaced
 from neurodeploy.rules.rule import Batch, BatchResult, Loss, Rule, Update, learn_each_step
 
 
@@ -76,12 +76,12 @@ class EProp(Rule):
         return result
 
 
-class Neurons:
+class _Neurons:
     """A layer of neurons with the fully connected layers that it reads, for one batch."""
 
     def __init__(self, layer: LIF | CubaLIF | LI, synapses: list[nn.Linear]) -> None:
         self.layer = layer
-        self.above: list[Neurons] = []
+        self.above: list[_Neurons] = []
         current = 0.0 if isinstance(layer, LIF) else _value(layer.u_keep)
         self.traces = [_SynapseTrace(synapse, current) for synapse in synapses]
         bias = None if isinstance(layer, LIF) else layer.bias
@@ -95,11 +95,10 @@ class Neurons:
     def watched(self) -> Iterator[None]:
         """Take notes of what the layers are given and give; their weights get no other gradient."""
         with ExitStack() as held:
-            for trace in self.traces:
-                held.enter_context(_computing(trace.synapse, trace.forward))
+            calls: dict[nn.Module, Forward] = {t.synapse: t.forward for t in self.traces}
+            held.enter_context(replaced({**calls, self.layer: self._forward}))
             if self.own_bias is not None:
                 held.enter_context(self.own_bias.without_graph())
-            held.enter_context(_computing(self.layer, self._forward))
             yield
 
     def _forward(self, x: Tensor) -> Tensor:
@@ -118,7 +117,7 @@ class Neurons:
             keep = torch.as_tensor(_value(layer.keep), dtype=torch.float64)
             self._next = keep.to(self._output) * self.derivative
         else:
-            self.derivative, self._next = _derivatives(_spiking(layer))
+            self.derivative, self._next = _derivatives(spiking(layer))
         # Nothing is kept before the first step, whatever the factor.
         self.kept = before if before.numel() else self._next
         for trace in self._all_traces():
@@ -149,7 +148,7 @@ class _Filter:
         self._current: Tensor | None = None
         self._membrane: Tensor | None = None
 
-    def step(self, x: Tensor, layer: Neurons) -> Tensor:
+    def step(self, x: Tensor, layer: _Neurons) -> Tensor:
         """One step of values (N, out, ...)."""
         current = _mean(layer.current)
         if current:
@@ -184,7 +183,7 @@ class _Trace:
         kept = kept.view(*kept.shape, *[1] * (len(shape) - kept.ndim))
         torch.addcmul(arriving, kept, self._eligibility, out=self._eligibility)
 
-    def _seen(self, error: Tensor, neurons: Neurons) -> tuple[Tensor, Tensor]:
+    def _seen(self, error: Tensor, neurons: _Neurons) -> tuple[Tensor, Tensor]:
         """Two factors of which the gradient is the sum over samples.
 
         Args:
@@ -220,7 +219,7 @@ class _Trace:
         """One step; ``kept`` is du[t]/du[t-1], (N, out)."""
         raise NotImplementedError
 
-    def look_back(self, error: Tensor, neurons: Neurons) -> None:
+    def look_back(self, error: Tensor, neurons: _Neurons) -> None:
         """Add the errors (N, out) of the neurons' output times the traces to the gradients."""
         raise NotImplementedError
 
@@ -256,7 +255,7 @@ class _SynapseTrace(_Trace):
             arriving = self._current = arriving if before is None else keep * before + arriving
         self._carry(kept, arriving, (len(given), len(weight), given.shape[-1]))
 
-    def look_back(self, error: Tensor, neurons: Neurons) -> None:
+    def look_back(self, error: Tensor, neurons: _Neurons) -> None:
         if not self.begun:
             return
         found = torch.einsum("nj,nji->ji", *self._seen(error, neurons))
@@ -284,13 +283,13 @@ class _BiasTrace(_Trace):
     def advance(self, kept: Tensor) -> None:
         self._carry(kept, torch.ones((), dtype=self._bias.dtype), tuple(kept.shape))
 
-    def look_back(self, error: Tensor, neurons: Neurons) -> None:
+    def look_back(self, error: Tensor, neurons: _Neurons) -> None:
         factor, seen = self._seen(error, neurons)
         found = (factor * seen).sum(0)
         _add(self._bias, found.sum_to_size(self._bias.shape))
 
 
-def _groups(model: Model) -> list[Neurons]:
+def _groups(model: Model) -> list[_Neurons]:
     """The neurons of a network and what they read, last layers first.
 
     Raises:
@@ -302,12 +301,12 @@ def _groups(model: Model) -> list[Neurons]:
             "what from_torch makes of a module; use bptt, or sltt"
         )
     place = {name: index for index, name in enumerate([INPUT, *model.layers])}
-    found: dict[str, Neurons] = {}
+    found: dict[str, _Neurons] = {}
     for name in reversed([*model.layers]):
         layer = model.layers[name]
         reached = _reached(model, name, place)
         if isinstance(layer, LIF | CubaLIF | LI):
-            if not isinstance(layer, LI) and _spiking(layer).refractory_period:
+            if not isinstance(layer, LI) and spiking(layer).refractory_period:
                 raise UnsupportedError(
                     f"rule eprop has no trace for the refractory period of {name}; use bptt or sltt"
                 )
@@ -317,12 +316,12 @@ def _groups(model: Model) -> list[Neurons]:
                 for source in read
                 if isinstance(source, nn.Linear) and source.weight.requires_grad
             ]
-            found[name] = Neurons(layer, synapses)
+            found[name] = _Neurons(layer, synapses)
             found[name].above = [found[other] for other in reached]
         elif any(parameter.requires_grad for parameter in layer.parameters()):
-            direct = [reader for reader in model.readers[name] if reader in model.layers]
+            direct = model.readers[name]
             fits = type(layer) is nn.Linear and len(direct) == 1
-            if (reached or _is_late(model, name, place)) and not (
+            if (reached or name in model.fed_back) and not (
                 fits and isinstance(model.layers[direct[0]], LIF | CubaLIF | LI)
             ):
                 raise UnsupportedError(
@@ -344,15 +343,6 @@ def _reached(model: SpikingNetwork, name: str, place: Mapping[str, int]) -> list
                 waiting.append(reader)
     neurons = (LIF, CubaLIF, LI)
     return sorted((n for n in seen if isinstance(model.layers[n], neurons)), key=place.__getitem__)
-
-
-def _is_late(model: SpikingNetwork, name: str, place: Mapping[str, int]) -> bool:
-    """Whether a layer before it reads it."""
-    return any(place[reader] <= place[name] for reader in model.readers[name])
-
-
-def _spiking(layer: LIF | CubaLIF) -> LIF:
-    return layer.lif if isinstance(layer, CubaLIF) else layer
 
 
 def _derivatives(layer: LIF) -> tuple[Tensor, Tensor]:
@@ -379,13 +369,3 @@ def _mean(value: Parameter) -> float:
 def _add(parameter: Tensor, gradient: Tensor) -> None:
     gradient = gradient.to(parameter.dtype)
     parameter.grad = gradient.clone() if parameter.grad is None else parameter.grad + gradient
-
-
-@contextmanager
-def _computing(layer: nn.Module, forward: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Let a layer compute by something else for a while."""
-    vars(layer)["forward"] = forward
-    try:
-        yield
-    finally:
-        del vars(layer)["forward"]

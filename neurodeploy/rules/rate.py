@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.nn.constants import Learning, Parameter
-from neurodeploy.nn.current import LI, CubaLIF
+from neurodeploy.nn.current import LI, CubaLIF, spiking
 from neurodeploy.nn.delays import DelayedLinear
 from neurodeploy.nn.layers import Delay
 from neurodeploy.nn.loss import OwnStepsLoss
@@ -22,11 +22,9 @@ from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.neuron import LIF
 from neurodeploy.nn.spikes import membrane_dtype
 from neurodeploy.nn.steps import Stateful, StepsAtOnce, remembers_by_itself
-from neurodeploy.rules.any_module import LossOfStep, Model
+from neurodeploy.rules.any_module import Forward, LossOfStep, Model, replaced
 from neurodeploy.rules.feeding import parts
 from neurodeploy.rules.rule import Batch, BatchResult, Loss, Rule, Update
-
-Forward = Callable[[Tensor], Tensor]
 
 REMEMBERING = (LI, Delay, DelayedLinear)
 """Layers whose mean does not follow from the mean of what they read, as is needed here."""
@@ -90,7 +88,7 @@ class Rate(Rule):
                         "membrane"
                     )
             reported = loss.over_steps(outputs, batch.labels) / batch.steps
-        with _replaced({layer: stand_in.replay for layer, stand_in in stand_ins.items()}):
+        with replaced({layer: stand_in.replay for layer, stand_in in stand_ins.items()}):
             rate = _over_own_steps(summed, lengths, batch.steps)
             of_means(model(rate), batch.labels).backward()
         model.reset_state()
@@ -166,7 +164,7 @@ def _recording(
             continue
         several = found[layer].record if layer in found else partial(_each, layer)
         calls[layer] = partial(_on_steps, several, samples)
-    with _replaced(calls):
+    with replaced(calls):
         yield found
 
 
@@ -182,18 +180,6 @@ def _on_steps(call: Forward, samples: int, x: Tensor) -> Tensor:
     return call(x.unflatten(0, (-1, samples))).flatten(0, 1)
 
 
-@contextmanager
-def _replaced(calls: Mapping[nn.Module, Forward]) -> Iterator[None]:
-    """Let layers compute something else for a while."""
-    for layer, call in calls.items():
-        vars(layer)["forward"] = call
-    try:
-        yield
-    finally:
-        for layer in calls:
-            del vars(layer)["forward"]
-
-
 class RecordedLIF:
     """A neuron layer that first sums up its rate and eligibility, then stands in for itself.
 
@@ -203,7 +189,7 @@ class RecordedLIF:
     def __init__(self, layer: LIF | CubaLIF, lengths: Tensor | None = None) -> None:
         """``lengths``: (N,) steps of each sample that count; None for all."""
         self.layer = layer
-        self.lif = layer.lif if isinstance(layer, CubaLIF) else layer
+        self.lif = spiking(layer)
         self.lengths = lengths
         self.steps = 0
         self._rate = torch.zeros(())

@@ -99,6 +99,16 @@ class Mlp:
         self, sample_shape: tuple[int, ...], classes: int, neuron: NeuronRecipe
     ) -> SpikingNetwork:
         """Build the network for samples of any shape."""
+        return self.built(sample_shape, classes, neuron)
+
+    def built(
+        self,
+        sample_shape: tuple[int, ...],
+        classes: int,
+        neuron: NeuronRecipe,
+        orthogonal: bool = True,
+    ) -> SpikingNetwork:
+        """The network; R as torch draws it where it is not to be ``orthogonal``."""
         neurons = Neurons(neuron)
         layers: dict[str, nn.Module] = {"flatten": nn.Flatten()}
         sources: dict[str, tuple[str, ...]] = {}
@@ -112,7 +122,8 @@ class Mlp:
                 *_, before = layers
                 # The layer has one bias already.
                 rec = layers[f"rec{i}"] = nn.Linear(size, size, bias=False)
-                nn.init.orthogonal_(rec.weight, self.recurrent_gain)
+                if orthogonal:
+                    nn.init.orthogonal_(rec.weight, self.recurrent_gain)
                 sources[f"rec{i}"] = (f"lif{i}",)
                 sources[f"lif{i}"] = (before, f"rec{i}")
             layers[f"lif{i}"] = neurons.layer(size)
@@ -151,20 +162,8 @@ class Recurrent:
         self, sample_shape: tuple[int, ...], classes: int, neuron: NeuronRecipe
     ) -> SpikingNetwork:
         """Build the network for samples of any shape."""
-        neurons = Neurons(neuron)
-        layers: dict[str, nn.Module] = {"flatten": nn.Flatten()}
-        sources: dict[str, tuple[str, ...]] = {}
-        width = math.prod(sample_shape)
-        for i, size in enumerate(self.hidden, start=1):
-            layers[f"fc{i}"] = nn.Linear(width, size)
-            # The layer has one bias already, that of fc_i.
-            layers[f"rec{i}"] = nn.Linear(size, size, bias=False)
-            layers[f"lif{i}"] = neurons.layer(size)
-            sources[f"rec{i}"] = (f"lif{i}",)
-            sources[f"lif{i}"] = (f"fc{i}", f"rec{i}")
-            width = size
-        layers["fc"] = nn.Linear(width, classes)
-        return SpikingNetwork(layers, sample_shape, sources)
+        mlp = Mlp(self.hidden, recurrent=True)
+        return mlp.built(sample_shape, classes, neuron, orthogonal=False)
 
 
 def _check_hidden(hidden: tuple[int, ...]) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.ir.fixed_point import WeightFormat
 from neurodeploy.ir.network import Neuron
-from neurodeploy.nn.current import CubaLIF
+from neurodeploy.nn.current import CubaLIF, spiking
 from neurodeploy.nn.network import INPUT, SpikingNetwork
 from neurodeploy.nn.neuron import LIF
 from neurodeploy.quantization.aware.currents import BIAS_BITS, QuantizedCubaLIF
@@ -214,8 +214,7 @@ def _before(
 
 def _threshold(entry: nn.Module) -> float | torch.Tensor | None:
     """Of spiking neurons; None of a read-out."""
-    lif = entry.lif if isinstance(entry, CubaLIF) else entry
-    return lif.v_threshold if isinstance(lif, LIF) else None
+    return spiking(entry).v_threshold if isinstance(entry, LIF | CubaLIF) else None
 
 
 def _bias_weights(bias: torch.Tensor) -> Weights:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from neurodeploy.ir.fixed_point import WEIGHT_BITS
 from neurodeploy.nn.current import CubaLIF
+from neurodeploy.nn.spikes import summed_with_before
 from neurodeploy.quantization.aware.grid import STATE, Grid, rounded
 from neurodeploy.quantization.aware.neurons import (
     Bias,
@@ -147,11 +148,8 @@ class _CutCurrents(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         (error,) = grad_outputs
-        by_kept = None
-        if ctx.shape is not None:
-            u, *before = ctx.saved_tensors
-            total = torch.zeros_like(u[0])
-            for e, last in zip(error if before else error[1:], (*before, *u[:-1]), strict=True):
-                total.addcmul_(e, last)
-            by_kept = total.sum_to_size(ctx.shape)
+        learned = ctx.shape is not None
+        by_kept = (
+            summed_with_before(error, *ctx.saved_tensors, shape=ctx.shape) if learned else None
+        )
         return error, by_kept, None, None, None

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.nn.current import CubaLIF
+from neurodeploy.nn.current import CubaLIF, spiking
 from neurodeploy.nn.folding import BATCH_NORMS
 from neurodeploy.nn.layers import Delay, Dropout, Factors, GridLinear, Scale, WSConv2d
 from neurodeploy.nn.network import INPUT, SpikingNetwork
@@ -85,8 +85,7 @@ def receivers_of(model: SpikingNetwork, payload: int) -> list[Receiver]:
         UnsupportedError: a layer or a connection that is not one path of weights on a chip.
     """
     for name, layer in model.layers.items():
-        lif = layer.lif if isinstance(layer, CubaLIF) else layer
-        if isinstance(lif, LIF) and lif.refractory_period:
+        if isinstance(layer, LIF | CubaLIF) and spiking(layer).refractory_period:
             raise UnsupportedError(
                 f"layer {name!r}: neurons that rest after a spike (refractory_period) cannot be "
                 "trained on integers"
