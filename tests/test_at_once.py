@@ -16,7 +16,7 @@ from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.artifacts.folders import open_run, reopen_run
 from neurodeploy.errors import InputError
 from neurodeploy.support.files import next_claimed, written_whole
-from neurodeploy.support.partial import claimed, partial_folder, temporary_folder
+from neurodeploy.support.partial import claimed, partial_folder, remove_leftovers, temporary_folder
 from support.at_once import Ended, at_once
 from support.small_runs import make_recipe, metrics_of
 
@@ -139,6 +139,20 @@ def test_claims_at_once_are_of_different_numbers(tmp_path: Path) -> None:
     program(CLAIMING, tmp_path)
     made = {path.name: (path / "mine").read_text() for path in (tmp_path / "made").iterdir()}
     assert made == {f"net-{number:03d}": f"net-{number:03d}" for number in range(1, 17)}
+
+
+def test_one_who_comes_too_late_takes_no_claim_away(tmp_path: Path) -> None:
+    """Its own claim, not locked yet or no more, looks like that of a killed process."""
+    path = tmp_path / "net-001"
+    with claimed(path) as mine:
+        late = tmp_path / ".net-001.claim.1-0123abcd.partial"
+        late.touch()
+        remove_leftovers(tmp_path)
+        assert mine and path.is_dir() and not late.exists()
+    path.mkdir()
+    late.touch()
+    remove_leftovers(tmp_path)
+    assert [*tmp_path.iterdir()] == []
 
 
 def program(text: str, folder: Path) -> None:

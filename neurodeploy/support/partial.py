@@ -109,7 +109,8 @@ def claimed(path: Path) -> Iterator[bool]:
         try:
             with signals_deferred():
                 try:
-                    path.mkdir()
+                    with _alone_in(path.parent):
+                        path.mkdir()
                     mine = True
                 except FileExistsError:
                     pass
@@ -151,9 +152,40 @@ def _remove_if_free(path: Path, name: str) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if name.endswith(CLAIM):
-            with suppress(OSError):
-                path.with_name(name.removesuffix(CLAIM)).rmdir()
+            with _alone_in(path.parent), suppress(OSError):
+                # What nobody holds may be the claim of one who came too late, or locks it now.
+                if not _others_claim(path, name):
+                    path.with_name(name.removesuffix(CLAIM)).rmdir()
         _remove(path)
+    finally:
+        os.close(lock)
+
+
+def _others_claim(path: Path, name: str) -> bool:
+    """Whether a process that lives has a claim to the same name."""
+    for other in path.parent.iterdir():
+        match = LEFTOVER.fullmatch(other.name)
+        if other == path or not match or match[1] != name:
+            continue
+        with suppress(FileNotFoundError):
+            lock = os.open(other, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            finally:
+                os.close(lock)
+    return False
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Nobody else makes or removes a claimed folder in there."""
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(lock)
 
