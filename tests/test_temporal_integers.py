@@ -17,6 +17,7 @@ from neurodeploy.ir.quantized import QuantizationPlan
 from neurodeploy.nn.families import build_network
 from neurodeploy.quantization.aware import IntegerNetwork, trained_to_nir, without_grids
 from neurodeploy.quantization.aware.currents import QuantizedCubaLIF
+from neurodeploy.quantization.aware.export import in_floats
 from neurodeploy.quantization.planned import quantize_as_planned
 from neurodeploy.recipe import NeuronRecipe
 from neurodeploy.recipe.constants import TimeConstant
@@ -32,6 +33,25 @@ NETWORKS: dict[str, tuple[dict[str, Any], NeuronRecipe]] = {
     "learned": ({"recurrent": True}, NeuronRecipe(LEARNED, tau_syn=LEARNED, reset="zero")),
     "norm": ({"batch_norm": True}, NeuronRecipe(3.0, tau_syn=TimeConstant(2.0, learn=True))),
     "membrane": ({"recurrent": True}, NeuronRecipe(LEARNED)),
+    "rest": ({}, NeuronRecipe(LEARNED, refractory_period=2)),
+    "resting current": (
+        {"recurrent": True},
+        NeuronRecipe(3.0, tau_syn=LEARNED, refractory_period=1, reset="zero"),
+    ),
+    "integrate": ({"readout": "integrate"}, NeuronRecipe(3.0)),
+    "leak": (
+        {"readout": {"kind": "leak", "tau": 4.0, "learn": True, "decode": "last_v"}},
+        NeuronRecipe(3.0),
+    ),
+    "leaking current": (
+        {"readout": {"kind": "leak", "tau": 4.0, "tau_syn": 2.0, "learn": True}},
+        NeuronRecipe(3.0, tau_syn=2.5),
+    ),
+    "integrated current": (
+        {"readout": {"kind": "integrate", "tau_syn": 2.0, "decode": "last_v"}},
+        NeuronRecipe(3.0),
+    ),
+    "count": ({"readout": "count"}, NeuronRecipe(3.0)),
 }
 
 
@@ -77,6 +97,14 @@ def trained(name: str, rule: Rule, bits: int = 8) -> IntegerNetwork:
         pytest.param("norm", 8, BPTT(), marks=pytest.mark.slow),
         pytest.param("current", 8, BPTT(), marks=pytest.mark.slow),
         ("membrane", 8, BPTT()),
+        ("rest", 8, SLTT()),
+        ("resting current", 4, BPTT()),
+        ("integrate", 8, SLTT()),
+        ("leak", 8, BPTT()),
+        ("leaking current", 4, SLTT()),
+        ("leaking current", 8, BPTT()),
+        ("integrated current", 8, SLTT()),
+        ("count", 8, SLTT()),
         pytest.param("membrane", 8, SLTT(), marks=pytest.mark.slow),
     ],
 )
@@ -100,10 +128,43 @@ def test_trained_integers_are_deployed(name: str, bits: int, rule: Rule, tmp_pat
         spikes = np.stack(seen[layer], 1)
         assert 0.02 < spikes.mean() < 0.98
         np.testing.assert_array_equal(trace.populations[layer].s, spikes)
-    outputs = np.stack(seen["fc"], 1).sum(1)
-    v = trace.populations[integers.output].v
-    assert v is not None
-    np.testing.assert_array_equal(np.asarray(v)[:, -1].argmax(1), outputs.argmax(1))
+    *_, last = model.layers
+    outputs = np.stack(seen[last], 1)
+    read = trace.populations[integers.output]
+    if name == "count":
+        np.testing.assert_array_equal(read.s, outputs)
+        return
+    assert read.v is not None
+    v = np.asarray(read.v, np.float64)
+    unit = float(model.grid(model.receivers[-1]).unit().detach())
+    summed = name in ("integrate", "leaking current")
+    np.testing.assert_array_equal(v, (outputs if summed else outputs.cumsum(1)) * unit)
+
+
+@pytest.mark.parametrize("rule", [SLTT(), BPTT()], ids=["sltt", "bptt"])
+@pytest.mark.parametrize("name", ["rest", "resting current", "leak", "leaking current"])
+def test_gradients_on_integers_are_those_in_floats_of_the_same_weights(
+    name: str, rule: Rule
+) -> None:
+    """Up to what rounding states towards zero changes, and the read-out's unit, a power of two."""
+    model = made(name)
+    model.begin()
+    plain = in_floats(model).to(torch.float32)
+    frames = torch.from_numpy(shown()).float().transpose(0, 1)
+    labels = torch.arange(SAMPLES) % CLASSES
+    found = []
+    for network in (plain, model):
+        rule.backward(network.train(), frames, labels, torch.nn.functional.cross_entropy)
+        parameters = without_grids(dict(network.named_parameters()))
+        found.append({n: p.grad.flatten() for n, p in parameters.items() if p.grad is not None})
+    expected, on_grid = found
+    assert {*on_grid} <= {*expected} and any(n.endswith("_w") for n in on_grid)
+    for parameter, value in on_grid.items():
+        cosine = torch.cosine_similarity(value, expected[parameter], dim=0)
+        assert cosine > 0.98, parameter
+        ratio = float(value.norm() / expected[parameter].norm())
+        near = 0.5 if parameter.startswith(("layers.fc.", "layers.out.")) else 0.03
+        assert ratio == pytest.approx(1, abs=near), parameter
 
 
 @pytest.mark.parametrize("name", ["learned", "membrane"])
@@ -129,18 +190,18 @@ def test_the_bias_of_a_current_is_what_a_constant_source_brings() -> None:
     model.begin()
     layer = model.layers["lif1"]
     assert isinstance(layer, QuantizedCubaLIF)
-    integers, bias = layer.bias_integers(), layer.integer_bias()
-    assert integers is not None and bias is not None
-    assert torch.equal(integers, integers.round()) and integers.abs().max() <= 128
-    assert torch.equal(bias, 64 * 2 * integers * 2.0 ** int(layer.exponent))
+    for exponent in (int(layer.exponent), -3):
+        layer.exponent.fill_(exponent)
+        integers, bias = layer.bias_integers(), layer.integer_bias()
+        assert integers is not None and bias is not None
+        assert torch.equal(integers, integers.round()) and integers.abs().max() <= 128
+        assert torch.equal(bias, 64 * torch.floor(2 * integers * 2.0**exponent))
 
 
 @pytest.mark.parametrize(
     ("options", "neuron", "message"),
     [
-        ({}, NeuronRecipe(2.0, refractory_period=1), "rest after a spike"),
         ({"delays": {"max": 2}}, NeuronRecipe(2.0), "DelayedLinear between"),
-        ({"readout": "integrate"}, NeuronRecipe(2.0), "LI between weights and neurons"),
     ],
 )
 def test_what_has_no_integers_is_refused(

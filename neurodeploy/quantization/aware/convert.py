@@ -12,15 +12,14 @@ from torch import nn
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.ir.fixed_point import WeightFormat
 from neurodeploy.ir.network import Neuron
-from neurodeploy.nn.current import CubaLIF, spiking
+from neurodeploy.nn.current import LI, CubaLIF, spiking
 from neurodeploy.nn.network import INPUT, SpikingNetwork
 from neurodeploy.nn.neuron import LIF
-from neurodeploy.quantization.aware.currents import BIAS_BITS, QuantizedCubaLIF
+from neurodeploy.quantization.aware.currents import BIAS_BITS, BiasedCurrents, QuantizedCubaLIF
 from neurodeploy.quantization.aware.grid import Grid
 from neurodeploy.quantization.aware.neurons import (
     QuantizedLIF,
     QuantizedNorm,
-    QuantizedReadout,
     bias_into,
 )
 from neurodeploy.quantization.aware.paths import (
@@ -29,6 +28,7 @@ from neurodeploy.quantization.aware.paths import (
     effective_weight,
     receivers_of,
 )
+from neurodeploy.quantization.aware.readout import QuantizedLI, QuantizedReadout
 from neurodeploy.quantization.aware.synapse import QuantizedSynapse, steps_of
 from neurodeploy.quantization.scales import laid_out, mse_ratios
 from neurodeploy.quantization.weights import Weights
@@ -92,7 +92,7 @@ class IntegerNetwork(SpikingNetwork):
     def bias(self, receiver: Receiver) -> torch.Tensor | None:
         """Bias of a population in state units, (channels,), or None without one."""
         layer: Any = self.layers[receiver.entry]
-        if isinstance(layer, QuantizedCubaLIF):
+        if isinstance(layer, BiasedCurrents) and layer.remembers:
             return layer.integer_bias()
         found = layer.float_bias()
         return None if found is None else layer.grid.bias(found)
@@ -108,7 +108,7 @@ class IntegerNetwork(SpikingNetwork):
             found = [self.synapse(path) for path in receiver.paths]
             incoming = [_weights(synapse) for synapse in found]
             layer = self.layers[receiver.entry]
-            bias = layer.float_bias() if isinstance(layer, QuantizedCubaLIF) else None
+            bias = layer.bias_weights() if isinstance(layer, BiasedCurrents) else None
             if bias is not None:
                 incoming.append(_bias_weights(bias))
             neuron = self._neuron(receiver)
@@ -116,7 +116,7 @@ class IntegerNetwork(SpikingNetwork):
             scales = laid_out(neuron, incoming, ratios, self.target, self.steps, silent=ROOM)
             for synapse, exponent in zip(found, scales.exponents, strict=False):
                 synapse.exponent.fill_(exponent)
-            if isinstance(layer, QuantizedCubaLIF) and bias is not None:
+            if isinstance(layer, BiasedCurrents) and bias is not None:
                 layer.exponent.fill_(scales.exponents[-1])
             grid.start(scales.scale)
         self.train(self.training)
@@ -128,6 +128,11 @@ class IntegerNetwork(SpikingNetwork):
         values = np.zeros(1) if bias is None else bias.double().cpu().numpy().reshape(-1)
         if isinstance(layer, QuantizedReadout):
             return Neuron("I", np.zeros(1), np.ones(1), values, None, "zero", ">")
+        if isinstance(layer, QuantizedLI):
+            shares = _array(layer.layer.u_keep), _array(layer.layer.keep)
+            return Neuron(
+                "LI", *shares, np.zeros(1) if layer.remembers else values, None, "zero", ">"
+            )
         u_keep = np.zeros(1)
         lif = layer.lif
         if isinstance(layer, QuantizedCubaLIF):
@@ -195,6 +200,8 @@ def _converted(
             layers[receiver.entry] = QuantizedCubaLIF(entry, grid, target, bias)
         elif isinstance(entry, LIF):
             layers[receiver.entry] = QuantizedLIF(entry, grid, target, bias)
+        elif isinstance(entry, LI):
+            layers[receiver.entry] = QuantizedLI(entry, grid, target, bias)
         else:
             layers[receiver.entry] = QuantizedReadout(layers[receiver.entry], grid, bias)
     return layers, sources

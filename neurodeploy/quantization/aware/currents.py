@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from neurodeploy.ir.fixed_point import WEIGHT_BITS
 from neurodeploy.nn.current import CubaLIF
 from neurodeploy.nn.spikes import summed_with_before
-from neurodeploy.quantization.aware.grid import STATE, Grid, rounded
+from neurodeploy.quantization.aware.grid import STATE, Grid, floored, rounded
 from neurodeploy.quantization.aware.neurons import (
     Bias,
     QuantizedLIF,
@@ -31,71 +31,59 @@ BIAS_BITS = WEIGHT_BITS
 """Of the weights that bring a bias to a current: the widest."""
 
 
-class QuantizedCubaLIF(nn.Module):
-    """LIF neurons on a grid behind synaptic currents; before it is active, the layer in floats.
+class BiasedCurrents(nn.Module):
+    """Currents on a grid, with the bias that flows into them.
 
     Attributes:
-        lif: the layer in floats.
-        inner: its neurons on the grid, which take the current as their input.
+        grid: scale and limits.
         exponent: e of the weights that bring the bias, int64 buffer.
     """
 
     exponent: Tensor
 
-    def __init__(self, layer: CubaLIF, grid: Grid, target: Target, bias: Bias) -> None:
+    def __init__(self, grid: Grid, target: Target, bias: Bias) -> None:
         super().__init__()
-        self.lif = layer
-        # In a list, its parameters are known by the layer in floats alone.
-        self._inner = [QuantizedLIF(layer.lif, grid, target, lambda: layer.bias)]
         self.grid, self.target, self.float_bias = grid, target, bias
         self.register_buffer("exponent", torch.zeros((), dtype=torch.int64))
         self._cut = True
         self._u: Tensor | None = None
 
     @property
-    def inner(self) -> QuantizedLIF:
-        """The neurons on the grid."""
-        return self._inner[0]
-
-    def train(self, mode: bool = True) -> QuantizedCubaLIF:
-        """As of any module."""
-        self._inner[0].train(mode)
-        return super().train(mode)
+    def remembers(self) -> bool:
+        """Whether a bias comes in through the current, as on a chip wherever there is one."""
+        return True
 
     def reset_state(self, cut: bool) -> None:
-        """Start a batch: u = v = 0, and choose whether gradients are cut between steps."""
-        self.lif.reset_state(cut)
-        self._inner[0].reset_state(cut)
+        """Start a batch: u = 0, and choose whether gradients are cut between steps."""
         self._u, self._cut = None, cut
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Spikes of one step."""
-        return self.over_steps(x.unsqueeze(0)).squeeze(0) if self.grid.is_active else self.lif(x)
+    def currents(self, x: Tensor, keep: float | Tensor, learned: bool) -> Tensor:
+        """u of c steps for inputs (c, N, ...), both in state units.
 
-    def over_steps(self, x: Tensor) -> Tensor:
-        """Spikes of c steps for inputs (c, N, ...) in state units."""
-        if not self.grid.is_active:
-            return self.lif.over_steps(x)
+        Args:
+            keep: share kept per step, in floats.
+            learned: whether it has a gradient.
+        """
         bias = self.integer_bias()
         drive = x if bias is None else x + bias.reshape(-1, *(1,) * (x.ndim - 3))
-        kept = integer_share(self.lif.u_keep, self.target, current=True)
-        learned = self.lif.learned("tau_syn_w") is not None
+        kept = integer_share(keep, self.target, current=True)
         if self._cut or not torch.is_grad_enabled():
-            before, limits = self._u, not self.training
-            currents = _CutCurrents.apply(drive, kept, before, learned, limits)
+            currents = _CutCurrents.apply(drive, kept, self._u, learned, not self.training)
             self._u = currents[-1].detach().clone()
-        else:
-            steps = []
-            for z in drive:
-                u = z if self._u is None else _decayed(self._u, kept) + z
-                self._u = u
-                steps.append(u)
-            currents = torch.stack(steps)
-        return self._inner[0].over_steps(currents)
+            return currents
+        steps = []
+        for z in drive:
+            self._u = z if self._u is None else decayed(self._u, kept) + z
+            steps.append(self._u)
+        return torch.stack(steps)
+
+    def bias_weights(self) -> Tensor | None:
+        """The bias in floats where it comes in through the current, (channels,), or None."""
+        return self.float_bias() if self.remembers else None
 
     def bias_integers(self) -> Tensor | None:
         """Weights from the neuron that fires at every step, (channels,), or None without a bias."""
-        bias = self.float_bias()
+        bias = self.bias_weights()
         if bias is None:
             return None
         step, lowest, highest = steps_of(BIAS_BITS)
@@ -107,10 +95,50 @@ class QuantizedCubaLIF(nn.Module):
         integers = self.bias_integers()
         if integers is None:
             return None
-        return integers * (steps_of(BIAS_BITS)[0] * 2.0 ** int(self.exponent) * STATE)
+        activation = integers * (steps_of(BIAS_BITS)[0] * 2.0 ** int(self.exponent))
+        return (floored(activation) if int(self.exponent) < 0 else activation) * STATE
 
 
-def _decayed(u: Tensor, kept: float | Tensor) -> Tensor:
+class QuantizedCubaLIF(BiasedCurrents):
+    """LIF neurons on a grid behind synaptic currents; before it is active, the layer in floats.
+
+    Attributes:
+        lif: the layer in floats.
+        inner: its neurons on the grid, which take the current as their input.
+    """
+
+    def __init__(self, layer: CubaLIF, grid: Grid, target: Target, bias: Bias) -> None:
+        super().__init__(grid, target, bias)
+        self.lif = layer
+        # In a list, its parameters are known by the layer in floats alone.
+        self._inner = [QuantizedLIF(layer.lif, grid, target, lambda: layer.bias)]
+
+    @property
+    def inner(self) -> QuantizedLIF:
+        """The neurons on the grid."""
+        return self._inner[0]
+
+    def reset_state(self, cut: bool) -> None:
+        """Start a batch: u = v = 0, and choose whether gradients are cut between steps."""
+        super().reset_state(cut)
+        self.lif.reset_state(cut)
+        self._inner[0].reset_state(cut)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Spikes of one step."""
+        return self.over_steps(x.unsqueeze(0)).squeeze(0) if self.grid.is_active else self.lif(x)
+
+    def over_steps(self, x: Tensor) -> Tensor:
+        """Spikes of c steps for inputs (c, N, ...) in state units."""
+        if not self.grid.is_active:
+            return self.lif.over_steps(x)
+        learned = self.lif.learned("tau_syn_w") is not None
+        # Nobody else tells them, since they are not among the modules.
+        self._inner[0].training = self.training
+        return self._inner[0].over_steps(self.currents(x, self.lif.u_keep, learned))
+
+
+def decayed(u: Tensor, kept: float | Tensor) -> Tensor:
     """The integers that are kept, with the gradient of kept u."""
     with torch.no_grad():
         exact = kept_share(u, kept)

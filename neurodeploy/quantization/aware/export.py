@@ -19,10 +19,11 @@ from neurodeploy.nn.export import module_to_nir
 from neurodeploy.nn.layers import Factors, Scale
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.quantization.aware.convert import IntegerNetwork
-from neurodeploy.quantization.aware.currents import BIAS_BITS, QuantizedCubaLIF
+from neurodeploy.quantization.aware.currents import BIAS_BITS, BiasedCurrents, QuantizedCubaLIF
 from neurodeploy.quantization.aware.grid import STATE
-from neurodeploy.quantization.aware.neurons import QuantizedLIF, QuantizedNorm, QuantizedReadout
+from neurodeploy.quantization.aware.neurons import QuantizedLIF, QuantizedNorm
 from neurodeploy.quantization.aware.paths import Receiver
+from neurodeploy.quantization.aware.readout import QuantizedLI, QuantizedReadout
 from neurodeploy.quantization.aware.synapse import QuantizedSynapse
 
 
@@ -64,6 +65,8 @@ def in_floats(model: IntegerNetwork) -> SpikingNetwork:
             layer = nn.Identity()
         elif isinstance(layer, QuantizedLIF | QuantizedCubaLIF):
             layer = layer.lif
+        elif isinstance(layer, QuantizedLI):
+            layer = layer.layer
         layers[name] = copy.deepcopy(layer)
     for receiver in model.receivers:
         _place_bias(layers, model, receiver)
@@ -83,7 +86,7 @@ def learned_plan(model: IntegerNetwork) -> QuantizationPlan:
             planned = ProjectionPlan(synapse.bits, sign, int(synapse.exponent))
             incoming[path.node] = planned
         layer = model.layers[receiver.entry]
-        if isinstance(layer, QuantizedCubaLIF) and layer.float_bias() is not None:
+        if isinstance(layer, BiasedCurrents) and layer.bias_weights() is not None:
             # What comes back of it is synapses from a constant source.
             planned = ProjectionPlan(BIAS_BITS, "mixed", int(layer.exponent))
             incoming[bias_name(receiver.name, 0)] = planned

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT
+from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, STATE_LIMIT
 from neurodeploy.target import Target
 
 
@@ -33,6 +33,16 @@ class _Floor(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         return x.floor()
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        return grad_outputs[0]
+
+
+class _Hold(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clamp(1 - STATE_LIMIT, STATE_LIMIT - 1)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
@@ -58,6 +68,11 @@ def rounded(x: Tensor) -> Tensor:
 def floored(x: Tensor) -> Tensor:
     """The next integers below; dy/dx = 1."""
     return _Floor.apply(x)
+
+
+def held(x: Tensor) -> Tensor:
+    """What 24 bits hold of a state; dy/dx = 1."""
+    return _Hold.apply(x)
 
 
 def gradient_scaled(x: Tensor, factor: float) -> Tensor:

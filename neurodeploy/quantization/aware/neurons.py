@@ -1,4 +1,4 @@
-"""LIF neurons and the read-out in integers held by floats, as the chip computes them."""
+"""LIF neurons in integers held by floats, as the chip computes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.ir.fixed_point import DECAY_ONE, STATE_LIMIT, nearest_decay
-from neurodeploy.nn.current import CubaLIF
+from neurodeploy.nn.current import LI, CubaLIF
 from neurodeploy.nn.layers import Scale
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.neuron import LIF
@@ -31,7 +31,8 @@ class QuantizedLIF(nn.Module):
     s[t] = H(u[t] - 64 round(S Vth))
     v[t] = u[t] - 64 round(S Vth) s[t], or u[t] (1 - s[t])
 
-    u is clipped to 24 bits, and in evaluation x wraps into them, as on the chip. Gradients are
+    u is clipped to 24 bits, and in evaluation x wraps into them, as on the chip. For the steps of
+    rest after a spike v stays what the reset left, and passes no gradient. Gradients are
     those of the network's own neuron with its surrogate, taken at the integers: rounding passes
     them through. Before its grid is active it is the layer it was made from.
 
@@ -58,6 +59,7 @@ class QuantizedLIF(nn.Module):
         # Integers, and where gradients cross steps the same in units of the network, with a graph.
         self._v: Tensor | None = None
         self._v_graph: Tensor | None = None
+        self._resting: Tensor | None = None
 
     @property
     def kept(self) -> float | Tensor:
@@ -70,7 +72,7 @@ class QuantizedLIF(nn.Module):
     def reset_state(self, cut: bool) -> None:
         """Start a batch: v = 0, and choose whether gradients are cut between steps."""
         self.lif.reset_state(cut)
-        self._v = self._v_graph = None
+        self._v = self._v_graph = self._resting = None
         self._cut = cut
 
     def forward(self, x: Tensor) -> Tensor:
@@ -86,7 +88,7 @@ class QuantizedLIF(nn.Module):
         if not ((drive.requires_grad or learns) and torch.is_grad_enabled()):
             return self.integrate(drive, None)
         unit = self.grid.unit()
-        if self._cut:
+        if self._cut and not self.lif.refractory_period:
             return _CutSteps.apply(drive, unit, self.kept if learns else None, self)
         return torch.stack([self._step_with_graph(step, step / unit) for step in drive])
 
@@ -121,6 +123,7 @@ class QuantizedLIF(nn.Module):
                 before[t].zero_() if self._v is None else before[t].copy_(self._v)
             u.clamp_(1 - STATE_LIMIT, STATE_LIMIT - 1)
             compare(u, threshold, out=s)
+            self._rest(u, s)
             if lif.reset == "zero":
                 self._v = u * (1 - s)
             elif isinstance(threshold, Tensor):
@@ -129,71 +132,45 @@ class QuantizedLIF(nn.Module):
                 self._v = torch.sub(u, s, alpha=threshold)
         return spikes
 
+    def _rest(self, u: Tensor, s: Tensor) -> None:
+        """Hold those that rest after a spike, in place; who spikes now rests from the next step."""
+        if not self.lif.refractory_period:
+            return
+        if self._resting is None or self._v is None:
+            self._resting = torch.zeros_like(s)
+        else:
+            rests = self._resting > 0
+            u.copy_(torch.where(rests, self._v, u))
+            s.masked_fill_(rests, 0)
+        self._resting = (self._resting - 1).masked_fill_(s > 0, self.lif.refractory_period)
+
     def _step_with_graph(self, z: Tensor, x: Tensor) -> Tensor:
         """Spikes of one step with the path through membrane and reset (backward through time).
+
+        Where gradients are cut between steps, v before is given.
 
         Args:
             z: input and bias in state units.
             x: the same in units of the network, where gradients flow.
         """
         lif, threshold, unit = self.lif, self.grid.integer_threshold(), self.grid.unit()
+        rests = None if self._resting is None else self._resting > 0
         if self._v_graph is not None:
             x = x + self.kept * self._v_graph
+            if rests is not None:
+                x = torch.where(rests, self._v_graph, x)
         u = torch.empty_like(z)
         spikes = self.integrate(z.detach().unsqueeze(0), u.unsqueeze(0)).squeeze(0)
         with torch.no_grad():
             derivative = self.lif.surrogate((u - threshold) / unit, lif.v_threshold)
+            if rests is not None:
+                derivative = derivative.masked_fill(rests, 0)
         s = _Fire.apply(x, spikes, derivative)
         # Values of the integers, gradients of the equations in floats.
         v = x + (u / unit - x).detach()
-        self._v_graph = v - lif.v_threshold * s if lif.reset == "subtract" else v * (1 - s)
+        v = v - lif.v_threshold * s if lif.reset == "subtract" else v * (1 - s)
+        self._v_graph = v.detach() if self._cut else v
         return s
-
-
-class QuantizedReadout(nn.Module):
-    """The read-out's synapse with its bias, from state units to outputs o[t].
-
-    The chip sums what arrives in v, which saturates at 24 bits: o[t] is what step t adds to v, so
-    that sum_t o[t] is v at the end. Gradients pass as if there were no limit.
-
-    Attributes:
-        synapse: the last weighted layer.
-        grid: scale and limits.
-    """
-
-    def __init__(self, synapse: nn.Module, grid: Grid, bias: Bias) -> None:
-        super().__init__()
-        self.synapse = synapse
-        self.grid = grid
-        self.float_bias = bias
-        self._v: Tensor | None = None
-
-    def reset_state(self, cut: bool) -> None:
-        """Start a batch: v = 0. Gradients never cross its steps."""
-        self._v = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, in) to (N, classes)."""
-        y = self.synapse(x)
-        return self._added(y.unsqueeze(0)).squeeze(0) if self.grid.is_active else y
-
-    def over_steps(self, x: Tensor) -> Tensor:
-        """The same for c steps, (c, N, in) to (c, N, classes)."""
-        y = over_steps(self.synapse, x)
-        return self._added(y) if self.grid.is_active else y
-
-    def _added(self, y: Tensor) -> Tensor:
-        """What each step adds to v in units of the network, (c, N, classes) in and out."""
-        bias = self.float_bias()
-        drive = y if self.training else wrapped(y)
-        drive = drive if bias is None else drive + self.grid.bias(bias)
-        with torch.no_grad():
-            cut_off = torch.empty_like(drive)
-            for z, lost in zip(drive, cut_off, strict=True):
-                before = torch.zeros_like(z) if self._v is None else self._v
-                self._v = (before + z).clamp_(1 - STATE_LIMIT, STATE_LIMIT - 1)
-                torch.sub(self._v - before, z, out=lost)
-        return (drive + cut_off) / self.grid.unit()
 
 
 class QuantizedNorm(nn.Module):
@@ -322,7 +299,7 @@ def bias_into(model: SpikingNetwork, entry: str, layers: dict[str, nn.Module]) -
 
     def leaving(name: str) -> Tensor | None:
         layer: Any = layers.get(name)
-        if layer is None or isinstance(layer, LIF | CubaLIF):
+        if layer is None or isinstance(layer, LIF | CubaLIF | LI):
             return None
         if isinstance(layer, WEIGHTED):
             return layer.bias

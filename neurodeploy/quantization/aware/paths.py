@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.errors import UnsupportedError
-from neurodeploy.nn.current import CubaLIF, spiking
+from neurodeploy.nn.current import LI, CubaLIF
 from neurodeploy.nn.folding import BATCH_NORMS
 from neurodeploy.nn.layers import Delay, Dropout, Factors, GridLinear, Scale, WSConv2d
 from neurodeploy.nn.network import INPUT, SpikingNetwork
@@ -29,6 +29,7 @@ from neurodeploy.nn.neuron import LIF
 READOUT = "readout"
 """Name of the population that a network's last layer becomes, unless it ends in neurons."""
 
+NEURONS = (LIF, CubaLIF, LI)
 WEIGHTED = (nn.Linear, nn.Conv2d, nn.Conv1d)
 PASSING = (nn.Flatten, nn.Identity, nn.ZeroPad2d, nn.ConstantPad1d, Dropout, Delay)
 
@@ -76,7 +77,7 @@ class Receiver:
 
 
 def receivers_of(model: SpikingNetwork, payload: int) -> list[Receiver]:
-    """All layers of neurons and, where their spikes are not what is read, the read-out.
+    """All layers of neurons and, where none of them is what is read, the read-out.
 
     Args:
         payload: largest integer that the input carries.
@@ -84,18 +85,12 @@ def receivers_of(model: SpikingNetwork, payload: int) -> list[Receiver]:
     Raises:
         UnsupportedError: a layer or a connection that is not one path of weights on a chip.
     """
-    for name, layer in model.layers.items():
-        if isinstance(layer, LIF | CubaLIF) and spiking(layer).refractory_period:
-            raise UnsupportedError(
-                f"layer {name!r}: neurons that rest after a spike (refractory_period) cannot be "
-                "trained on integers"
-            )
     finder = _Finder(model, payload)
     *_, last = model.layers
     found = [
         Receiver(name, name, tuple(finder.into(name, ())))
         for name, layer in model.layers.items()
-        if isinstance(layer, LIF | CubaLIF)
+        if isinstance(layer, NEURONS)
     ]
     if ends_in_neurons(model, last):
         return found
@@ -103,11 +98,11 @@ def receivers_of(model: SpikingNetwork, payload: int) -> list[Receiver]:
 
 
 def ends_in_neurons(model: SpikingNetwork, name: str) -> bool:
-    """Whether a layer gives the spikes of neurons, flattened or as they are."""
+    """Whether a layer gives what neurons do, flattened or as it is."""
     layer, sources = model.layers[name], model.sources[name]
     if isinstance(layer, nn.Flatten | nn.Identity | Dropout) and len(sources) == 1:
         return sources[0] != INPUT and ends_in_neurons(model, sources[0])
-    return isinstance(layer, LIF | CubaLIF)
+    return isinstance(layer, NEURONS)
 
 
 class _Finder:
