@@ -6,6 +6,7 @@ A mutation that fails is made again by ``python -m support.fuzzing FOLDER NUMBER
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import subprocess
@@ -64,6 +65,7 @@ def defects() -> dict[str, Call]:
         raise KeyError("weights")
 
     def crash() -> None:
+        faulthandler.disable()
         os.kill(os.getpid(), 11)
 
     def memory() -> None:
