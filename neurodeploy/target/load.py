@@ -1,0 +1,87 @@
+"""Chips read from TOML.
+
+A target is found by name among the built-in ones (``targets/*.toml``) or by path. A file that says
+``extends = "NAME"`` gives only what differs from that target.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from neurodeploy.errors import InputError
+from neurodeploy.support.reading import read_toml
+from neurodeploy.support.schema import build, builtin_names, find_toml
+from neurodeploy.target.costs import Duration, Energy
+from neurodeploy.target.limits import Chip, Core, NeuronLimits, SpikeLimits, Synapse
+
+PACKAGE = "neurodeploy.targets"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A chip or a system of chips; ``energy`` and ``duration`` where figures of them exist."""
+
+    name: str
+    description: str
+    chip: Chip
+    core: Core
+    synapse: Synapse
+    neuron: NeuronLimits
+    spike: SpikeLimits
+    energy: Energy | None = None
+    duration: Duration | None = None
+
+
+def builtin_targets() -> dict[str, Target]:
+    """All targets that ship with the package, by name."""
+    return {name: load_target(name) for name in builtin_names(PACKAGE)}
+
+
+def load_target(source: str | Path) -> Target:
+    """Read a target by built-in name or path.
+
+    Raises:
+        InputError: no such target, malformed TOML, unknown key or bad value.
+    """
+    path = find_toml(source, PACKAGE, "target")
+    table = _read(path, ())
+    table.setdefault("name", path.stem)
+    return build(Target, table, path.name)
+
+
+def _read(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
+    """The table of a target, on top of that of the target it ``extends``.
+
+    Raises:
+        InputError: targets extend each other in a circle.
+    """
+    if path in extending:
+        circle = " -> ".join(found.name for found in (*extending, path))
+        raise InputError(f"{path.name}: targets extend each other in a circle ({circle})")
+    table = read_toml(path)
+    base = table.pop("extends", None)
+    if base is None:
+        return table
+    if not isinstance(base, str):
+        raise InputError(f"{path.name}: extends names a target, found {base!r}")
+    beside = path.parent / base
+    found = find_toml(beside if base.endswith(".toml") else base, PACKAGE, "target")
+    below = _read(found, (*extending, path))
+    # A base's name and description are its own.
+    below = {key: value for key, value in below.items() if key not in ("name", "description")}
+    return _merged(below, table)
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Tables joined key by key, ``above`` winning; a figure is replaced whole, source and all."""
+    result = dict(below)
+    for key, value in above.items():
+        base = below.get(key)
+        if isinstance(base, dict) and isinstance(value, dict):
+            figure = "value" in base or "values" in base
+            result[key] = value if figure else _merged(base, value)
+        else:
+            result[key] = value
+    return result
