@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import numpy as np
 
 from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.artifacts.names import MANIFEST
@@ -18,8 +20,12 @@ from neurodeploy.bench.process import answer, high_water_mb, run_to_its_end
 from neurodeploy.errors import SimulationError
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import map_network
+from neurodeploy.mapping.estimate import estimate
 from neurodeploy.mapping.placement import STRATEGIES
+from neurodeploy.mapping.readings import error_text
 from neurodeploy.quantization.post_training import quantize
+from neurodeploy.reporting.cost_text import limit_text
+from neurodeploy.reporting.text import table_text
 from neurodeploy.target import load_target
 
 RESNET = "resnet18"
@@ -36,6 +42,10 @@ class MappingRow:
         violations: limits that do not hold; the same for every strategy.
         seconds: of mapping, from integers to cores.
         peak_mb: highest resident memory of the process until then.
+        step_us: mean time of a step with these spikes, every neuron active; None where the target
+            has no figures.
+        step_error: how far off such estimates were on this chip.
+        waits_for: what a step waits for and what would help, in words.
     """
 
     strategy: str
@@ -50,6 +60,9 @@ class MappingRow:
     violations: int
     seconds: float
     peak_mb: float
+    step_us: float | None
+    step_error: str
+    waits_for: str
 
 
 def bench_mapping(network: str, target: str) -> Iterator[MappingRow]:
@@ -91,6 +104,9 @@ def measure(strategy: str, name: str, target_name: str) -> MappingRow:
     found = mapping.traffic
     if found is None:
         raise ValueError("a fresh mapping has its traffic")
+    peak = high_water_mb()
+    spikes = activity or {p.name: np.ones(p.shape) for p in network.populations}
+    cost = estimate(network, target, mapping, spikes)
     return MappingRow(
         strategy=strategy,
         network=name,
@@ -103,8 +119,21 @@ def measure(strategy: str, name: str, target_name: str) -> MappingRow:
         hops=found.hops_along_rows + found.hops_along_columns,
         violations=len(mapping.violations),
         seconds=seconds,
-        peak_mb=high_water_mb(),
+        peak_mb=peak,
+        step_us=cost.step_ns and cost.step_ns.high / 1000,
+        step_error=error_text(cost.checks, "time"),
+        waits_for=limit_text(cost.limit) if cost.limit else "",
     )
+
+
+def mapping_text(rows: Sequence[MappingRow]) -> str:
+    """A table of strategies, what a step waits for with each, and how sure its time is."""
+    tables = [asdict(row) for row in rows]
+    columns = [name for name in tables[0] if name not in ("step_error", "waits_for")]
+    lines = [table_text(columns, [[table[name] for name in columns] for table in tables])]
+    lines += [f"{row.strategy}: {row.waits_for}" for row in rows if row.waits_for]
+    errors = dict.fromkeys(row.step_error for row in rows if row.step_us is not None)
+    return "\n".join([*lines, *(f"step_us against the chip: {error}" for error in errors)])
 
 
 def _is_deployment(name: str) -> bool:

@@ -124,12 +124,46 @@ def bench_mapping(network: str, target: str, as_json: bool) -> None:
 
     `traffic` is what export uses; `first-fit` fills core after core, `round-robin` deals the parts
     of the network to chips and tiles in turn. A deployment brings the spikes of its newest
-    simulation; in the other networks every neuron spikes once.
+    simulation; in the other networks every neuron spikes once. Says what a step waits for, on which
+    core, and what would help.
     """
+    from dataclasses import asdict
+
     from neurodeploy.bench.mapping import bench_mapping as measure
+    from neurodeploy.bench.mapping import mapping_text
 
     rows = list(measure(network, target))
-    _show(rows, as_json)
+    if as_json:
+        print_json({"rows": [asdict(row) for row in rows]})
+    else:
+        click.echo(mapping_text(rows))
+
+
+@bench.command("estimates")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    help="A target whose readings to take, as often as wanted.  [default: loihi1, loihi2]",
+)
+@json_option
+def bench_estimates(targets: tuple[str, ...], as_json: bool) -> None:
+    """Energy and time that chips took for whole networks beside what we estimate for them.
+
+    Two networks are simulated as they were read, from what lava-dl installs; of the others sizes
+    alone are published, so they are estimated at a low and at a high rate of spikes. `ratio` is of
+    estimate to reading. Says what was fitted to a reading, and what is skipped.
+    """
+    from dataclasses import asdict
+
+    from neurodeploy.bench.estimates import CHIPS, estimates_text
+    from neurodeploy.bench.estimates import bench_estimates as measure
+
+    found = measure(targets or CHIPS)
+    if as_json:
+        print_json(asdict(found))
+    else:
+        click.echo(estimates_text(found))
 
 
 @bench.command("busy")

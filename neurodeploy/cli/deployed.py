@@ -46,12 +46,8 @@ def simulate(
     **choice: Any,
 ) -> None:
     """Simulate DEPLOYMENT (default: the newest) on its test set or on samples of yours."""
-    from neurodeploy.reporting.text import (
-        by_class_text,
-        estimate_text,
-        overflow_text,
-        spikes_text,
-    )
+    from neurodeploy.reporting.cost_text import estimate_text
+    from neurodeploy.reporting.text import by_class_text, overflow_text, spikes_text
     from neurodeploy.workflow.engines import check_engine, engine_remarks
 
     if engine is not None:

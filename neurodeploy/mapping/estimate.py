@@ -6,12 +6,12 @@ Energy of a sample, in events e and figures p of the target (``target.Energy``):
     updates   e_upd p_upd      every neuron at every step, all of them inactive to all active
     spikes    e_tile p_tile + e_row p_row + e_col p_col     messages in a tile, hops between tiles
 
-and the time of a step, on the core that needs longest in the mean:
-
-    t = e_syn t_syn + neurons t_upd + barrier
+and the time of a step, on the core that needs longest in the mean, as ``step`` says.
 
 These are dynamic figures of the cores alone: no leakage, no x86 cores, no input and output, no way
-between chips. They are a lower bound, and for Loihi 2 they are those of Loihi 1.
+between chips. They are a lower bound, and for Loihi 2 they are mostly those of Loihi 1; how far off
+they were on whole networks goes with them (``readings``). Power at rest stands beside them where
+it was read.
 """
 
 from __future__ import annotations
@@ -24,26 +24,14 @@ import numpy as np
 
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.ir.schedule import depths, guard_steps
+from neurodeploy.mapping.ann import MAC_8BIT_PJ, MAC_PJ, MAC_SOURCE, AnnCost, ann_costs
 from neurodeploy.mapping.mapping import CoreMapping, Traffic
 from neurodeploy.mapping.memory import incoming
 from neurodeploy.mapping.placement import Activity, messages, traffic
-from neurodeploy.target import Duration, Energy, Target
-
-MAC_PJ = 4.6
-"""A 32-bit floating-point multiply-accumulate in 45 nm CMOS (Horowitz, ISSCC 2014)."""
-
-MAC_SOURCE = "4.6 pJ per 32-bit multiply-accumulate, 45 nm CMOS (Horowitz, ISSCC 2014)"
-
-
-@dataclass(frozen=True)
-class Range:
-    """Between which two numbers something lies."""
-
-    low: float
-    high: float
-
-    def __add__(self, other: Range) -> Range:
-        return Range(self.low + other.low, self.high + other.high)
+from neurodeploy.mapping.ranges import Range
+from neurodeploy.mapping.readings import Check, checks
+from neurodeploy.mapping.step import CoreEvents, StepLimit, step_limit, step_time
+from neurodeploy.target import Energy, Target
 
 
 @dataclass(frozen=True)
@@ -69,13 +57,18 @@ class Estimate:
         steps: chip steps a sample takes of the pipeline, guard steps included.
         latency_steps: steps from a sample's first input to its last output.
         spikes: of all populations with neurons.
-        input_spikes: that arrive from outside.
+        input_spikes: events that arrive from outside, whatever they carry: a message each.
         synaptic_ops: entries of synaptic rows read.
         neuron_updates: neurons times steps.
         traffic: messages between the cores.
         energy: None where the target has no figures.
         step_ns: time of one step, likewise.
+        limit: what a step waits for, likewise.
+        static_mw: power at rest of the chips in use, as it was read on whole networks; None where
+            it was not. Not in ``energy``.
+        checks: how far off such estimates were on this chip.
         macs: multiply-accumulates of the same network as an ANN, one for each synapse.
+        weight_bits: the widest weights of this network.
         sources: of the figures used, each with how well it is known.
     """
 
@@ -88,13 +81,35 @@ class Estimate:
     traffic: Traffic
     energy: EnergyEstimate | None
     step_ns: Range | None
+    limit: StepLimit | None
+    static_mw: Range | None
+    checks: tuple[Check, ...]
     macs: int
+    weight_bits: int
     sources: tuple[str, ...]
 
     @property
     def ann_nj(self) -> float:
-        """Energy of the ANN's multiply-accumulates, in nJ."""
+        """Energy of the ANN's multiply-accumulates in 32-bit floating point, in nJ."""
         return self.macs * MAC_PJ / 1000
+
+    @property
+    def ann_8bit_nj(self) -> float:
+        """The same of 8-bit integers."""
+        return self.macs * MAC_8BIT_PJ / 1000
+
+    @property
+    def ann(self) -> tuple[AnnCost, ...]:
+        """The ANN on every kind of hardware that it is compared on."""
+        return ann_costs(self.macs)
+
+    @property
+    def static_nj(self) -> Range | None:
+        """What the chips take at rest in the time of a sample, in nJ."""
+        if self.static_mw is None or self.sample_us is None:
+            return None
+        rest, time = self.static_mw, self.sample_us
+        return Range(rest.low * time.low, rest.high * time.high)
 
     @property
     def sample_us(self) -> Range | None:
@@ -107,14 +122,18 @@ class Estimate:
         return self._of_steps(self.latency_steps)
 
     def _of_steps(self, steps: int) -> Range | None:
-        if self.step_ns is None:
-            return None
-        return Range(self.step_ns.low * steps / 1000, self.step_ns.high * steps / 1000)
+        return self.step_ns and self.step_ns.scaled(steps / 1000)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, with what follows from them, as JSON can hold them."""
-        derived: dict[str, Any] = {"ann_nj": self.ann_nj}
-        for name, value in (("sample_us", self.sample_us), ("latency_us", self.latency_us)):
+        derived: dict[str, Any] = {
+            "ann_nj": self.ann_nj,
+            "ann_8bit_nj": self.ann_8bit_nj,
+            "ann": [dataclasses.asdict(cost) for cost in self.ann],
+            "checks": [check.to_dict() for check in self.checks],
+        }
+        for name in ("sample_us", "latency_us", "static_nj"):
+            value = getattr(self, name)
             derived[name] = value and dataclasses.asdict(value)
         if self.energy is not None:
             derived["energy_nj"] = dataclasses.asdict(self.energy.total)
@@ -133,11 +152,12 @@ def estimate(
     depth = depths(network)
     names = {p.name for p in network.populations}
     onto = incoming(network, target)
-    ops = np.zeros(len(mapping.placements))
+    by_source: dict[str, np.ndarray] = {}
     macs = 0
     for number, part in enumerate(mapping.placements):
         for item in onto[part.population]:
             sources, entries = item.entries(part.ranges)
+            ops = by_source.setdefault(item.source, np.zeros(len(mapping.placements)))
             ops[number] += float(entries @ activity[item.source].ravel()[sources])
             macs += int(entries.sum())
     steps = network.contract.steps + guard_steps(network)
@@ -147,17 +167,29 @@ def estimate(
     positions = np.array([p.chip * per_chip + p.core for p in mapping.placements])
     found = traffic(sent, positions, target.chip, measured=True)
     inputs = {p.name for p in network.inputs}
+    synaptic_ops = float(sum(ops.sum() for ops in by_source.values()))
+    events = CoreEvents(
+        synaptic_ops={name: ops / steps for name, ops in by_source.items()},
+        neurons=neurons,
+        messages=np.asarray(sent.sum(axis=1)).ravel() / steps,
+    )
+    at_rest = [reading.static_mw for reading in target.readings if reading.static_mw]
     return Estimate(
         steps=steps,
         latency_steps=network.contract.steps + depth[network.output],
         spikes=_sum(activity, names - inputs),
         input_spikes=_sum(activity, inputs),
-        synaptic_ops=float(ops.sum()),
+        synaptic_ops=synaptic_ops,
         neuron_updates=float(neurons.sum() * steps),
         traffic=found,
-        energy=target.energy and _energy(target.energy, ops.sum(), neurons.sum() * steps, found),
-        step_ns=target.duration and _step(target.duration, ops / steps, neurons),
+        energy=target.energy
+        and _energy(target.energy, synaptic_ops, int(neurons.sum()) * steps, found),
+        step_ns=target.duration and step_time(events, target.duration),
+        limit=target.duration and step_limit(events, target.duration, mapping),
+        static_mw=Range(min(at_rest), max(at_rest)).scaled(mapping.chips) if at_rest else None,
+        checks=checks(target),
         macs=macs,
+        weight_bits=max((p.weight_format.bits for p in network.projections), default=0),
         sources=_sources(target),
     )
 
@@ -178,17 +210,6 @@ def _energy(figures: Energy, ops: float, updates: int, found: Traffic) -> Energy
     )
 
 
-def _step(figures: Duration, ops: np.ndarray, neurons: np.ndarray) -> Range:
-    """The slowest core's mean step, and the barrier that all cores wait at."""
-    reading = ops * figures.synaptic_op.value
-    fast = reading + neurons * figures.update_inactive.value
-    slow = reading + neurons * figures.update_active.value
-    return Range(
-        float(fast.max(initial=0)) + figures.barrier_one_tile.value,
-        float(slow.max(initial=0)) + figures.barrier_all_tiles.value,
-    )
-
-
 def _sources(target: Target) -> tuple[str, ...]:
     """Every source of energies and times once; nothing learns here."""
     found: dict[str, None] = {}
@@ -197,6 +218,8 @@ def _sources(target: Target) -> tuple[str, ...]:
             if figure.name == "synaptic_update":
                 continue
             value = getattr(table, figure.name)
+            if value is None:
+                continue
             known = value.quality + (f" for {target.name}" if value.quality == "assumed" else "")
             found[f"{kind}: {value.source} ({known})"] = None
     return *found, f"ANN: {MAC_SOURCE}"

@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from neurodeploy.mapping import CoreMapping, map_network
-from neurodeploy.mapping.estimate import Range
+from neurodeploy.mapping.ranges import Range
+from neurodeploy.mapping.readings import checks, error_text
 from neurodeploy.onchip.circuits import Circuit, synapses_of, with_learning
 from neurodeploy.onchip.learner import LayerCounts
 from neurodeploy.onchip.loihi_rule import DeltaPlan
@@ -40,7 +41,7 @@ class LearningCost:
         energy_nj: of learning from one sample, None where the target has no figures.
         update_nj: the same per update.
         violations: limits of the target that the network with learning breaks.
-        sources: of the energy figures.
+        sources: of the energy figures, and how far off such estimates of inference were.
     """
 
     circuits: tuple[Circuit, ...]
@@ -128,4 +129,6 @@ def _sources(target: Target) -> tuple[str, ...]:
         return ()
     used = ("synaptic_op", "synaptic_update", "update_active", "update_inactive")
     figures = [getattr(target.energy, name) for name in used]
-    return tuple(dict.fromkeys(f"{figure.source} ({figure.quality})" for figure in figures))
+    known = dict.fromkeys(f"{figure.source} ({figure.quality})" for figure in figures)
+    inference = error_text(checks(target), "energy")
+    return *known, f"no chip was read while it learnt; energy of inference: {inference}"

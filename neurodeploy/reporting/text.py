@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from neurodeploy.mapping.estimate import Estimate
 from neurodeploy.reporting.parity_report import ParityReport, PopulationParity
 
 
@@ -77,29 +76,6 @@ def overflow_text(wraps: int, saturations: int) -> str:
     if not wraps and not saturations:
         return ""
     return f"  ({wraps:,} wraps of u, {saturations:,} saturations of v)"
-
-
-def estimate_text(estimate: Estimate) -> str:
-    """What a sample costs on the chip, and where the figures are from."""
-    found = estimate.traffic
-    lines = [
-        f"Per sample on the chip: {estimate.synaptic_ops:,.0f} synaptic operations, "
-        f"{estimate.neuron_updates:,.0f} neuron updates, {estimate.spikes:,.0f} spikes, "
-        f"{found.between_cores:,.0f} messages between cores"
-    ]
-    if estimate.energy:
-        total = estimate.energy.total
-        lines.append(
-            f"  at least {total.low:,.1f} to {total.high:,.1f} nJ of dynamic energy; "
-            f"the same network as an ANN: {estimate.ann_nj:,.1f} nJ"
-        )
-    if estimate.sample_us and estimate.latency_us:
-        lines.append(
-            f"  at least {estimate.sample_us.low:,.1f} to {estimate.sample_us.high:,.1f} us per "
-            f"sample, latency {estimate.latency_us.low:,.1f} to {estimate.latency_us.high:,.1f} us"
-        )
-    lines += [f"  {source}" for source in estimate.sources]
-    return "\n".join(lines)
 
 
 WORST = 5

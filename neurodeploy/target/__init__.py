@@ -1,6 +1,6 @@
 """Chips: every limit with its source, what events on them cost, and what whole networks took."""
 
-from neurodeploy.target.costs import Duration, Energy
+from neurodeploy.target.costs import Duration, Energy, Reading
 from neurodeploy.target.figures import Ability, Figure, Limit, Quality, Quantity, Widths
 from neurodeploy.target.limits import (
     Chip,
@@ -23,6 +23,7 @@ __all__ = [
     "NeuronLimits",
     "Quality",
     "Quantity",
+    "Reading",
     "SpikeLimits",
     "Synapse",
     "SynapseMemory",

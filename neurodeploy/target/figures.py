@@ -51,9 +51,14 @@ class Limit(Figure):
 
 @dataclass(frozen=True, kw_only=True)
 class Quantity(Figure):
-    """One measured number, in the unit that its field names."""
+    """One measured number, in the unit that its field names.
+
+    Attributes:
+        fitted_to: the reading of a whole network that it was fitted to, by name.
+    """
 
     value: float
+    fitted_to: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -61,6 +66,8 @@ class Quantity(Figure):
             raise ValueError(f"energies and times are not negative, found {self.value}")
         if not self.value <= MOST_QUANTITY:
             raise ValueError(f"energies and times end at {MOST_QUANTITY:g}, found {self.value}")
+        if self.fitted_to is not None and self.quality != "fitted":
+            raise ValueError(f"fitted_to is for quality fitted, found {self.quality}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ A target is found by name among the built-in ones (``targets/*.toml``) or by pat
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from neurodeploy.errors import InputError
 from neurodeploy.support.reading import read_toml
 from neurodeploy.support.schema import build, builtin_names, find_toml
-from neurodeploy.target.costs import Duration, Energy
+from neurodeploy.target.costs import Duration, Energy, Reading
 from neurodeploy.target.limits import Chip, Core, NeuronLimits, SpikeLimits, Synapse
 
 PACKAGE = "neurodeploy.targets"
@@ -21,7 +22,12 @@ PACKAGE = "neurodeploy.targets"
 
 @dataclass(frozen=True)
 class Target:
-    """A chip or a system of chips; ``energy`` and ``duration`` where figures of them exist."""
+    """A chip or a system of chips.
+
+    Attributes:
+        energy, duration: where figures of them exist.
+        readings: what chips of this kind took for whole networks.
+    """
 
     name: str
     description: str
@@ -32,6 +38,19 @@ class Target:
     spike: SpikeLimits
     energy: Energy | None = None
     duration: Duration | None = None
+    readings: tuple[Reading, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [reading.network for reading in self.readings]
+        if len(set(names)) < len(names):
+            raise ValueError(f"readings name each network once, found {', '.join(names)}")
+        for table in (self.energy, self.duration):
+            for field in dataclasses.fields(table) if table else ():
+                fitted_to = getattr(getattr(table, field.name), "fitted_to", None)
+                if fitted_to is not None and fitted_to not in names:
+                    raise ValueError(
+                        f"{field.name} is fitted to {fitted_to!r}, which is no reading"
+                    )
 
 
 def builtin_targets() -> dict[str, Target]:

@@ -14,6 +14,7 @@ from neurodeploy.mapping import CoreMapping
 from neurodeploy.mapping.mapping import RESOURCES
 from neurodeploy.mapping.placement import Flow
 from neurodeploy.quantization.weights import ProjectionError, halves, projection_errors
+from neurodeploy.reporting.cost_text import input_events
 from neurodeploy.reporting.text import Table, facts
 
 SIGNS = {"mixed": "\u00b1", "excitatory": "+", "inhibitory": "\u2212"}
@@ -183,11 +184,11 @@ def _accuracy(run: Mapping[str, Any]) -> str:
 
 
 def _spikes(run: Mapping[str, Any]) -> str:
-    """Spikes, and the events of the input, however large the values that they carry."""
+    """Spikes, and the events of the input."""
     found = run.get("estimate")
     if not found:
         return f"{run['total_spikes_per_sample']:,.1f}"
-    return f"{found['spikes']:,.1f}, and {found['input_spikes']:,.1f} of input"
+    return f"{found['spikes']:,.1f}, and {input_events(run)}"
 
 
 def potentials(report: Mapping[str, Any]) -> str:
@@ -237,52 +238,6 @@ def contract(contract: Contract) -> Table:
             ("data", contract.dataset),
         ]
     )
-
-
-def costs(estimate: Mapping[str, Any]) -> Table:
-    """What a sample costs: its events, its energy and its time, in units that fit the numbers."""
-    traffic, energy = estimate["traffic"], estimate.get("energy_nj")
-    parts = estimate.get("energy")
-    rows = [
-        ("synaptic operations", f"{estimate['synaptic_ops']:,.0f}"),
-        ("neuron updates", f"{estimate['neuron_updates']:,.0f} in {estimate['steps']} steps"),
-        ("spikes", f"{estimate['spikes']:,.0f}, and {estimate['input_spikes']:,.0f} of input"),
-        (
-            "messages",
-            f"{traffic['between_cores']:,.0f} between cores, {traffic['between_chips']:,.0f} of "
-            "them between chips",
-        ),
-        (
-            "hops",
-            f"{traffic['hops_along_rows'] + traffic['hops_along_columns']:,.0f} from tile to tile",
-        ),
-    ]
-    if parts and energy:
-        synapses, spikes = (
-            {"low": parts[key], "high": parts[key]} for key in ("synapses", "spikes")
-        )
-        rows += [
-            ("energy of synapses", in_nano(synapses, "J")),
-            ("energy of updates", f"{in_nano(parts['updates'], 'J')}, all inactive to all active"),
-            ("energy of messages", f"{in_nano(spikes, 'J')} on the chips' meshes"),
-            ("energy", f"at least {in_nano(energy, 'J')}"),
-        ]
-    ann = {"low": estimate["ann_nj"], "high": estimate["ann_nj"]}
-    rows.append(
-        ("the same as an ANN", f"{estimate['macs']:,} multiply-accumulates, {in_nano(ann, 'J')}")
-    )
-    if estimate.get("sample_us"):
-        sample, latency = (
-            {end: 1000 * value for end, value in estimate[key].items()}
-            for key in ("sample_us", "latency_us")
-        )
-        step = in_nano(estimate["step_ns"], "s")
-        rows += [
-            ("time of a step", f"at least {step}, of the slowest core and the barrier"),
-            ("time of a sample", f"at least {in_nano(sample, 's')}"),
-            ("latency", f"at least {in_nano(latency, 's')}, first input to last output"),
-        ]
-    return facts(rows)
 
 
 def in_nano(found: Mapping[str, float], unit: str) -> str:

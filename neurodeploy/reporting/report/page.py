@@ -29,6 +29,7 @@ from neurodeploy.reporting.network_pictures import core_map, network_graph
 from neurodeploy.reporting.parity_report import Divergence
 from neurodeploy.reporting.pictures import CurvePoint, firing_rates, learning_figure
 from neurodeploy.reporting.report import deployed, trained
+from neurodeploy.reporting.report.costs import costs
 from neurodeploy.reporting.text import by_class_text, facts
 from neurodeploy.simulation.firing import warnings_among
 from neurodeploy.support.figures import ornament, svg
@@ -284,11 +285,10 @@ def _costs(runs: list[Mapping[str, Any]]) -> dict[str, Any] | None:
     """The newest simulation's estimate."""
     for run in runs:
         if run.get("estimate"):
-            estimate = run["estimate"]
             return {
                 "engine": f"{run['engine']} ({run['samples']:,} samples)",
-                "facts": deployed.costs(estimate),
-                "sources": estimate["sources"],
+                "facts": costs(run),
+                "sources": run["estimate"]["sources"],
             }
     return None
 
