@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from neurodeploy import nn, rules
+    from neurodeploy import nn, rules, sparsity
     from neurodeploy.api import (
         Deployment,
         deploy,
@@ -58,6 +58,7 @@ __all__ = [
     "quantize",
     "rules",
     "simulate",
+    "sparsity",
     "to_torch",
     "train",
     "validate",
@@ -78,7 +79,7 @@ _HOME = {
 }
 """The module that each name is taken from when it is first asked for."""
 
-_ROOMS = ("nn", "rules")
+_ROOMS = ("nn", "rules", "sparsity")
 """Packages that are names of their own."""
 
 

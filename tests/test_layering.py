@@ -29,6 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("simulation",),
     ("nn",),
     ("interchange",),
+    ("sparsity",),
     ("onchip", "rules"),
     ("quantization",),
     ("lava", "norse"),
@@ -46,7 +47,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 LIGHT = ("errors", "support", "target", "ir", "data", "recipe", "artifacts")
 """Rooms of types and files, which are read without heavy packages."""
 
-GRADIENTS = ("nn", "rules", "quantization", "training")
+GRADIENTS = ("nn", "sparsity", "rules", "quantization", "training")
 """Rooms that torch's autograd works in."""
 
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

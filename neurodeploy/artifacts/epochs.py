@@ -19,6 +19,10 @@ class EpochMetrics:
         seconds: wall time with validation.
         firing_rates: spikes per neuron and step of every layer of neurons on the validation
             samples, and of the input the share of values that are not 0; empty in older files.
+        synaptic_operations: per validation sample, spikes times the synapses behind those neurons,
+            by layer and for the input, as a chip counts them; empty in older files.
+        silent: by layer, the share of neurons that spiked on no validation sample.
+        saturated: by layer, the share that spiked at nine steps of ten, or more.
     """
 
     epoch: int
@@ -29,6 +33,9 @@ class EpochMetrics:
     learning_rate: float
     seconds: float
     firing_rates: dict[str, float] = field(default_factory=dict)
+    synaptic_operations: dict[str, float] = field(default_factory=dict)
+    silent: dict[str, float] = field(default_factory=dict)
+    saturated: dict[str, float] = field(default_factory=dict)
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -163,13 +164,16 @@ def train(
                 "warnings": list(result.warnings),
                 "target": chip,
                 "obstacles": list(against),
+                "metrics": result.metrics and asdict(result.metrics),
             }
         )
         return
-    from neurodeploy.reporting.text import by_class_text
+    from neurodeploy.reporting.text import by_class_text, sparsity_text
 
     for warning in result.warnings:
         say(as_json, f"Warning: {worded_here(warning)}")
+    costs = "" if result.metrics is None else sparsity_text(result.metrics)
+    costs = costs and f"{costs}\n"
     made = (name for name in (NIR_FILE, LEARNING_CURVE, METRICS) if (result.path / name).exists())
     say(
         as_json,
@@ -177,6 +181,7 @@ def train(
         f"of {result.epochs} (validation {result.validation_accuracy:.2%}), "
         f"{result.seconds:.1f} s of training\n"
         f"{by_class_text(result.outcome.test.summary())}\n"
+        f"{costs}"
         f"Wrote {result.path}/ ({', '.join(made)})",
     )
     if against:

@@ -116,3 +116,8 @@ def check_all_used(neuron: NeuronRecipe, made: int) -> None:
                 f"[neuron] {name} lists {listed} values for {made} layer{'s' * (made > 1)} of "
                 "hidden neurons; give one per layer, or one for all"
             )
+
+
+def spikes(layer: nn.Module) -> bool:
+    """Whether a layer is one of neurons that spike, in floats or on integers."""
+    return isinstance(getattr(layer, "lif", layer), LIF | CubaLIF)

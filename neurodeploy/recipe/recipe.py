@@ -25,6 +25,7 @@ class Recipe:
         network: its ``family``, and the options of that family; or a ``.nir`` file in the
             family's place, and what is to be said of it (``training.imported``).
         rule: its ``name``, and the options of that rule.
+        regularisers: by name, the options of each price on spikes (``sparsity.REGULARISERS``).
         seed: of every random draw.
     """
 
@@ -39,6 +40,7 @@ class Recipe:
     augmentation: AugmentationRecipe = field(default_factory=AugmentationRecipe)
     quantize: QuantizeRecipe = field(default_factory=QuantizeRecipe)
     seed: int = 0
+    regularisers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.network.get("family"), str):

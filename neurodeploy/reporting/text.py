@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from neurodeploy.artifacts.epochs import EpochMetrics
 from neurodeploy.reporting.parity_report import ParityReport, PopulationParity
 
 
@@ -101,6 +102,27 @@ def by_class_text(summary: Mapping[str, Any]) -> str:
     return f"Balanced accuracy {summary['balanced_accuracy']:.2%}; {what}: {words}" + (
         f"; {lacking} without a sample" if lacking else ""
     )
+
+
+def sparsity_text(metrics: EpochMetrics) -> str:
+    """What the spikes of an epoch's validation samples cost, a line and one for each layer.
+
+    Empty for epochs of which that was not recorded.
+    """
+    if not metrics.silent:
+        return ""
+    ops, lines = metrics.synaptic_operations, []
+    if ops:
+        lines.append(
+            f"Per validation sample {sum(ops.values()):,.0f} synaptic operations: "
+            + ", ".join(f"{name} {number:,.0f}" for name, number in ops.items())
+        )
+    for name, share in metrics.silent.items():
+        lines.append(
+            f"  {name:<16} {metrics.firing_rates[name]:.3f} spikes per neuron and step, "
+            f"{share:.1%} of neurons silent, {metrics.saturated[name]:.1%} saturated"
+        )
+    return "\n".join(lines)
 
 
 def table_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

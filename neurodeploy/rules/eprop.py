@@ -17,6 +17,7 @@ from neurodeploy.nn.network import INPUT, SpikingNetwork
 from neurodeploy.nn.neuron import LIF
 from neurodeploy.rules.any_module import Forward, Model, replaced
 from neurodeploy.rules.rule import Batch, BatchResult, Loss, Rule, Update, learn_each_step
+from neurodeploy.sparsity import PricedLoss
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class EProp(Rule):
 
     A fully connected layer needs 1 + (layers of neurons above) values per synapse and sample, and
     as many again where those have currents, however large T is. Constants of neurons get their
-    gradient within the step, as by SLTT.
+    gradient within the step, as by SLTT. The price of a regulariser acts on a spike itself and not
+    through the membranes above, so its error has f for its trace.
     """
 
     def train_batch(
@@ -56,6 +58,8 @@ class EProp(Rule):
     ) -> BatchResult:
         """Add sum_t of errors times traces, both with the loss factor 1/T."""
         groups = _groups(model)
+        assert isinstance(model, SpikingNetwork)
+        names = {layer: name for name, layer in model.layers.items()}
         model.reset_state(cut=True)
         frames = iter(batch.frames)
 
@@ -65,8 +69,10 @@ class EProp(Rule):
         def learn() -> None:
             for group in groups:
                 group.advance()
+            errors = loss.errors if isinstance(loss, PricedLoss) else {}
             for group in groups:
-                group.look_back()
+                price = errors.get(names[group.layer])
+                group.look_back(None if price is None else price.squeeze(0) / batch.steps)
 
         with ExitStack() as held:
             for group in groups:
@@ -123,13 +129,21 @@ class _Neurons:
         for trace in self._all_traces():
             trace.advance(self.kept)
 
-    def look_back(self) -> None:
-        """Add errors times traces to the parameters' gradients."""
+    def look_back(self, price: Tensor | None = None) -> None:
+        """Add errors times traces to the parameters' gradients.
+
+        Args:
+            price: the part of the error, (N, out), that acts on the spikes of this step alone.
+        """
         error = self._output.grad
         if error is None:
             return
         for trace in self._all_traces():
-            trace.look_back(error, self)
+            if price is None or not self.above:
+                trace.look_back(error, self)
+            else:
+                trace.look_back(error - price, self)
+                trace.add(price.to(error) * self.derivative, trace.eligibility)
 
     def _all_traces(self) -> list[_Trace]:
         return [*self.traces, *([] if self.own_bias is None else [self.own_bias])]
@@ -211,6 +225,15 @@ class _Trace:
         return error, neurons.smoothed(reaching, self._filters)
 
     @property
+    def eligibility(self) -> Tensor:
+        """e[t], (N, out, ...), or empty before anything has arrived."""
+        return torch.empty(0) if self._eligibility is None else self._eligibility
+
+    def add(self, factor: Tensor, seen: Tensor) -> None:
+        """Add the sum over samples of (N, out) times (N, out, ...) to the gradients."""
+        raise NotImplementedError
+
+    @property
     def begun(self) -> bool:
         """Whether anything has arrived yet."""
         return self._eligibility is not None
@@ -221,7 +244,8 @@ class _Trace:
 
     def look_back(self, error: Tensor, neurons: _Neurons) -> None:
         """Add the errors (N, out) of the neurons' output times the traces to the gradients."""
-        raise NotImplementedError
+        if self.begun:
+            self.add(*self._seen(error, neurons))
 
 
 class _SynapseTrace(_Trace):
@@ -255,10 +279,10 @@ class _SynapseTrace(_Trace):
             arriving = self._current = arriving if before is None else keep * before + arriving
         self._carry(kept, arriving, (len(given), len(weight), given.shape[-1]))
 
-    def look_back(self, error: Tensor, neurons: _Neurons) -> None:
+    def add(self, factor: Tensor, seen: Tensor) -> None:
         if not self.begun:
             return
-        found = torch.einsum("nj,nji->ji", *self._seen(error, neurons))
+        found = torch.einsum("nj,nji->ji", factor.to(seen), seen)
         _add(self.synapse.weight, found[:, : self.synapse.in_features])
         if self.synapse.bias is not None:
             _add(self.synapse.bias, found[:, -1])
@@ -283,8 +307,7 @@ class _BiasTrace(_Trace):
     def advance(self, kept: Tensor) -> None:
         self._carry(kept, torch.ones((), dtype=self._bias.dtype), tuple(kept.shape))
 
-    def look_back(self, error: Tensor, neurons: _Neurons) -> None:
-        factor, seen = self._seen(error, neurons)
+    def add(self, factor: Tensor, seen: Tensor) -> None:
         found = (factor * seen).sum(0)
         _add(self._bias, found.sum_to_size(self._bias.shape))
 

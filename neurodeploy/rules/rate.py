@@ -25,6 +25,7 @@ from neurodeploy.nn.steps import Stateful, StepsAtOnce, remembers_by_itself
 from neurodeploy.rules.any_module import Forward, LossOfStep, Model, replaced
 from neurodeploy.rules.feeding import parts
 from neurodeploy.rules.rule import Batch, BatchResult, Loss, Rule, Update
+from neurodeploy.sparsity import PricedLoss
 
 REMEMBERING = (LI, Delay, DelayedLinear)
 """Layers whose mean does not follow from the mean of what they read, as is needed here."""
@@ -71,6 +72,9 @@ class Rate(Rule):
     ) -> BatchResult:
         """Add dl(mean_t o[t], y)/dW; the loss that is reported is the mean of l(o[t], y)."""
         _check_memoryless(model)
+        priced = loss if isinstance(loss, PricedLoss) else None
+        if priced is not None:
+            loss = priced.of_outputs
         if isinstance(loss, LossOfStep) and loss.steps:
             raise UnsupportedError(
                 "rule rate compares the mean output with one target; for a target of each step use "
@@ -90,7 +94,11 @@ class Rate(Rule):
             reported = loss.over_steps(outputs, batch.labels) / batch.steps
         with replaced({layer: stand_in.replay for layer, stand_in in stand_ins.items()}):
             rate = _over_own_steps(summed, lengths, batch.steps)
-            of_means(model(rate), batch.labels).backward()
+            if priced is None:
+                of_means(model(rate), batch.labels).backward()
+            else:
+                priced.forget()
+                priced.of_rates(of_means(model(rate), batch.labels)).backward()
         model.reset_state()
         update()
         return BatchResult(reported, outputs.sum(0))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import cache
 from typing import ClassVar, Literal, NamedTuple, Protocol, get_args, get_origin, get_type_hints
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from neurodeploy.errors import InputError
 from neurodeploy.rules.any_module import LossOfStep, Model, StepLoss, as_model, frames_of
 from neurodeploy.rules.feeding import parts, steps_at_once
+from neurodeploy.sparsity import PricedLoss, Regulariser, wiring_of
 
 Update = Callable[[], None]
 """Changes the parameters by the gradients in their ``grad`` and clears these."""
@@ -112,6 +115,8 @@ class Rule(ABC):
         each_step: bool = False,
         update: Update | None = None,
         generator: torch.Generator | None = None,
+        regularisers: Sequence[Regulariser] = (),
+        fan_out: Mapping[str, ArrayLike] | None = None,
     ) -> Tensor:
         """Run a module over the T steps of a batch and add gradients to its parameters' ``grad``.
 
@@ -128,9 +133,13 @@ class Rule(ABC):
             update: called when it is time to change the parameters, for rules that do so after
                 every step: an optimiser's step, then zero_grad.
             generator: of a rule's random draws, on the CPU; torch's own when None.
+            regularisers: prices on spikes that are minimised with the loss.
+            fan_out: by layer of neurons, the synapses behind each, as ``sparsity.fan_out_of`` gives
+                them; for regularisers that count these.
 
         Returns:
-            The loss, a scalar without a graph: the mean over the steps that were run.
+            The loss, a scalar without a graph: the mean over the steps that were run, without the
+            prices of regularisers.
 
         Raises:
             InputError: frames, target, loss or module are not as described, or the rule's options
@@ -162,13 +171,19 @@ class Rule(ABC):
         if each_step and len(target) != steps:
             raise InputError(f"a target for each of {steps} steps, found {len(target)}")
         batch = Batch(shown, steps, target, constant, samples=len(shown[0]))
-        result = self.train_batch(
-            as_model(module),
-            batch,
-            LossOfStep(loss, steps if each_step else 0),
-            update or (lambda: None),
-            generator or torch.default_generator,
-        )
+        of_step: Loss = LossOfStep(loss, steps if each_step else 0)
+        with ExitStack() as held:
+            if regularisers:
+                wiring = wiring_of(module, steps, regularisers, fan_out)
+                of_step = PricedLoss(of_step, regularisers, batch.size, wiring)
+                held.enter_context(of_step.watching(module))
+            result = self.train_batch(
+                as_model(module),
+                batch,
+                of_step,
+                update or (lambda: None),
+                generator or torch.default_generator,
+            )
         return result.loss
 
     @abstractmethod

@@ -16,6 +16,7 @@ from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.quantization.aware import IntegerNetwork, trained_to_nir
 from neurodeploy.recipe import ClassWeights, Recipe
 from neurodeploy.rules import RULES, Rate, Rule, build_rule
+from neurodeploy.sparsity import Regulariser, build_regularisers, hidden_layers
 from neurodeploy.support.processes import Processes
 from neurodeploy.target import load_target
 from neurodeploy.training.batches import Split, check_batches, split_training
@@ -67,6 +68,19 @@ def rule_of(recipe: Recipe) -> Rule:
             f'output; use {" or ".join(able)}, or loss_over = "steps"'
         )
     return rule
+
+
+def regularisers_of(recipe: Recipe, model: SpikingNetwork) -> tuple[Regulariser, ...]:
+    """The recipe's prices on spikes.
+
+    Raises:
+        InputError: unknown regulariser or option, or a network without hidden neurons.
+    """
+    where = f"recipe {recipe.name}: [regularisers]"
+    found = build_regularisers(recipe.regularisers, where)
+    if found and not hidden_layers(model):
+        raise InputError(f"{where}: the network has no hidden layer of neurons to put a price on")
+    return found
 
 
 def loss_of(recipe: Recipe, labels: np.ndarray, classes: int) -> InstantaneousLoss:

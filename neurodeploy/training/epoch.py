@@ -6,6 +6,7 @@ import functools
 import math
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -18,10 +19,12 @@ from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.recipe import Recipe
 from neurodeploy.rules import Batch, BatchResult, Rule
+from neurodeploy.sparsity import PricedLoss, Regulariser, Wiring, wiring_of
 from neurodeploy.support.processes import Processes
 from neurodeploy.training.assembly import loss_of
 from neurodeploy.training.augmentation_over_time import augment_over_time, augmented_lengths
 from neurodeploy.training.batches import Split, epoch_batches, own_pieces, seed_piece
+from neurodeploy.training.connectivity import Connectivity
 from neurodeploy.training.encoding import augment, frames_of_parts, is_constant, training_frames
 from neurodeploy.training.metrics import PartialEpoch
 from neurodeploy.training.optimization import Updater, average_statistics
@@ -40,6 +43,8 @@ class Job:
         code: encoder and levels.
         processes: who shares the work.
         threads: of the CPU; by default as many as there are when the job is made.
+        regularisers: prices on spikes that are minimised with the loss.
+        floats: the network that ``model`` was made of, where that computes in integers.
     """
 
     recipe: Recipe
@@ -49,12 +54,25 @@ class Job:
     code: InputCode
     processes: Processes
     threads: Threads = field(default_factory=Threads.as_they_are)
+    regularisers: tuple[Regulariser, ...] = ()
+    floats: SpikingNetwork | None = None
 
     @property
     def classes(self) -> int:
         """How many classes the network tells apart."""
         *_, last = self.model.layers
         return math.prod(self.model.shapes[last])
+
+    @property
+    def mean_steps(self) -> float:
+        """Steps that a validation sample lasts, in the mean."""
+        lengths = self.split.lengths_validation
+        return self.recipe.training.steps if lengths is None else float(lengths.mean())
+
+    @functools.cached_property
+    def connectivity(self) -> Connectivity:
+        """The synapses behind each neuron, as they are now."""
+        return Connectivity(self.model, self.code, self.floats)
 
     @functools.cached_property
     def loss(self) -> InstantaneousLoss:
@@ -75,10 +93,11 @@ def train_epoch(
         len(job.split.y_train), job.recipe.training.batch_size, job.recipe.seed, epoch
     )
     job.model.train()
+    wiring = _wiring(job)
     for number in range(done.batches, len(batches)):
         job.threads.adapt()
         batch = batches[number].numpy()
-        loss, right = _train_batch(job, updater, epoch, number, batch)
+        loss, right = _train_batch(job, updater, epoch, number, batch, wiring)
         done = PartialEpoch(
             batches=number + 1,
             summed_loss=done.summed_loss + loss * len(batch),
@@ -89,14 +108,24 @@ def train_epoch(
         yield done
 
 
+def _wiring(job: Job) -> Wiring | None:
+    """What the prices of regularisers depend on in the next epoch; None without any."""
+    if not job.regularisers:
+        return None
+    counted = any(regulariser.needs_fan_out for regulariser in job.regularisers)
+    fan_outs = job.connectivity.fan_out() if counted else None
+    return wiring_of(job.model, job.recipe.training.steps, job.regularisers, fan_outs)
+
+
 def _train_batch(
-    job: Job, updater: Updater, epoch: int, number: int, batch: np.ndarray
+    job: Job, updater: Updater, epoch: int, number: int, batch: np.ndarray, wiring: Wiring | None
 ) -> tuple[float, int]:
     """Train on this process's pieces of a batch.
 
     Args:
         number: of the batch in its epoch, from 0.
         batch: (N,) numbers of its samples.
+        wiring: for the prices of regularisers, if there are any.
 
     Returns:
         Mean loss and number of right answers, both of the whole batch.
@@ -143,11 +172,19 @@ def _train_batch(
         own_loss = piece_loss.of_batch(lengths, labels, steps)
         # Until the last piece, gradients are left to add up.
         update = updater if piece is pieces[-1] else _leave
-        with autocast(recipe.training.precision, device):
+        loss_of_steps = own_loss or piece_loss
+        with ExitStack() as held:
+            if wiring is not None:
+                loss_of_steps = PricedLoss(
+                    *(loss_of_steps, job.regularisers, len(labels)),
+                    *(replace(wiring, steps=steps), lengths, piece_loss.factor),
+                )
+                held.enter_context(loss_of_steps.watching(job.model))
+            held.enter_context(autocast(recipe.training.precision, device))
             result = job.rule.train_batch(
                 job.model,
                 Batch(frames, steps, labels, is_constant(job.code), recipe.training.time_chunk),
-                own_loss or piece_loss,
+                loss_of_steps,
                 update,
                 generator,
             )

@@ -29,13 +29,18 @@ class Evaluation(NamedTuple):
         loss: mean over samples and their steps.
         accuracy: share of right answers, 0 to 1.
         predicted: (N,) int64 class of each sample.
-        firing_rates: as ``SpikeCount.rates`` gives them.
+        spikes: of every neuron, counted.
     """
 
     loss: float
     accuracy: float
     predicted: np.ndarray
-    firing_rates: dict[str, float]
+    spikes: SpikeCount
+
+    @property
+    def firing_rates(self) -> dict[str, float]:
+        """As ``SpikeCount.rates`` gives them."""
+        return self.spikes.rates()
 
 
 @torch.no_grad()
@@ -97,7 +102,7 @@ def evaluate(
     model.reset_state()
     model.train(was_training)
     accuracy = float((predicted == labels).mean())
-    return Evaluation(summed_loss / len(samples), accuracy, predicted, count.rates())
+    return Evaluation(summed_loss / len(samples), accuracy, predicted, count)
 
 
 def evaluate_shared(
@@ -115,9 +120,7 @@ def evaluate_shared(
         return evaluate(model, samples, labels, code, steps, loss, lengths=lengths)
     numbers = np.array_split(np.arange(len(labels)), processes.count)[processes.index]
     summed_loss, predicted = 0.0, torch.zeros(len(labels), dtype=torch.int64)
-    sizes = SpikeCount(model).sizes
-    spikes = dict.fromkeys(sizes, 0)
-    lasting = np.full(len(labels), steps) if lengths is None else lengths
+    count = SpikeCount(model)
     with processes.together():
         if len(numbers):
             own = choose(samples, numbers)
@@ -127,18 +130,13 @@ def evaluate_shared(
             )
             summed_loss = found.loss * len(numbers)
             predicted[numbers] = torch.from_numpy(found.predicted)
-            # Integers again: equal counts must give equal rates, however they came about.
-            spikes = {
-                name: round(rate * int(lasting[numbers].sum()) * sizes[name])
-                for name, rate in found.firing_rates.items()
-            }
-    summed_loss, *counts = processes.total(summed_loss, *spikes.values())
+            count = found.spikes
+    summed_loss, *seen = processes.total(summed_loss, *count.steps.values())
+    # Whole numbers in float64: equal counts give equal rates, however they came about.
+    processes.add([*count.spikes.values()])
+    count.steps = {name: int(n) for name, n in zip(count.steps, seen, strict=True)}
     everyone = predicted.to(next(model.parameters()).device)
     processes.add([everyone])
     classes = everyone.cpu().numpy()
     accuracy = float((classes == labels).mean())
-    rates = {
-        name: count / (int(lasting.sum()) * sizes[name])
-        for name, count in zip(sizes, counts, strict=True)
-    }
-    return Evaluation(summed_loss / len(labels), accuracy, classes, rates)
+    return Evaluation(summed_loss / len(labels), accuracy, classes, count)

@@ -1,4 +1,4 @@
-"""Firing rates of a network's layers while it is evaluated.
+"""Spikes of a network's neurons while it is evaluated.
 
 They are counted on the samples that every epoch is judged by, not while gradients are made: that
 costs training nothing, and tells of the network as it would be deployed.
@@ -13,19 +13,18 @@ from types import TracebackType
 import torch
 from torch import Tensor
 
-from neurodeploy.nn.current import CubaLIF
 from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.network import INPUT
-from neurodeploy.nn.neuron import LIF
-from neurodeploy.quantization.aware.currents import QuantizedCubaLIF
-from neurodeploy.quantization.aware.neurons import QuantizedLIF
+from neurodeploy.nn.populations import spikes
 
 
 class SpikeCount:
-    """Adds up the spikes of every layer of neurons of a network, while it is entered.
+    """Adds up the spikes of every neuron of a network, while it is entered.
 
     Attributes:
         sizes: neurons of each layer that spikes, in order, behind the values of the input.
+        spikes: of each neuron, (size,) float64; of the input, how often a value was not 0.
+        steps: of all samples together that each layer was seen at.
     """
 
     def __init__(self, model: SpikingNetwork) -> None:
@@ -33,12 +32,14 @@ class SpikeCount:
         self._axes = {INPUT: len(model.sample_shape)}
         self.sizes = {INPUT: math.prod(model.sample_shape)}
         for name, layer in model.layers.items():
-            if isinstance(layer, LIF | CubaLIF | QuantizedLIF | QuantizedCubaLIF):
+            if spikes(layer):
                 self._axes[name] = len(model.shapes[name])
                 self.sizes[name] = math.prod(model.shapes[name])
-        zero = next(model.parameters()).new_zeros((), dtype=torch.float64)
-        self._spikes = dict.fromkeys(self.sizes, zero)
-        self._seen = dict.fromkeys(self.sizes, 0)
+        like = next(model.parameters())
+        self.spikes = {
+            name: like.new_zeros(size, dtype=torch.float64) for name, size in self.sizes.items()
+        }
+        self.steps = dict.fromkeys(self.sizes, 0)
         self._step = dict.fromkeys(self.sizes, 0)
         self._lengths: Tensor | None = None
 
@@ -70,21 +71,25 @@ class SpikeCount:
 
     def rates(self) -> dict[str, float]:
         """Spikes per neuron and step by layer; of the input, the share of values that are not 0."""
-        return {name: float(self._spikes[name]) / max(self._seen[name], 1) for name in self.sizes}
+        return {
+            name: float(self.spikes[name].sum()) / max(self.steps[name] * size, 1)
+            for name, size in self.sizes.items()
+        }
 
     def _add(self, name: str, spikes: Tensor) -> None:
         """Count some steps of a layer, (N, ...) or (c, N, ...)."""
         if name not in self.sizes:
             return
-        # A sample's spikes are few enough for float32 to count.
-        each = spikes.sum(tuple(range(-self._axes[name], 0)))
-        values = spikes.numel()
+        each = spikes.flatten(-self._axes[name])
+        shown = each.numel() // self.sizes[name]
         if self._lengths is not None:
-            each = each.unsqueeze(0) if each.ndim == 1 else each
+            each = each.unsqueeze(0) if each.ndim == 2 else each
             first = self._step[name]
             self._step[name] += len(each)
             now = torch.arange(first, self._step[name], device=each.device)
             own = now[:, None] < self._lengths
-            each, values = each * own, int(own.sum()) * self.sizes[name]
-        self._spikes[name] = self._spikes[name] + each.sum(dtype=torch.float64)
-        self._seen[name] += values
+            each, shown = each * own[..., None], int(own.sum())
+        # The spikes of a batch are few enough for float32 to count.
+        wide = torch.promote_types(each.dtype, torch.float32)
+        self.spikes[name] += each.flatten(0, -2).sum(0, dtype=wide)
+        self.steps[name] += shown

@@ -22,6 +22,7 @@ from neurodeploy.support.processes import Processes
 from neurodeploy.training.assembly import begin_when_due
 from neurodeploy.training.batches import batch_count
 from neurodeploy.training.checkpoint import TrainingState, copy_weights, save_best, save_state
+from neurodeploy.training.connectivity import sparsity_of
 from neurodeploy.training.divergence import Guard
 from neurodeploy.training.epoch import Job, train_epoch
 from neurodeploy.training.evaluate import Evaluation, evaluate_shared
@@ -198,6 +199,7 @@ def fit(job: Job, run: Path, state: TrainingState | None, progress: bool) -> Tra
                 rate,
                 trained.seconds + time.perf_counter() - started,
                 validated.firing_rates,
+                *sparsity_of(validated.spikes, job.connectivity, job.mean_steps),
             )
             now = _after_epoch(now, job, updater, metrics, guard)
             recorder.end_epoch(now)

@@ -69,6 +69,9 @@ class MetricsLog:
             "learning_rate": metrics.learning_rate,
             "seconds": metrics.seconds,
             **{f"firing_rate/{name}": rate for name, rate in metrics.firing_rates.items()},
+            **{f"synaptic_operations/{n}": ops for n, ops in metrics.synaptic_operations.items()},
+            **{f"silent/{name}": share for name, share in metrics.silent.items()},
+            **{f"saturated/{name}": share for name, share in metrics.saturated.items()},
         }
         self._board.add(metrics.epoch, values)
 

@@ -25,6 +25,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from neurodeploy.artifacts.epochs import EpochMetrics
 from neurodeploy.artifacts.folders import as_read_back, open_run, read_recipe, reopen_run
 from neurodeploy.artifacts.names import (
     COMPLETE,
@@ -63,6 +64,7 @@ from neurodeploy.training.assembly import (
     loss_of,
     network_of,
     quantization_aware,
+    regularisers_of,
     rule_of,
     split_of,
 )
@@ -96,6 +98,7 @@ class RunResult:
         outcome: the class of every validation and test sample with the best epoch's weights.
         warnings: what looks like a mistake in the data, or in what came of them: layers, too, that
             carry nothing.
+        metrics: of the best epoch.
     """
 
     path: Path
@@ -106,6 +109,7 @@ class RunResult:
     seconds: float
     outcome: Outcome
     warnings: tuple[str, ...] = ()
+    metrics: EpochMetrics | None = None
 
 
 def _to_stderr(warning: str) -> None:
@@ -164,6 +168,7 @@ def train(
         model = model.to(where, parameter_dtype(training.precision))
         model = lay_out(model, training.batch_size, training.precision)
         rule = rule_of(recipe)
+        regularisers = regularisers_of(recipe, model)
         split = split_of(recipe, dataset)
         _check_rule(rule, recipe)
         check_augmentation(recipe.augmentation, dataset, f"recipe {recipe.name}: ")
@@ -171,7 +176,8 @@ def train(
         check_batches_of(recipe, model, len(split.y_train), processes)
         model.load_state_dict(processes.on_main(lambda: _first_weights(model, recipe)))
         code = input_code(recipe, dataset)
-        model = quantization_aware(model, recipe, code.payload, rule)
+        floats = model
+        model = quantization_aware(floats, recipe, code.payload, rule)
         if not resume:
             processes.on_main(lambda: check_deployable(model, recipe, dataset))
         processes.on_main(lambda: check_room_for(planned, model, training.optimizer))
@@ -179,7 +185,7 @@ def train(
         open_folder = reopen_run if resume else open_run
         run = processes.on_main(lambda: held.enter_context(open_folder(recipe, out)))
         processes.on_main(lambda: keep_copy(recipe, run))
-        job = Job(recipe, model, rule, split, code, processes, threads)
+        job = Job(recipe, model, rule, split, code, processes, threads, regularisers, floats)
         try:
             before = processes.on_main(lambda: load_state(run) if resume else None)
             state = fit(job, run, before, progress)
@@ -336,6 +342,7 @@ def _write_result(
             *best.warnings,
             *outcome.warnings(recipe.data.exclude),
         ),
+        metrics=best,
     )
     write_own_nir(run / NIR_FILE, graph_of(job.model, recipe, dataset))
     with ornament(run / LEARNING_CURVE):
