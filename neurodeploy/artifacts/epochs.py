@@ -23,6 +23,7 @@ class EpochMetrics:
             by layer and for the input, as a chip counts them; empty in older files.
         silent: by layer, the share of neurons that spiked on no validation sample.
         saturated: by layer, the share that spiked at nine steps of ten, or more.
+        zero_weights: the share of all weights that are exactly 0.
     """
 
     epoch: int
@@ -36,6 +37,7 @@ class EpochMetrics:
     synaptic_operations: dict[str, float] = field(default_factory=dict)
     silent: dict[str, float] = field(default_factory=dict)
     saturated: dict[str, float] = field(default_factory=dict)
+    zero_weights: float = 0.0
 
     @property
     def warnings(self) -> tuple[str, ...]:

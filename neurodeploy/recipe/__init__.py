@@ -4,6 +4,7 @@ A recipe is found by name among the built-in ones (``models/*.toml``) or by path
 overridden one by one (``training.epochs=5``). Nothing is guessed: an unknown key is refused.
 """
 
+from neurodeploy.recipe.pruning import PruneBy, PruneOver, PruneRecipe
 from neurodeploy.recipe.recipe import Recipe, builtin_recipes, load_recipe, recipe_from_dict
 from neurodeploy.recipe.samples import AugmentationRecipe, DataRecipe, EncoderRecipe
 from neurodeploy.recipe.training import (
@@ -25,6 +26,9 @@ __all__ = [
     "MseTarget",
     "NeuronRecipe",
     "Precision",
+    "PruneBy",
+    "PruneOver",
+    "PruneRecipe",
     "QuantizeRecipe",
     "Recipe",
     "TrainingRecipe",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from neurodeploy.errors import InputError, Setting, Text
+from neurodeploy.recipe.pruning import PruneRecipe
 from neurodeploy.recipe.samples import AugmentationRecipe, DataRecipe, EncoderRecipe
 from neurodeploy.recipe.training import NeuronRecipe, QuantizeRecipe, TrainingRecipe
 from neurodeploy.support.reading import read_toml, toml_value
@@ -41,6 +42,7 @@ class Recipe:
     quantize: QuantizeRecipe = field(default_factory=QuantizeRecipe)
     seed: int = 0
     regularisers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    prune: PruneRecipe = field(default_factory=PruneRecipe)
 
     def __post_init__(self) -> None:
         if not isinstance(self.network.get("family"), str):
@@ -52,11 +54,30 @@ class Recipe:
                 f"[quantize] first_epoch = {self.quantize.first_epoch} comes after the last of "
                 f"{self.training.epochs} epochs"
             )
+        if self.prune.share and self.pruning_epochs[1] > self.training.epochs:
+            raise ValueError(
+                f"[prune] is done in epoch {self.pruning_epochs[1]}, after the last of "
+                f"{self.training.epochs} epochs"
+            )
 
     @property
     def first_epoch_to_keep(self) -> int:
         """The first epoch whose weights may be the result, counted from 1."""
-        return self.first_integer_epoch if self.quantize.bits else 1
+        first = self.first_integer_epoch if self.quantize.bits else 1
+        return max(first, self.pruning_epochs[1]) if self.prune.share else first
+
+    @property
+    def pruning_epochs(self) -> tuple[int, int]:
+        """The first and the last epoch that begin with fewer weights, counted from 1."""
+        return self.prune.epochs_of(self.training.epochs, self._begins_trained)
+
+    def pruned_share_in(self, epoch: int) -> float:
+        """The share of weights, or channels, that is zero in an epoch, counted from 1."""
+        return self.prune.share_in(epoch, self.training.epochs, self._begins_trained)
+
+    @property
+    def _begins_trained(self) -> bool:
+        return bool(self.training.start_from) or self.network["family"].endswith(".nir")
 
     @property
     def first_integer_epoch(self) -> int:

@@ -122,6 +122,8 @@ def sparsity_text(metrics: EpochMetrics) -> str:
             f"  {name:<16} {metrics.firing_rates[name]:.3f} spikes per neuron and step, "
             f"{share:.1%} of neurons silent, {metrics.saturated[name]:.1%} saturated"
         )
+    if metrics.zero_weights > 0:
+        lines.append(f"  {metrics.zero_weights:.1%} of all weights are zero")
     return "\n".join(lines)
 
 

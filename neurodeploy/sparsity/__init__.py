@@ -11,6 +11,7 @@ from typing import Any
 from neurodeploy.errors import InputError, nearest
 from neurodeploy.sparsity.mean_rate import MeanRate
 from neurodeploy.sparsity.priced import PricedLoss, hidden_layers
+from neurodeploy.sparsity.pruning import Masks, prune, zero_share
 from neurodeploy.sparsity.regulariser import Regulariser, Wiring
 from neurodeploy.sparsity.saturated import Saturated
 from neurodeploy.sparsity.silent import Silent
@@ -51,6 +52,7 @@ def build_regularisers(
 
 __all__ = [
     "REGULARISERS",
+    "Masks",
     "MeanRate",
     "PricedLoss",
     "Regulariser",
@@ -61,5 +63,7 @@ __all__ = [
     "build_regularisers",
     "fan_out_of",
     "hidden_layers",
+    "prune",
     "wiring_of",
+    "zero_share",
 ]

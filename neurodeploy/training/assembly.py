@@ -17,6 +17,7 @@ from neurodeploy.quantization.aware import IntegerNetwork, trained_to_nir
 from neurodeploy.recipe import ClassWeights, Recipe
 from neurodeploy.rules import RULES, Rate, Rule, build_rule
 from neurodeploy.sparsity import Regulariser, build_regularisers, hidden_layers
+from neurodeploy.sparsity.pruning import prunable
 from neurodeploy.support.processes import Processes
 from neurodeploy.target import load_target
 from neurodeploy.training.batches import Split, check_batches, split_training
@@ -81,6 +82,17 @@ def regularisers_of(recipe: Recipe, model: SpikingNetwork) -> tuple[Regulariser,
     if found and not hidden_layers(model):
         raise InputError(f"{where}: the network has no hidden layer of neurons to put a price on")
     return found
+
+
+def check_pruning(recipe: Recipe, model: SpikingNetwork) -> None:
+    """Refuse to take weights out of a network that has none to lose.
+
+    Raises:
+        InputError: it has none, or not the layers that the recipe spares.
+        UnsupportedError: a layer whose weights would not stay zero.
+    """
+    if recipe.prune.share:
+        prunable(model, recipe.prune.spare, f"recipe {recipe.name}: [prune]")
 
 
 def loss_of(recipe: Recipe, labels: np.ndarray, classes: int) -> InstantaneousLoss:

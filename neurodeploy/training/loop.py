@@ -18,6 +18,7 @@ from neurodeploy.errors import InputError
 from neurodeploy.nn.delays import anneal_delays
 from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.recipe import TrainingRecipe
+from neurodeploy.sparsity import Masks, prune, zero_share
 from neurodeploy.support.processes import Processes
 from neurodeploy.training.assembly import begin_when_due
 from neurodeploy.training.batches import batch_count
@@ -178,6 +179,7 @@ def fit(job: Job, run: Path, state: TrainingState | None, progress: bool) -> Tra
     with Recorder(run, training, batches, state, job.processes, progress) as recorder:
         for epoch in range(len(now.history) + 1, training.epochs + 1):
             recorder.begin_epoch(epoch)
+            updater.masks = masks_in(job, epoch)
             begin_when_due(model, job.recipe, epoch)
             anneal_delays(model, (epoch - 1) / training.epochs)
             rate = learning_rate(training, epoch)
@@ -200,10 +202,23 @@ def fit(job: Job, run: Path, state: TrainingState | None, progress: bool) -> Tra
                 trained.seconds + time.perf_counter() - started,
                 validated.firing_rates,
                 *sparsity_of(validated.spikes, job.connectivity, job.mean_steps),
+                zero_share(model),
             )
             now = _after_epoch(now, job, updater, metrics, guard)
             recorder.end_epoch(now)
     return now
+
+
+def masks_in(job: Job, epoch: int) -> Masks:
+    """Take out what the recipe takes out at the beginning of an epoch, and what was before.
+
+    In an epoch that is gone on with, that is what is zero already.
+    """
+    chosen, share = job.recipe.prune, job.recipe.pruned_share_in(epoch)
+    if not share:
+        return Masks()
+    module = job.floats or job.model
+    return prune(module, share, by=chosen.by, over=chosen.over, spare=chosen.spare)
 
 
 def _restore(model: SpikingNetwork, updater: Updater, state: TrainingState, run: Path) -> None:

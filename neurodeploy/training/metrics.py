@@ -70,6 +70,7 @@ class MetricsLog:
             "seconds": metrics.seconds,
             **{f"firing_rate/{name}": rate for name, rate in metrics.firing_rates.items()},
             **{f"synaptic_operations/{n}": ops for n, ops in metrics.synaptic_operations.items()},
+            "zero_weights": metrics.zero_weights,
             **{f"silent/{name}": share for name, share in metrics.silent.items()},
             **{f"saturated/{name}": share for name, share in metrics.saturated.items()},
         }

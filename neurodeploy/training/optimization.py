@@ -17,6 +17,7 @@ from neurodeploy.nn.constants import Learning
 from neurodeploy.nn.delays import DelayedLinear
 from neurodeploy.nn.device import laid_out_as
 from neurodeploy.recipe import TrainingRecipe
+from neurodeploy.sparsity import Masks
 from neurodeploy.support.processes import Processes
 from neurodeploy.training.checkpoint import copied
 
@@ -37,10 +38,14 @@ class Updater:
 
     In ``fp16`` the loss is multiplied by ``scale``, so that small gradients do not become zero. It
     halves when a gradient overflows, which skips the update, and doubles after long peace.
+
+    Attributes:
+        masks: parameters' values that stay zero.
     """
 
     def __init__(self, model: nn.Module, training: TrainingRecipe, processes: Processes) -> None:
         self.optimizer = make_optimizer(model, training)
+        self.masks = Masks()
         self._model = model
         self._processes = processes
         self._clip_norm = training.clip_norm
@@ -66,10 +71,12 @@ class Updater:
             DivergedError: gradients have outgrown fp16.
         """
         add_gradients(self._model, self._processes)
+        self.masks.mask_gradients()
         if self._clip_norm:
             self._scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self._model.parameters(), self._clip_norm)
         self._scaler.step(self.optimizer)
+        self.masks.apply()
         self._scaler.update()
         self.optimizer.zero_grad()
         if self.scale < LEAST_SCALE:

@@ -58,6 +58,7 @@ from neurodeploy.support.seals import sealed
 from neurodeploy.support.system import freed_memory_kept, versions
 from neurodeploy.training.assembly import (
     check_batches_of,
+    check_pruning,
     graph_of,
     input_code,
     load_data,
@@ -169,6 +170,7 @@ def train(
         model = lay_out(model, training.batch_size, training.precision)
         rule = rule_of(recipe)
         regularisers = regularisers_of(recipe, model)
+        check_pruning(recipe, model)
         split = split_of(recipe, dataset)
         _check_rule(rule, recipe)
         check_augmentation(recipe.augmentation, dataset, f"recipe {recipe.name}: ")
