@@ -42,8 +42,8 @@ install: .venv/.installed
 	@echo "Installing into .venv; the first time takes a few minutes, most of it PyTorch."
 	@$(PIP) setuptools setuptools-scm
 	@$(PIP) --no-build-isolation --no-warn-conflicts -e '.[dev]'
-	@$(PIP) --no-build-isolation --no-deps --ignore-requires-python lava-nc lava-dl nirtorch norse \
-		sinabs snntorch spikingjelly
+	@$(PIP) --no-build-isolation --no-deps --ignore-requires-python lava-nc lava-dl neurobench nirtorch \
+		norse sinabs snntorch spikingjelly
 	@touch $@
 
 demo: install

@@ -34,6 +34,12 @@ from neurodeploy.errors import InputError
 )
 @click.option("--trace-state", is_flag=True, help="Write u and v to the trace as well.")
 @click.option("--strict", is_flag=True, help="Fail on any wrap of u or saturation of v.")
+@click.option(
+    "--metrics",
+    multiple=True,
+    metavar="NAME",
+    help="Also count: neurobench, the metrics of its harness and a footprint at the real widths.",
+)
 @json_option
 def simulate(
     deployment: Path | None,
@@ -41,12 +47,14 @@ def simulate(
     trace: Path | None,
     trace_state: bool,
     strict: bool,
+    metrics: tuple[str, ...],
     timeout: float | None,
     as_json: bool,
     **choice: Any,
 ) -> None:
     """Simulate DEPLOYMENT (default: the newest) on its test set or on samples of yours."""
     from neurodeploy.reporting.cost_text import estimate_text
+    from neurodeploy.reporting.neurobench import neurobench_text
     from neurodeploy.reporting.text import by_class_text, overflow_text, spikes_text
     from neurodeploy.workflow.engines import check_engine, engine_remarks
 
@@ -64,6 +72,7 @@ def simulate(
         trace=trace,
         trace_state=trace_state,
         strict=strict,
+        metrics=metrics,
         timeout=timeout,
         progress=show_progress(),
     )
@@ -87,6 +96,8 @@ def simulate(
     for warning in result.warnings:
         click.echo(f"Warning: {worded_here(warning)}")
     click.echo(estimate_text(result.estimate))
+    for found in result.metrics.values():
+        click.echo(neurobench_text(found.as_dict()))
     click.echo(wrote(result.raster, trace, result.summary, result.report))
     click.echo("Next: neurodeploy validate")
 

@@ -143,6 +143,14 @@ class SpikeTrace:
             scores = record.v[np.arange(len(record.v)), last]
         return scores.reshape(len(scores), -1).argmax(axis=1)
 
+    def without_state(self) -> SpikeTrace:
+        """The same with spikes alone, but for v of an output that has none."""
+        populations = {
+            name: PopulationTrace(record.s, v=record.v if name == self.output else None)
+            for name, record in self.populations.items()
+        }
+        return replace(self, populations=populations)
+
     def until(self, lengths: np.ndarray | None) -> SpikeTrace:
         """The same without spikes after each sample's end; states stay as they were."""
         if lengths is None:

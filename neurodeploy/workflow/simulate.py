@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from neurodeploy.artifacts.deployment import Deployment, deployment_at
 from neurodeploy.artifacts.names import ACTIVITY, PREDICTIONS, RASTER, REPORT, RESULTS, SUMMARY
 from neurodeploy.artifacts.results import write_result
 from neurodeploy.artifacts.simulations import ActivityCount, TraceFile, write_activity
-from neurodeploy.errors import CheckFailedError, Setting, Text
+from neurodeploy.errors import CheckFailedError, InputError, Setting, Text, nearest
 from neurodeploy.mapping.estimate import Estimate, estimate
 from neurodeploy.simulation.firing import firing_rates, firing_warnings, input_names
+from neurodeploy.simulation.neurobench import NeuroBench, NeuroBenchCount
 from neurodeploy.simulation.predictions import Predictions
 from neurodeploy.simulation.trace import Overflow, SampleBatch, Samples, SpikeTrace
 from neurodeploy.support.figures import ornament, write_picture
@@ -23,6 +25,9 @@ from neurodeploy.support.files import as_path, check_writable, make_folder, writ
 from neurodeploy.workflow.engines import OverflowCount, batch_size, make_engine
 from neurodeploy.workflow.memory import check_memory, default_engine
 from neurodeploy.workflow.samples import check_samples, choose_samples
+
+METRICS = ("neurobench",)
+"""Sets of metrics that can be asked for beside what is always counted."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class SimulationResult:
         digest: of the deployment, as it was simulated.
         warnings: why not the first choice of an engine, and what looks like a mistake in the
             samples or in what is said of them.
+        metrics: those that were asked for, by the name of their set.
     """
 
     engine: str
@@ -65,6 +71,7 @@ class SimulationResult:
     firing_rates: dict[str, float]
     digest: str
     warnings: tuple[str, ...] = ()
+    metrics: dict[str, NeuroBench] = field(default_factory=dict)
 
     @property
     def summary(self) -> Path:
@@ -88,6 +95,7 @@ class SimulationResult:
             "predictions": self.predictions.as_dict(),
             "deployment": str(self.deployment),
             "estimate": self.estimate.to_dict(),
+            "metrics": {name: found.as_dict() for name, found in self.metrics.items()},
             "raster": self.raster and str(self.raster),
             "report": str(self.report),
             "samples_per_second": self.samples_per_second,
@@ -103,6 +111,7 @@ def simulate(
     trace: Path | str | None = None,
     trace_state: bool = False,
     strict: bool = False,
+    metrics: Collection[str] = (),
     timeout: float | None = None,
     progress: bool = True,
 ) -> SimulationResult:
@@ -117,16 +126,20 @@ def simulate(
         trace: also write what happened to this ``.npz``; see ``artifacts.simulations``.
         trace_state: u and v of every step as well.
         strict: any wrap or saturation is an error.
+        metrics: names of ``METRICS``; u and v are recorded for them, which takes memory and, in
+            Lava, time.
         timeout: wall-clock limit in seconds for the Lava engines.
 
     Raises:
         CheckFailedError: ``strict``, and something overflowed.
+        InputError: there are no such metrics, or the engine does not record what they count.
         SimulationError: the engine failed, or would not fit into memory.
     """
     from tqdm import tqdm
 
     from neurodeploy.reporting.report import write_report
 
+    check_metrics(metrics)
     deployment = deployment_at(deployment, "simulate")
     if samples is None:
         samples = choose_samples(deployment.network)
@@ -135,13 +148,13 @@ def simulate(
     deployment.mapping.check_holds(neurons)
     size = batch_size(deployment.network)
     at_once = min(size, samples.count)
-    reason = None
+    reason, state = None, trace_state or bool(metrics)
     if engine_name is None:
-        engine_name, reason = default_engine(deployment.network, at_once, state=trace_state)
-    check_memory([engine_name], deployment.network, at_once, state=trace_state)
+        engine_name, reason = default_engine(deployment.network, at_once, state=state)
+    check_memory([engine_name], deployment.network, at_once, state=state)
     check_writable(deployment.results / engine_name / SUMMARY)
-    engine = make_engine(engine_name, deployment, state=trace_state, timeout=timeout)
-    tally = _Tally(deployment, samples)
+    engine = make_engine(engine_name, deployment, state=state, timeout=timeout)
+    tally = _Tally(deployment, samples, metrics)
     overflow = OverflowCount(engine, deployment.network)
     file = None if trace is None else as_path(trace, "simulate")
     writer = None if file is None else TraceFile(file, samples.count)
@@ -149,11 +162,11 @@ def simulate(
     spent_elsewhere = 0.0
     bar = tqdm(total=samples.count, desc=engine_name, unit="sample", disable=not progress)
     try:
-        for batch, record in engine.run(samples.batches(size), state=trace_state):
+        for batch, record in engine.run(samples.batches(size), state=state):
             pause = time.perf_counter()
             tally.add(record, batch)
             if writer:
-                writer.add(record)
+                writer.add(record if trace_state else record.without_state())
             overflow.add(batch)
             bar.update(len(batch))
             spent_elsewhere += time.perf_counter() - pause
@@ -175,8 +188,12 @@ def simulate(
 class _Tally:
     """Sums over batches, and the first sample for the raster."""
 
-    def __init__(self, deployment: Deployment, samples: Samples) -> None:
+    def __init__(
+        self, deployment: Deployment, samples: Samples, metrics: Collection[str] = ()
+    ) -> None:
         self.deployment = deployment
+        network = deployment.network
+        self.neurobench = NeuroBenchCount(network) if "neurobench" in metrics else None
         self.samples = samples
         self.events: dict[str, int] = {}
         self.values: dict[str, int] = {}
@@ -192,6 +209,8 @@ class _Tally:
             self.events[name] = self.events.get(name, 0) + record.events
             self.values[name] = self.values.get(name, 0) + int(record.s.sum(dtype=np.int64))
         self.activity.add(until_end)
+        if self.neurobench:
+            self.neurobench.add(trace.populations, batch.lengths)
         decode = self.deployment.network.contract.decode
         predictions = trace.predictions(decode, batch.lengths)
         self.classes.append(predictions.astype(np.int64))
@@ -243,6 +262,9 @@ class _Tally:
                 *firing_warnings(rates, over, input_names(network)),
                 *predictions.warnings(),
             ),
+            metrics={"neurobench": self.neurobench.result(self.deployment.target)}
+            if self.neurobench
+            else {},
         )
         write_whole(folder / PREDICTIONS, predictions.rows())
         summary, files = result.as_dict(), (ACTIVITY, PREDICTIONS)
@@ -263,6 +285,19 @@ class _Tally:
         if self.label is not None:
             title += f" (label {self.label})"
         write_picture(raster(self.first, title), path)
+
+
+def check_metrics(names: Collection[str]) -> None:
+    """Refuse metrics that there are not.
+
+    Raises:
+        InputError: naming the first of them.
+    """
+    for name in names:
+        if name not in METRICS:
+            raise InputError(
+                Text(Setting("metrics", name), f": no such metrics{nearest(name, METRICS)}")
+            )
 
 
 def check_strict(wraps: dict[str, int], saturations: dict[str, int]) -> None:

@@ -26,6 +26,7 @@ from neurodeploy.mapping import CoreMapping
 from neurodeploy.mapping.placement import core_messages, flows
 from neurodeploy.reporting.confusion import confusion_matrix
 from neurodeploy.reporting.network_pictures import core_map, network_graph
+from neurodeploy.reporting.neurobench import neurobench_rows
 from neurodeploy.reporting.parity_report import Divergence
 from neurodeploy.reporting.pictures import CurvePoint, firing_rates, learning_figure
 from neurodeploy.reporting.report import deployed, trained
@@ -100,6 +101,7 @@ def _context(deployment: Deployment) -> dict[str, Any]:
         "ignored": ignored,
         "also_ignored": also_ignored,
         "costs": _costs(runs),
+        "neurobench": _neurobench(runs),
         "contract": deployed.contract(network.contract),
         "digest": deployment.digest,
         "suspicious": deployment.warnings,
@@ -290,6 +292,16 @@ def _costs(runs: list[Mapping[str, Any]]) -> dict[str, Any] | None:
                 "facts": costs(run),
                 "sources": run["estimate"]["sources"],
             }
+    return None
+
+
+def _neurobench(runs: list[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The metrics of the newest simulation that counted them."""
+    for run in runs:
+        found = run.get("metrics", {}).get("neurobench")
+        if found:
+            engine = f"{run['engine']} ({run['samples']:,} samples)"
+            return {"engine": engine, "facts": facts(neurobench_rows(found))}
     return None
 
 
