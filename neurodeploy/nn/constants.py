@@ -35,7 +35,8 @@ def constant(value: Any, name: str) -> Parameter:
 
 def hold(module: nn.Module, name: str, value: Parameter) -> None:
     """Keep a constant of an equation: a number as it is, a tensor as a buffer."""
-    if isinstance(value, Tensor) and value.numel() > 1:
+    # On torch's meta device there are sizes without values.
+    if isinstance(value, Tensor) and (value.numel() > 1 or value.is_meta):
         module.register_buffer(name, value.detach().clone())
     else:
         setattr(module, name, float(value))
