@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,33 @@ from support.fuzzing.attempts import MEGABYTES, SECONDS, Call, attempt, complain
 TESTS = Path(__file__).parent
 
 
-def run(folder: Path, first: int, count: int) -> dict[str, Any]:
-    """In a process of its own, which has one thread and forks for every mutation."""
-    done = subprocess.run(
-        [sys.executable, "-m", "support.fuzzing", str(folder), str(first), str(count)],
-        cwd=TESTS,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+def run(folder: Path, first: int, count: int, processes: int = 2) -> dict[str, Any]:
+    """In processes of their own, which have one thread and fork for every mutation."""
+    share = -(-count // processes)
+    begun = [
+        subprocess.Popen(
+            [
+                *(sys.executable, "-m", "support.fuzzing", str(folder / str(begin))),
+                *(str(begin), str(min(share, first + count - begin))),
+            ],
+            cwd=TESTS,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"},
+        )
+        for begin in range(first, first + count, share)
+    ]
+    said = [process.communicate() for process in begun]
+    for process, (_, errors) in zip(begun, said, strict=True):
+        assert process.returncode == 0, errors[-3000:]
+    found = [json.loads(output.splitlines()[-1]) for output, _ in said]
+    return {
+        "endings": sum((Counter(one["endings"]) for one in found), Counter()),
+        "failures": [failure for one in found for failure in one["failures"]],
+        "seconds": max(one["seconds"] for one in found),
+        "megabytes": max(one["megabytes"] for one in found),
+    }
 
 
 def check(found: dict[str, Any]) -> None:

@@ -236,7 +236,7 @@ def read_run(path: Path | str) -> dict[str, Any]:
     """``run.json`` of a finished run.
 
     Raises:
-        InputError: not a run, or one that did not finish.
+        InputError: not a run, one that did not finish, or a damaged one.
     """
     path = as_path(path, "read_run")
     if not path.is_dir():
@@ -254,6 +254,9 @@ def read_run(path: Path | str) -> dict[str, Any]:
             f"{path / COMPLETE}: changed since the training (its hash differs); train again, or "
             f"name {NIR_FILE} itself"
         )
+    for name, kind in {"recipe": dict, "sha256": dict, "created": str}.items():
+        if not isinstance(run.get(name, kind()), kind):
+            raise InputError(f"{path / COMPLETE}: damaged: {name} has no meaning; train again")
     return run
 
 

@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from neurodeploy.artifacts.folders import read_run
+from neurodeploy.artifacts.folders import read_training
 from neurodeploy.artifacts.names import COMPLETE, NIR_FILE, RECIPE
 from neurodeploy.errors import InputError, InterruptionError, Setting, Text
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizationPlan
 from neurodeploy.ir.stated import Stated
 from neurodeploy.quantization.scales import ScaleMethod
-from neurodeploy.recipe import QuantizeRecipe, Recipe, load_recipe, recipe_from_dict
+from neurodeploy.recipe import QuantizeRecipe, Recipe, load_recipe
 from neurodeploy.simulation.engines import FloatEngine, ReferenceEngine
 from neurodeploy.support.partial import temporary_folder
 from neurodeploy.target import load_target
@@ -170,7 +170,7 @@ def modes_named(text: str) -> list[Mode]:
 
 def _recipe_of(run: Path) -> Recipe:
     """The recipe that a run was trained with."""
-    return recipe_from_dict(read_run(run)["recipe"], str(run))
+    return read_training(run).recipe
 
 
 @contextmanager

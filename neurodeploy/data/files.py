@@ -124,5 +124,14 @@ def downloader(name: str, package: str, call: Callable[[Any, str], object]) -> C
 
 
 def labels(values: Iterable[int]) -> np.ndarray:
-    """Class numbers as (N,) int64."""
-    return np.fromiter(values, np.int64)
+    """Class numbers as (N,) int64.
+
+    Raises:
+        InputError: one is beyond them.
+    """
+    found = list(values)
+    try:
+        return np.array(found, np.int64)
+    except OverflowError:
+        far = max(found, key=abs)
+        raise InputError(f"class {str(far)[:30]}: labels are whole numbers from 0") from None

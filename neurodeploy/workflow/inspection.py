@@ -6,9 +6,8 @@ import platform
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from neurodeploy.artifacts.folders import read_run
+from neurodeploy.artifacts.folders import read_run, read_training
 from neurodeploy.artifacts.names import COMPLETE, MANIFEST, NETX_SCRIPT
 from neurodeploy.errors import InputError, Setting, Text, in_lines
 from neurodeploy.ir.contract import Contract, own_semantics
@@ -110,14 +109,15 @@ def _contract(contract: Contract) -> list[str]:
 
 
 def _run(path: Path) -> str:
-    run: dict[str, Any] = read_run(path)
-    recipe = run["recipe"]
+    run, found = read_run(path), read_training(path)
+    recipe = found.recipe
     return "\n".join(
         [
-            f"{path}: training run of {recipe['name']} ({recipe['description']})",
-            f"  finished {run['created']}, {run['epochs']} epochs, best {run['best_epoch']}",
-            f"  test accuracy {run['test_accuracy']:.2%}, validation "
-            f"{run['validation_accuracy']:.2%}",
+            f"{path}: training run of {recipe.name} ({recipe.description})",
+            f"  finished {run.get('created', 'at an unknown time')}, {found.epochs} epochs, best "
+            f"{found.best_epoch}",
+            f"  test accuracy {found.test_accuracy:.2%}, validation "
+            f"{found.validation_accuracy:.2%}",
             f"  files: {', '.join(sorted(entry.name for entry in path.iterdir()))}",
             f"  marked complete by {COMPLETE}",
             *([] if is_intact(run) else [UNSEALED_RUN]),

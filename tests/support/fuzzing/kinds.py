@@ -229,7 +229,7 @@ KINDS: dict[str, Kind] = {
             ),
         ),
     ),
-    "samples": Kind(6, NET, "x.npz", NPZ, (SIMULATE, SIMULATE, VALIDATE)),
+    "samples": Kind(4, NET, "x.npz", NPZ, (SIMULATE, SIMULATE, VALIDATE)),
     "npz": Kind(
         4,
         ("own.toml", "own.npz"),
@@ -254,7 +254,7 @@ KINDS: dict[str, Kind] = {
         _seal_deployment("net"),
     ),
     "integers": Kind(
-        5,
+        3,
         NET,
         "net/integers.safetensors",
         TENSORS,
@@ -270,7 +270,7 @@ KINDS: dict[str, Kind] = {
         _seal_deployment("net"),
     ),
     "learned": Kind(
-        3,
+        2,
         ("learned", "x.npz"),
         "learned/learning.json",
         JSON,
@@ -281,7 +281,7 @@ KINDS: dict[str, Kind] = {
         _seal_deployment("learned"),
     ),
     "tags": Kind(
-        3,
+        2,
         ("learned", "own.npz"),
         "learned/tags.safetensors",
         TENSORS,
@@ -289,7 +289,7 @@ KINDS: dict[str, Kind] = {
         _seal_deployment("learned"),
     ),
     "results": Kind(
-        5,
+        3,
         (*NET, "run"),
         "net/results/*/*.json",
         JSON,
@@ -297,7 +297,7 @@ KINDS: dict[str, Kind] = {
         _seal_results,
     ),
     "activity": Kind(
-        3,
+        2,
         (*NET, "run"),
         "net/results/reference/activity.safetensors",
         TENSORS,
