@@ -314,6 +314,9 @@ def mapped(cores: int) -> Any:
     return net, target, map_network(net, target)
 
 
+ONCE = {"input": np.ones(3), "out": np.ones(8)}
+
+
 @pytest.mark.parametrize(
     ("ops", "neurons", "messages", "what", "time"),
     [
@@ -401,7 +404,7 @@ def test_an_ann_on_every_kind_of_hardware() -> None:
 
 def test_no_figure_is_printed_without_its_error() -> None:
     net, target, mapping = mapped(2)
-    found = estimate(net, target, mapping, {"input": np.ones(3), "out": np.ones(8)})
+    found = estimate(net, target, mapping, ONCE)
     assert found.ann_8bit_nj == pytest.approx(found.macs * 0.23 / 1000)
     lines = estimate_text(found).splitlines()
     for number, line in enumerate(lines):
@@ -412,7 +415,7 @@ def test_no_figure_is_printed_without_its_error() -> None:
         net,
         replace(target, readings=(), duration=FIGURES),
         mapping,
-        {"input": np.ones(3), "out": np.ones(8)},
+        ONCE,
     )
     assert estimate_text(unread).count("never held against this chip") == 2
     assert unread.static_mw is unread.static_nj is None
@@ -420,10 +423,13 @@ def test_no_figure_is_printed_without_its_error() -> None:
 
 def test_power_at_rest_stands_beside_the_estimate() -> None:
     net, target, mapping = mapped(2)
-    found = estimate(net, target, mapping, {"input": np.ones(3), "out": np.ones(8)})
+    found = estimate(net, target, mapping, ONCE)
     assert found.static_mw == Range(232, 232) and found.sample_us and found.static_nj
     assert found.static_nj.low == pytest.approx(232 * found.sample_us.low)
     assert found.energy and "power at rest, read as 232 mW" in estimate_text(found)
+    # A network's share on Loihi 1 says nothing of others.
+    assert estimate(net, LOIHI1, map_network(net, LOIHI1), ONCE).static_mw is None
+    assert any(reading.static_mw for reading in LOIHI1.readings)
 
 
 def as_dict(table: Table) -> dict[str, str]:
@@ -432,7 +438,7 @@ def as_dict(table: Table) -> dict[str, str]:
 
 def test_the_report_has_the_same_and_reads_older_results() -> None:
     net, target, mapping = mapped(2)
-    found = estimate(net, target, mapping, {"input": np.ones(3), "out": np.ones(8)})
+    found = estimate(net, target, mapping, ONCE)
     table = found.to_dict()
     rows = as_dict(costs({"estimate": table}))
     assert rows["energies so estimated"] == "within 1.1x on PilotNet LIF"

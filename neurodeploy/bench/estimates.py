@@ -113,8 +113,9 @@ def reading_rows(
     steps = [end.step_ns.scaled(1e-3) for end in ends if end.step_ns]
     if steps:
         quantities["time of a step (us)"] = _around(steps), reading.step_us
-    at_rest = [end.static_nj.scaled(1e-3) for end in ends if end.static_nj]
-    if energies and at_rest and reading.total_uj:
+    times = [end.sample_us for end in ends if end.sample_us]
+    if energies and times and reading.total_uj and reading.static_mw:
+        at_rest = [time.scaled(reading.static_mw * 1e-3) for time in times]
         total = [dynamic + rest for dynamic, rest in zip(energies, at_rest, strict=True)]
         quantities["energy in all (uJ)"] = _around(total), reading.total_uj
     energy, time = (fitted_figures(target, reading.network, which) for which in ("energy", "time"))

@@ -29,7 +29,7 @@ from neurodeploy.mapping.mapping import CoreMapping, Traffic
 from neurodeploy.mapping.memory import incoming
 from neurodeploy.mapping.placement import Activity, messages, traffic
 from neurodeploy.mapping.ranges import Range
-from neurodeploy.mapping.readings import Check, checks
+from neurodeploy.mapping.readings import Check, checks, power_at_rest
 from neurodeploy.mapping.step import CoreEvents, StepLimit, step_limit, step_time
 from neurodeploy.target import Energy, Target
 
@@ -173,7 +173,7 @@ def estimate(
         neurons=neurons,
         messages=np.asarray(sent.sum(axis=1)).ravel() / steps,
     )
-    at_rest = [reading.static_mw for reading in target.readings if reading.static_mw]
+    at_rest = power_at_rest(target)
     return Estimate(
         steps=steps,
         latency_steps=network.contract.steps + depth[network.output],
@@ -186,7 +186,7 @@ def estimate(
         and _energy(target.energy, synaptic_ops, int(neurons.sum()) * steps, found),
         step_ns=target.duration and step_time(events, target.duration),
         limit=target.duration and step_limit(events, target.duration, mapping),
-        static_mw=Range(min(at_rest), max(at_rest)).scaled(mapping.chips) if at_rest else None,
+        static_mw=at_rest and at_rest.scaled(mapping.chips),
         checks=checks(target),
         macs=macs,
         weight_bits=max((p.weight_format.bits for p in network.projections), default=0),

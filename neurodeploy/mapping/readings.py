@@ -120,3 +120,12 @@ def error_text(found: tuple[Check, ...], quantity: Quantity) -> str:
 def factor(value: float) -> str:
     """A factor rounded up to a tenth: what it says is never better than what it is."""
     return f"{math.ceil(value * 10 - 1e-9) / 10:.1f}x"
+
+
+def power_at_rest(target: Target) -> Range | None:
+    """Of a whole chip, in mW, as it was read on networks; None where it was not.
+
+    What was read as a network's share says nothing of another network.
+    """
+    found = [r.static_mw for r in target.readings if r.static_mw and r.static_of == "chip"]
+    return Range(min(found), max(found)) if found else None

@@ -59,7 +59,7 @@ class Reading:
         dynamic_uj: energy of a sample beyond what the chip takes at rest; ``parts`` says of what.
         parts: ``cores`` where those of neurons were read alone, ``chip`` where x86 cores are in it.
         total_uj: energy of a sample in all; None where that was not published.
-        static_mw: power at rest, likewise.
+        static_mw: power at rest, likewise; ``static_of`` the whole chip, or the network's share.
         estimated_step_us, estimated_uj: what we estimate for it, from the lowest to the highest, so
             that every estimate can say how far off these were; None before it was estimated.
         known: ``network`` where the estimate is of its weights and input, ``sizes`` where it is of
@@ -76,6 +76,7 @@ class Reading:
     known: Literal["network", "sizes"]
     total_uj: float | None = None
     static_mw: float | None = None
+    static_of: Literal["chip", "network"] = "chip"
     estimated_step_us: tuple[float, float] | None = None
     estimated_uj: tuple[float, float] | None = None
 
