@@ -74,19 +74,20 @@ class TrainingRecord:
 
     Attributes:
         recipe: what was trained, and how.
-        test_accuracy, validation_accuracy: of the best epoch, 0 to 1.
+        test_accuracy, validation_accuracy: of the best epoch, 0 to 1; None where values are
+            predicted.
         best_epoch: counted from 1.
         epochs: how many were trained.
         seconds: that they took.
         history: the metrics of each epoch, as the run's log holds them.
-        predictions: figures by class of the ``validation`` and ``test`` samples; empty in runs that
-            did not keep them.
+        predictions: figures by class, or errors of values, of the ``validation`` and ``test``
+            samples; empty in runs that did not keep them.
         warnings: what looked like a mistake in the data, or in what came of them.
     """
 
     recipe: Recipe
-    test_accuracy: float
-    validation_accuracy: float
+    test_accuracy: float | None
+    validation_accuracy: float | None
     best_epoch: int
     epochs: int
     seconds: float
@@ -97,6 +98,25 @@ class TrainingRecord:
     def __post_init__(self) -> None:
         if self.history and not 1 <= self.best_epoch <= len(self.history):
             raise ValueError(f"the best of {len(self.history)} epochs is {self.best_epoch}")
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """Accuracies, or of values their errors, under the names that a run has for them."""
+        found = {
+            "test_accuracy": self.test_accuracy,
+            "validation_accuracy": self.validation_accuracy,
+        }
+        if self.test_accuracy is not None:
+            return found
+        parts = {part: self.predictions.get(part, {}) for part in ("test", "validation")}
+        return found | {f"{part}_smape": figures.get("smape") for part, figures in parts.items()}
+
+    @property
+    def test_text(self) -> str:
+        """What came of the test samples, for people to read."""
+        if self.test_accuracy is not None:
+            return f"{self.test_accuracy:.2%}"
+        return f"sMAPE {self.scores['test_smape'] or 0.0:.3f}"
 
     def to_dict(self) -> dict[str, Any]:
         """As the manifest holds it."""

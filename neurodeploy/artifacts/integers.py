@@ -53,7 +53,7 @@ def structure_of(network: QuantizedNetwork) -> dict[str, Any]:
     return {
         "name": network.name,
         "output": network.output,
-        "contract": asdict(network.contract),
+        "contract": network.contract.to_table(),
         "notes": network.notes,
         "populations": [
             {

@@ -18,7 +18,7 @@ from neurodeploy.artifacts.names import ACTIVITY, SUMMARY
 from neurodeploy.artifacts.results import read_results
 from neurodeploy.errors import InputError, Setting, Step, Text
 from neurodeploy.ir.operators import Shape
-from neurodeploy.simulation.predictions import Predictions
+from neurodeploy.simulation.reading import AnyPredictions
 from neurodeploy.simulation.trace import SpikeTrace
 from neurodeploy.support.files import check_writable, written_whole
 from neurodeploy.support.partial import reserve, temporary_folder
@@ -38,7 +38,8 @@ class TraceFile:
 
     One array per population and variable, (N, T, *population): ``s`` is spikes, of a graded input
     the values. They grow on disk batch by batch and are packed at the end, so memory does not
-    follow N. Beside them stand ``predicted`` and, where known, ``labels``, both (N,).
+    follow N. Beside them stand ``predicted`` and, where known, ``labels``, both (N,),
+    or (N, K) of values.
 
     Args:
         path: the ``.npz`` to write, whole or not at all.
@@ -86,7 +87,7 @@ class TraceFile:
             self._arrays[key] = open_memmap(file, "r+")
         return self._arrays[key]
 
-    def finish(self, predictions: Predictions) -> None:
+    def finish(self, predictions: AnyPredictions) -> None:
         """Pack everything into the ``.npz``.
 
         Raises:

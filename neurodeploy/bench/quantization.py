@@ -27,6 +27,7 @@ from neurodeploy.target import load_target
 from neurodeploy.workflow.exported import read_planned
 from neurodeploy.workflow.quantization import QuantizationOptions, quantized
 from neurodeploy.workflow.samples import dataset_samples
+from neurodeploy.workflow.task import check_tells_classes
 
 Mode = Literal["post-training", "aware"]
 MODES: tuple[Mode, ...] = ("post-training", "aware")
@@ -107,6 +108,7 @@ def bench_quantization(
         given = source if isinstance(source, Path) else None
         run = given or _trained(recipe, folder / "float", progress)
         network, _ = _network_of(run, recipe)
+        check_tells_classes(network, "bench quantization")
         floats = _accuracy(FloatEngine(network), network)
         for width in bits:
             for mode in modes:

@@ -84,7 +84,8 @@ def simulate(
         click.echo(remark)
     if result.accuracy is not None:
         click.echo(f"Accuracy {result.accuracy:.2%}")
-        click.echo(by_class_text(result.predictions.summary()))
+    if scored := by_class_text(result.predictions.summary()):
+        click.echo(scored)
     click.echo(f"{result.samples_per_second:,.1f} samples/s ({result.seconds:.2f} s)")
     for name, spikes in result.spikes_per_sample.items():
         overflow = overflow_text(result.wraps.get(name, 0), result.saturations.get(name, 0))

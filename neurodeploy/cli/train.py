@@ -155,8 +155,7 @@ def train(
         print_json(
             {
                 "run": str(result.path),
-                "test_accuracy": result.test_accuracy,
-                "validation_accuracy": result.validation_accuracy,
+                **result.scores,
                 "best_epoch": result.best_epoch,
                 "epochs": result.epochs,
                 "seconds": result.seconds,
@@ -168,7 +167,7 @@ def train(
             }
         )
         return
-    from neurodeploy.reporting.text import by_class_text, sparsity_text
+    from neurodeploy.reporting.text import by_class_text, run_text, sparsity_text
 
     for warning in result.warnings:
         say(as_json, f"Warning: {worded_here(warning)}")
@@ -177,8 +176,7 @@ def train(
     made = (name for name in (NIR_FILE, LEARNING_CURVE, METRICS) if (result.path / name).exists())
     say(
         as_json,
-        f"Test accuracy {result.test_accuracy:.2%} with the weights of epoch {result.best_epoch} "
-        f"of {result.epochs} (validation {result.validation_accuracy:.2%}), "
+        f"{run_text(result.scores, result.best_epoch, result.epochs)}, "
         f"{result.seconds:.1f} s of training\n"
         f"{by_class_text(result.outcome.test.summary())}\n"
         f"{costs}"

@@ -16,6 +16,7 @@ from neurodeploy.data.dataset import Dataset, Request, SampleArray, choose
 from neurodeploy.data.fsdd import load_fsdd
 from neurodeploy.data.images import load_cifar10, load_cifar100, load_digits, load_image_folder
 from neurodeploy.data.labels import class_numbers, count_classes
+from neurodeploy.data.mackey_glass import load_mackey_glass
 from neurodeploy.data.npz import load_npz
 from neurodeploy.data.own_events import load_events, load_series
 from neurodeploy.data.recordings import load_dvs_cifar10, load_dvs_gesture, load_nmnist, load_shd
@@ -32,14 +33,15 @@ DATASETS: dict[str, Callable[[Request], Dataset]] = {
     "events": load_events,
     "fsdd": load_fsdd,
     "image_folder": load_image_folder,
+    "mackey_glass": load_mackey_glass,
     "nmnist": load_nmnist,
     "npz": load_npz,
     "series": load_series,
     "shd": load_shd,
 }
 
-NEED_NO_FILE = frozenset({"digits"})
-"""Data sets that come with a package: they are there without being named or fetched."""
+NEED_NO_FILE = frozenset({"digits", "mackey_glass"})
+"""Data sets that come with a package or are computed: they are there without being fetched."""
 
 
 CLASSES = {
@@ -88,6 +90,13 @@ def load_dataset(
     if source.scan:
         dataset = scanned(dataset, source, steps)
     _check_taken(name, source, levels, dataset)
+    if dataset.predicts_values:
+        if classes not in (0, dataset.classes):
+            raise InputError(
+                f"data set {name!r} has {dataset.classes} values for each sample, but {classes} "
+                "outputs are asked for"
+            )
+        return dataset
     stated = classes or dataset.stated_classes or CLASSES.get(name, 0)
     where = dataset.source.path or f"data set {name!r}"
     parts = {"training": dataset.y_train, "test": dataset.y_test}
@@ -110,6 +119,10 @@ def _check_taken(name: str, source: DataSource, levels: int, dataset: Dataset) -
             raise InputError(f"[data] {key} = {asked}: data set {name!r} does not take this; {has}")
     if source.front_end != found.front_end:
         raise InputError(f"[data.front_end]: data set {name!r} is no sound and does not take this")
+    if source.mackey_glass != found.mackey_glass:
+        raise InputError(
+            f"[data.mackey_glass]: data set {name!r} is another and does not take this"
+        )
     if levels and levels != dataset.levels:
         raise InputError(
             f"[data] levels = {levels}: data set {name!r} does not take this; it has "

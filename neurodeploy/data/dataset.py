@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from neurodeploy.ir.contract import DataSource, InputCode
+from neurodeploy.ir.contract import DataSource, InputCode, Task
 
 
 class SampleArray(Protocol):
@@ -72,13 +72,14 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled samples as integers.
+    """Samples as integers, with their classes or values.
 
     Attributes:
         name: key in ``DATASETS``.
         levels: largest integer a value can have; the float value is integer/levels.
         x_train, x_test: (N, *sample) uint8, or (N, T, *sample) when ``over_time``.
-        y_train, y_test: (N,) int64 class numbers from 0.
+        y_train, y_test: (N,) int64 class numbers from 0; of a regression (N, outputs) float64, in
+            units of the data.
         over_time: each sample has its T steps of input already, as event recordings do.
         source: where it was read from.
         stated_classes: number of classes that is known without counting; 0 counts by the highest.
@@ -87,6 +88,8 @@ class Dataset:
             which it is silent and its class is read; None where all last T steps.
         channel_groups: rows of as many channels, one behind the other, that see the same places,
             as ON spikes of all bands and then OFF spikes of all bands.
+        task: whether classes are told apart or values predicted.
+        ordered: samples follow each other in time, so that those held back are the last ones.
     """
 
     name: str
@@ -102,6 +105,13 @@ class Dataset:
     lengths_train: np.ndarray | None = None
     lengths_test: np.ndarray | None = None
     channel_groups: int = 1
+    task: Task = "classification"
+    ordered: bool = False
+
+    @property
+    def predicts_values(self) -> bool:
+        """Whether what belongs to a sample is values."""
+        return self.task == "regression"
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -110,7 +120,9 @@ class Dataset:
 
     @property
     def classes(self) -> int:
-        """Number of classes."""
+        """Number of classes, or of values of each sample: a network has an output for each."""
+        if self.predicts_values:
+            return self.y_train.shape[1]
         return self.stated_classes or int(max(self.y_train.max(), self.y_test.max())) + 1
 
 

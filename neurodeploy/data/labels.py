@@ -1,4 +1,4 @@
-"""Labels: whole numbers of classes from 0, checked against the outputs that a network has."""
+"""Labels: whole numbers of classes from 0, or values, checked against the outputs of a network."""
 
 from __future__ import annotations
 
@@ -46,6 +46,26 @@ def class_numbers(y: np.ndarray, count: int, where: str, classes: int | None = N
     if count and int(y.max()) > np.iinfo(np.int64).max:
         raise InputError(f"{where} goes up to {y.max()}; number the classes from 0 on")
     return y.astype(np.int64)
+
+
+def target_values(y: np.ndarray, count: int, where: str, outputs: int) -> np.ndarray:
+    """Values to be predicted as (N, outputs) float64, checked.
+
+    Args:
+        y: as a user gave them; (N,) where there is one output.
+        count: N, of the samples.
+        where: names them in messages.
+        outputs: that the network has.
+
+    Raises:
+        InputError: another shape, no numbers, or some that are not finite.
+    """
+    shaped = y[:, None] if y.ndim == 1 else y
+    if shaped.shape != (count, outputs):
+        raise InputError(f"{where} has shape {y.shape}, expected ({count}, {outputs})")
+    if y.dtype.kind not in "iuf" or not np.isfinite(y).all():
+        raise InputError(f"{where} is {y.dtype}; values to be predicted are finite numbers")
+    return shaped.astype(np.float64)
 
 
 def _flattened(y: np.ndarray, count: int) -> str:

@@ -36,6 +36,7 @@ Comparison = Literal[">", ">="]
 Integrator = Literal["euler", "exponential"]
 Encoder = Literal["direct", "rate", "latency", "events"]
 Decode = Literal["last_v", "sum_v", "spike_count"]
+Task = Literal["classification", "regression"]
 Gain = Literal["nir", "one"]
 Origin = Literal["norse", "snntorch", "sinabs", "spikingjelly", "rockpool", "spyx", "nengo", "lava"]
 """Frameworks whose discretisation is known; see ``interchange.frameworks``."""
@@ -191,9 +192,13 @@ class Contract:
 
     Attributes:
         steps: T, steps per sample.
-        decode: class = argmax over outputs of the last v, the sum of v, or the number of spikes.
+        decode: what is read of each output: the last v, the sum of v, or the number of spikes.
         dataset: name in ``neurodeploy.data.DATASETS``, or an empty string.
         source: where that data set lay when the network was trained.
+        task: of ``classification``, the class is argmax of what is read. Of ``regression``, each
+            output gives a value, value_offset + value_scale r/T, for r read in units of the
+            network in floats: the mean output of a step, in units of the data.
+        value_scale, value_offset: of ``regression``.
     """
 
     semantics: Semantics
@@ -202,10 +207,33 @@ class Contract:
     decode: Decode
     dataset: str = ""
     source: DataSource = field(default_factory=DataSource)
+    task: Task = "classification"
+    value_scale: float = 1.0
+    value_offset: float = 0.0
 
     def __post_init__(self) -> None:
+        scale, offset = self.value_scale, self.value_offset
+        if not (math.isfinite(scale) and math.isfinite(offset) and scale):
+            raise ValueError(
+                f"value_scale and value_offset are finite, the first not 0, found {scale:g} and "
+                f"{offset:g}"
+            )
+        if self.task == "classification" and (scale, offset) != (1, 0):
+            raise ValueError("value_scale and value_offset are of task = 'regression'")
         if not 1 <= self.steps <= MOST_INTEGER:
             raise ValueError(f"steps must be at least 1{_up_to(self.steps)}")
+
+    @property
+    def predicts_values(self) -> bool:
+        """Whether outputs are values instead of one class together."""
+        return self.task == "regression"
+
+    def to_table(self) -> dict[str, Any]:
+        """Nested dict; of a classification without what only a regression says."""
+        return {key: value for key, value in asdict(self).items() if self._is_said(key)}
+
+    def _is_said(self, key: str) -> bool:
+        return self.predicts_values or key not in ("task", "value_scale", "value_offset")
 
     def to_metadata(self) -> dict[str, Any]:
         """Nested dict of scalars and strings, as NIR metadata can hold it.
@@ -214,7 +242,7 @@ class Contract:
         where somebody keeps their data is nobody else's business.
         """
         source = replace(self.source, path=Path(self.source.path).name)
-        table = {**asdict(self), "source": source.to_table()}
+        table = {**self.to_table(), "source": source.to_table()}
         # HDF5 has neither None nor empty tables.
         nodes = {
             name: {key: value for key, value in own.items() if value is not None}

@@ -18,6 +18,9 @@ MOST_DT = 3600.0
 MOST_SIDE = 2**14
 """Pixels of an image's side."""
 
+MOST_POINTS, MOST_TIME = 100_000, 200_000
+"""Of a series that is computed, which takes seconds then."""
+
 OLDEST_KEYS = ("path", "sha256", "side", "bins")
 """Of a ``DataSource``: what every file says, also where it is the default."""
 
@@ -65,6 +68,71 @@ class FrontEnd:
 
 
 @dataclass(frozen=True)
+class MackeyGlass:
+    """A series of the Mackey-Glass equation and the windows of it that are shown.
+
+    The equation's other constants are those of NeuroBench, as are the defaults but for ``window``.
+
+    Attributes:
+        tau: delay of the equation.
+        lyapunov_time: time in which what is apart grows by a factor of e.
+        points: samples of the series in a Lyapunov time.
+        train, test: Lyapunov times for training, and behind them for testing.
+        window: values that a sample shows.
+        horizon: how many values behind a window the predicted one lies, 1 for the next.
+    """
+
+    tau: float = 17.0
+    lyapunov_time: float = 197.0
+    points: int = 75
+    train: float = 10.0
+    test: float = 10.0
+    window: int = 24
+    horizon: int = 1
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("tau", 0.1, 1000.0),
+            ("lyapunov_time", 1.0, 1e5),
+            ("points", 1, 10_000),
+            ("train", 0.1, 1000.0),
+            ("test", 0.1, 1000.0),
+            ("window", 1, 4096),
+            ("horizon", 1, 4096),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(
+                    f"mackey_glass: {name} is from {low:g} to {high:g}, found "
+                    f"{getattr(self, name):g}"
+                )
+        if self.train_points + self.test_points > MOST_POINTS or self.duration > MOST_TIME:
+            raise ValueError(
+                f"mackey_glass: {self.train_points + self.test_points:,} points in a time of "
+                f"{self.duration:,.0f}; at most {MOST_POINTS:,} in {MOST_TIME:,} are computed"
+            )
+        if self.train_points < 2 * (self.window + self.horizon):
+            raise ValueError(
+                f"mackey_glass: {self.train_points} points for training are too few for windows of "
+                f"{self.window} and a horizon of {self.horizon}"
+            )
+
+    @property
+    def train_points(self) -> int:
+        """Points of the series for training."""
+        return round(self.train * self.points)
+
+    @property
+    def test_points(self) -> int:
+        """Points of the series for testing."""
+        return round(self.test * self.points)
+
+    @property
+    def duration(self) -> float:
+        """Time that the series covers."""
+        return (self.train + self.test) * self.lyapunov_time
+
+
+@dataclass(frozen=True)
 class DataSource:
     """Where a data set lies and how it is read, so that it is found and read the same again.
 
@@ -85,6 +153,7 @@ class DataSource:
         scan: images as series: one of their ``rows`` or ``pixels`` at each step; empty for no.
         permute: with ``scan``, the seed of an order that pixels are put into first
             (``data.scan.pixel_order``); 0 leaves them in theirs.
+        mackey_glass: the series of that name.
     """
 
     path: str = ""
@@ -97,6 +166,7 @@ class DataSource:
     front_end: FrontEnd = field(default_factory=FrontEnd)
     scan: Scan = ""
     permute: int = 0
+    mackey_glass: MackeyGlass = field(default_factory=MackeyGlass)
 
     def __post_init__(self) -> None:
         if self.permute < 0:

@@ -76,13 +76,27 @@ class InstantaneousLoss:
         """
         steps = len(outputs)
         # Every step has as many samples, so the mean over all of them is the mean over steps.
-        return steps * self(outputs.flatten(0, 1), labels.repeat(steps))
+        return steps * self(outputs.flatten(0, 1), _repeated(labels, steps))
 
     def each(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Loss of each sample, (N,), of which the loss of a step is the mean."""
         outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
         loss = self._each(outputs, labels)
         return loss if self.factor == 1 else self.factor * loss
+
+    def read(self, total: Tensor, steps: Tensor) -> Tensor:
+        """The class of each sample, argmax of sum_t o[t], (N,) int64.
+
+        Args:
+            total: that sum over a sample's own steps, (N, classes).
+            steps: how many these are, (N,).
+        """
+        _ = steps
+        return total.argmax(1)
+
+    def summed_score(self, total: Tensor, steps: Tensor, labels: Tensor) -> float:
+        """How many samples have their largest output at their label."""
+        return float((self.read(total, steps) == labels).sum())
 
     def _mean(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """The mean over samples, as the class says it."""
@@ -109,6 +123,48 @@ class InstantaneousLoss:
         if self.mse_target == "ones":
             return torch.ones_like(outputs)
         return F.one_hot(labels, outputs.shape[1]).to(outputs.dtype)
+
+
+@dataclass(frozen=True)
+class ValueLoss(InstantaneousLoss):
+    """l = MSE(o, (y - mean) / deviation), a mean over samples and outputs, of values y.
+
+    Outputs so learn numbers about 0 and 1, in whatever units the data are. What the other
+    attributes say of classes plays no part.
+
+    Attributes:
+        mean, deviation: of the training samples' values.
+    """
+
+    mean: float = 0.0
+    deviation: float = 1.0
+
+    def read(self, total: Tensor, steps: Tensor) -> Tensor:
+        """Values in units of the data, (N, outputs) float64.
+
+        Args:
+            total: sum of o[t] over a sample's own steps, (N, outputs).
+            steps: how many these are, (N,).
+        """
+        return self.mean + self.deviation * total.double() / steps[:, None]
+
+    def summed_score(self, total: Tensor, steps: Tensor, labels: Tensor) -> float:
+        """Sum over samples of the symmetric percentage error, 0 to 200, of a mean over outputs."""
+        found, wanted = self.read(total, steps), labels.double()
+        size = (found.abs() + wanted.abs()).clamp(min=torch.finfo(torch.float64).tiny)
+        return float((200 * (found - wanted).abs() / size).mean(1).sum())
+
+    def _mean(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        return self._each(outputs, labels).mean()
+
+    def _each(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        wanted = ((labels - self.mean) / self.deviation).to(outputs.dtype)
+        return (outputs - wanted).square().mean(1)
+
+
+def _repeated(labels: Tensor, steps: int) -> Tensor:
+    """Labels of c steps one after the other, (c N, ...)."""
+    return labels.repeat(steps, *[1] * (labels.ndim - 1))
 
 
 class OwnStepsLoss:
@@ -145,7 +201,7 @@ class OwnStepsLoss:
     def over_steps(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Sum of the losses of the next c steps, (c, N, classes), a scalar."""
         own = self._next(len(outputs))
-        each = self.of_step.each(outputs.flatten(0, 1), labels.repeat(len(outputs)))
+        each = self.of_step.each(outputs.flatten(0, 1), _repeated(labels, len(outputs)))
         each = torch.where(own, each.view(own.shape), 0)
         self._summed = self._summed + each.detach().sum(0)
         self.outputs = self.outputs + torch.where(own[..., None], outputs.detach(), 0).sum(0)

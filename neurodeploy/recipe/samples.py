@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from neurodeploy.ir.contract import DataSource, Encoder
-from neurodeploy.ir.source import FrontEnd, Longer, Scan, TimeBins
+from neurodeploy.ir.source import FrontEnd, Longer, MackeyGlass, Scan, TimeBins
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class DataRecipe:
     Attributes:
         name: a key of ``neurodeploy.data.DATASETS``.
         validation: share of the training samples, 0 < validation < 1.
-        path, sha256, side, bins, longer, split, front_end, scan, permute: as in
+        path, sha256, side, bins, longer, split, front_end, scan, permute, mackey_glass: as in
             ``neurodeploy.ir.source.DataSource``.
         dt: seconds of a step, > 0, with bins = "dt"; none takes the data set's own.
         levels: largest integer of a sample. Event counts are clipped to this, 1 makes their
@@ -44,6 +44,7 @@ class DataRecipe:
     scan: Scan = ""
     permute: int = 0
     limit: int = 0
+    mackey_glass: MackeyGlass = field(default_factory=MackeyGlass)
 
     def __post_init__(self) -> None:
         if not 0 < self.validation < 1:
@@ -76,6 +77,7 @@ class DataRecipe:
             self.front_end,
             self.scan,
             self.permute,
+            self.mackey_glass,
         )
 
 

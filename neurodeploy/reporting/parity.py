@@ -7,6 +7,8 @@ they agree where the class does, and how far they are apart is told in units of 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT
@@ -21,7 +23,7 @@ from neurodeploy.reporting.parity_report import (
     Quantity,
 )
 from neurodeploy.simulation.firing import input_names, spiking_names
-from neurodeploy.simulation.predictions import Predictions
+from neurodeploy.simulation.reading import predictions_of, read
 from neurodeploy.simulation.trace import PopulationTrace, SpikeTrace
 
 
@@ -47,7 +49,6 @@ class ParityComparison:
             input_names(network),
             spiking_names(network),
         )
-        self.classes = network.classes
 
     def add(
         self,
@@ -59,30 +60,37 @@ class ParityComparison:
         """Compare one batch.
 
         Args:
-            labels: (N,) classes, where they are known.
-            lengths: (N,) steps after which each sample's class is read; None for T of all. What
+            labels: (N,) classes or (N, K) values, where they are known.
+            lengths: (N,) steps after which each sample is read; None for T of all. What
                 happens is compared over all T.
         """
-        report, decode = self.report, self.network.contract.decode
-        predictions = [trace.predictions(decode, lengths) for trace in (first, second)]
-        differ = predictions[0] != predictions[1]
+        report, values = self.report, self.network.contract.predicts_values
+        predictions = [read(self.network, trace, lengths) for trace in (first, second)]
+        apart = np.abs(predictions[0] - predictions[1]).reshape(len(predictions[0]), -1)
+        differ = (apart != 0).any(axis=1)
+        if values:
+            most = max(report.max_value_difference or 0.0, float(apart.max(initial=0)))
+            report.max_value_difference = most
         for parity in report.populations:
             self._compare(parity, first, second)
-            if parity.name == self.network.output and parity.quantity == "potentials":
+            # Values of floats differ in their last digits, which says nothing.
+            read_out = parity.name == self.network.output and not values
+            if read_out and parity.quantity == "potentials":
                 parity.mismatches += int(differ.sum())
         if report.first_disagreement is None and differ.any():
             at = int(np.flatnonzero(differ)[0])
-            classes = (int(predicted[at]) for predicted in predictions)
+            output = int(np.flatnonzero(apart[at])[0])
+            found = [predicted.reshape(len(differ), -1)[at, output] for predicted in predictions]
             report.first_disagreement = Disagreement(
-                self.network.output, first.first + at, *classes
+                self.network.output, first.first + at, found[0].item(), found[1].item()
             )
         report.samples += len(differ)
         report.agreeing_predictions += int((~differ).sum())
         for engine, predicted in zip(report.engines, predictions, strict=True):
-            found = Predictions(predicted, labels, self.classes)
+            found: Any = predictions_of(self.network, predicted, labels)
             before = report.predictions.get(engine)
             report.predictions[engine] = found if before is None else before.followed_by(found)
-        if labels is not None:
+        if labels is not None and not values:
             report.accuracies = {
                 engine: found.accuracy or 0.0 for engine, found in report.predictions.items()
             }

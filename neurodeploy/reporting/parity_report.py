@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from neurodeploy.simulation.firing import firing_warnings
-from neurodeploy.simulation.predictions import Predictions
+from neurodeploy.simulation.reading import AnyPredictions
 
 Quantity = Literal["state", "spikes", "potentials", "nothing"]
 """What is compared: u, v and s as far as both engines record them; spikes alone; v alone, of
@@ -46,19 +46,21 @@ class Divergence:
 
 @dataclass(frozen=True)
 class Disagreement:
-    """The first sample that two engines put into different classes.
+    """The first sample that two engines put into different classes, or give different values.
 
     Attributes:
         population: that is read out; a class is the number of its neuron.
-        first, second: the classes.
+        first, second: the classes, or the first values that differ, in units of the data.
     """
 
     population: str
     sample: int
-    first: int
-    second: int
+    first: float
+    second: float
 
     def __str__(self) -> str:
+        if isinstance(self.first, float):
+            return f"sample {self.sample}, {self.first:g} against {self.second:g}"
         return f"sample {self.sample}, neuron {self.first} against {self.second}"
 
 
@@ -70,7 +72,7 @@ class PopulationParity:
         quantity: what is compared of it.
         compared: values compared (of ``state`` u, v and s each count).
         mismatches: how many of them differ; of ``potentials`` in floats, how many samples have
-            another class.
+            another class, of values none.
         spikes_compared: how many spikes (neuron-steps) were compared; none of ``potentials``.
         spike_mismatches: how many of the spikes differ.
         spikes: that there were in each engine; a graded one counts once.
@@ -110,10 +112,12 @@ class ParityReport:
         output: name of the population that is read out.
         inputs: names of the populations that are inputs.
         spiking: names of those whose neurons have a threshold.
-        agreeing_predictions: samples for which both engines predict the same class.
+        agreeing_predictions: samples for which both engines predict the same class, or values.
         first_disagreement: the first sample for which they do not.
         accuracies: by engine, or None without labels.
-        predictions: by engine, the class of every sample beside its label.
+        predictions: by engine, the class or values of every sample beside what was to be found.
+        max_value_difference: the largest between values that both predict, in units of the data;
+            None where classes are told apart.
     """
 
     engines: tuple[str, str]
@@ -126,7 +130,8 @@ class ParityReport:
     agreeing_predictions: int = 0
     first_disagreement: Disagreement | None = None
     accuracies: dict[str, float] | None = None
-    predictions: dict[str, Predictions] = field(default_factory=dict)
+    predictions: dict[str, AnyPredictions] = field(default_factory=dict)
+    max_value_difference: float | None = None
 
     @property
     def compared(self) -> int:
@@ -194,6 +199,11 @@ class ParityReport:
             "first_disagreement": other and asdict(other),
             "accuracies": self.accuracies,
             "predictions": {engine: p.as_dict() for engine, p in self.predictions.items()},
+            **(
+                {}
+                if self.max_value_difference is None
+                else {"max_value_difference": self.max_value_difference}
+            ),
             "populations": [
                 {**asdict(p), "spike_agreement": p.spike_agreement} for p in self.populations
             ],

@@ -8,6 +8,7 @@ from typing import Any
 
 from neurodeploy.artifacts.epochs import EpochMetrics
 from neurodeploy.reporting.parity_report import ParityReport, PopulationParity
+from neurodeploy.simulation.values import PredictedValues
 
 
 def parity_text(report: ParityReport) -> str:
@@ -21,10 +22,17 @@ def parity_text(report: ParityReport) -> str:
     for engine, accuracy in (report.accuracies or {}).items():
         lines.append(f"Accuracy of {engine}: {accuracy:.2%}")
         lines.append(f"  {by_class_text(report.predictions[engine].summary())}")
+    for engine, found in report.predictions.items():
+        if isinstance(found, PredictedValues) and found.labels is not None:
+            lines.append(f"{engine}: {value_text(found.summary())}")
     other = f"; first other: {report.first_disagreement}" if report.first_disagreement else ""
-    lines.append(
-        f"Same prediction on {report.agreeing_predictions} of {report.samples} samples{other}"
-    )
+    apart = report.max_value_difference
+    if apart is not None and not report.exact:
+        lines.append(f"Predicted values are at most {apart:.3g} apart{other}")
+    else:
+        lines.append(
+            f"Same prediction on {report.agreeing_predictions} of {report.samples} samples{other}"
+        )
     if report.exact:
         lines.append(f"{verdict(report)}: {report.mismatches:,} mismatches{_silence(report)}")
     elif report.silent:
@@ -68,7 +76,9 @@ def _population_text(p: PopulationParity, report: ParityReport) -> str:
         sample, step, *neuron = p.max_v_place
         low, high = p.v_range
         apart += f" at sample {sample}, step {step}, neuron {neuron}, of v from {low:g} to {high:g}"
-    read = f"{p.mismatches:,} samples classified otherwise, " if p.name == report.output else ""
+    values = report.max_value_difference is not None
+    read = f"{p.mismatches:,} samples classified otherwise, "
+    read = read if p.name == report.output and not values else ""
     return f"{p.compared:>12,} v compared, {read}{apart}"
 
 
@@ -83,12 +93,43 @@ WORST = 5
 """Of more classes than twice this, a line of text names so many that do worst."""
 
 
-def by_class_text(summary: Mapping[str, Any]) -> str:
-    """Balanced accuracy and accuracy by class in a line; empty without labels.
+def run_text(scores: Mapping[str, Any], best_epoch: int, epochs: int) -> str:
+    """How good the weights of a run's best epoch are, in a line.
 
     Args:
-        summary: as ``Predictions.summary`` gives it.
+        scores: of a run as its JSON holds them.
     """
+    kept = f"with the weights of epoch {best_epoch} of {epochs}"
+    if scores["test_accuracy"] is None:
+        return (
+            f"Test sMAPE {scores['test_smape']:.3f} {kept} "
+            f"(validation {scores['validation_smape']:.3f})"
+        )
+    return (
+        f"Test accuracy {scores['test_accuracy']:.2%} {kept} "
+        f"(validation {scores['validation_accuracy']:.2%})"
+    )
+
+
+def value_text(summary: Mapping[str, Any]) -> str:
+    """The errors of predicted values in a line; empty without targets.
+
+    Args:
+        summary: as ``PredictedValues.summary`` gives it.
+    """
+    if summary["smape"] is None:
+        return ""
+    return f"sMAPE {summary['smape']:.3f} (of 0 to 200), MSE {summary['mse']:.3g}"
+
+
+def by_class_text(summary: Mapping[str, Any]) -> str:
+    """Balanced accuracy and accuracy by class in a line, or errors of values; empty without labels.
+
+    Args:
+        summary: as ``Predictions.summary`` or ``PredictedValues.summary`` gives it.
+    """
+    if "smape" in summary:
+        return value_text(summary)
     found = enumerate(summary["accuracy_by_class"])
     shares = {number: share for number, share in found if share is not None}
     if not shares:

@@ -67,10 +67,12 @@ class BatchResult(NamedTuple):
         loss: mean of l(o[t], y) over the steps that were run, a scalar. With all T of them it is
             the L of Meng et al. 2023, eq. 14.
         outputs: sum of o[t] over the same steps, (N, classes).
+        steps: how many these are, where they are not all T; else 0.
     """
 
     loss: Tensor
     outputs: Tensor
+    steps: int = 0
 
 
 class Loss(Protocol):

@@ -123,4 +123,4 @@ class SLTTK(Rule):
                 total = total + outputs.detach().sum(0)
         feed.backward()
         update()
-        return BatchResult(summed_loss / needed, total)
+        return BatchResult(summed_loss / needed, total, needed)

@@ -20,7 +20,7 @@ class SampleBatch:
         first: index of the first sample in its data set.
         values: integers, (N, *input) when ``static``, else (N, T, *input).
         static: whether every step sees the same values.
-        labels: (N,) class numbers, or None.
+        labels: (N,) class numbers or (N, outputs) values, or None.
         lengths: (N,) steps that each sample lasts, 1..T, after which its class is read; None where
             all last T.
     """
@@ -43,7 +43,7 @@ class Samples:
         count: how many samples.
         take: (first, last) to the integers of those samples: (n, *input) for the encoder, or
             (n, T, *input) when ``over_time``.
-        labels: (count,) class numbers, or None.
+        labels: (count,) class numbers or (count, outputs) values, or None.
         origin: where they come from, for people to read.
         over_time: the values are spikes or integers of each step already; nothing is encoded.
         seed: of the Bernoulli draws of the ``rate`` encoder.
@@ -125,7 +125,11 @@ class SpikeTrace:
     output: str
 
     def predictions(self, decode: Decode, lengths: np.ndarray | None = None) -> np.ndarray:
-        """(N,) class numbers: argmax of what ``decode`` names, the lowest class on a tie.
+        """(N,) class numbers: argmax of ``scores``, the lowest class on a tie."""
+        return self.scores(decode, lengths).argmax(axis=1)
+
+    def scores(self, decode: Decode, lengths: np.ndarray | None = None) -> np.ndarray:
+        """(N, outputs) of what ``decode`` names, in the units of the trace.
 
         Args:
             lengths: (N,) steps of each sample, at whose end it is read: the last v is that of its
@@ -141,7 +145,7 @@ class SpikeTrace:
         else:
             last = -1 if lengths is None else lengths - 1
             scores = record.v[np.arange(len(record.v)), last]
-        return scores.reshape(len(scores), -1).argmax(axis=1)
+        return scores.reshape(len(scores), -1)
 
     def without_state(self) -> SpikeTrace:
         """The same with spikes alone, but for v of an output that has none."""
@@ -204,13 +208,15 @@ class WholeTrace(Mapping[str, PopulationTrace]):
     Attributes:
         populations: name to spikes and, where recorded, state over all N samples.
         classes: (N,) int64, the predicted class of each sample: argmax of what the contract
-            decodes, the lowest class on a tie.
+            decodes, the lowest class on a tie. Of a network that predicts values it says nothing.
         overflow: wraps of u and saturations of v by population; empty for engines of floats.
+        predicted_values: (N, K) float64 of a regression, in units of its data; else None.
     """
 
     populations: Mapping[str, PopulationTrace]
     classes: np.ndarray
     overflow: Overflow
+    predicted_values: np.ndarray | None = None
 
     @staticmethod
     def of(
@@ -218,26 +224,32 @@ class WholeTrace(Mapping[str, PopulationTrace]):
         decode: Decode,
         overflow: Overflow,
         lengths: np.ndarray | None = None,
+        values: Callable[[SpikeTrace, np.ndarray | None], np.ndarray] | None = None,
     ) -> WholeTrace:
         """The traces of consecutive batches, of which there is at least one, put together.
 
         Args:
+            values: reads those of a batch with its lengths; None where classes are told apart.
             decode: how the class is read from the output.
             overflow: of all of them; may still be counted while ``traces`` are taken.
             lengths: (N,) steps of all samples; None for T of each.
         """
         taken: list[SpikeTrace] = []
         classes: list[np.ndarray] = []
+        read: list[np.ndarray] = []
         for trace in traces:
             taken.append(trace)
             count = len(trace.populations[trace.output].s)
             own = None if lengths is None else lengths[trace.first :][:count]
             classes.append(trace.predictions(decode, own).astype(np.int64))
+            if values is not None:
+                read.append(values(trace, own))
         populations = {
             name: _joined([trace.populations[name] for trace in taken])
             for name in taken[0].populations
         }
-        return WholeTrace(populations, np.concatenate(classes), overflow)
+        found = np.concatenate(read) if read else None
+        return WholeTrace(populations, np.concatenate(classes), overflow, found)
 
     def __getitem__(self, name: str) -> PopulationTrace:
         return self.populations[name]

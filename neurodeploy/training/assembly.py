@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import nir
@@ -9,10 +10,10 @@ import numpy as np
 
 from neurodeploy.data import Dataset, check_encoder, load_dataset
 from neurodeploy.errors import InputError, UnsupportedError
-from neurodeploy.ir.contract import InputCode
+from neurodeploy.ir.contract import METADATA_KEY, Contract, InputCode
 from neurodeploy.nn.device import LOW
 from neurodeploy.nn.families import SpikingNetwork, build_network
-from neurodeploy.nn.loss import InstantaneousLoss
+from neurodeploy.nn.loss import InstantaneousLoss, ValueLoss
 from neurodeploy.quantization.aware import IntegerNetwork, trained_to_nir
 from neurodeploy.recipe import ClassWeights, Recipe
 from neurodeploy.rules import RULES, Rate, Rule, build_rule
@@ -99,17 +100,37 @@ def loss_of(recipe: Recipe, labels: np.ndarray, classes: int) -> InstantaneousLo
     """The loss of one step that the recipe asks for.
 
     Args:
-        labels: (N,) classes of the training samples.
+        labels: (N,) classes of the training samples, or (N, K) values.
         classes: how many the network tells apart.
 
     Raises:
-        InputError: class weights for another number of classes.
+        InputError: class weights for another number of classes, or what is said of classes where
+            there are values.
     """
     training = recipe.training
+    if labels.ndim > 1:
+        return _value_loss(recipe, labels)
     weights = class_weights(training.class_weights, labels, classes, f"recipe {recipe.name}: ")
     return InstantaneousLoss(
         training.mse_weight, training.mse_target, weights, over=training.loss_over
     )
+
+
+def _value_loss(recipe: Recipe, values: np.ndarray) -> ValueLoss:
+    """The squared error of values that have mean 0 and deviation 1 on the training samples.
+
+    Raises:
+        InputError: the recipe says of the loss what is for classes.
+    """
+    training = recipe.training
+    said = [name for name in ("mse_weight", "class_weights") if getattr(training, name)]
+    if said:
+        raise InputError(
+            f"recipe {recipe.name}: [training] {' and '.join(said)} weigh the loss of classes, but "
+            f"the data set {recipe.data.name!r} has values, whose loss is their squared error"
+        )
+    deviation = float(values.std())
+    return ValueLoss(over=training.loss_over, mean=float(values.mean()), deviation=deviation or 1.0)
 
 
 def class_weights(
@@ -208,11 +229,25 @@ def begin_when_due(model: SpikingNetwork, recipe: Recipe, epoch: int) -> None:
         model.begin()
 
 
-def graph_of(model: SpikingNetwork, recipe: Recipe, dataset: Dataset) -> nir.NIRGraph:
+def graph_of(
+    model: SpikingNetwork,
+    recipe: Recipe,
+    dataset: Dataset,
+    loss: InstantaneousLoss | None = None,
+) -> nir.NIRGraph:
     """The trained network as NIR, with the recipe's steps and input and the place of the data.
+
+    Args:
+        loss: that it was trained by, which knows what outputs mean as values.
 
     Raises:
         UnsupportedError: a layer that cannot be written.
     """
     code = input_code(recipe, dataset)
-    return trained_to_nir(model, code, recipe.training.steps, dataset.name, dataset.source)
+    graph = trained_to_nir(model, code, recipe.training.steps, dataset.name, dataset.source)
+    if isinstance(loss, ValueLoss):
+        contract = Contract.from_metadata(graph.metadata[METADATA_KEY], recipe.name)
+        graph.metadata[METADATA_KEY] = replace(
+            contract, task="regression", value_scale=loss.deviation, value_offset=loss.mean
+        ).to_metadata()
+    return graph

@@ -24,7 +24,7 @@ class Split(NamedTuple):
 
     Attributes:
         x_train, x_validation: (N, *sample) integers.
-        y_train, y_validation: (N,) labels.
+        y_train, y_validation: (N,) classes, or (N, K) values.
         held_back: (N,) numbers that the validation samples have in the data set.
         lengths_train, lengths_validation: (N,) steps that the samples last; None where all last T.
         channel_groups: as of the data set.
@@ -50,7 +50,9 @@ def split_training(
 ) -> Split:
     """Split the training samples, each class in proportion.
 
-    The test samples play no part: they are looked at once, when training is over.
+    Of samples that follow each other in time the last ones are held back: others would show nearly
+    the same as their neighbours in training. The test samples play no part: they are looked at
+    once, when training is over.
 
     Args:
         validation: share that is held back, 0 < validation < 1.
@@ -63,6 +65,8 @@ def split_training(
         InputError: the share or the limit leaves a class without a sample in one of the parts,
             there are fewer samples than the limit, or an excluded class does not exist.
     """
+    if dataset.predicts_values:
+        return _split_values(dataset, validation, seed, exclude, where, limit)
     unknown = [number for number in exclude if not 0 <= number < dataset.classes]
     if unknown or len(set(exclude)) >= dataset.classes - 1:
         raise InputError(
@@ -96,6 +100,45 @@ def split_training(
             f"{limit or len(numbers)} samples of {held} classes: {error}"
         ) from None
     train, held_back = (np.asarray(part) for part in parts)
+    return _parts(dataset, train, held_back)
+
+
+def _split_values(
+    dataset: Dataset,
+    validation: float,
+    seed: int,
+    exclude: tuple[int, ...],
+    where: str,
+    limit: int,
+) -> Split:
+    """``split_training`` of samples that have values.
+
+    Raises:
+        InputError: classes are excluded, or there are fewer samples than the limit or than two.
+    """
+    if exclude:
+        raise InputError(
+            f"{where}[data] exclude = {list(exclude)}: data set {dataset.name!r} has values to "
+            "predict, and no classes that could be left out"
+        )
+    count = len(dataset.y_train)
+    if limit > count:
+        raise InputError(f"{where}[data] limit = {limit}: there are {count:,} training samples")
+    order = np.random.default_rng(seed).permutation(count)
+    if dataset.ordered:
+        order = np.arange(count)
+    order = order[: limit or count]
+    kept = len(order) - max(1, round(validation * len(order)))
+    if kept < 1:
+        raise InputError(
+            f"{where}[data] validation = {validation} leaves none of {len(order)} samples for "
+            "training"
+        )
+    return _parts(dataset, order[:kept], order[kept:])
+
+
+def _parts(dataset: Dataset, train: np.ndarray, held_back: np.ndarray) -> Split:
+    """The samples of these numbers."""
     lengths = dataset.lengths_train
     return Split(
         choose(dataset.x_train, train),

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from neurodeploy.ir.contract import InputCode
 from neurodeploy.nn.device import autocast
@@ -59,7 +58,7 @@ class Job:
 
     @property
     def classes(self) -> int:
-        """How many classes the network tells apart."""
+        """How many outputs the network has: one for each class that it tells apart."""
         *_, last = self.model.layers
         return math.prod(self.model.shapes[last])
 
@@ -73,6 +72,11 @@ class Job:
     def connectivity(self) -> Connectivity:
         """The synapses behind each neuron, as they are now."""
         return Connectivity(self.model, self.code, self.floats)
+
+    @property
+    def predicts_values(self) -> bool:
+        """Whether outputs are values instead of one class together."""
+        return self.split.y_train.ndim > 1
 
     @functools.cached_property
     def loss(self) -> InstantaneousLoss:
@@ -97,11 +101,11 @@ def train_epoch(
     for number in range(done.batches, len(batches)):
         job.threads.adapt()
         batch = batches[number].numpy()
-        loss, right = _train_batch(job, updater, epoch, number, batch, wiring)
+        loss, score = _train_batch(job, updater, epoch, number, batch, wiring)
         done = PartialEpoch(
             batches=number + 1,
             summed_loss=done.summed_loss + loss * len(batch),
-            right=done.right + right,
+            right=done.right + score,
             seconds=time.perf_counter() - started,
             loss=loss,
         )
@@ -119,7 +123,7 @@ def _wiring(job: Job) -> Wiring | None:
 
 def _train_batch(
     job: Job, updater: Updater, epoch: int, number: int, batch: np.ndarray, wiring: Wiring | None
-) -> tuple[float, int]:
+) -> tuple[float, float]:
     """Train on this process's pieces of a batch.
 
     Args:
@@ -128,7 +132,8 @@ def _train_batch(
         wiring: for the prices of regularisers, if there are any.
 
     Returns:
-        Mean loss and number of right answers, both of the whole batch.
+        Mean loss and sum of the samples' scores, both of the whole batch: of classes the number of
+        right answers, of values the sum of percentage errors.
     """
     recipe, split, processes = job.recipe, job.split, job.processes
     pieces = own_pieces(len(batch), recipe.training.accumulate, processes)
@@ -153,7 +158,7 @@ def _train_batch(
         lasting = augmented_lengths(lasting, recipe.augmentation, draws, batch, steps)
         # After the end of the longest nothing counts; a rule may need steps to draw from.
         steps = min(steps, max(int(lasting.max()), getattr(job.rule, "K", 1)))
-    loss, right = 0.0, 0
+    loss, score = 0.0, 0.0
     for piece in pieces:
         rows = slice(piece.first - start, piece.first - start + piece.size)
         labels = torch.from_numpy(split.y_train[own[rows]]).to(device)
@@ -190,10 +195,12 @@ def _train_batch(
             )
         found = result if own_loss is None else BatchResult(own_loss.seen, own_loss.outputs)
         loss += found.loss.item() / scale
-        right += _right(found.outputs, labels)
+        shown = torch.full((len(labels),), found.steps or steps, device=device)
+        lasts = shown if lengths is None else lengths
+        score += job.loss.summed_score(found.outputs, lasts, labels)
     average_statistics(job.model, len(own) / len(batch), processes)
-    loss, right = processes.total(loss, right)
-    return loss, int(right)
+    loss, score = processes.total(loss, score)
+    return loss, score
 
 
 def _read_in_place(job: Job, device: torch.device) -> np.ndarray | None:
@@ -214,8 +221,3 @@ def _read_in_place(job: Job, device: torch.device) -> np.ndarray | None:
 
 def _leave() -> None:
     """Do not update yet."""
-
-
-def _right(outputs: Tensor, labels: Tensor) -> int:
-    """How many samples have their largest output at their label."""
-    return int((outputs.argmax(1) == labels).sum().item())

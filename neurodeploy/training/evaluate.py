@@ -1,4 +1,4 @@
-"""Loss and accuracy of a network over a data set."""
+"""Loss of a network over a data set, and its accuracy or the error of its values."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from neurodeploy.ir.contract import InputCode
 from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.rules.feeding import Feed, parts, steps_at_once
+from neurodeploy.simulation.values import smape
 from neurodeploy.support.processes import Processes
 from neurodeploy.training.encoding import evaluation_frames, is_constant
 from neurodeploy.training.firing import SpikeCount
@@ -27,13 +28,14 @@ class Evaluation(NamedTuple):
 
     Attributes:
         loss: mean over samples and their steps.
-        accuracy: share of right answers, 0 to 1.
-        predicted: (N,) int64 class of each sample.
+        score: share of right answers, 0 to 1; of values their symmetric mean absolute percentage
+            error, 0 to 200.
+        predicted: (N,) int64 class of each sample; of values (N, K) float64.
         spikes: of every neuron, counted.
     """
 
     loss: float
-    accuracy: float
+    score: float
     predicted: np.ndarray
     spikes: SpikeCount
 
@@ -54,17 +56,17 @@ def evaluate(
     offset: int = 0,
     lengths: np.ndarray | None = None,
 ) -> Evaluation:
-    """Run the network in evaluation mode; the class is argmax of sum_t o[t], t a sample's own.
+    """Run the network in evaluation mode; what it says is read from sum_t o[t], t a sample's own.
 
     The mode the network was in is restored.
 
     Args:
         samples: (N, *sample) integers 0..levels, or (N, T, *sample) for ``events``.
-        labels: (N,) class numbers.
+        labels: (N,) class numbers, or (N, K) values.
         code: encoder and levels.
         steps: T.
-        loss: l of one step; the result is the mean of l over steps and samples, or over samples
-            where it is the loss of the mean output.
+        loss: l of one step, which also says what is read; the result is the mean of l over steps
+            and samples, or over samples where it is the loss of the mean output.
         offset: number of the first sample in its data set.
         lengths: (N,) steps that each sample lasts, 1..T; None where all last T.
     """
@@ -73,7 +75,7 @@ def evaluate(
     device, dtype = first_parameter.device, first_parameter.dtype
     model.eval()
     summed_loss, count = 0.0, SpikeCount(model)
-    predicted = np.empty(len(samples), np.int64)
+    predicted = np.empty_like(labels)
     size = max(1, min(BATCH, VALUES // math.prod(model.sample_shape)))
     for first in range(0, len(samples), size):
         here = slice(first, first + size)
@@ -98,11 +100,18 @@ def evaluate(
                 total = total + outputs.sum(0)
         summed_loss += batch_loss.item() * len(target)
         total = total if own_loss is None else own_loss.outputs
-        predicted[here] = total.argmax(1).cpu().numpy()
+        predicted[here] = loss.read(total, lasts).cpu().numpy()
     model.reset_state()
     model.train(was_training)
-    accuracy = float((predicted == labels).mean())
-    return Evaluation(summed_loss / len(samples), accuracy, predicted, count)
+    score = _score(predicted, labels)
+    return Evaluation(summed_loss / len(samples), score, predicted, count)
+
+
+def _score(predicted: np.ndarray, labels: np.ndarray) -> float:
+    """As ``Evaluation`` says it."""
+    if labels.ndim > 1:
+        return smape(predicted, labels)
+    return float((predicted == labels).mean())
 
 
 def evaluate_shared(
@@ -119,7 +128,7 @@ def evaluate_shared(
     if processes.count == 1:
         return evaluate(model, samples, labels, code, steps, loss, lengths=lengths)
     numbers = np.array_split(np.arange(len(labels)), processes.count)[processes.index]
-    summed_loss, predicted = 0.0, torch.zeros(len(labels), dtype=torch.int64)
+    summed_loss, predicted = 0.0, torch.zeros_like(torch.from_numpy(labels))
     count = SpikeCount(model)
     with processes.together():
         if len(numbers):
@@ -137,6 +146,5 @@ def evaluate_shared(
     count.steps = {name: int(n) for name, n in zip(count.steps, seen, strict=True)}
     everyone = predicted.to(next(model.parameters()).device)
     processes.add([everyone])
-    classes = everyone.cpu().numpy()
-    accuracy = float((classes == labels).mean())
-    return Evaluation(summed_loss / len(labels), accuracy, classes, count)
+    found = everyone.cpu().numpy()
+    return Evaluation(summed_loss / len(labels), _score(found, labels), found, count)

@@ -104,7 +104,7 @@ class Recorder:
     def end_epoch(self, state: TrainingState) -> None:
         """Put the epoch on disk, the checkpoint first: everything else can be rewritten from it."""
         metrics = state.history[-1]
-        self._bar.set_postfix(validation=f"{100 * metrics.validation_accuracy:.2f} %")
+        self._bar.set_postfix(validation=metrics.validation_text)
         if self._log is None:
             return
         self._warn(metrics)
@@ -192,17 +192,20 @@ def fit(job: Job, run: Path, state: TrainingState | None, progress: bool) -> Tra
             started = time.perf_counter()
             validated = _validate(job)
             guard.check_epoch(now, validated.loss, model, rate)
+            seconds = trained.seconds + time.perf_counter() - started
+            sparsity = sparsity_of(validated.spikes, job.connectivity, job.mean_steps)
             metrics = EpochMetrics(
-                epoch,
-                trained.summed_loss / samples,
-                trained.right / samples,
-                validated.loss,
-                validated.accuracy,
-                rate,
-                trained.seconds + time.perf_counter() - started,
-                validated.firing_rates,
-                *sparsity_of(validated.spikes, job.connectivity, job.mean_steps),
-                zero_share(model),
+                epoch=epoch,
+                train_loss=trained.summed_loss / samples,
+                validation_loss=validated.loss,
+                learning_rate=rate,
+                seconds=seconds,
+                firing_rates=validated.firing_rates,
+                synaptic_operations=sparsity.synaptic_operations,
+                silent=sparsity.silent,
+                saturated=sparsity.saturated,
+                zero_weights=zero_share(model),
+                **_scores(job, trained.right / samples, validated.score),
             )
             now = _after_epoch(now, job, updater, metrics, guard)
             recorder.end_epoch(now)
@@ -240,7 +243,7 @@ def _restore(model: SpikingNetwork, updater: Updater, state: TrainingState, run:
 
 
 def _validate(job: Job) -> Evaluation:
-    """Loss and accuracy on the validation samples."""
+    """Loss and score on the validation samples."""
     training, split = job.recipe.training, job.split
     job.threads.adapt()
     return evaluate_shared(
@@ -253,6 +256,13 @@ def _validate(job: Job) -> Evaluation:
         job.processes,
         split.lengths_validation,
     )
+
+
+def _scores(job: Job, trained: float, validated: float) -> dict[str, float | None]:
+    """An epoch's scores under the names of what they are."""
+    scored = "smape" if job.predicts_values else "accuracy"
+    found = {f"train_{scored}": trained, f"validation_{scored}": validated}
+    return {"train_accuracy": None, "validation_accuracy": None, **found}
 
 
 def _within_epoch(

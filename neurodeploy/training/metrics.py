@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -21,14 +21,15 @@ class PartialEpoch:
     Attributes:
         batches: done so far.
         summed_loss: over the samples of these batches.
-        right: how many of the samples were classified correctly.
+        right: how many of the samples were classified correctly; of values the sum of the samples'
+            symmetric percentage errors.
         seconds: wall time.
         loss: mean over the samples of the last batch.
     """
 
     batches: int = 0
     summed_loss: float = 0.0
-    right: int = 0
+    right: float = 0
     seconds: float = 0.0
     loss: float = 0.0
 
@@ -64,8 +65,11 @@ class MetricsLog:
         values = {
             "loss/train": metrics.train_loss,
             "loss/validation": metrics.validation_loss,
-            "accuracy/train": metrics.train_accuracy,
-            "accuracy/validation": metrics.validation_accuracy,
+            **{
+                f"{metrics.quantity}/{part}": score
+                for part, score in metrics.scores.items()
+                if score is not None
+            },
             "learning_rate": metrics.learning_rate,
             "seconds": metrics.seconds,
             **{f"firing_rate/{name}": rate for name, rate in metrics.firing_rates.items()},
@@ -78,4 +82,4 @@ class MetricsLog:
 
 
 def _line(metrics: EpochMetrics) -> str:
-    return json.dumps(asdict(metrics)) + "\n"
+    return json.dumps(metrics.to_table()) + "\n"

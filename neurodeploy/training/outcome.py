@@ -1,4 +1,4 @@
-"""What comes of a run class by class, and what its data and its figures give reason to doubt."""
+"""What comes of a run by class or by value, and what its data and figures give reason to doubt."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from neurodeploy.data.balance import unevenness
 from neurodeploy.errors import Setting, Text
 from neurodeploy.recipe import Recipe
 from neurodeploy.simulation.predictions import Predictions
+from neurodeploy.simulation.reading import AnyPredictions
+from neurodeploy.simulation.values import PredictedValues
 from neurodeploy.support.files import write_whole
 from neurodeploy.training.epoch import Job
 from neurodeploy.training.evaluate import evaluate_shared
@@ -27,8 +29,8 @@ the epoch is chosen by the one, so that a little is to be expected."""
 class Outcome(NamedTuple):
     """Predictions of the best epoch's weights."""
 
-    validation: Predictions
-    test: Predictions
+    validation: AnyPredictions
+    test: AnyPredictions
 
     def summary(self) -> dict[str, Any]:
         """Figures by class as JSON holds them, without the samples."""
@@ -39,7 +41,7 @@ class Outcome(NamedTuple):
         return {name: found.as_dict() for name, found in self._asdict().items()}
 
     def write(self, run: Path, held_back: np.ndarray) -> None:
-        """Write the class of every sample into a run folder.
+        """Write the class or the values of every sample into a run folder.
 
         Args:
             held_back: numbers of the validation samples in the data set.
@@ -71,12 +73,17 @@ def measured(job: Job, dataset: Dataset) -> Outcome:
         (dataset.x_test, dataset.y_test, dataset.lengths_test),
     ):
         shown = evaluate_shared(job.model, x, y, job.code, steps, job.loss, job.processes, lengths)
-        found.append(Predictions(shown.predicted, y, dataset.classes))
+        if dataset.predicts_values:
+            found.append(PredictedValues(shown.predicted, y))
+        else:
+            found.append(Predictions(shown.predicted, y, dataset.classes))
     return Outcome(*found)
 
 
-def _gap(validation: Predictions, test: Predictions) -> tuple[str, ...]:
+def _gap(validation: AnyPredictions, test: AnyPredictions) -> tuple[str, ...]:
     """What to say of accuracies that differ far more than by chance."""
+    if isinstance(validation, PredictedValues) or isinstance(test, PredictedValues):
+        return ()
     one, other = validation.accuracy, test.accuracy
     if one is None or other is None:
         return ()
@@ -94,6 +101,8 @@ def _gap(validation: Predictions, test: Predictions) -> tuple[str, ...]:
 
 def data_warnings(dataset: Dataset, recipe: Recipe) -> tuple[str, ...]:
     """What is worth knowing of a recipe's data before it is trained on."""
+    if dataset.predicts_values:
+        return dataset.notes
     parts = {"training": dataset.y_train, "test": dataset.y_test}
     uneven = unevenness(parts, dataset.classes, recipe.data.exclude)
     weights = Setting("training.class_weights", '"balanced"')

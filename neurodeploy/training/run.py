@@ -14,6 +14,7 @@ run.json               written last: a run is complete when it is there
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,6 +53,7 @@ from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.nn.families.user import pinned
 from neurodeploy.recipe import Recipe
 from neurodeploy.rules import Rule
+from neurodeploy.simulation.values import PredictedValues
 from neurodeploy.support.figures import ornament, png
 from neurodeploy.support.files import as_path, check_writable, sha256, write_json, write_whole
 from neurodeploy.support.processes import ContactLostError, connect
@@ -91,12 +94,14 @@ class RunResult:
 
     Attributes:
         path: the run folder.
-        test_accuracy: of the best epoch's weights on the test samples, 0 to 1.
-        validation_accuracy: the one that the epoch was chosen by, 0 to 1.
+        test_accuracy: of the best epoch's weights on the test samples, 0 to 1; NaN where values are
+            predicted, whose errors are in ``outcome``.
+        validation_accuracy: the one that the epoch was chosen by, likewise.
         best_epoch: counted from 1.
         epochs: how many were trained.
         seconds: wall time of all epochs, also of those before an interruption.
-        outcome: the class of every validation and test sample with the best epoch's weights.
+        outcome: the class, or the values, of every validation and test sample with the best epoch's
+            weights.
         warnings: what looks like a mistake in the data, or in what came of them: layers, too, that
             carry nothing.
         metrics: of the best epoch.
@@ -111,6 +116,25 @@ class RunResult:
     outcome: Outcome
     warnings: tuple[str, ...] = ()
     metrics: EpochMetrics | None = None
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """How good it is, as JSON holds it: accuracies, or of values their errors."""
+        validation, test = self.outcome
+        if isinstance(test, PredictedValues) and isinstance(validation, PredictedValues):
+            return {
+                "task": "regression",
+                "test_accuracy": None,
+                "validation_accuracy": None,
+                "test_smape": test.smape,
+                "validation_smape": validation.smape,
+                "test_mse": test.mse,
+                "validation_mse": validation.mse,
+            }
+        return {
+            "test_accuracy": self.test_accuracy,
+            "validation_accuracy": self.validation_accuracy,
+        }
 
 
 def _to_stderr(warning: str) -> None:
@@ -330,11 +354,14 @@ def _write_result(
     from neurodeploy.training.training_curve import curve_figure
 
     recipe, best = job.recipe, state.history[state.best_epoch - 1]
-    tested = outcome.test.accuracy or 0.0
+    values = isinstance(outcome.test, PredictedValues)
+    tested = math.nan if values else outcome.test.accuracy or 0.0
     result = RunResult(
         path=run,
         test_accuracy=tested,
-        validation_accuracy=best.validation_accuracy,
+        validation_accuracy=math.nan
+        if best.validation_accuracy is None
+        else best.validation_accuracy,
         best_epoch=state.best_epoch,
         epochs=len(state.history),
         seconds=sum(metrics.seconds for metrics in state.history),
@@ -346,9 +373,10 @@ def _write_result(
         ),
         metrics=best,
     )
-    write_own_nir(run / NIR_FILE, graph_of(job.model, recipe, dataset))
+    write_own_nir(run / NIR_FILE, graph_of(job.model, recipe, dataset, job.loss))
     with ornament(run / LEARNING_CURVE):
-        curve = curve_figure(recipe.name, state.history, state.best_epoch, tested)
+        shown = outcome.test.smape if isinstance(outcome.test, PredictedValues) else tested
+        curve = curve_figure(recipe.name, state.history, state.best_epoch, shown or 0.0)
         write_whole(run / LEARNING_CURVE, png(curve))
     outcome.write(run, job.split.held_back)
     summary = {
@@ -356,8 +384,7 @@ def _write_result(
         "kind": "run",
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "recipe": recipe.as_dict(),
-        "test_accuracy": result.test_accuracy,
-        "validation_accuracy": result.validation_accuracy,
+        **result.scores,
         "best_epoch": result.best_epoch,
         "epochs": result.epochs,
         "seconds": result.seconds,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,6 +15,7 @@ from neurodeploy.errors import DataWarning, InputError, Setting, Text
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.reporting.parity import ParityReport
+from neurodeploy.simulation.reading import read
 from neurodeploy.simulation.trace import Samples, SpikeTrace, WholeTrace
 from neurodeploy.workflow import engines as choice
 from neurodeploy.workflow.engines import EngineSettings, OverflowCount, network_engine
@@ -57,8 +59,8 @@ def simulate_arrays(
     Returns:
         By population: ``spikes`` (N, T, *shape) uint8, of a graded input integers, and with
         ``state`` u and v of the same shape, int32 or of float engines float64; and for all of
-        them the classes and the arithmetic overflow, which of engines in Lava the reference
-        counts on the same samples.
+        them the classes, or of a regression the predicted values, and the arithmetic overflow,
+        which of engines in Lava the reference counts on the same samples.
 
     Raises:
         InputError: no such engine, one for the other kind of network, or x has another shape or
@@ -78,7 +80,9 @@ def simulate_arrays(
                 overflow.add(batch)
                 yield trace
 
-        return WholeTrace.of(traces(), network.contract.decode, overflow.found, samples.lengths)
+        contract = network.contract
+        values = partial(read, network) if contract.predicts_values else None
+        return WholeTrace.of(traces(), contract.decode, overflow.found, samples.lengths, values)
 
 
 def validate_arrays(

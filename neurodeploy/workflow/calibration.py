@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from neurodeploy.ir.fixed_point import INT32_EXACT
+from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, INT32_EXACT
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedPopulation, QuantizedProjection
 from neurodeploy.neurons.dynamics import FixedStepper
@@ -67,13 +67,19 @@ class SpikeJudge:
         """Share of spikes that differ; of a read-out 1 - r^2 of its scores, r their correlation.
 
         Scores are those that the contract decodes, taken relative to their mean over the outputs:
-        neither a common factor nor a common offset changes which one is largest.
+        neither a common factor nor a common offset changes which one is largest. Of values, which
+        both do change, it is the mean squared error over the variance.
         """
         spikes, v = self._simulate(population, incoming)
         if population.neuron is None or population.neuron.threshold is not None:
             return float((spikes != self.expected[population.name]).double().mean())
         if self.expected_v is None:
             raise ValueError(f"population {population.name!r} neither spikes nor is read out")
+        if self.contract.predicts_values:
+            unit = population.scale * 2**ACTIVATION_SHIFT
+            found, expected = self._read(v) / unit, self._read(self.expected_v)
+            spread = float(((expected - expected.mean(axis=0)) ** 2).sum())
+            return float(((found - expected) ** 2).sum()) / (spread or 1.0)
         found, expected = self._scores(v), self._scores(self.expected_v)
         power = float((found**2).sum() * (expected**2).sum())
         return 1 - float((found * expected).sum()) ** 2 / power if power else 1.0
@@ -110,13 +116,17 @@ class SpikeJudge:
 
     def _scores(self, v: np.ndarray) -> np.ndarray:
         """(N, outputs) values that the class is read from, without their mean over outputs."""
+        scores = self._read(v)
+        return scores - scores.mean(axis=1, keepdims=True)
+
+    def _read(self, v: np.ndarray) -> np.ndarray:
+        """(N, outputs) of what the contract decodes."""
         v = v.swapaxes(0, 1)
         if self.contract.decode == "sum_v":
             scores = over_own_steps(v, self.lengths, np.float64)
         else:
             scores = v[np.arange(len(v)), -1 if self.lengths is None else self.lengths - 1]
-        scores = scores.reshape(len(scores), -1).astype(np.float64)
-        return scores - scores.mean(axis=1, keepdims=True)
+        return scores.reshape(len(scores), -1).astype(np.float64)
 
     @torch.no_grad()
     def _simulate(

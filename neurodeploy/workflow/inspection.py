@@ -6,6 +6,7 @@ import platform
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from neurodeploy.artifacts.folders import read_run, read_training
 from neurodeploy.artifacts.names import COMPLETE, MANIFEST, NETX_SCRIPT
@@ -15,6 +16,9 @@ from neurodeploy.ir.stated import Stated, listed
 from neurodeploy.support.files import as_path
 from neurodeploy.support.seals import is_intact
 from neurodeploy.support.system import version_of
+
+if TYPE_CHECKING:
+    from neurodeploy.artifacts.deployment import TrainingRecord
 
 UNSEALED_RUN = (
     f"Warning: {COMPLETE} has no seal, as in older versions: nothing shows whether it was changed"
@@ -103,8 +107,9 @@ def _contract(contract: Contract) -> list[str]:
         f"Contract: dt {semantics.dt:g} s, {semantics.integrator}, fires at v "
         f"{semantics.comparison} threshold, reset {semantics.reset}",
         *(f"  but {name!r}: {how}" for name, how in own_semantics(semantics).items()),
-        f"  input {code.encoder}, integers 0..{code.levels}; T = {contract.steps}; class by "
-        f"{contract.decode}; data set {contract.dataset or 'none'}{where}",
+        f"  input {code.encoder}, integers 0..{code.levels}; T = {contract.steps}; "
+        f"{'value' if contract.predicts_values else 'class'} by {contract.decode}; "
+        f"data set {contract.dataset or 'none'}{where}",
     ]
 
 
@@ -116,13 +121,19 @@ def _run(path: Path) -> str:
             f"{path}: training run of {recipe.name} ({recipe.description})",
             f"  finished {run.get('created', 'at an unknown time')}, {found.epochs} epochs, best "
             f"{found.best_epoch}",
-            f"  test accuracy {found.test_accuracy:.2%}, validation "
-            f"{found.validation_accuracy:.2%}",
+            f"  {_scores(found)}",
             f"  files: {', '.join(sorted(entry.name for entry in path.iterdir()))}",
             f"  marked complete by {COMPLETE}",
             *([] if is_intact(run) else [UNSEALED_RUN]),
         ]
     )
+
+
+def _scores(run: TrainingRecord) -> str:
+    if run.test_accuracy is None or run.validation_accuracy is None:
+        parts = ((part, run.scores[f"{part}_smape"]) for part in ("test", "validation"))
+        return ", ".join(f"{part} sMAPE {smape or 0.0:.3f}" for part, smape in parts)
+    return f"test accuracy {run.test_accuracy:.2%}, validation {run.validation_accuracy:.2%}"
 
 
 def _deployment(path: Path) -> str:

@@ -44,6 +44,7 @@ from neurodeploy.workflow.learning_data import (
     thinned,
 )
 from neurodeploy.workflow.learning_result import LearningResult
+from neurodeploy.workflow.task import check_tells_classes
 
 CURVE_POINTS, POINT_SAMPLES = 10, 10
 """Measurements during learning, at most, and samples between two of them, at least."""
@@ -99,6 +100,7 @@ def learn(
     """
     deployment = deployment_at(deployment, "learn")
     network = deployment.network
+    check_tells_classes(network, "learn")
     data = None if data is None else as_path(data, "learn")
     out = None if out is None else as_path(out, "learn")
     path = deployment.path

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from neurodeploy.data import Dataset, SampleArray, choose, class_numbers, load_dataset
+from neurodeploy.data.labels import target_values
 from neurodeploy.data.npz import silent_after, stated_number
 from neurodeploy.data.scan import in_scan_order
 from neurodeploy.data.values import BYTE, integers
@@ -174,7 +175,8 @@ def array_samples(
     Args:
         x: (N, *shape) integers for the contract's encoder, or (N, T, *shape) of each step; arrays
             in memory may lack a channel axis of 1.
-        labels: (N,) class numbers below the number of outputs, or None.
+        labels: (N,) class numbers below the number of outputs, or values for each output, (N, K)
+            or (N,) for one; or None.
         limit: at most so many samples.
         seed: of the draws of the ``rate`` encoder.
         where: what messages name.
@@ -200,7 +202,8 @@ def array_samples(
     largest = largest_value(contract, over_time)
     asked = check_values(x, largest, where) if isinstance(x, np.ndarray) else None
     if labels is not None:
-        labels = class_numbers(labels, len(x), f"{where}: y", network.classes)
+        checked = target_values if contract.predicts_values else class_numbers
+        labels = checked(labels, len(x), f"{where}: y", network.classes)
     count = _limited(len(x), limit)
     dtype = np.uint8 if largest == 1 else np.int32
     return Samples(

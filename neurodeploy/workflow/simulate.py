@@ -18,8 +18,9 @@ from neurodeploy.errors import CheckFailedError, InputError, Setting, Text, near
 from neurodeploy.mapping.estimate import Estimate, estimate
 from neurodeploy.simulation.firing import firing_rates, firing_warnings, input_names
 from neurodeploy.simulation.neurobench import NeuroBench, NeuroBenchCount
-from neurodeploy.simulation.predictions import Predictions
+from neurodeploy.simulation.reading import AnyPredictions, predictions_of, read
 from neurodeploy.simulation.trace import Overflow, SampleBatch, Samples, SpikeTrace
+from neurodeploy.simulation.values import PredictedValues, numbers
 from neurodeploy.support.figures import ornament, write_picture
 from neurodeploy.support.files import as_path, check_writable, make_folder, write_whole
 from neurodeploy.workflow.engines import OverflowCount, batch_size, make_engine
@@ -35,8 +36,10 @@ class SimulationResult:
     """What a simulation found.
 
     Attributes:
-        accuracy: share of samples whose predicted class is the label, or None without labels.
-        predictions: the class of every sample, beside its label.
+        accuracy: share of samples whose predicted class is the label, or None without labels and
+            where values are predicted.
+        predictions: the class of every sample beside its label, or its values beside those that
+            were to come.
         spikes_per_sample: mean number of events by population: spikes, and of an input the values
             that are not 0.
         values_per_sample: mean sum of what these events carry; of spikes, their number.
@@ -60,7 +63,7 @@ class SimulationResult:
     steps: int
     seconds: float
     accuracy: float | None
-    predictions: Predictions
+    predictions: AnyPredictions
     spikes_per_sample: dict[str, float]
     values_per_sample: dict[str, float]
     wraps: dict[str, int]
@@ -89,9 +92,12 @@ class SimulationResult:
         return self.samples / self.seconds
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, as JSON holds them."""
+        """Plain values, as JSON holds them; of predicted values also their errors."""
+        found = self.predictions
+        values = isinstance(found, PredictedValues)
         return {
             **asdict(self),
+            **({"smape": found.smape, "mse": found.mse} if values else {}),
             "predictions": self.predictions.as_dict(),
             "deployment": str(self.deployment),
             "estimate": self.estimate.to_dict(),
@@ -198,10 +204,9 @@ class _Tally:
         self.events: dict[str, int] = {}
         self.values: dict[str, int] = {}
         self.activity = ActivityCount()
-        self.classes: list[np.ndarray] = []
+        self.found: list[np.ndarray] = []
         self.first: SpikeTrace | None = None
-        self.label: int | None = None
-        self.prediction = 0
+        self.labels: np.ndarray | None = None
 
     def add(self, trace: SpikeTrace, batch: SampleBatch) -> None:
         until_end = trace.until(batch.lengths)
@@ -211,19 +216,14 @@ class _Tally:
         self.activity.add(until_end)
         if self.neurobench:
             self.neurobench.add(trace.populations, batch.lengths)
-        decode = self.deployment.network.contract.decode
-        predictions = trace.predictions(decode, batch.lengths)
-        self.classes.append(predictions.astype(np.int64))
+        self.found.append(read(self.deployment.network, trace, batch.lengths))
         if self.first is None:
-            self.first = trace
-            self.prediction = int(predictions[0])
-            self.label = None if batch.labels is None else int(batch.labels[0])
+            self.first, self.labels = trace, batch.labels
 
-    def predictions(self) -> Predictions:
-        """The classes of all samples so far."""
-        network = self.deployment.network
-        predicted = np.concatenate(self.classes) if self.classes else np.zeros(0, np.int64)
-        return Predictions(predicted, self.samples.labels, network.classes)
+    def predictions(self) -> AnyPredictions:
+        """The classes or values of all samples so far."""
+        found = np.concatenate(self.found) if self.found else np.zeros(0, np.int64)
+        return predictions_of(self.deployment.network, found, self.samples.labels)
 
     def result(
         self, engine: str, seconds: float, overflow: Overflow, reason: str | None
@@ -281,10 +281,15 @@ class _Tally:
         if self.first is None:
             return
         title = f"{self.deployment.path.name} on {engine}: {self.samples.origin}, sample 0"
-        title += f", predicted {self.prediction}"
-        if self.label is not None:
-            title += f" (label {self.label})"
+        title += f", predicted {_text(self.found[0])}"
+        if self.labels is not None:
+            title += f" (label {_text(self.labels)})"
         write_picture(raster(self.first, title), path)
+
+
+def _text(found: np.ndarray) -> str:
+    """The class or the values of the first sample."""
+    return str(int(found[0])) if found.ndim == 1 else numbers(found[0])
 
 
 def check_metrics(names: Collection[str]) -> None:

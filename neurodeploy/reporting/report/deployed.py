@@ -175,6 +175,8 @@ def simulated(runs: Sequence[Mapping[str, Any]]) -> Table:
 
 def _accuracy(run: Mapping[str, Any]) -> str:
     """Share of right answers, and beside it the mean of the classes' where it is another."""
+    if run.get("smape") is not None:
+        return f"sMAPE {run['smape']:.3f}"
     if run["accuracy"] is None:
         return ""
     text = f"{run['accuracy']:.2%}"
@@ -194,8 +196,10 @@ def _spikes(run: Mapping[str, Any]) -> str:
 def potentials(report: Mapping[str, Any]) -> str:
     """How far apart neurons that never spike are, in a comparison with floats, in sentences."""
     found = f" Same class on {report['agreeing_predictions']:,} of {report['samples']:,} samples"
-    first = report.get("first_disagreement")
-    if first:
+    first, apart = report.get("first_disagreement"), report.get("max_value_difference")
+    if apart is not None:
+        found = f" Predicted values are at most {apart:.3g} apart"
+    elif first:
         found += f", the first other one is sample {first['sample']}"
         found += f" ({first['first']} against {first['second']})"
     found += "."
@@ -234,7 +238,13 @@ def contract(contract: Contract) -> Table:
             *own_semantics(semantics).items(),
             ("input", f"{code.encoder}, integers 0 to {code.levels}"),
             ("steps", f"{contract.steps} per sample"),
-            ("class", f"argmax of {contract.decode}"),
+            ("class", "" if contract.predicts_values else f"argmax of {contract.decode}"),
+            (
+                "value",
+                f"{contract.value_offset:g} + {contract.value_scale:g} times {contract.decode} / T"
+                if contract.predicts_values
+                else "",
+            ),
             ("data", contract.dataset),
         ]
     )

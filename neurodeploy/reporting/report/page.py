@@ -146,11 +146,14 @@ def _cards(
     training = deployment.training
     if training:
         detail = f"test, {trained.trained_in(training.recipe)}"
-        cards.append(card("trained", f"{training.test_accuracy:.2%}", detail))
+        cards.append(card("trained", training.test_text, detail))
     for run in runs[:1]:
         if run["accuracy"] is not None:
             detail = f"{run['engine']}, {run['samples']:,} samples"
             cards.append(card("deployed", f"{run['accuracy']:.2%}", detail))
+        elif run.get("smape") is not None:
+            detail = f"{run['engine']}, {run['samples']:,} samples"
+            cards.append(card("deployed", f"sMAPE {run['smape']:.3f}", detail))
     for check in checks[:1]:
         value = "bit for bit" if check["mood"] == "good" else check["verdict"]
         cards.append(card("matches", value, check["pair"], check["mood"]))
@@ -175,9 +178,10 @@ def _training(training: TrainingRecord | None) -> dict[str, Any] | None:
     history = [build(EpochMetrics, epoch, "training history") for epoch in training.history]
     if history:
         figure = curve_figure(
-            training.recipe.name, history, training.best_epoch, training.test_accuracy
+            *(training.recipe.name, history, training.best_epoch),
+            next(score for score in training.scores.values() if score is not None),
         )
-        curve = _picture(figure, "Loss, accuracy and firing rates by epoch")
+        curve = _picture(figure, f"Loss, {history[0].quantity} and firing rates by epoch")
     return {
         "description": training.recipe.description.rstrip("."),
         "facts": trained.trained(training),
@@ -185,8 +189,7 @@ def _training(training: TrainingRecord | None) -> dict[str, Any] | None:
         "warnings": training.warnings,
         "confusion": _confusion(
             training.predictions.get("test"),
-            f"Test samples in {trained.trained_in(training.recipe)}, "
-            f"{training.test_accuracy:.2%} right",
+            f"Test samples in {trained.trained_in(training.recipe)}, {training.test_text} right",
         ),
     }
 
@@ -250,7 +253,7 @@ def _behaviour(deployment: Deployment, simulation: Result) -> dict[str, Any]:
 
 def _confusion(predictions: Mapping[str, Any] | None, title: str) -> dict[str, str] | None:
     """What the network takes for what; nothing without labels, and in older files."""
-    matrix: list[list[int]] | None = predictions["confusion"] if predictions else None
+    matrix: list[list[int]] | None = predictions.get("confusion") if predictions else None
     if matrix is None or len(matrix) < 2:
         return None
     return _picture(confusion_matrix(matrix, title), f"Confusion matrix: {title}")

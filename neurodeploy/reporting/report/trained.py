@@ -31,10 +31,12 @@ def trained(training: TrainingRecord) -> Table:
             ("integers", _integers(recipe)),
             (
                 "best epoch",
-                f"{training.best_epoch} of {training.epochs}, by validation accuracy "
-                f"{training.validation_accuracy:.2%}",
+                f"{training.best_epoch} of {training.epochs}, by {_judged(training)}",
             ),
-            ("test accuracy", f"{training.test_accuracy:.2%} in {trained_in(recipe)}"),
+            (
+                "test" if training.test_accuracy is None else "test accuracy",
+                f"{training.test_text} in {trained_in(recipe)}",
+            ),
             *(
                 (f"{part} samples", by_class_text(training.predictions[part]))
                 for part in PARTS
@@ -45,11 +47,21 @@ def trained(training: TrainingRecord) -> Table:
     )
 
 
+def _judged(training: TrainingRecord) -> str:
+    """The score that the epoch was chosen by."""
+    if training.validation_accuracy is None:
+        return f"validation sMAPE {training.scores['validation_smape'] or 0.0:.3f}"
+    return f"validation accuracy {training.validation_accuracy:.2%}"
+
+
 def _data(data: DataRecipe, encoder: str) -> str:
     """Which samples, without the folders above them."""
     found = {**asdict(data), "path": Path(data.path).name, "sha256": data.sha256[:12]}
     found["front_end"] = f"({_options(asdict(data.front_end))})"
+    found["mackey_glass"] = f"({_options(asdict(data.mackey_glass))})"
     without = [] if encoder == "events" else ["bins"]
+    if data.name != "mackey_glass":
+        without.append("mackey_glass")
     if data.bins != "dt":
         without.append("longer")
     if data.name != "fsdd":
