@@ -32,6 +32,7 @@ from neurodeploy.reporting.pictures import CurvePoint, firing_rates, learning_fi
 from neurodeploy.reporting.report import deployed, trained
 from neurodeploy.reporting.report.costs import costs
 from neurodeploy.reporting.text import by_class_text, facts
+from neurodeploy.reporting.value_pictures import values_figure
 from neurodeploy.simulation.firing import warnings_among
 from neurodeploy.support.figures import ornament, svg
 from neurodeploy.support.files import write_whole
@@ -244,7 +245,12 @@ def _behaviour(deployment: Deployment, simulation: Result) -> dict[str, Any]:
         "by_class": by_class_text(run["predictions"]) if "predictions" in run else "",
         "confusion": _confusion(
             run.get("predictions"),
-            f"{run['samples']:,} samples on {run['engine']}, {run['accuracy'] or 0:.2%} right",
+            f"{run['samples']:,} samples on {run['engine']}, "
+            + (
+                f"sMAPE {run['smape']:.3f}"
+                if run.get("smape") is not None
+                else f"{run['accuracy'] or 0:.2%} right"
+            ),
         ),
         "warnings": run.get("warnings", []),
         "raster": _stored(simulation, RASTER, f"Raster of one sample on {run['engine']}"),
@@ -252,7 +258,15 @@ def _behaviour(deployment: Deployment, simulation: Result) -> dict[str, Any]:
 
 
 def _confusion(predictions: Mapping[str, Any] | None, title: str) -> dict[str, str] | None:
-    """What the network takes for what; nothing without labels, and in older files."""
+    """What the network takes for what, or its values; nothing without labels, and in older files.
+
+    Values are drawn where those of every sample are there.
+    """
+    if predictions and predictions.get("task") == "regression":
+        if not predictions.get("labels"):
+            return None
+        figure = values_figure(predictions["predicted"], predictions["labels"], title)
+        return _picture(figure, f"Predicted values: {title}")
     matrix: list[list[int]] | None = predictions.get("confusion") if predictions else None
     if matrix is None or len(matrix) < 2:
         return None
