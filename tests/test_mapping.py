@@ -30,6 +30,8 @@ from neurodeploy.mapping import CONSTRAINTS, CoreMapping, check, map_network
 from neurodeploy.mapping.memory import row_words, weight_width
 from neurodeploy.mapping.neuron_rules import worst_potential
 from neurodeploy.target import Ability, Limit, Target, load_target
+from support.naive_rows import is_dense, weight_bits
+from support.naive_rows import words as row_words_of
 from support.wording import said_by
 
 LOIHI1, LOIHI2 = load_target("loihi1"), load_target("loihi2")
@@ -270,11 +272,6 @@ def naive_uses(network: QuantizedNetwork, target: Target, mapping: CoreMapping) 
     reaches: set[tuple[str, int, int]] = set()
     depth = depths(network)
 
-    def words(entries: int, bits: int) -> int:
-        block = memory.row_entries.value if memory.row_entries else entries
-        whole = [min(block, entries - at) for at in range(0, entries, block)]
-        return sum(math.ceil((memory.row_header_bits.value + n * bits) / 64) for n in whole)
-
     for core, placement in enumerate(mapping.placements):
         for p in network.projections:
             if p.target != placement.population:
@@ -285,9 +282,8 @@ def naive_uses(network: QuantizedNetwork, target: Target, mapping: CoreMapping) 
                 if int(to) in neurons[core]:
                     rows[int(source)] += 1
             reaches |= {(p.source, source, core) for source in rows}
-            bits = memory.weight_widths.holding(weight_width(p))
-            if pipeline_delay(depth, p) > 0:
-                bits += memory.delay_bits.value
+            delayed = pipeline_delay(depth, p) > 0
+            bits = weight_bits(p, target, delayed)
             if isinstance(p.operator, Convolution) and memory.shared_convolution.value:
                 start, stop = placement.ranges[0]
                 group = len(p.operator.weights) // p.operator.groups
@@ -300,15 +296,17 @@ def naive_uses(network: QuantizedNetwork, target: Target, mapping: CoreMapping) 
                         if value:
                             used.add(row)
                 result[core][1] += bool(used)
-                result[core][3] += sum(words(n, bits) for row, n in kernel.items() if row in used)
-            elif isinstance(p.operator, Dense):
+                result[core][3] += sum(
+                    row_words_of(memory, n, bits) for row, n in kernel.items() if row in used
+                )
+            elif is_dense(p, target, delayed):
                 result[core][1] += len(rows)
                 bits += memory.dense_entry_bits.value
-                result[core][3] += len(rows) * words(len(neurons[core]), bits)
+                result[core][3] += len(rows) * row_words_of(memory, len(neurons[core]), bits)
             else:
                 result[core][1] += len(rows)
                 bits += memory.sparse_entry_bits.value
-                result[core][3] += sum(words(n, bits) for n in rows.values())
+                result[core][3] += sum(row_words_of(memory, n, bits) for n in rows.values())
     for source, index, _ in reaches:
         for core, placement in enumerate(mapping.placements):
             if placement.population == source and index in neurons[core]:
@@ -410,12 +408,16 @@ def test_every_neuron_is_placed_once_within_the_limits(
 def test_runs_are_the_fewest_possible(seed: int, words: int, zeros: float) -> None:
     operator = dense(9, 30, seed=seed, zeros=zeros)
     target = with_core(LOIHI1, synapse_words=words)
+    (projection,) = chain(operator).projections
+    zeros_too, memory = is_dense(projection, LOIHI1), LOIHI1.synapse.memory
+    entry = 8 + memory.dense_entry_bits.value if zeros_too else 8 + memory.sparse_entry_bits.value
 
     def fits(start: int, stop: int) -> bool:
         part = Dense(operator.weights[start:stop], (9,), (stop - start,))
         # The width is the layer's, so one synapse of full width stays in.
-        rows = int((part.weights != 0).any(axis=0).sum())
-        return rows * math.ceil((10 + (stop - start) * 8) / 64) <= words
+        counts = [int(n) for n in (part.weights != 0).sum(axis=0) if n]
+        entries = [stop - start] * len(counts) if zeros_too else counts
+        return sum(row_words_of(memory, n, entry) for n in entries) <= words
 
     fewest = [0] * 31
     for stop in range(1, 31):
@@ -669,3 +671,35 @@ def test_the_summary_is_a_table() -> None:
         "messages between cores per sample, if every neuron spikes once: 128",
         "not checked, no limit published: output axons",
     ]
+
+
+@pytest.mark.parametrize("target", [LOIHI1, LOIHI2], ids=["loihi1", "loihi2"])
+@pytest.mark.parametrize("zeros", [0.0, 0.45, 0.9])
+def test_rows_list_their_synapses_where_that_takes_less(target: Target, zeros: float) -> None:
+    """One in ten is less on both chips; of a few zeros among many weights, dense rows are kept."""
+    operator = dense(40, 64, seed=1, zeros=zeros)
+    network = chain(operator)
+    (projection,) = network.projections
+    mapping = map_network(network, target)
+    (found,) = mapping.synapses
+    memory, bits = target.synapse.memory, weight_bits(projection, target, False)
+    counts = [int(np.count_nonzero(column)) for column in operator.weights.T]
+    whole = sum(row_words_of(memory, 64, bits + memory.dense_entry_bits.value) for n in counts if n)
+    listed = sum(row_words_of(memory, n, bits + memory.sparse_entry_bits.value) for n in counts)
+    assert (found.dense_words, found.sparse_words) == (whole, listed)
+    assert found.rows == ("sparse" if zeros == 0.9 else "dense")
+    assert found.words == (listed if zeros == 0.9 else whole)
+    assert sum(use.synapse_words for use in mapping.uses) == found.words
+    said = f"rows list their synapses, {listed:,} words where dense rows take {whole:,}"
+    assert (said in mapping.summary()) == (zeros == 0.9)
+    # What learns keeps a place for every synapse.
+    learning = replace(projection, learning_bits=0)
+    (kept,) = map_network(replace(network, projections=(learning,)), target).synapses
+    assert kept.rows == "dense"
+
+
+def test_a_mapping_written_without_its_synapses_still_reads() -> None:
+    mapping = map_network(chain(dense(2, 2)), LOIHI1)
+    table = mapping.to_dict()
+    del table["synapses"]
+    assert CoreMapping.from_dict(table) == replace(mapping, synapses=())

@@ -79,6 +79,24 @@ class CoreUse:
 
 
 @dataclass(frozen=True)
+class SynapseUse:
+    """The synapse memory of one projection, on all cores together.
+
+    Attributes:
+        rows: how it is stored, ``dense``, ``sparse`` or ``kernel``; see ``mapping.memory``.
+        words: of synapse memory.
+        dense_words, sparse_words: what it would take with rows of that kind; None where it cannot
+            have them.
+    """
+
+    projection: str
+    rows: str
+    words: int
+    dense_words: int | None = None
+    sparse_words: int | None = None
+
+
+@dataclass(frozen=True)
 class Traffic:
     """Messages on the chips in one sample, input from outside not counted.
 
@@ -162,6 +180,7 @@ class CoreMapping:
         unchecked: limits of the target that nobody published.
         strategy: how cores were chosen; a key of ``placement.STRATEGIES``.
         traffic: what that choice is worth; None where the mapping was written without it.
+        synapses: of each projection; empty where the mapping was written without them.
     """
 
     target: str
@@ -173,6 +192,7 @@ class CoreMapping:
     unchecked: tuple[str, ...]
     strategy: str = "first-fit"
     traffic: Traffic | None = None
+    synapses: tuple[SynapseUse, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.placements) != len(self.uses):
@@ -276,6 +296,12 @@ class CoreMapping:
             "per core at most:",
             *_table(rows),
         ]
+        lines.extend(
+            f"{use.projection}: rows list their synapses, {use.words:,} words where dense rows "
+            f"take {use.dense_words:,}"
+            for use in self.synapses
+            if use.rows == "sparse" and use.dense_words is not None
+        )
         lines.extend(self._travels())
         if self.unchecked:
             lines.append(f"not checked, no limit published: {', '.join(self.unchecked)}")

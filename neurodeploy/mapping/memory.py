@@ -9,7 +9,8 @@ width that the projection's own integers need, ``delay`` counts only where delay
 overhead is the target's for that kind of row:
 
 - dense: one row per input with a synapse on the core, an entry per neuron, zeros included;
-- sparse, and convolutions written out: the same, an entry per synapse;
+- sparse, and convolutions written out: the same, an entry per synapse; so is a fully connected
+  projection at most half of whose weights are not zero, if that takes fewer words;
 - shared convolutions: one row per input channel and kernel position, an entry per output channel
   of its group, no overhead; the whole kernel lies on every core that holds a part of the layer.
 
@@ -20,6 +21,7 @@ meets every reading published for Loihi 2 is a fit, see ``targets/loihi2.toml``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
 
 import numpy as np
 from scipy import sparse
@@ -30,6 +32,13 @@ from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedProjection
 from neurodeploy.ir.schedule import depths, pipeline_delay
 from neurodeploy.mapping.mapping import Box, box_indices, box_size
 from neurodeploy.target import SynapseMemory, Target
+
+RowKind = Literal["dense", "sparse", "kernel"]
+"""How synapses are stored: with their zeros, as a list, or as a kernel that positions share."""
+
+LISTED_UP_TO = 0.5
+"""Share of a fully connected projection's weights that are not zero, above which it has dense rows
+anyway: every reading of Loihi 2 has them, with the zeros that rounding makes."""
 
 
 def weight_width(projection: QuantizedProjection) -> int:
@@ -66,14 +75,18 @@ class SynapseRows(ABC):
     """What the synapses of one projection take, for any part of its target population.
 
     Attributes:
+        name: of the projection.
         source: name of the population they come from.
+        kind: how they are stored.
         shared: whether a core holds a kernel instead of rows per input.
     """
 
+    kind: ClassVar[RowKind] = "sparse"
     shared = False
 
     def __init__(self, projection: QuantizedProjection, target: Target, delay: int) -> None:
         memory = target.synapse.memory
+        self.name = projection.name
         self.source = projection.source
         self.shape = projection.operator.output_shape
         self.memory = memory
@@ -98,6 +111,10 @@ class SynapseRows(ABC):
             synapses, for dense rows the zeros among them too. Both (n,) int64.
         """
 
+    def words(self, box: Box) -> dict[RowKind, int]:
+        """Words onto a part of the target population, stored as they are and as they could be."""
+        return {self.kind: self.cost(box)[1]}
+
     def sources(self, box: Box) -> np.ndarray:
         """Source neurons with a synapse onto that part, as flattened indices."""
         return self.entries(box)[0]
@@ -105,6 +122,8 @@ class SynapseRows(ABC):
 
 class DenseRows(SynapseRows):
     """Rows with an entry per neuron of the core."""
+
+    kind = "dense"
 
     def __init__(self, projection: QuantizedProjection, target: Target, delay: int) -> None:
         super().__init__(projection, target, delay)
@@ -119,11 +138,21 @@ class DenseRows(SynapseRows):
         sources = np.flatnonzero(self._used(box))
         return sources, np.full(len(sources), box_size(box))
 
+    def words(self, box: Box) -> dict[RowKind, int]:
+        listed = self.weight_bits + self.memory.sparse_entry_bits.value
+        counts = self._part(box).sum(axis=0)
+        sparse_words = int(row_words(counts, listed, self.memory).sum())
+        return {"dense": self.cost(box)[1], "sparse": sparse_words}
+
     def _used(self, box: Box) -> np.ndarray:
         """Whether each input has a synapse in the box."""
+        return self._part(box).any(axis=0)
+
+    def _part(self, box: Box) -> np.ndarray:
+        """Which weights onto the box are not zero, (neurons, inputs)."""
         if len(box) == 1:
-            return self.nonzero[slice(*box[0])].any(axis=0)
-        return self.nonzero[box_indices(box, self.shape)].any(axis=0)
+            return self.nonzero[slice(*box[0])]
+        return self.nonzero[box_indices(box, self.shape)]
 
 
 class SparseRows(SynapseRows):
@@ -132,6 +161,7 @@ class SparseRows(SynapseRows):
     def __init__(self, projection: QuantizedProjection, target: Target, delay: int) -> None:
         super().__init__(projection, target, delay)
         self.matrix: sparse.csr_matrix = projection.operator.matrix()
+        self.fully_connected = isinstance(projection.operator, Dense)
         self.entry_bits = self.weight_bits + self.memory.sparse_entry_bits.value
 
     def cost(self, box: Box) -> tuple[int, int]:
@@ -140,6 +170,14 @@ class SparseRows(SynapseRows):
 
     def entries(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
         return np.unique(self._columns(box), return_counts=True)
+
+    def words(self, box: Box) -> dict[RowKind, int]:
+        if not self.fully_connected:
+            return super().words(box)
+        rows, words = self.cost(box)
+        bits = self.weight_bits + self.memory.dense_entry_bits.value
+        dense = rows * int(row_words(np.array(box_size(box)), bits, self.memory))
+        return {"sparse": words, "dense": dense}
 
     def _columns(self, box: Box) -> np.ndarray:
         """The input of every synapse onto the box."""
@@ -179,6 +217,7 @@ class KernelSynapses(SynapseRows):
     core, however many inputs a tile has).
     """
 
+    kind = "kernel"
     shared = True
 
     def __init__(
@@ -207,13 +246,26 @@ def synapses(projection: QuantizedProjection, target: Target, delay: int) -> Syn
         delay: steps of synaptic delay they need on the chip.
     """
     if isinstance(projection.operator, Dense):
-        return DenseRows(projection, target, delay)
+        return _fully_connected(projection, target, delay)
     if not isinstance(projection.operator, Convolution):
         return SparseRows(projection, target, delay)
     field = ReceptiveField(projection.operator)
     if target.synapse.memory.shared_convolution.value:
         return KernelSynapses(projection, target, delay, field)
     return ConvRows(projection, target, delay, field)
+
+
+def _fully_connected(projection: QuantizedProjection, target: Target, delay: int) -> SynapseRows:
+    """Rows that list their synapses where these are few and take fewer words, else dense ones."""
+    weights = projection.operator.weights
+    dense = DenseRows(projection, target, delay)
+    few = np.count_nonzero(weights) <= LISTED_UP_TO * weights.size
+    # Of synapses that learn, one of weight 0 may get another.
+    if not few or projection.learning_bits is not None:
+        return dense
+    listed = SparseRows(projection, target, delay)
+    whole = tuple((0, size) for size in projection.operator.output_shape)
+    return min((dense, listed), key=lambda rows: rows.cost(whole)[1])
 
 
 def incoming(network: QuantizedNetwork, target: Target) -> dict[str, list[SynapseRows]]:

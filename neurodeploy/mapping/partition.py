@@ -29,7 +29,15 @@ from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation
 from neurodeploy.ir.schedule import depths, step_order
 from neurodeploy.mapping import memory
 from neurodeploy.mapping.constraints import check
-from neurodeploy.mapping.mapping import RESOURCES, Box, CoreMapping, CoreUse, Placement, box_indices
+from neurodeploy.mapping.mapping import (
+    RESOURCES,
+    Box,
+    CoreMapping,
+    CoreUse,
+    Placement,
+    SynapseUse,
+    box_indices,
+)
 from neurodeploy.mapping.memory import SynapseRows
 from neurodeploy.mapping.placement import STRATEGIES, Activity, messages, traffic
 from neurodeploy.target import Core, Target
@@ -97,8 +105,24 @@ def map_network(
         unchecked=tuple(text for name, text in RESOURCES.items() if name not in limits),
         strategy=strategy,
         traffic=traffic(sent, positions, target.chip, activity is not None),
+        synapses=tuple(
+            _synapse_use(item, parts[population.name])
+            for population in pipeline
+            for item in incoming[population.name]
+        ),
     )
     return replace(mapping, violations=check(network, target, mapping))
+
+
+def _synapse_use(item: SynapseRows, boxes: list[Box]) -> SynapseUse:
+    """Words of a projection on the cores of its target population."""
+    found: dict[str, int] = {}
+    for box in boxes:
+        for kind, words in item.words(box).items():
+            found[kind] = found.get(kind, 0) + words
+    return SynapseUse(
+        item.name, item.kind, found[item.kind], found.get("dense"), found.get("sparse")
+    )
 
 
 def core_limits(core: Core) -> dict[str, int]:
