@@ -115,10 +115,30 @@ def test_spikes_are_left_out_one_by_one() -> None:
     assert ((found > 0) & (found < samples)).any(), "of a count a part"
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+def test_channels_and_steps_on_end_fall_silent(groups: int) -> None:
+    samples, ends = np.ones((300, STEPS, CHANNELS), np.uint8), RNG.integers(3, STEPS + 1, 300)
+    for sample, end in zip(samples, ends, strict=True):
+        sample[end:] = 0
+    row = CHANNELS // groups
+    found, after = augmented(samples, ends, groups=groups, channel_mask=2)
+    np.testing.assert_array_equal(after, ends)
+    gone = (found != samples).any(1).reshape(300, groups, row)
+    assert (gone == gone[:, :1]).all(), "those with other signs alike"
+    assert {int(count) for count in gone[:, 0].sum(1)} == {0, 1, 2}
+    assert gone[:, 0].any(0).all(), "everywhere"
+    assert all((np.diff(np.flatnonzero(one)) == 1).all() for one in gone[:, 0])
+    found, _ = augmented(samples, ends, groups=groups, time_mask=4)
+    quiet = (found != samples).any(2)
+    assert (quiet == (found != samples).all(2)).all(), "all channels alike"
+    assert {int(count) for count in quiet.sum(1)} == {0, 1, 2, 3, 4}
+    assert all((np.diff(np.flatnonzero(one)) == 1).all() for one in quiet)
+
+
 def test_it_depends_on_sample_and_epoch_and_on_nothing_else() -> None:
     samples = (RNG.random((6, STEPS, CHANNELS)) < 0.5).astype(np.uint8)
     lengths, order = np.array([20, 4, 9, 13, 17, 6]), np.array([4, 1])
-    recipe = AugmentationRecipe(stretch=0.3, time_shift=2, channel_shift=1, drop=0.1)
+    recipe = AugmentationRecipe(0.3, 2, 1, 0.1, channel_mask=1, time_mask=2)
     whole = augment_over_time(samples, lengths, recipe, (0, 1), np.arange(6), 2)
     ends = augmented_lengths(lengths, recipe, (0, 1), np.arange(6), STEPS)
     part = augment_over_time(samples[order], lengths[order], recipe, (0, 1), order, 2)
@@ -155,6 +175,8 @@ def still(shape: tuple[int, ...], over_time: bool, groups: int = 1) -> Dataset:
         ),
         ({"channel_shift": 3}, still((5, 6), True, 2), "at most 2, since 3 channels"),
         ({"time_shift": 5}, still((5, 6), True), "at most 4, since samples have T = 5 steps"),
+        ({"time_mask": 5}, still((5, 6), True), "time_mask = 5: at most 4, since samples"),
+        ({"channel_mask": 3}, still((5, 6), True, 2), "channel_mask = 3: at most 2, since 3"),
         ({"flip": True}, still((5, 6), True), r"needs images \(C, H, W\), found samples \(6,\)"),
     ],
 )
@@ -173,6 +195,7 @@ def test_samples_of_another_kind_are_refused(
         ({"drop": -0.1}, "drop is a share from 0 to below 1, found -0.1"),
         ({"time_shift": -1}, "time_shift is in steps, from 0; found -1"),
         ({"channel_shift": -2}, "channel_shift is in channels, from 0; found -2"),
+        ({"channel_mask": -2}, "channel_mask is in channels, from 0; found -2"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:

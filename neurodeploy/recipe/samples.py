@@ -81,11 +81,15 @@ class DataRecipe:
         )
 
 
+OVER_TIME = ("stretch", "time_shift", "channel_shift", "drop", "channel_mask", "time_mask")
+"""Changes of samples over time, by name."""
+
+
 @dataclass(frozen=True)
 class AugmentationRecipe:
     """Random changes of training samples, each drawn anew in every epoch; nothing by default.
 
-    They act on the integers, in this order. The first four are for samples over time, whose own
+    They act on the integers, in this order. The first six are for samples over time, whose own
     ends move along; the others for images, the frames of one event sample all alike.
 
     Attributes:
@@ -96,6 +100,9 @@ class AugmentationRecipe:
         channel_shift: move it by so many channels at most, up or down, where channels stand in a
             row, like bands of pitch; those with other signs alike. What leaves the row is lost.
         drop: share of the spikes that are left out, each by itself.
+        channel_mask: silence so many neighbouring channels at most, those with other signs alike
+            (Park et al. 2019, SpecAugment).
+        time_mask: silence so many steps on end at most, likewise.
         resized_crop: take a random part of 8 to 100 % of the area and scale it to the full size
             (Szegedy et al. 2015); for ImageNet.
         crop_padding: pad with zeros by so many pixels and cut out a part of the old size.
@@ -110,6 +117,8 @@ class AugmentationRecipe:
     time_shift: int = 0
     channel_shift: int = 0
     drop: float = 0.0
+    channel_mask: int = 0
+    time_mask: int = 0
     resized_crop: bool = False
     crop_padding: int = 0
     flip: bool = False
@@ -122,7 +131,11 @@ class AugmentationRecipe:
                 raise ValueError(
                     f"{name} is a share from 0 to below 1, found {getattr(self, name):g}"
                 )
-        for name, unit in (("time_shift", "steps"), ("channel_shift", "channels")):
+        counted = {
+            **dict.fromkeys(("time_shift", "time_mask"), "steps"),
+            **dict.fromkeys(("channel_shift", "channel_mask"), "channels"),
+        }
+        for name, unit in counted.items():
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is in {unit}, from 0; found {getattr(self, name)}")
         for name in ("crop_padding", "cutout"):
@@ -134,11 +147,7 @@ class AugmentationRecipe:
     @property
     def of_time(self) -> tuple[str, ...]:
         """Names of the changes asked for that are for samples over time."""
-        return tuple(
-            name
-            for name in ("stretch", "time_shift", "channel_shift", "drop")
-            if getattr(self, name)
-        )
+        return tuple(name for name in OVER_TIME if getattr(self, name))
 
     @property
     def active_at_all(self) -> bool:

@@ -56,6 +56,12 @@ def augment_over_time(
         if recipe.drop:
             there = np.nonzero(new)
             new[there] = rng.binomial(new[there], 1 - recipe.drop)
+        if recipe.channel_mask:
+            rows = new.reshape(steps, groups, -1)
+            rows[..., _masked(recipe.channel_mask, rows.shape[-1], rng)] = 0
+        if recipe.time_mask:
+            last = heard[-1] + 1 if len(heard) else steps
+            new[_masked(recipe.time_mask, last, rng)] = 0
     return changed
 
 
@@ -95,23 +101,22 @@ def check_augmentation(recipe: AugmentationRecipe, dataset: Dataset, where: str 
             f"{where} {', '.join(recipe.of_time)}: for samples over time; those of data set "
             f"{dataset.name!r} are still"
         )
-    if recipe.channel_shift and len(shape) != 1:
+    of_rows = [name for name in ("channel_shift", "channel_mask") if getattr(recipe, name)]
+    if of_rows and len(shape) != 1:
         raise InputError(
-            f"{where} channel_shift: for frames (C,) of channels in a row, found {shape}; "
-            "crop_padding shifts images"
+            f"{where} {', '.join(of_rows)}: for frames (C,) of channels in a row, found {shape}; "
+            "crop_padding shifts images, cutout blanks a part of them"
         )
-    row = shape[0] // groups
-    if recipe.channel_shift >= row and recipe.channel_shift:
-        raise InputError(
-            f"{where} channel_shift = {recipe.channel_shift}: at most {row - 1}, since "
-            f"{row} channels stand in a row"
-        )
-    steps = dataset.x_train.shape[1]
-    if recipe.time_shift >= steps and recipe.time_shift:
-        raise InputError(
-            f"{where} time_shift = {recipe.time_shift}: at most {steps - 1}, since samples have "
-            f"T = {steps} steps"
-        )
+    row, steps = shape[0] // groups, dataset.x_train.shape[1]
+    limits = [
+        *((name, row, f"{row} channels stand in a row") for name in of_rows),
+        *((name, steps, f"samples have T = {steps} steps") for name in ("time_shift", "time_mask")),
+    ]
+    for name, size, reason in limits:
+        if getattr(recipe, name) >= size:
+            raise InputError(
+                f"{where} {name} = {getattr(recipe, name)}: at most {size - 1}, since {reason}"
+            )
     check_images(shape, recipe)
 
 
@@ -128,6 +133,13 @@ def _draws(
         if recipe.time_shift:
             shift = int(rng.integers(-recipe.time_shift, recipe.time_shift + 1))
         yield np.floor((np.arange(steps) - shift) * speed).astype(np.int64), rng
+
+
+def _masked(most: int, size: int, rng: np.random.Generator) -> slice:
+    """Up to ``most`` of ``size`` places on end, as many and where as they are drawn."""
+    width = int(rng.integers(min(most, size) + 1))
+    first = int(rng.integers(size - width + 1))
+    return slice(first, first + width)
 
 
 def _shift_channels(frames: np.ndarray, by: int) -> None:
