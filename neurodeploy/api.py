@@ -129,23 +129,27 @@ def map(
     network: QuantizedNetwork,
     target: str | Path | Target,
     activity: Mapping[str, np.ndarray] | None = None,
+    *,
+    balance: bool = False,
 ) -> CoreMapping:
     """Place a network's neurons on the cores of a target.
 
     Args:
         target: a name, the path of a TOML, or a ``Target``.
-        activity: spikes per step of each neuron, by population, in its shape; with it neurons that
-            talk much lie near each other.
+        activity: spikes per sample of each neuron, by population, in its shape; with it neurons
+            that talk much lie near each other.
+        balance: by it, also cut populations further so that no core takes much longer than the
+            others, onto cores that are left of the chips in use.
 
     Returns:
         Placements, what each core uses of every limited resource, and ``violations``, each with
         rule, place, use and limit; the network fits when there are none.
 
     Raises:
-        InputError: an unknown target.
+        InputError: an unknown target, or ``balance`` without activity.
     """
     _check(network, QuantizedNetwork, "map")
-    return map_network(network, _target(target), activity)
+    return map_network(network, _target(target), activity, balance=balance)
 
 
 def deploy(

@@ -122,6 +122,13 @@ def test_simulate_estimates_what_a_sample_costs(workspace: Path) -> None:
     text = run_cli("simulate", *choice, folder=workspace).stdout
     assert f"{found['synaptic_ops']:,.0f} synaptic operations" in text
     assert "energy: Loihi 1: Davies et al. 2018" in text and "at least" in text
+    assert found["ann_8bit_nj"] == pytest.approx(found["ann_nj"] * 0.23 / 4.6)
+    assert f"32-bit arithmetic {found['ann_nj']:,.1f} nJ" in text
+    assert f"8-bit arithmetic {found['ann_8bit_nj']:,.1f} nJ" in text
+    assert text.count("against the chip: within") == 2
+    limit = found["limit"]
+    assert limit["what"] in ("synapses", "neurons", "messages", "barrier")
+    assert f"a step waits for {limit['what']} on core {limit['core']}" in text
 
 
 def test_spikes_of_a_simulation_place_the_next_export(workspace: Path, tmp_path: Path) -> None:
@@ -131,6 +138,22 @@ def test_spikes_of_a_simulation_place_the_next_export(workspace: Path, tmp_path:
     exported = run_json("export", *options, folder=workspace)
     found = exported["mapping"]["traffic"]
     assert found["measured"] and found == measured["estimate"]["traffic"]
+
+
+def test_spikes_of_a_simulation_balance_the_next_export(workspace: Path, tmp_path: Path) -> None:
+    simulate = ("simulate", "--engine", "reference", "--samples", "9")
+    measured = run_json(*simulate, folder=workspace)
+    options = ("--target", "loihi2", "--out", str(tmp_path / "spread"), "--balance")
+    refused = run_cli("export", *options, folder=workspace)
+    assert refused.exit_code == 2 and not (tmp_path / "spread").exists()
+    assert refused.stderr.startswith("Error: --balance needs the spikes of a simulation; ")
+    activity = ("--activity", measured["deployment"])
+    exported = run_json("export", *options, *activity, folder=workspace)
+    again = run_json(*simulate, str(tmp_path / "spread"), folder=workspace)
+    one, many = measured["estimate"], again["estimate"]
+    assert again["predictions"] == measured["predictions"]
+    assert many["step_ns"]["high"] < one["step_ns"]["high"]
+    assert len(exported["mapping"]["uses"]) <= 128
 
 
 def test_activity_needs_a_simulated_deployment_of_the_same_network(

@@ -16,7 +16,7 @@ import neurodeploy as nd
 from neurodeploy.bench import read_networks
 from neurodeploy.bench.estimates import Estimates, bench_estimates, estimates_text
 from neurodeploy.bench.read_networks import READ_NETWORKS, braille, sequential_mnist
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, MissingDependencyError
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
 from neurodeploy.ir.fixed_point import WeightFormat
 from neurodeploy.ir.operators import Dense
@@ -45,7 +45,7 @@ def lava_dl() -> Path:
     """The folder of networks that lava-dl tests itself with."""
     try:
         return read_networks.tests_of_lava_dl()
-    except nd.MissingDependencyError:
+    except MissingDependencyError:
         pytest.skip("lava-dl's tests are not installed")
 
 
@@ -227,6 +227,23 @@ def test_checks_survive_json() -> None:
 def test_systems_of_chips_have_the_readings_of_their_chip() -> None:
     assert load_target("kapoho-point").readings == LOIHI2.readings
     assert checks(load_target("hala-point")) == checks(LOIHI2)
+
+
+def test_other_figures_were_never_held_against_the_chip(tmp_path: Path) -> None:
+    """What was estimated with a base's figures says nothing of another target's."""
+    path = tmp_path / "mine.toml"
+    text = 'extends = "loihi2"\ndescription = "mine"\n'
+    path.write_text(text + '[chip]\nchips = { value = 2, quality = "assumed", source = "a test" }')
+    assert checks(load_target(path)) == checks(LOIHI2)
+    faster = '[duration]\nsynaptic_op = { value = 0.7, quality = "assumed", source = "a test" }\n'
+    path.write_text(text + faster)
+    mine = load_target(path)
+    assert [r.step_us for r in mine.readings] == [r.step_us for r in LOIHI2.readings]
+    assert checks(mine) == ()
+    again = tmp_path / "again.toml"
+    again.write_text('extends = "mine.toml"\ndescription = "again"\nreadings = "none"\n')
+    with pytest.raises(InputError, match="readings: expected a list"):
+        load_target(again)
 
 
 READING = """

@@ -45,6 +45,12 @@ from neurodeploy.cli.options import (
     "simulated.",
 )
 @click.option(
+    "--balance",
+    is_flag=True,
+    help="With --activity: cut populations further, onto cores that are left of the chips in use, "
+    "so that steps take less time.",
+)
+@click.option(
     "--netx",
     is_flag=True,
     help="Round to integers that lava-dl's .net holds, and insist on writing network.net.",
@@ -77,6 +83,7 @@ def export(
     scale: Any,
     calibrate: str | None,
     activity: Path | None,
+    balance: bool,
     netx: bool,
     input_shape: tuple[int, ...] | None,
     layers: int | None,
@@ -100,6 +107,7 @@ def export(
         target,
         out,
         activity=activity,
+        balance=balance,
         netx=netx,
         input_shape=input_shape,
         layers=layers,

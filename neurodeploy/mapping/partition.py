@@ -21,6 +21,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation
 from neurodeploy.ir.schedule import depths, step_order
 from neurodeploy.mapping import memory
+from neurodeploy.mapping.balance import BoxTimes, Cut, balanced, box_times
 from neurodeploy.mapping.constraints import check
 from neurodeploy.mapping.mapping import (
     RESOURCES,
@@ -53,6 +55,8 @@ def map_network(
     target: Target,
     activity: Activity | None = None,
     strategy: str = "traffic",
+    *,
+    balance: bool = False,
 ) -> CoreMapping:
     """Place a network and check every limit of the target.
 
@@ -63,8 +67,11 @@ def map_network(
         activity: mean spikes per sample of every neuron, by population, for parts that talk to be
             placed near each other; None takes each neuron to spike once.
         strategy: a key of ``placement.STRATEGIES``.
+        balance: cut populations further, onto cores that are left of the chips in use, so that the
+            slowest core takes as little as can be; needs ``activity`` and times of the target.
 
     Raises:
+        InputError: ``balance`` without one of these.
         UnsupportedError: a cycle has fewer steps of delay than projections.
     """
     depth = depths(network)
@@ -75,13 +82,23 @@ def map_network(
     )
     incoming = memory.incoming(network, target)
     limits = core_limits(target.core)
-    reached = {p.name: np.zeros(math.prod(p.shape), np.int64) for p in network.populations}
-    parts: dict[str, list[Box]] = {}
-    for population in reversed(pipeline):
-        onto = incoming[population.name]
-        parts[population.name] = _cut(population, onto, reached[population.name], target)
-        for box in parts[population.name]:
-            _count_reached(onto, box, reached)
+
+    def cut_all(times: BoxTimes | None, picoseconds: int | None) -> Cut:
+        reached = {p.name: np.zeros(math.prod(p.shape), np.int64) for p in network.populations}
+        parts: dict[str, list[Box]] = {}
+        for population in reversed(pipeline):
+            onto, mine = incoming[population.name], reached[population.name]
+            parts[population.name] = _cut(population, onto, mine, target, times, picoseconds)
+            for box in parts[population.name]:
+                _count_reached(onto, box, reached)
+        return Cut(parts, reached)
+
+    if balance:
+        times = box_times(network, target, incoming, activity)
+        found = balanced(partial(cut_all, times), times, target.chip.cores.value)
+    else:
+        found = cut_all(None, None)
+    parts, reached = found.parts, found.reached
     parts_in_order = [(p, box) for p in pipeline for box in parts[p.name]]
     unplaced = [Placement(population.name, box, 0, 0) for population, box in parts_in_order]
     sent = messages(network, incoming, unplaced, activity)
@@ -132,15 +149,29 @@ def core_limits(core: Core) -> dict[str, int]:
 
 
 def _cut(
-    population: QuantizedPopulation, onto: list[SynapseRows], reached: np.ndarray, target: Target
+    population: QuantizedPopulation,
+    onto: list[SynapseRows],
+    reached: np.ndarray,
+    target: Target,
+    times: BoxTimes | None,
+    picoseconds: int | None,
 ) -> list[Box]:
-    """Parts of a population, a core each."""
+    """Parts of a population, a core each, that take no longer than a bound where there is one."""
     limits = core_limits(target.core)
     if target.core.fill_words is not None:
         limits["fill_words"] = target.core.fill_words.value
+    if picoseconds is not None:
+        limits["picoseconds"] = picoseconds
+
+    def need(box: Box) -> Need:
+        found = _need(population, onto, reached, box)
+        if times is not None and picoseconds is not None:
+            found["picoseconds"] = times.picoseconds(population.name, box)
+        return found
+
     return cut(
         population.shape,
-        lambda box: _need(population, onto, reached, box),
+        need,
         limits,
         shared=any(item.shared for item in onto),
     )

@@ -19,6 +19,9 @@ from neurodeploy.target.limits import Chip, Core, NeuronLimits, SpikeLimits, Syn
 
 PACKAGE = "neurodeploy.targets"
 
+SAME_CORES = {"name", "description", "chip", "readings"}
+"""Keys of a target that leave what its cores do as it is: more chips, not other ones."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -90,7 +93,21 @@ def _read(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
     below = _read(found, (*extending, path))
     # A base's name and description are its own.
     below = {key: value for key, value in below.items() if key not in ("name", "description")}
+    if not set(table) <= SAME_CORES and "readings" in below:
+        below["readings"] = _unestimated(below["readings"])
     return _merged(below, table)
+
+
+def _unestimated(readings: Any) -> Any:
+    """Readings without what was estimated for them, with figures that are no longer the same."""
+    if not isinstance(readings, list):
+        return readings
+    return [
+        {key: value for key, value in reading.items() if not key.startswith("estimated_")}
+        if isinstance(reading, dict)
+        else reading
+        for reading in readings
+    ]
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

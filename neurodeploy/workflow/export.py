@@ -75,6 +75,7 @@ def export(
     out: Path | str | None = None,
     *,
     activity: Path | str | None = None,
+    balance: bool = False,
     netx: bool = False,
     input_shape: Shape | None = None,
     layers: int | None = None,
@@ -89,6 +90,8 @@ def export(
         target_name: built-in target or path of a TOML.
         out: the new directory; ``deployments/NAME-TARGET-NNN`` when None.
         activity: a simulated deployment of the same network, by whose spikes neurons are placed.
+        balance: by these spikes, also cut populations further so that no core takes much longer
+            than the others, onto cores that are left of the chips in use.
         netx: round to integers that lava-dl's .net holds, and insist on writing one.
         input_shape, layers, biases: of a ``.net``, as in ``interchange.netx.file.NetReading``.
         stated: semantics for a file that carries none, or instead of those it carries.
@@ -129,7 +132,7 @@ def export(
         part = netx_part(quantized)
     shapes = {p.name: p.shape for p in quantized.populations}
     spikes = None if activity is None else read_activity(activity, shapes)
-    mapping = _mapped(quantized, target, spikes, str(file))
+    mapping = _mapped(quantized, target, spikes, str(file), balance)
     if netx and part.missing:
         raise CheckFailedError(
             f"{file} does not fit a .net for lava-dl:\n  " + "\n  ".join(part.missing)
@@ -194,14 +197,18 @@ def _default_folder(name: str, target: Target) -> Path:
 
 
 def _mapped(
-    network: QuantizedNetwork, target: Target, spikes: Activity | None, where: str
+    network: QuantizedNetwork,
+    target: Target,
+    spikes: Activity | None,
+    where: str,
+    balance: bool = False,
 ) -> CoreMapping:
     """The network on the target's cores.
 
     Raises:
         CheckFailedError: it does not fit; every violation is listed.
     """
-    mapping = map_network(network, target, spikes)
+    mapping = map_network(network, target, spikes, balance=balance)
     check_fits(mapping.violations, where, target.name)
     return mapping
 
