@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ SHAPES = {
     "dvs_gesture": ((2, 128, 128), 11, 15),
     "fsdd": ((64,), 10, 1),
     "image_folder": ((3, 224, 224), 1000, 255),
+    "mackey_glass": ((24,), 1, 255),
     "nmnist": ((2, 34, 34), 10, 1),
     "npz": ((1, 28, 28), 10, 255),
     "shd": ((700,), 20, 1),
@@ -53,6 +55,8 @@ def stand_in(recipe: Recipe) -> Dataset:
     x = np.broadcast_to(np.zeros((), np.uint8), (classes, *steps, *shape))
     y = np.arange(classes)
     dataset = Dataset(recipe.data.name, levels, x, y, x, y, over_time)
+    if recipe.data.name == "mackey_glass":
+        dataset = replace(dataset, y_train=y[:, None], y_test=y[:, None], task="regression")
     return (
         scanned(dataset, recipe.data.source, recipe.training.steps) if recipe.data.scan else dataset
     )

@@ -131,7 +131,9 @@ def test_a_contract_says_it_and_one_of_classes_does_not() -> None:
 
 
 def test_epochs_are_judged_by_the_error_and_then_by_the_loss() -> None:
-    epoch = EpochMetrics(1, 1.0, None, 1.0, None, 0.1, 1.0, {}, 9.0, 8.0)
+    epoch = EpochMetrics(
+        *(1, 1.0, None, 1.0, None, 0.1, 1.0), train_smape=9.0, validation_smape=8.0
+    )
     assert dataclasses.replace(epoch, validation_smape=7.0, validation_loss=9.0).better_than(epoch)
     assert dataclasses.replace(epoch, validation_loss=0.5).better_than(epoch)
     assert not dataclasses.replace(epoch, validation_smape=8.5).better_than(epoch)
@@ -238,6 +240,26 @@ def test_engines_are_compared_value_by_value(deployed: tuple[Path, dict, dict]) 
     assert 0 < rounded["max_value_difference"] < 0.3
     assert rounded["populations"][-1]["mismatches"] == 0
     assert "Predicted values are at most" in said and "classified" not in said
+
+
+def test_a_forecast_goes_on_with_its_own_predictions(deployed: tuple[Path, dict, dict]) -> None:
+    """Shown window by window, what a network has predicted makes it predict the same again."""
+    folder, trained, _ = deployed
+    options = ("--engine", "reference", "--samples", "1")
+    found = run_json("simulate", "--forecast", *options, folder=folder)["forecast"]
+    dataset, predicted = load_data_of(folder, trained), np.array(found["predicted"])
+    assert found["labels"] == dataset.y_test.tolist()
+    assert found["smape"] == pytest.approx(smape(predicted, dataset.y_test))
+    row = [*dataset.x_test[:1][0], *dataset.as_input(predicted[:, 0])]
+    windows = np.lib.stride_tricks.sliding_window_view(np.array(row), 12)[: len(predicted)]
+    network = nd.load(next((folder / "deployments").iterdir())).network
+    again = nd.simulate(network, windows.astype(np.int64)).predicted_values
+    assert again is not None and again.tolist() == predicted.tolist()
+
+
+def test_a_forecast_of_no_series_is_refused(workspace: Path) -> None:
+    done = run_cli("simulate", "--forecast", folder=workspace)
+    assert done.exit_code == 2 and "was not trained on a series to predict" in done.output
 
 
 def test_samples_of_a_file_have_values_for_labels(

@@ -40,6 +40,11 @@ from neurodeploy.errors import InputError
     metavar="NAME",
     help="Also count: neurobench, the metrics of its harness and a footprint at the real widths.",
 )
+@click.option(
+    "--forecast",
+    is_flag=True,
+    help="Also predict the test part of a series from the network's own predictions.",
+)
 @json_option
 def simulate(
     deployment: Path | None,
@@ -48,6 +53,7 @@ def simulate(
     trace_state: bool,
     strict: bool,
     metrics: tuple[str, ...],
+    forecast: bool,
     timeout: float | None,
     as_json: bool,
     **choice: Any,
@@ -73,6 +79,7 @@ def simulate(
         trace_state=trace_state,
         strict=strict,
         metrics=metrics,
+        forecast=forecast,
         timeout=timeout,
         progress=show_progress(),
     )
@@ -86,6 +93,8 @@ def simulate(
         click.echo(f"Accuracy {result.accuracy:.2%}")
     if scored := by_class_text(result.predictions.summary()):
         click.echo(scored)
+    if result.forecast is not None:
+        click.echo(f"Forecast from its own predictions: {by_class_text(result.forecast.summary())}")
     click.echo(f"{result.samples_per_second:,.1f} samples/s ({result.seconds:.2f} s)")
     for name, spikes in result.spikes_per_sample.items():
         overflow = overflow_text(result.wraps.get(name, 0), result.saturations.get(name, 0))

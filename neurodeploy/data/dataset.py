@@ -90,6 +90,8 @@ class Dataset:
             as ON spikes of all bands and then OFF spikes of all bands.
         task: whether classes are told apart or values predicted.
         ordered: samples follow each other in time, so that those held back are the last ones.
+        input_range: of a series, whose samples are windows of what is predicted: the values that
+            its integers 0 and ``levels`` stand for.
     """
 
     name: str
@@ -107,11 +109,24 @@ class Dataset:
     channel_groups: int = 1
     task: Task = "classification"
     ordered: bool = False
+    input_range: tuple[float, float] | None = None
 
     @property
     def predicts_values(self) -> bool:
         """Whether what belongs to a sample is values."""
         return self.task == "regression"
+
+    def as_input(self, values: np.ndarray) -> np.ndarray:
+        """Values of a series as the integers of its samples, uint8; what lies outside is clipped.
+
+        Args:
+            values: in units of the data.
+        """
+        if self.input_range is None:
+            raise ValueError(f"samples of {self.name!r} are no windows of a series")
+        low, high = self.input_range
+        scaled = np.rint(self.levels * (np.asarray(values) - low) / (high - low))
+        return scaled.clip(0, self.levels).astype(np.uint8)
 
     @property
     def sample_shape(self) -> tuple[int, ...]:

@@ -63,6 +63,7 @@ def load_mackey_glass(request: Request) -> Dataset:
         else (),
         task="regression",
         ordered=True,
+        input_range=(float(low), float(high)),
     )
 
 

@@ -24,6 +24,7 @@ from neurodeploy.simulation.values import PredictedValues, numbers
 from neurodeploy.support.figures import ornament, write_picture
 from neurodeploy.support.files import as_path, check_writable, make_folder, write_whole
 from neurodeploy.workflow.engines import OverflowCount, batch_size, make_engine
+from neurodeploy.workflow.forecast import forecast_series, series_of
 from neurodeploy.workflow.memory import check_memory, default_engine
 from neurodeploy.workflow.samples import check_samples, choose_samples
 
@@ -54,6 +55,7 @@ class SimulationResult:
         warnings: why not the first choice of an engine, and what looks like a mistake in the
             samples or in what is said of them.
         metrics: those that were asked for, by the name of their set.
+        forecast: of a series, where it was asked for.
     """
 
     engine: str
@@ -75,6 +77,7 @@ class SimulationResult:
     digest: str
     warnings: tuple[str, ...] = ()
     metrics: dict[str, NeuroBench] = field(default_factory=dict)
+    forecast: PredictedValues | None = None
 
     @property
     def summary(self) -> Path:
@@ -98,6 +101,7 @@ class SimulationResult:
         return {
             **asdict(self),
             **({"smape": found.smape, "mse": found.mse} if values else {}),
+            "forecast": self.forecast and self.forecast.as_dict(),
             "predictions": self.predictions.as_dict(),
             "deployment": str(self.deployment),
             "estimate": self.estimate.to_dict(),
@@ -118,6 +122,7 @@ def simulate(
     trace_state: bool = False,
     strict: bool = False,
     metrics: Collection[str] = (),
+    forecast: bool = False,
     timeout: float | None = None,
     progress: bool = True,
 ) -> SimulationResult:
@@ -134,11 +139,13 @@ def simulate(
         strict: any wrap or saturation is an error.
         metrics: names of ``METRICS``; u and v are recorded for them, which takes memory and, in
             Lava, time.
+        forecast: also predict the test part of a series from the network's own predictions.
         timeout: wall-clock limit in seconds for the Lava engines.
 
     Raises:
         CheckFailedError: ``strict``, and something overflowed.
         InputError: there are no such metrics, or the engine does not record what they count.
+        UnsupportedError: ``forecast``, and the network predicts no series one value ahead.
         SimulationError: the engine failed, or would not fit into memory.
     """
     from tqdm import tqdm
@@ -147,6 +154,8 @@ def simulate(
 
     check_metrics(metrics)
     deployment = deployment_at(deployment, "simulate")
+    if forecast:
+        _ = series_of(deployment.network)
     if samples is None:
         samples = choose_samples(deployment.network)
     check_samples(samples, "simulate")
@@ -184,7 +193,8 @@ def simulate(
         engine.close()
         if writer:
             writer.discard()
-    result = tally.result(engine_name, seconds, overflow.found, reason)
+    foreseen = forecast_series(deployment, engine_name, timeout=timeout) if forecast else None
+    result = tally.result(engine_name, seconds, overflow.found, reason, foreseen)
     write_report(deployment)
     if strict:
         check_strict(result.wraps, result.saturations)
@@ -226,7 +236,12 @@ class _Tally:
         return predictions_of(self.deployment.network, found, self.samples.labels)
 
     def result(
-        self, engine: str, seconds: float, overflow: Overflow, reason: str | None
+        self,
+        engine: str,
+        seconds: float,
+        overflow: Overflow,
+        reason: str | None,
+        foreseen: PredictedValues | None = None,
     ) -> SimulationResult:
         network, count = self.deployment.network, self.samples.count
         predictions = self.predictions()
@@ -262,6 +277,7 @@ class _Tally:
                 *firing_warnings(rates, over, input_names(network)),
                 *predictions.warnings(),
             ),
+            forecast=foreseen,
             metrics={"neurobench": self.neurobench.result(self.deployment.target)}
             if self.neurobench
             else {},
