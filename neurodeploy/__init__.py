@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from neurodeploy.api import (
         Deployment,
         deploy,
+        early_exits,
         import_net,
         import_nir,
         load,
@@ -47,6 +48,7 @@ __all__ = [
     "Target",
     "__version__",
     "deploy",
+    "early_exits",
     "from_torch",
     "import_net",
     "import_nir",
@@ -75,7 +77,7 @@ _HOME = {
     "from_torch": "interchange.from_torch",
     "to_torch": "nn.from_network",
     **dict.fromkeys(("Deployment", "deploy", "import_net", "import_nir", "load", "map"), "api"),
-    **dict.fromkeys(("quantize", "simulate", "train", "validate"), "api"),
+    **dict.fromkeys(("early_exits", "quantize", "simulate", "train", "validate"), "api"),
 }
 """The module that each name is taken from when it is first asked for."""
 

@@ -24,6 +24,7 @@ from neurodeploy.support.files import as_path
 from neurodeploy.target import Target, load_target
 from neurodeploy.training.run import RunResult
 from neurodeploy.training.run import train as train_recipe
+from neurodeploy.workflow.arrays import early_exits
 from neurodeploy.workflow.arrays import simulate_arrays as simulate
 from neurodeploy.workflow.arrays import validate_arrays as validate
 from neurodeploy.workflow.export import deploy_network
@@ -32,6 +33,7 @@ from neurodeploy.workflow.quantization import quantized_on
 __all__ = [
     "Deployment",
     "deploy",
+    "early_exits",
     "import_net",
     "import_nir",
     "load",

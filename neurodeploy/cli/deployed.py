@@ -45,6 +45,12 @@ from neurodeploy.errors import InputError
     is_flag=True,
     help="Also predict the test part of a series from the network's own predictions.",
 )
+@click.option(
+    "--early-exit",
+    type=float,
+    metavar="MARGIN",
+    help="Also read each class once it is so far above the second.",
+)
 @json_option
 def simulate(
     deployment: Path | None,
@@ -54,6 +60,7 @@ def simulate(
     strict: bool,
     metrics: tuple[str, ...],
     forecast: bool,
+    early_exit: float | None,
     timeout: float | None,
     as_json: bool,
     **choice: Any,
@@ -61,7 +68,12 @@ def simulate(
     """Simulate DEPLOYMENT (default: the newest) on its test set or on samples of yours."""
     from neurodeploy.reporting.cost_text import estimate_text
     from neurodeploy.reporting.neurobench import neurobench_text
-    from neurodeploy.reporting.text import by_class_text, overflow_text, spikes_text
+    from neurodeploy.reporting.text import (
+        by_class_text,
+        early_exit_text,
+        overflow_text,
+        spikes_text,
+    )
     from neurodeploy.workflow.engines import check_engine, engine_remarks
 
     if engine is not None:
@@ -80,6 +92,7 @@ def simulate(
         strict=strict,
         metrics=metrics,
         forecast=forecast,
+        early_exit=early_exit,
         timeout=timeout,
         progress=show_progress(),
     )
@@ -106,6 +119,8 @@ def simulate(
     for warning in result.warnings:
         click.echo(f"Warning: {worded_here(warning)}")
     click.echo(estimate_text(result.estimate))
+    if result.early_exit is not None:
+        click.echo(early_exit_text(result.early_exit))
     for found in result.metrics.values():
         click.echo(neurobench_text(found.as_dict()))
     click.echo(wrote(result.raster, trace, result.summary, result.report))

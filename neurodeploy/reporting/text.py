@@ -8,6 +8,7 @@ from typing import Any
 
 from neurodeploy.artifacts.epochs import EpochMetrics
 from neurodeploy.reporting.parity_report import ParityReport, PopulationParity
+from neurodeploy.simulation.early_exit import EarlyExit
 from neurodeploy.simulation.values import PredictedValues
 
 
@@ -143,6 +144,32 @@ def by_class_text(summary: Mapping[str, Any]) -> str:
     return f"Balanced accuracy {summary['balanced_accuracy']:.2%}; {what}: {words}" + (
         f"; {lacking} without a sample" if lacking else ""
     )
+
+
+DECODED = {
+    "sum_v": "the sum of the output's potentials",
+    "last_v": "the output's potential",
+    "spike_count": "the count of the output's spikes",
+}
+"""What has a margin between its first and its second class."""
+
+
+def early_exit_text(found: EarlyExit) -> str:
+    """Accuracy, steps and energy of samples that are read as soon as they are sure."""
+    accuracy = "" if found.accuracy is None else f"accuracy {found.accuracy:.2%}, "
+    steps = f"{found.mean_steps:,.2f} of {found.all_steps:,.2f} steps in the mean"
+    lines = [
+        f"Read early, once {DECODED[found.decode]} is {found.margin:g} above that of the second "
+        f"class (in {found.unit}): {accuracy}{steps}, {found.agreement:.2%} of samples read as "
+        "after all steps"
+    ]
+    if found.energy_nj is not None:
+        low, high = found.energy_nj["low"], found.energy_nj["high"]
+        lines.append(
+            f"  at least {low:,.1f} to {high:,.1f} nJ, estimated from the steps used, without what "
+            "layers in front have begun by then"
+        )
+    return "\n".join(lines)
 
 
 def sparsity_text(metrics: EpochMetrics) -> str:

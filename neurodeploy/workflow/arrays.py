@@ -15,6 +15,7 @@ from neurodeploy.errors import DataWarning, InputError, Setting, Text
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.reporting.parity import ParityReport
+from neurodeploy.simulation.early_exit import EarlyReader, Exits
 from neurodeploy.simulation.reading import read
 from neurodeploy.simulation.trace import Samples, SpikeTrace, WholeTrace
 from neurodeploy.workflow import engines as choice
@@ -83,6 +84,36 @@ def simulate_arrays(
         contract = network.contract
         values = partial(read, network) if contract.predicts_values else None
         return WholeTrace.of(traces(), contract.decode, overflow.found, samples.lengths, values)
+
+
+def early_exits(
+    network: Network | QuantizedNetwork,
+    trace: WholeTrace,
+    margin: float,
+    lengths: ArrayLike | None = None,
+) -> Exits:
+    """Read the class of each sample at the first step at which it is sure.
+
+    Args:
+        network: that was simulated.
+        trace: as ``simulate_arrays`` gives it.
+        margin: of the highest score above the second, above 0; scores are what the contract decodes
+            as it is after each step. In spikes where these are counted, else in potentials of the
+            network in floats.
+        lengths: (N,) steps of each sample, as it was simulated with; T when None.
+
+    Returns:
+        ``classes`` and ``steps`` used of each sample, (N,) int64.
+
+    Raises:
+        InputError: the margin is not above 0, the network tells no classes apart, or potentials
+            were not recorded.
+    """
+    ends = None if lengths is None else np.asarray(lengths)
+    if network.contract.decode != "spike_count" and trace[network.output].v is None:
+        raise InputError("early_exits: simulate with state=True, which records the output's v")
+    reader = EarlyReader(network, margin)
+    return reader.read(SpikeTrace(0, trace.populations, network.output), ends)
 
 
 def validate_arrays(

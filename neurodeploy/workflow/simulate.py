@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from neurodeploy.artifacts.results import write_result
 from neurodeploy.artifacts.simulations import ActivityCount, TraceFile, write_activity
 from neurodeploy.errors import CheckFailedError, InputError, Setting, Text, nearest
 from neurodeploy.mapping.estimate import Estimate, estimate
+from neurodeploy.simulation.early_exit import EarlyExit, EarlyReader, Exits
 from neurodeploy.simulation.firing import firing_rates, firing_warnings, input_names
 from neurodeploy.simulation.neurobench import NeuroBench, NeuroBenchCount
 from neurodeploy.simulation.reading import AnyPredictions, predictions_of, read
@@ -56,6 +57,8 @@ class SimulationResult:
             samples or in what is said of them.
         metrics: those that were asked for, by the name of their set.
         forecast: of a series, where it was asked for.
+        early_exit: what reading classes as soon as they are sure makes of the same samples; None
+            where nobody asked.
     """
 
     engine: str
@@ -78,6 +81,7 @@ class SimulationResult:
     warnings: tuple[str, ...] = ()
     metrics: dict[str, NeuroBench] = field(default_factory=dict)
     forecast: PredictedValues | None = None
+    early_exit: EarlyExit | None = None
 
     @property
     def summary(self) -> Path:
@@ -105,6 +109,7 @@ class SimulationResult:
             "predictions": self.predictions.as_dict(),
             "deployment": str(self.deployment),
             "estimate": self.estimate.to_dict(),
+            "early_exit": self.early_exit and self.early_exit.as_dict(),
             "metrics": {name: found.as_dict() for name, found in self.metrics.items()},
             "raster": self.raster and str(self.raster),
             "report": str(self.report),
@@ -123,6 +128,7 @@ def simulate(
     strict: bool = False,
     metrics: Collection[str] = (),
     forecast: bool = False,
+    early_exit: float | None = None,
     timeout: float | None = None,
     progress: bool = True,
 ) -> SimulationResult:
@@ -140,11 +146,14 @@ def simulate(
         metrics: names of ``METRICS``; u and v are recorded for them, which takes memory and, in
             Lava, time.
         forecast: also predict the test part of a series from the network's own predictions.
+        early_exit: also read each class as soon as it is sure, by this margin between the first and
+            the second; see ``simulation.early_exit``.
         timeout: wall-clock limit in seconds for the Lava engines.
 
     Raises:
         CheckFailedError: ``strict``, and something overflowed.
-        InputError: there are no such metrics, or the engine does not record what they count.
+        InputError: there are no such metrics, or the engine does not record what they count, or the
+            margin is not above 0.
         UnsupportedError: ``forecast``, and the network predicts no series one value ahead.
         SimulationError: the engine failed, or would not fit into memory.
     """
@@ -156,6 +165,7 @@ def simulate(
     deployment = deployment_at(deployment, "simulate")
     if forecast:
         _ = series_of(deployment.network)
+    reader = None if early_exit is None else EarlyReader(deployment.network, early_exit)
     if samples is None:
         samples = choose_samples(deployment.network)
     check_samples(samples, "simulate")
@@ -169,7 +179,7 @@ def simulate(
     check_memory([engine_name], deployment.network, at_once, state=state)
     check_writable(deployment.results / engine_name / SUMMARY)
     engine = make_engine(engine_name, deployment, state=state, timeout=timeout)
-    tally = _Tally(deployment, samples, metrics)
+    tally = _Tally(deployment, samples, metrics, reader)
     overflow = OverflowCount(engine, deployment.network)
     file = None if trace is None else as_path(trace, "simulate")
     writer = None if file is None else TraceFile(file, samples.count)
@@ -205,12 +215,19 @@ class _Tally:
     """Sums over batches, and the first sample for the raster."""
 
     def __init__(
-        self, deployment: Deployment, samples: Samples, metrics: Collection[str] = ()
+        self,
+        deployment: Deployment,
+        samples: Samples,
+        metrics: Collection[str] = (),
+        reader: EarlyReader | None = None,
     ) -> None:
         self.deployment = deployment
         network = deployment.network
         self.neurobench = NeuroBenchCount(network) if "neurobench" in metrics else None
         self.samples = samples
+        self.reader = reader
+        self.exits: list[Exits] = []
+        self.until_exit = ActivityCount()
         self.events: dict[str, int] = {}
         self.values: dict[str, int] = {}
         self.activity = ActivityCount()
@@ -224,6 +241,9 @@ class _Tally:
             self.events[name] = self.events.get(name, 0) + record.events
             self.values[name] = self.values.get(name, 0) + int(record.s.sum(dtype=np.int64))
         self.activity.add(until_end)
+        if self.reader:
+            self.exits.append(self.reader.read(trace, batch.lengths))
+            self.until_exit.add(trace.until(self.exits[-1].steps))
         if self.neurobench:
             self.neurobench.add(trace.populations, batch.lengths)
         self.found.append(read(self.deployment.network, trace, batch.lengths))
@@ -281,6 +301,7 @@ class _Tally:
             metrics={"neurobench": self.neurobench.result(self.deployment.target)}
             if self.neurobench
             else {},
+            early_exit=self.early_exit(predictions),
         )
         write_whole(folder / PREDICTIONS, predictions.rows())
         summary, files = result.as_dict(), (ACTIVITY, PREDICTIONS)
@@ -290,6 +311,33 @@ class _Tally:
             drawn = (*files, raster.name, raster.with_suffix(".svg").name)
             write_result(folder / SUMMARY, summary, self.deployment, drawn)
         return result
+
+    def early_exit(self, predictions: Predictions) -> EarlyExit | None:
+        """What early exit makes of the samples so far, beside their classes after all steps."""
+        if self.reader is None:
+            return None
+        network, labels = self.deployment.network, self.samples.labels
+        found = Exits.joined(self.exits)
+        cost = estimate(
+            network, self.deployment.target, self.deployment.mapping, self.until_exit.mean()
+        )
+        mean_steps, energy = float(found.steps.mean()), None
+        if cost.energy is not None:
+            # Guard steps come after a sample however long it was.
+            used = cost.steps - network.contract.steps + mean_steps
+            energy = replace(cost.energy, updates=cost.energy.updates.scaled(used / cost.steps))
+        return EarlyExit(
+            margin=self.reader.margin,
+            unit=self.reader.unit,
+            decode=self.reader.decode,
+            accuracy=None if labels is None else float((found.classes == labels).mean()),
+            agreement=float((found.classes == predictions.predicted).mean()),
+            mean_steps=mean_steps,
+            all_steps=self.samples.mean_steps,
+            steps=tuple(found.steps.tolist()),
+            predicted=tuple(found.classes.tolist()),
+            energy_nj=energy and asdict(energy.total),
+        )
 
     def _draw(self, path: Path, engine: str) -> None:
         from neurodeploy.reporting.pictures import raster
