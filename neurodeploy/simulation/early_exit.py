@@ -62,12 +62,8 @@ class EarlyReader:
         if not (margin > 0 and math.isfinite(margin)):
             raise InputError(Text(given, ": needs a margin above 0"))
         if network.contract.predicts_values:
-            raise InputError(
-                Text(
-                    given,
-                    f": {network.name} predicts values, and reads no class that could be sure",
-                )
-            )
+            found = f"{network.name} predicts values, no class that could be sure"
+            raise InputError(Text(given, f": {found}"))
         if network.classes < 2:
             raise InputError(Text(given, f": {network.name} has one output, and no second class"))
         self.margin = margin

@@ -312,7 +312,7 @@ class _Tally:
             write_result(folder / SUMMARY, summary, self.deployment, drawn)
         return result
 
-    def early_exit(self, predictions: Predictions) -> EarlyExit | None:
+    def early_exit(self, predictions: AnyPredictions) -> EarlyExit | None:
         """What early exit makes of the samples so far, beside their classes after all steps."""
         if self.reader is None:
             return None
