@@ -1,4 +1,4 @@
-"""Pictures of benches: agreement with BPTT over epochs, and accuracy against weight bits."""
+"""Pictures of benches: agreement with BPTT over epochs, and accuracy against bits and energy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator, NullFormatter, PercentFormatter
 
 from neurodeploy.bench.gradients import ALL, GradientRow
-from neurodeploy.support.figures import png
+from neurodeploy.bench.pareto import ParetoRow
+from neurodeploy.support.figures import png, write_picture
 from neurodeploy.support.files import write_whole
 
 ROWS = (
@@ -69,6 +70,62 @@ def draw_gradients(title: str, rows: Sequence[GradientRow], path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=11)
     write_whole(path, png(figure))
+
+
+def pareto_picture(title: str, rows: Sequence[ParetoRow], path: Path) -> None:
+    """Draw accuracy against synaptic operations and against energy, the best points joined.
+
+    Args:
+        title: what was trained.
+        rows: of ``bench_pareto``, marked by ``with_best``.
+        path: the PNG to write, whole or not at all; the same as SVG beside it.
+    """
+    figure = Figure(figsize=(10.4, 4.4), layout="constrained", dpi=100)
+    energies = [row for row in rows if row.energy_low_nj is not None]
+    panels = figure.subplots(1, 2 if energies else 1, sharey=True, squeeze=False)[0]
+    _points(panels[0], rows, [row.synaptic_ops for row in rows])
+    panels[0].set_xlabel("synaptic operations per sample")
+    panels[0].set_ylabel("test accuracy of the integers")
+    panels[0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
+    if energies:
+        low = [row.energy_low_nj or 0.0 for row in energies]
+        high = [row.energy_high_nj or 0.0 for row in energies]
+        middle = [(a + b) / 2 for a, b in zip(low, high, strict=True)]
+        panels[1].hlines([row.accuracy for row in energies], low, high, color=COLOURS[0], lw=1.0)
+        _points(panels[1], energies, middle)
+        for name, value, dashes in (
+            ("as a 32-bit ANN", rows[0].ann_nj, "--"),
+            ("as an 8-bit ANN", rows[0].ann_8bit_nj, ":"),
+        ):
+            panels[1].axvline(value, color=FLOAT, lw=1.0, ls=dashes, label=name)
+        panels[1].set_xlabel("estimated dynamic energy per sample in nJ")
+        panels[1].legend(frameon=False, fontsize=9, loc="lower right")
+    for axes in panels:
+        axes.set_xscale("log")
+        axes.margins(0.12, 0.15)
+        axes.grid(alpha=0.25, which="both")
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(f"{title}: {rows[0].key}", fontsize=11)
+    write_picture(figure, path)
+
+
+def _points(axes: Axes, rows: Sequence[ParetoRow], places: Sequence[float]) -> None:
+    """A point for each row at its place, named by its value; a line through the best."""
+    best = sorted((x, row.accuracy) for x, row in zip(places, rows, strict=True) if row.best)
+    axes.plot(*zip(*best, strict=True), color=COLOURS[1], lw=1.6, zorder=1)
+    for number, (x, row) in enumerate(zip(places, rows, strict=True)):
+        colour = COLOURS[1] if row.best else COLOURS[0]
+        axes.plot([x], [row.accuracy], "o", color=colour, ms=6 if row.best else 5, zorder=2)
+        text = axes.annotate(
+            row.value,
+            (x, row.accuracy),
+            xytext=(0, 8 if number % 2 else -15),
+            textcoords="offset points",
+            ha="center",
+            fontsize=9,
+            color=colour,
+        )
+        text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
 
 
 def _line(axes: Axes, rows: Sequence[GradientRow], value: str, **style: Any) -> None:

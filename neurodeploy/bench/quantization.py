@@ -8,21 +8,21 @@ deployed integers on the reference engine, over the whole test set.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from neurodeploy.artifacts.folders import read_training
-from neurodeploy.artifacts.names import COMPLETE, NIR_FILE, RECIPE
-from neurodeploy.errors import InputError, InterruptionError, Setting, Text
+from neurodeploy.artifacts.names import NIR_FILE
+from neurodeploy.bench.kept_runs import folder_for_runs
+from neurodeploy.bench.kept_runs import trained as trained_run
+from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizationPlan
 from neurodeploy.ir.stated import Stated
 from neurodeploy.quantization.scales import ScaleMethod
 from neurodeploy.recipe import QuantizeRecipe, Recipe, load_recipe
 from neurodeploy.simulation.engines import FloatEngine, ReferenceEngine
-from neurodeploy.support.partial import temporary_folder
 from neurodeploy.target import load_target
 from neurodeploy.workflow.exported import read_planned
 from neurodeploy.workflow.quantization import QuantizationOptions, quantized
@@ -104,9 +104,9 @@ def bench_quantization(
         # What the user names is taken as it is, whatever was trained on.
         place = replace(recipe.data, path=str(data.absolute()), sha256="")
         recipe = replace(recipe, data=place)
-    with _folder(keep) as folder:
+    with folder_for_runs(keep) as folder:
         given = source if isinstance(source, Path) else None
-        run = given or _trained(recipe, folder / "float", progress)
+        run = given or trained_run(recipe, folder / "float", progress)
         network, _ = _network_of(run, recipe)
         check_tells_classes(network, "bench quantization")
         floats = _accuracy(FloatEngine(network), network)
@@ -114,7 +114,7 @@ def bench_quantization(
             for mode in modes:
                 if mode == "aware":
                     tuned = _on_integers(recipe, run, width, target, epochs)
-                    found = _trained(tuned, folder / f"aware-{width}", progress)
+                    found = trained_run(tuned, folder / f"aware-{width}", progress)
                     trained, plan = _network_of(found, recipe)
                     integers = quantized(trained, chip, QuantizationOptions(), plan)
                 else:
@@ -173,40 +173,6 @@ def modes_named(text: str) -> list[Mode]:
 def _recipe_of(run: Path) -> Recipe:
     """The recipe that a run was trained with."""
     return read_training(run).recipe
-
-
-@contextmanager
-def _folder(keep: Path | None) -> Iterator[Path]:
-    """Where runs go: a folder of the user's, or one that is gone afterwards."""
-    if keep is not None:
-        yield keep
-        return
-    with temporary_folder() as folder:
-        try:
-            yield folder
-        except InterruptionError:
-            raise InterruptionError(
-                "interrupted",
-                fix=Text(
-                    "with ",
-                    Setting("keep", "FOLDER"),
-                    " the runs stay, and the same command goes on",
-                ),
-            ) from None
-
-
-def _trained(recipe: Recipe, run: Path, progress: bool) -> Path:
-    """The run of a recipe in this folder: the one that is there, gone on with, or a new one."""
-    from neurodeploy.training.run import is_run_of, train
-
-    if not (run / COMPLETE).is_file():
-        return train(recipe, run, resume=(run / RECIPE).is_file(), progress=progress).path
-    if not is_run_of(recipe, run):
-        raise InputError(
-            f"{run}: a run of another recipe, of other data or with other options",
-            fix=Text("name another folder with ", Setting("keep")),
-        )
-    return run
 
 
 def _network_of(run: Path, recipe: Recipe) -> tuple[Network, QuantizationPlan | None]:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from neurodeploy.cli.bench_paper import bench_paper
+from neurodeploy.cli.bench_pareto import bench_pareto
 from neurodeploy.cli.bench_training import bench_gradients, bench_quantization, bench_train
 from neurodeploy.cli.options import (
     COUNT,
@@ -26,7 +27,7 @@ def bench() -> None:
     """Measure on this machine; compare figures of one run, machines are noisy."""
 
 
-for command in (bench_train, bench_paper, bench_gradients, bench_quantization):
+for command in (bench_train, bench_paper, bench_gradients, bench_quantization, bench_pareto):
     bench.add_command(command)
 
 

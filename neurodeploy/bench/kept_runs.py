@@ -1,0 +1,54 @@
+"""Runs that a bench trains: where they go, and those that an earlier one has left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from neurodeploy.artifacts.names import COMPLETE, RECIPE
+from neurodeploy.errors import InputError, InterruptionError, Setting, Text
+from neurodeploy.recipe import Recipe
+from neurodeploy.support.partial import temporary_folder
+
+
+@contextmanager
+def folder_for_runs(keep: Path | None) -> Iterator[Path]:
+    """Where runs go: a folder of the user's, or one that is gone afterwards.
+
+    Raises:
+        InterruptionError: of one that is gone, saying that runs may be kept.
+    """
+    if keep is not None:
+        yield keep
+        return
+    with temporary_folder() as folder:
+        try:
+            yield folder
+        except InterruptionError:
+            raise InterruptionError(
+                "interrupted",
+                fix=Text(
+                    "with ",
+                    Setting("keep", "FOLDER"),
+                    " the runs stay, and the same command goes on",
+                ),
+            ) from None
+
+
+def trained(recipe: Recipe, run: Path, progress: bool) -> Path:
+    """The run of a recipe in this folder: the one that is there, gone on with, or a new one.
+
+    Raises:
+        InputError: a run of another recipe is there.
+    """
+    from neurodeploy.training.run import is_run_of, train
+
+    if not (run / COMPLETE).is_file():
+        return train(recipe, run, resume=(run / RECIPE).is_file(), progress=progress).path
+    if not is_run_of(recipe, run):
+        raise InputError(
+            f"{run}: a run of another recipe, of other data or with other options",
+            fix=Text("name another folder with ", Setting("keep")),
+        )
+    return run

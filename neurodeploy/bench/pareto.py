@@ -1,0 +1,190 @@
+"""Accuracy against energy over one key of a recipe, each point trained, exported and simulated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from neurodeploy.artifacts.deployment import read_deployment
+from neurodeploy.artifacts.folders import read_run
+from neurodeploy.artifacts.names import MANIFEST
+from neurodeploy.bench.kept_runs import folder_for_runs, trained
+from neurodeploy.errors import InputError, Setting, Text
+from neurodeploy.recipe import Recipe, load_recipe
+from neurodeploy.target import load_target
+from neurodeploy.workflow.export import export
+from neurodeploy.workflow.simulate import simulate
+
+BRACKETS = {"[": "]", "{": "}", '"': '"', "'": "'"}
+"""Within these a comma does not part two values."""
+
+
+@dataclass(frozen=True)
+class ParetoRow:
+    """One value of the key.
+
+    Attributes:
+        key, value: what was set, as it was written.
+        accuracy: of the deployed integers on the test set, 0 to 1.
+        trained_accuracy: of the network as it was trained, likewise.
+        energy_low_nj, energy_high_nj: estimated dynamic energy of a sample; None where the target
+            has no figures.
+        synaptic_ops: of a sample.
+        synapse_words: words of synapse memory, all cores together.
+        zero_weights: share of the deployed weights that are zero, 0 to 1.
+        steps: T.
+        ann_nj, ann_8bit_nj: the same network as an ANN, of 32-bit floats and of 8-bit integers.
+        best: whether no other point is as accurate with fewer synaptic operations, or as cheap with
+            a higher accuracy.
+    """
+
+    key: str
+    value: str
+    accuracy: float
+    trained_accuracy: float
+    energy_low_nj: float | None
+    energy_high_nj: float | None
+    synaptic_ops: float
+    synapse_words: int
+    zero_weights: float
+    steps: int
+    ann_nj: float
+    ann_8bit_nj: float
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A key of a recipe, and the values it takes in turn."""
+
+    key: str
+    values: tuple[str, ...]
+
+    def set_to(self, value: str) -> str:
+        """As an override of a recipe."""
+        return f"{self.key}={value}"
+
+
+def knob_of(overrides: Sequence[str]) -> tuple[Knob, tuple[str, ...]]:
+    """The one override that lists several values, and the others.
+
+    Args:
+        overrides: ``KEY=VALUE``, one of them ``KEY=A,B,...``.
+
+    Raises:
+        InputError: none lists several values, or more than one does.
+    """
+    listed = [(text, values) for text in overrides if len(values := _values(text)) > 1]
+    if len(listed) != 1:
+        found = ", ".join(text for text, _ in listed) or "none"
+        raise InputError(
+            Text(
+                "one ",
+                Setting("overrides", "KEY=A,B,..."),
+                f" lists the values to compare, found {found}; for example "
+                "regularisers.synaptic_operations.weight=0,0.3,1",
+            )
+        )
+    ((text, values),) = listed
+    return Knob(text.partition("=")[0], values), tuple(t for t in overrides if t != text)
+
+
+def _values(override: str) -> tuple[str, ...]:
+    """What stands behind ``=``, parted at commas that are in no brackets."""
+    parts, within = [""], []
+    for letter in override.partition("=")[2]:
+        if within and letter == within[-1]:
+            within.pop()
+        elif letter in BRACKETS:
+            within.append(BRACKETS[letter])
+        if letter == "," and not within:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return tuple(dict.fromkeys(part.strip() for part in parts))
+
+
+def bench_pareto(
+    recipe: str,
+    overrides: Sequence[str],
+    *,
+    target: str = "loihi2",
+    data: Path | None = None,
+    keep: Path | None = None,
+    progress: bool = False,
+) -> Iterator[ParetoRow]:
+    """Train, export and simulate a recipe for each value; yields each as soon as it is there.
+
+    Every simulation is of the whole test set, on the reference engine.
+
+    Args:
+        recipe: a name, or the path of a TOML.
+        overrides: one lists the values, see ``knob_of``; the others hold for all points.
+        target: a name, or the path of a TOML.
+        data: where the data set lies; None for where the recipe says.
+        keep: folder that runs and deployments are left in. Runs that are there are taken, or
+            finished where they were interrupted.
+        progress: show bars on stderr where that is a terminal.
+
+    Raises:
+        InputError: no knob, a recipe that does not tell classes apart, or a kept run of another.
+        CheckFailedError: a network does not fit the target.
+    """
+    knob, others = knob_of(overrides)
+    load_target(target)
+    # All of them before the first is trained.
+    recipes = {value: _recipe(recipe, (*others, knob.set_to(value)), data) for value in knob.values}
+    with folder_for_runs(keep) as folder:
+        for number, (value, chosen) in enumerate(recipes.items(), start=1):
+            place = folder / f"{number:02}"
+            yield _point(knob, value, chosen, place, target, progress)
+
+
+def _recipe(name: str, overrides: Sequence[str], data: Path | None) -> Recipe:
+    recipe = load_recipe(name, overrides)
+    if data is not None:
+        place = replace(recipe.data, path=str(data.absolute()), sha256="")
+        recipe = replace(recipe, data=place)
+    return recipe
+
+
+def _point(
+    knob: Knob, value: str, recipe: Recipe, place: Path, target: str, progress: bool
+) -> ParetoRow:
+    run = trained(recipe, place / "run", progress)
+    deployed = place / "deployed"
+    if not (deployed / MANIFEST).is_file():
+        export(run, target, deployed)
+    deployment = read_deployment(deployed)
+    found = simulate(deployment, engine_name="reference", progress=False)
+    if found.accuracy is None:
+        raise InputError(f"recipe {recipe.name} tells no classes apart, so it has no accuracy")
+    cost, weights = found.estimate, [p.operator.weights for p in deployment.network.projections]
+    energy = None if cost.energy is None else cost.energy.total
+    return ParetoRow(
+        key=knob.key,
+        value=value,
+        accuracy=found.accuracy,
+        trained_accuracy=read_run(run)["test_accuracy"],
+        energy_low_nj=energy and energy.low,
+        energy_high_nj=energy and energy.high,
+        synaptic_ops=cost.synaptic_ops,
+        synapse_words=sum(use.synapse_words for use in deployment.mapping.uses),
+        zero_weights=float(np.mean(np.concatenate([w.ravel() for w in weights]) == 0)),
+        steps=found.steps,
+        ann_nj=cost.ann_nj,
+        ann_8bit_nj=cost.ann_8bit_nj,
+    )
+
+
+def with_best(rows: Sequence[ParetoRow]) -> list[ParetoRow]:
+    """The rows, those marked that no other one beats."""
+
+    def beats(one: ParetoRow, other: ParetoRow) -> bool:
+        better = one.accuracy >= other.accuracy and one.synaptic_ops <= other.synaptic_ops
+        return better and (one.accuracy, one.synaptic_ops) != (other.accuracy, other.synaptic_ops)
+
+    return [replace(row, best=not any(beats(other, row) for other in rows)) for row in rows]
