@@ -20,6 +20,7 @@ def row(accuracy: float, ops: float) -> ParetoRow:
     return ParetoRow("k", "1", accuracy, 0.9, 1.0, 2.0, ops, 10, 0.0, 4, 3.0, 1.0)
 
 
+@pytest.mark.slow
 def test_each_point_is_trained_deployed_and_simulated(tmp_path: Path) -> None:
     options = ("--set", f"{KEY}=0,20", *QUICK, "--keep", "kept", "--out", "p.png")
     found = run_json("bench", "pareto", *options, folder=tmp_path)
