@@ -34,7 +34,8 @@ from neurodeploy.mapping.readings import Check, checks, checks_from, error_text,
 from neurodeploy.mapping.step import CoreEvents, step_limit, step_time
 from neurodeploy.reporting.cost_text import estimate_text, input_events
 from neurodeploy.reporting.report.costs import costs
-from neurodeploy.reporting.text import Table
+from neurodeploy.reporting.text import Table, early_exit_text
+from neurodeploy.simulation.early_exit import EarlyExit
 from neurodeploy.target import Duration, Quantity, Target, load_target
 from support.command import run_cli
 
@@ -436,6 +437,24 @@ def test_no_figure_is_printed_without_its_error() -> None:
     )
     assert estimate_text(unread).count("never held against this chip") == 2
     assert unread.static_mw is unread.static_nj is None
+
+
+def test_energy_of_an_early_exit_has_its_error_too() -> None:
+    found = EarlyExit(
+        margin=1.0,
+        unit="spikes",
+        decode="spike_count",
+        accuracy=0.5,
+        agreement=1.0,
+        mean_steps=2.0,
+        all_steps=4.0,
+        steps=(2,),
+        predicted=(1,),
+        energy_nj={"low": 1.0, "high": 2.0},
+    )
+    energy, error = early_exit_text(found, checks(LOIHI2)).splitlines()[1:]
+    assert "at least 1.0 to 2.0 nJ" in energy
+    assert error.strip() == "against the chip: within 1.1x on PilotNet LIF"
 
 
 def test_power_at_rest_stands_beside_the_estimate() -> None:

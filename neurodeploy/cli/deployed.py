@@ -120,7 +120,7 @@ def simulate(
         click.echo(f"Warning: {worded_here(warning)}")
     click.echo(estimate_text(result.estimate))
     if result.early_exit is not None:
-        click.echo(early_exit_text(result.early_exit))
+        click.echo(early_exit_text(result.early_exit, result.estimate.checks))
     for found in result.metrics.values():
         click.echo(neurobench_text(found.as_dict()))
     click.echo(wrote(result.raster, trace, result.summary, result.report))

@@ -98,7 +98,7 @@ def of_reading(reading: Reading, quantity: Quantity) -> tuple[Range | None, floa
     return (None if pair is None else Range(*pair)), read
 
 
-def error_text(found: tuple[Check, ...], quantity: Quantity) -> str:
+def error_text(found: Iterable[Check], quantity: Quantity) -> str:
     """How far off estimates of a quantity were on this chip, in words."""
     chosen = [check for check in found if check.quantity == quantity]
     if not chosen:

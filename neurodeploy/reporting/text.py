@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from neurodeploy.artifacts.epochs import EpochMetrics
+from neurodeploy.mapping.readings import Check, error_text
 from neurodeploy.reporting.parity_report import ParityReport, PopulationParity
 from neurodeploy.simulation.early_exit import EarlyExit
 from neurodeploy.simulation.values import PredictedValues
@@ -154,8 +155,12 @@ DECODED = {
 """What has a margin between its first and its second class."""
 
 
-def early_exit_text(found: EarlyExit) -> str:
-    """Accuracy, steps and energy of samples that are read as soon as they are sure."""
+def early_exit_text(found: EarlyExit, checks: Sequence[Check]) -> str:
+    """Accuracy, steps and energy of samples that are read as soon as they are sure.
+
+    Args:
+        checks: how far off estimates were on this chip.
+    """
     accuracy = "" if found.accuracy is None else f"accuracy {found.accuracy:.2%}, "
     steps = f"{found.mean_steps:,.2f} of {found.all_steps:,.2f} steps in the mean"
     lines = [
@@ -169,6 +174,7 @@ def early_exit_text(found: EarlyExit) -> str:
             f"  at least {low:,.1f} to {high:,.1f} nJ, estimated from the steps used, without what "
             "layers in front have begun by then"
         )
+        lines.append(f"    against the chip: {error_text(checks, 'energy')}")
     return "\n".join(lines)
 
 
