@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from neurodeploy.data import load_dataset
+from neurodeploy.data import OF_VALUES, load_dataset
 from neurodeploy.data.mackey_glass import BETA, GAMMA, PAST, series
 from neurodeploy.errors import InputError
 from neurodeploy.ir.source import DataSource, MackeyGlass
@@ -55,6 +55,7 @@ def test_windows_show_what_comes_before_their_targets() -> None:
     x = series(17.0, INTERVAL, 225)
     low, high = x[:150].min(), x[:150].max()
     integers = np.rint(255 * (x - low) / (high - low)).clip(0, 255)
+    assert dataset.name in OF_VALUES and dataset.predicts_values
     assert (dataset.task, dataset.classes, dataset.sample_shape) == ("regression", 1, (5,))
     assert len(dataset.y_train) == 150 - 5 - 2 and len(dataset.y_test) == 75
     # The value of number 150 is the first of the test; its window ends three before.

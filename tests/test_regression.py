@@ -285,6 +285,9 @@ def test_what_counts_right_classes_refuses_values(deployed: tuple[Path, dict, di
     assert done.exit_code == 2 and "learn counts right classes, but the outputs" in done.output
     done = run_cli("bench", "quantization", "--run", trained["run"], folder=folder)
     assert done.exit_code == 2 and "bench quantization counts right classes" in done.output
+    done = run_cli("bench", "paper", "mackey_glass", folder=folder)
+    assert done.exit_code == 2
+    assert "bench paper counts right classes, but the outputs of recipe mackey_glass" in done.output
     with pytest.raises(UnsupportedError, match="outputs are values"):
         nd.load(next((folder / "deployments").iterdir())).net_file  # noqa: B018
 

@@ -27,6 +27,7 @@ from neurodeploy.support.files import check_writable, make_folder, write_json
 from neurodeploy.support.reading import read_json
 from neurodeploy.training.assembly import load_data
 from neurodeploy.training.run import with_data_as_found
+from neurodeploy.workflow.task import check_tells_classes
 
 RUN = "neurodeploy.bench.paper_run"
 RUNS, RECORDS = "runs", "measured"
@@ -264,11 +265,13 @@ def _checked(chosen: Sequence[Combination]) -> Iterator[tuple[Combination, str]]
 
     Raises:
         InputError: one cannot be trained.
+        UnsupportedError: one predicts values, which have no accuracy.
     """
     found: dict[str, Any] = {}
     why: dict[tuple[Any, ...], str] = {}
     checked = []
     for combination in chosen:
+        check_tells_classes(combination.recipe, "bench paper")
         data = repr((combination.recipe.data, combination.T))
         if data not in found:
             found = {data: load_data(combination.recipe)}  # one at a time in memory

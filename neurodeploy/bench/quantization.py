@@ -104,11 +104,11 @@ def bench_quantization(
         # What the user names is taken as it is, whatever was trained on.
         place = replace(recipe.data, path=str(data.absolute()), sha256="")
         recipe = replace(recipe, data=place)
+    check_tells_classes(recipe, "bench quantization")
     with folder_for_runs(keep) as folder:
         given = source if isinstance(source, Path) else None
         run = given or trained_run(recipe, folder / "float", progress)
         network, _ = _network_of(run, recipe)
-        check_tells_classes(network, "bench quantization")
         floats = _accuracy(FloatEngine(network), network)
         for width in bits:
             for mode in modes:

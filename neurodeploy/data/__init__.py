@@ -43,6 +43,8 @@ DATASETS: dict[str, Callable[[Request], Dataset]] = {
 NEED_NO_FILE = frozenset({"digits", "mackey_glass"})
 """Data sets that come with a package or are computed: they are there without being fetched."""
 
+OF_VALUES = frozenset({"mackey_glass"})
+"""Data sets whose samples have values to predict instead of a class."""
 
 CLASSES = {
     "cifar10": 10,
@@ -152,6 +154,7 @@ __all__ = [
     "CLASSES",
     "DATASETS",
     "NEED_NO_FILE",
+    "OF_VALUES",
     "Dataset",
     "SampleArray",
     "check_encoder",
