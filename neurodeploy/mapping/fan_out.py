@@ -10,7 +10,7 @@ from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.operators import Dense, Operator
 from neurodeploy.ir.quantized import QuantizedNetwork
-from neurodeploy.mapping.memory import ReceptiveField
+from neurodeploy.mapping.receptive_field import ReceptiveField
 
 
 def fan_out(network: Network | QuantizedNetwork) -> dict[str, np.ndarray]:
