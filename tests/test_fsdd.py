@@ -13,7 +13,7 @@ from scipy.io import wavfile
 from neurodeploy.data import Dataset, load_dataset
 from neurodeploy.data.sound import band_levels, filter_bank, read_wav, spikes_of
 from neurodeploy.errors import InputError
-from neurodeploy.ir.source import DataSource, FrontEnd
+from neurodeploy.ir.source import DataSource, FrontEnd, Loudest
 from neurodeploy.recipe import load_recipe
 from support.wording import refused
 
@@ -83,9 +83,33 @@ def test_a_level_crossing_by_hand() -> None:
     assert one[:, 1].tolist() == [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1]
 
 
-def test_bands_against_a_sum_written_out() -> None:
+def test_what_a_band_has_throughout_does_not_count_beside_its_own_loudest() -> None:
+    """A low tone, then a higher one, without and with a microphone that takes 20 dB from it."""
+    swell = np.hanning(1600)
+    low, high = tone(500, 0.2) * swell, tone(3000, 0.2) * swell
+    ends: dict[Loudest, FrontEnd] = {
+        loudest: FrontEnd(bands=6, floor=30, delta=10, loudest=loudest)
+        for loudest in ("recording", "band")
+    }
+    levels = {
+        (loudest, gain): band_levels(np.concatenate([low, gain * high]), RATE, DT, end)
+        for loudest, end in ends.items()
+        for gain in (1.0, 0.1)
+    }
+    shrill = int(levels["band", 1.0][-12].argmax())
+    heard = {key: found[21:, shrill] for key, found in levels.items()}
+    np.testing.assert_array_equal(heard["band", 1.0], heard["band", 0.1])
+    assert heard["band", 1.0].max() == 300
+    assert heard["recording", 1.0].max() - heard["recording", 0.1].max() == pytest.approx(200, 1)
+    silence = spikes_of(np.zeros(800, int), RATE, DT, FrontEnd(loudest="band"), 1)
+    assert silence.shape == (10, 64) and not silence.any()
+
+
+@pytest.mark.parametrize("loudest", ["recording", "band"])
+def test_bands_against_a_sum_written_out(loudest: Loudest) -> None:
     """The power of one window in one band, by the definition of the Fourier transform."""
-    end, sound = FrontEnd(bands=3, window=0.016), tone(700, 0.02) + tone(2100, 0.02)
+    end = FrontEnd(bands=3, window=0.016, loudest=loudest)
+    sound = tone(700, 0.02) + tone(2100, 0.02)
     size, width, hop = 256, 128, 80
     weights = filter_bank(RATE, size, end)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(width) / width)
@@ -105,7 +129,8 @@ def test_bands_against_a_sum_written_out() -> None:
             for k in range(size // 2 + 1)
         ]
         powers.append(weights @ found)
-    expected = np.rint(10 * np.maximum(0, 50 + 10 * np.log10(powers / np.max(powers))))
+    highest = np.max(powers, 0 if loudest == "band" else None)
+    expected = np.rint(10 * np.maximum(0, 50 + 10 * np.log10(powers / highest)))
     np.testing.assert_array_equal(band_levels(sound, RATE, DT, end), expected)
 
 

@@ -1,9 +1,9 @@
 """Sound as spikes: the power in bands of pitch over steps of one duration, and its crossings.
 
 Nothing here draws or learns. Sound is cut into one window per step, which ends where the step ends;
-its power is summed up in bands and taken in decibels below the loudest band of the recording. These
-are rounded to whole tenths, and from there on everything is integers: two machines differ only
-where a power lies within its last digits of the border between two tenths.
+its power is summed up in bands and taken in decibels below the loudest of the recording, or of the
+band in it. These are rounded to whole tenths, and from there on everything is integers: two
+machines differ only where a power lies within its last digits of the border between two tenths.
 """
 
 from __future__ import annotations
@@ -110,11 +110,10 @@ def band_levels(values: np.ndarray, rate: int, dt: float, end: FrontEnd) -> np.n
     size: Any = next_fast_len(2 * width, real=True)
     spectrum: Any = rfft(windows * get_window("hann", width), size)
     power = (spectrum.real**2 + spectrum.imag**2) @ filter_bank(rate, size, end).T
-    loudest = power.max()
-    if loudest == 0:
-        return np.zeros((steps, end.bands), np.int64)
-    with np.errstate(divide="ignore"):
-        decibels = end.floor + 10 * np.log10(power / loudest)
+    loudest = power.max(0) if end.loudest == "band" else power.max()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # Where all is silence nothing is loudest.
+        decibels = end.floor + 10 * np.log10(np.where(loudest > 0, power / loudest, 0.0))
     return np.rint(TENTHS * np.maximum(decibels, 0)).astype(np.int64)
 
 

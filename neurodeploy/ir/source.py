@@ -8,6 +8,7 @@ from typing import Any, Literal
 TimeBins = Literal["time", "count", "dt"]
 Longer = Literal["refuse", "cut"]
 Scan = Literal["", "rows", "pixels"]
+Loudest = Literal["recording", "band"]
 
 MICROSECONDS = 1_000_000
 """In a second. Cameras of events count time in them."""
@@ -29,7 +30,8 @@ OLDEST_KEYS = ("path", "sha256", "side", "bins")
 class FrontEnd:
     """How sound becomes spikes: the power in bands of pitch, and a spike where it has changed.
 
-    Powers are in whole tenths of a decibel, from 0 at the floor up to the loudest of a recording.
+    Powers are in whole tenths of a decibel, from 0 at the floor up to the loudest of a recording,
+    or of its band in the recording.
     A band sends an ON spike for each ``delta`` that it has risen since its last spike, an OFF spike
     for each that it has fallen.
 
@@ -38,7 +40,9 @@ class FrontEnd:
             by half; each has an ON and an OFF channel.
         low, high: in hertz; a high of 0 is half the rate of the recording.
         window: seconds of sound that one step looks at, up to the step's end.
-        floor: decibels below the loudest band of a recording that count as silence.
+        floor: decibels below the loudest that count as silence.
+        loudest: in all bands of the ``recording`` alike, or in each ``band`` by itself: then what
+            a microphone or a voice does to a band throughout does not count.
         delta: decibels from one spike to the next, a multiple of 0.1.
     """
 
@@ -48,6 +52,7 @@ class FrontEnd:
     window: float = 0.032
     floor: float = 50.0
     delta: float = 4.0
+    loudest: Loudest = "recording"
 
     def __post_init__(self) -> None:
         if not 1 <= self.bands <= 512:
