@@ -50,6 +50,8 @@ def test_each_point_is_trained_deployed_and_simulated(tmp_path: Path) -> None:
     assert (tmp_path / "kept/01/run/best.safetensors").stat().st_mtime_ns == before
     assert f"{rows[0]['synaptic_ops']:,.0f}" in said
     assert "Wrote p.png" in said
+    assert rows[0]["energy_error"] == "within 1.1x on PilotNet LIF"
+    assert "Energies against the chip: within 1.1x on PilotNet LIF" in said
 
 
 def test_the_best_are_those_that_none_beats() -> None:

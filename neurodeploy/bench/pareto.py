@@ -13,6 +13,7 @@ from neurodeploy.artifacts.folders import read_run
 from neurodeploy.artifacts.names import MANIFEST
 from neurodeploy.bench.kept_runs import folder_for_runs, trained
 from neurodeploy.errors import InputError, Setting, Text
+from neurodeploy.mapping.readings import error_text
 from neurodeploy.recipe import Recipe, load_recipe
 from neurodeploy.target import load_target
 from neurodeploy.workflow.export import export
@@ -37,6 +38,7 @@ class ParetoRow:
         zero_weights: share of the deployed weights that are zero, 0 to 1.
         steps: T.
         ann_nj, ann_8bit_nj: the same network as an ANN, of 32-bit floats and of 8-bit integers.
+        energy_error: how far off such energies were on whole networks that the chip was read on.
         best: whether no other point is as accurate with fewer synaptic operations, or as cheap with
             a higher accuracy.
     """
@@ -53,6 +55,7 @@ class ParetoRow:
     steps: int
     ann_nj: float
     ann_8bit_nj: float
+    energy_error: str = ""
     best: bool = False
 
 
@@ -177,6 +180,7 @@ def _point(
         steps=found.steps,
         ann_nj=cost.ann_nj,
         ann_8bit_nj=cost.ann_8bit_nj,
+        energy_error="" if energy is None else error_text(cost.checks, "energy"),
     )
 
 

@@ -10,7 +10,13 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FormatStrFormatter, MaxNLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import (
+    FormatStrFormatter,
+    MaxNLocator,
+    NullFormatter,
+    PercentFormatter,
+    StrMethodFormatter,
+)
 
 from neurodeploy.bench.gradients import ALL, GradientRow
 from neurodeploy.bench.pareto import ParetoRow
@@ -98,10 +104,13 @@ def pareto_picture(title: str, rows: Sequence[ParetoRow], path: Path) -> None:
             ("as an 8-bit ANN", rows[0].ann_8bit_nj, ":"),
         ):
             panels[1].axvline(value, color=FLOAT, lw=1.0, ls=dashes, label=name)
-        panels[1].set_xlabel("estimated dynamic energy per sample in nJ")
+        error = energies[0].energy_error.replace("; ", "\n")
+        held = f"\nagainst the chip: {error}" if error else ""
+        panels[1].set_xlabel(f"estimated dynamic energy per sample in nJ{held}")
         panels[1].legend(frameon=False, fontsize=9, loc="lower right")
     for axes in panels:
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
         axes.margins(0.12, 0.15)
         axes.grid(alpha=0.25, which="both")
         axes.spines[["top", "right"]].set_visible(False)

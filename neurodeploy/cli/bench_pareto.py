@@ -85,6 +85,8 @@ def bench_pareto(
         *("zero weights", "T", ""),
     )
     click.echo(table_text(columns, cells))
+    if rows[0].energy_error:
+        click.echo(f"Energies against the chip: {rows[0].energy_error}")
     click.echo(
         f"The same network as an ANN: {rows[0].ann_nj:,.0f} nJ in 32-bit floating point, "
         f"{rows[0].ann_8bit_nj:,.0f} nJ in 8-bit integers"
