@@ -15,6 +15,7 @@ import torch
 
 import neurodeploy as nd
 from neurodeploy.artifacts.epochs import EpochMetrics
+from neurodeploy.artifacts.folders import read_training
 from neurodeploy.data import Dataset
 from neurodeploy.data.labels import target_values
 from neurodeploy.errors import InputError, UnsupportedError
@@ -195,6 +196,10 @@ def test_a_recipe_trains_a_network_that_predicts(deployed: tuple[Path, dict, dic
     )
     assert trained["test_smape"] == pytest.approx(smape(predicted, labels))
     assert len(rows) == 150
+    record = read_training(run)
+    assert record.scores["test_smape"] == trained["test_smape"]
+    with pytest.raises(ValueError, match="validation samples have no accuracy and no sMAPE"):
+        dataclasses.replace(record, predictions={"test": record.predictions["test"]})
     said = run_cli("inspect", trained["run"], folder=folder).output
     assert f"test sMAPE {trained['test_smape']:.3f}" in said
 

@@ -98,6 +98,13 @@ class TrainingRecord:
     def __post_init__(self) -> None:
         if self.history and not 1 <= self.best_epoch <= len(self.history):
             raise ValueError(f"the best of {len(self.history)} epochs is {self.best_epoch}")
+        if self.test_accuracy is not None and self.validation_accuracy is not None:
+            return
+        for part in ("test", "validation"):
+            figures = self.predictions.get(part)
+            found = figures.get("smape") if isinstance(figures, dict) else None
+            if not isinstance(found, int | float) or not 0 <= found <= 200:
+                raise ValueError(f"{part} samples have no accuracy and no sMAPE from 0 to 200")
 
     @property
     def scores(self) -> dict[str, Any]:
@@ -106,7 +113,7 @@ class TrainingRecord:
             "test_accuracy": self.test_accuracy,
             "validation_accuracy": self.validation_accuracy,
         }
-        if self.test_accuracy is not None:
+        if None not in found.values():
             return found
         parts = {part: self.predictions.get(part, {}) for part in ("test", "validation")}
         return found | {f"{part}_smape": figures.get("smape") for part, figures in parts.items()}
@@ -114,9 +121,9 @@ class TrainingRecord:
     @property
     def test_text(self) -> str:
         """What came of the test samples, for people to read."""
-        if self.test_accuracy is not None:
+        if "test_smape" not in self.scores:
             return f"{self.test_accuracy:.2%}"
-        return f"sMAPE {self.scores['test_smape'] or 0.0:.3f}"
+        return f"sMAPE {self.scores['test_smape']:.3f}"
 
     def to_dict(self) -> dict[str, Any]:
         """As the manifest holds it."""

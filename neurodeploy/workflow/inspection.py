@@ -132,7 +132,7 @@ def _run(path: Path) -> str:
 def _scores(run: TrainingRecord) -> str:
     if run.test_accuracy is None or run.validation_accuracy is None:
         parts = ((part, run.scores[f"{part}_smape"]) for part in ("test", "validation"))
-        return ", ".join(f"{part} sMAPE {smape or 0.0:.3f}" for part, smape in parts)
+        return ", ".join(f"{part} sMAPE {smape:.3f}" for part, smape in parts)
     return f"test accuracy {run.test_accuracy:.2%}, validation {run.validation_accuracy:.2%}"
 
 

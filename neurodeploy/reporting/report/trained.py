@@ -50,7 +50,7 @@ def trained(training: TrainingRecord) -> Table:
 def _judged(training: TrainingRecord) -> str:
     """The score that the epoch was chosen by."""
     if training.validation_accuracy is None:
-        return f"validation sMAPE {training.scores['validation_smape'] or 0.0:.3f}"
+        return f"validation sMAPE {training.scores['validation_smape']:.3f}"
     return f"validation accuracy {training.validation_accuracy:.2%}"
 
 
