@@ -293,6 +293,10 @@ def test_what_counts_right_classes_refuses_values(deployed: tuple[Path, dict, di
     done = run_cli("bench", "paper", "mackey_glass", folder=folder)
     assert done.exit_code == 2
     assert "bench paper counts right classes, but the outputs of recipe mackey_glass" in done.output
+    rates = "training.learning_rate=1e-2,1e-3"
+    named = ("--recipe", "mackey_glass", "--set", rates)
+    done = run_cli("bench", "pareto", *named, folder=folder)
+    assert done.exit_code == 2 and "bench pareto counts right classes" in done.output
     with pytest.raises(UnsupportedError, match="outputs are values"):
         nd.load(next((folder / "deployments").iterdir())).net_file  # noqa: B018
 

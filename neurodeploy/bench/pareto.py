@@ -18,6 +18,7 @@ from neurodeploy.recipe import Recipe, load_recipe
 from neurodeploy.target import load_target
 from neurodeploy.workflow.export import export
 from neurodeploy.workflow.simulate import simulate
+from neurodeploy.workflow.task import check_tells_classes
 
 BRACKETS = {"[": "]", "{": "}", '"': '"', "'": "'"}
 """Within these a comma does not part two values."""
@@ -133,7 +134,8 @@ def bench_pareto(
         progress: show bars on stderr where that is a terminal.
 
     Raises:
-        InputError: no knob, a recipe that does not tell classes apart, or a kept run of another.
+        InputError: no knob, or a kept run of another recipe.
+        UnsupportedError: a recipe that does not tell classes apart.
         CheckFailedError: a network does not fit the target.
     """
     knob, others = knob_of(overrides)
@@ -148,6 +150,7 @@ def bench_pareto(
 
 def _recipe(name: str, overrides: Sequence[str], data: Path | None) -> Recipe:
     recipe = load_recipe(name, overrides)
+    check_tells_classes(recipe, "bench pareto")
     if data is not None:
         place = replace(recipe.data, path=str(data.absolute()), sha256="")
         recipe = replace(recipe, data=place)
