@@ -311,6 +311,7 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert np.isnan(whole.test_accuracy) and whole.scores["test_smape"] > 0
 
 
+@pytest.mark.slow
 def test_values_are_learned_on_integers_too(tmp_path: Path) -> None:
     options = ("--set", "quantize.bits=4", "--set", "training.epochs=6")
     trained = run_json("train", "mackey_glass", *SMALL, *options, folder=tmp_path)
