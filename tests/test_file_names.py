@@ -101,7 +101,7 @@ def test_a_name_in_run_json_does_not_lead_export_elsewhere(
     assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
 
 
-@pytest.mark.parametrize("name", ["../user01.aedat", "/etc/passwd", ".."])
+@pytest.mark.parametrize("name", ["../user01.aedat", "/etc/passwd", "..", "x" * 10_000])
 def test_a_list_of_recordings_does_not_lead_out_of_its_folder(name: str, tmp_path: Path) -> None:
     for part in ("train", "test"):
         (tmp_path / f"trials_to_{part}.txt").write_text(f"{name}\n")

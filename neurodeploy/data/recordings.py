@@ -75,6 +75,10 @@ HEADER, POLARITY_EVENT = 28, 1
 """Bytes of an AEDAT 3.1 packet header, and the event type in it that we read."""
 
 
+LONGEST_NAME = 255
+"""Characters of a file's name, which no file system exceeds."""
+
+
 class Gesture(NamedTuple):
     """Part of a recording: from ``start`` to ``end`` in microseconds; all of it when None."""
 
@@ -123,7 +127,7 @@ def _official(folder: Path, part: str) -> list[Gesture]:
     trials = folder / f"trials_to_{part}.txt"
     try:
         for name in read_bytes(trials, MOST_TABLE).decode().split():
-            if "/" in name or name in (".", ".."):
+            if "/" in name or name in (".", "..") or len(name) > LONGEST_NAME:
                 raise ValueError(f"{shown(name)} is no name of a file beside it")
             table = (folder / name).with_name(f"{Path(name).stem}_labels.csv")
             lines = read_bytes(table, MOST_TABLE).decode().splitlines()[1:]
