@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from neurodeploy.bench.pareto import ParetoRow, knob_of, with_best
+from neurodeploy.bench.pictures import pareto_picture
 from neurodeploy.errors import InputError
 from support.command import run_cli, run_json
 
@@ -84,3 +85,12 @@ def test_a_wrong_value_is_refused_before_anything_is_trained(tmp_path: Path) -> 
     none = run_cli("bench", "pareto", "--set", "prune.share=0.5", folder=tmp_path)
     assert none.exit_code == 2
     assert "one --set KEY=A,B,... lists the values to compare, found none" in none.output
+
+
+def test_the_picture_has_numbers_along_its_axes(tmp_path: Path) -> None:
+    """Within one decade too, where a logarithmic axis would write formulas."""
+    rows = with_best([row(0.9, 28_000), row(0.95, 72_000), row(0.95, 290_000)])
+    pareto_picture("digits", rows, tmp_path / "p.png")
+    drawn = (tmp_path / "p.svg").read_text(encoding="utf-8")
+    assert "50,000" in drawn
+    assert "mathdefault" not in drawn

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import (
     FormatStrFormatter,
+    LogLocator,
     MaxNLocator,
     NullFormatter,
     PercentFormatter,
@@ -110,7 +111,10 @@ def pareto_picture(title: str, rows: Sequence[ParetoRow], path: Path) -> None:
         panels[1].legend(frameon=False, fontsize=9, loc="lower right")
     for axes in panels:
         axes.set_xscale("log")
+        # Numbers, of which there are some within a decade too.
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.margins(0.12, 0.15)
         axes.grid(alpha=0.25, which="both")
         axes.spines[["top", "right"]].set_visible(False)
