@@ -8,6 +8,7 @@ import os
 import struct
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from safetensors.numpy import save_file
 
 from neurodeploy.errors import InputError
 from neurodeploy.support.archives import read_npy, stored_arrays
+from neurodeploy.support.files import write_json
 from neurodeploy.support.reading import read_json, read_json_lines, read_toml
 from neurodeploy.support.tensors import read_arrays
 
@@ -38,6 +40,23 @@ def test_json_beyond_the_bounds(tmp_path: Path, text: str, message: str) -> None
         read_json(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert len(str(caught.value)) < 400
+
+
+def test_what_could_not_be_read_back_is_not_written(tmp_path: Path) -> None:
+    nested: dict[str, Any] = {}
+    for _ in range(70):
+        nested = {"in": (nested,)}
+    path = tmp_path / "manifest.json"
+    for value, message in (
+        (nested, "manifest.json: nested more than 64 deep"),
+        ({"a": 2**70}, "manifest.json: holds an integer that does not fit into 64 bits"),
+        ({"a": "x" * 2**27}, "manifest.json: would have 134,217,"),
+    ):
+        with pytest.raises(InputError, match=message):
+            write_json(path, value)
+    assert [*tmp_path.iterdir()] == []
+    write_json(path, {"a": (1, 2)})
+    assert read_json(path) == {"a": [1, 2]}
 
 
 def test_a_damaged_line_of_json_is_named(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from neurodeploy.support.partial import (
     partial_file,
     partial_folder,
 )
+from neurodeploy.support.reading import MOST_JSON, check_bounds
 
 SPARE = 1 << 16
 """Bytes below which a disk counts as full: the smallest result takes more."""
@@ -236,8 +237,17 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON whole or not at all."""
-    write_whole(path, json.dumps(value, indent=2) + "\n")
+    """Write JSON whole or not at all.
+
+    Raises:
+        InputError: as ``written_whole``, or ``read_json`` would not read it back.
+    """
+    where = str(named_in_the_end(path))
+    check_bounds(value, where)
+    text = json.dumps(value, indent=2) + "\n"
+    if len(text) > MOST_JSON:
+        raise InputError(f"{where}: would have {len(text):,} bytes; at most {MOST_JSON:,} are read")
+    write_whole(path, text)
 
 
 def sha256(path: Path) -> str:

@@ -152,7 +152,7 @@ def toml_value(text: str, where: str) -> Any:
         value = tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):
         return text
-    _check(value, where)
+    check_bounds(value, where)
     return value
 
 
@@ -170,7 +170,7 @@ def _parsed(load: Callable[[], T], format: str, where: str) -> T:
         raise InputError(f"{where}: not valid {format}: nested too deep") from None
     except ValueError as error:
         raise InputError(f"{where}: not valid {format}: {error}") from None
-    _check(value, where)
+    check_bounds(value, where)
     return value
 
 
@@ -185,8 +185,12 @@ def _integer(digits: str) -> int:
     return int(digits)
 
 
-def _check(value: Any, where: str) -> None:
-    """Refuse a value that is beyond the bounds; without recursion."""
+def check_bounds(value: Any, where: str) -> None:
+    """Refuse a value that no file of ours may hold; without recursion.
+
+    Raises:
+        InputError: it is nested too deep, or has an integer beyond 64 bits.
+    """
     low, high = INTEGERS
     level, depth = [value], 0
     while level:
@@ -196,7 +200,7 @@ def _check(value: Any, where: str) -> None:
             if isinstance(found, int) and not low <= found <= high:
                 raise InputError(f"{where}: holds an integer that does not fit into 64 bits")
         tables = [found for found in level if isinstance(found, dict)]
-        lists = [found for found in level if isinstance(found, list)]
+        lists = [found for found in level if isinstance(found, list | tuple)]
         level = [item for table in tables for item in table.values()]
         level += [item for items in lists for item in items]
         depth += 1
