@@ -27,7 +27,7 @@ from neurodeploy.lava.onchip.shared import LearningTimetable
 from neurodeploy.recipe import load_recipe
 from neurodeploy.training.run import train
 from neurodeploy.workflow.export import export
-from neurodeploy.workflow.learn import learn
+from neurodeploy.workflow.learning.learn import learn
 from neurodeploy.workflow.quantization import QuantizationOptions
 
 SEEDS = (0, 1, 2)

@@ -20,7 +20,7 @@ from neurodeploy.onchip.learner import rate_text
 from neurodeploy.recipe import load_recipe
 from neurodeploy.training.run import train
 from neurodeploy.workflow.export import export
-from neurodeploy.workflow.learn import learn
+from neurodeploy.workflow.learning.learn import learn
 from neurodeploy.workflow.quantization import QuantizationOptions
 
 HIDDEN = (16, 32, 64, 128, 256, 512, 1000)

@@ -22,9 +22,9 @@ from neurodeploy.onchip.reference import ReferenceLearner
 from neurodeploy.onchip.tasks import ROTATION, make_task, rotated
 from neurodeploy.recipe import load_recipe
 from neurodeploy.training.assembly import split_of
-from neurodeploy.workflow.learn import recovered
-from neurodeploy.workflow.learned_deployment import first_tags
-from neurodeploy.workflow.learning_data import thinned
+from neurodeploy.workflow.learning.data import thinned
+from neurodeploy.workflow.learning.deployment import first_tags
+from neurodeploy.workflow.learning.learn import recovered
 from support.command import run_cli, run_json
 from support.command_processes import members, running, wait_until_lava_runs
 
@@ -181,7 +181,7 @@ def test_weights_that_differ_are_counted_and_nothing_is_written(
             next(iter(found.states.values()))[1, 0, 5] += 1
             return found
 
-    monkeypatch.setattr("neurodeploy.workflow.learners.ReferenceLearner", Faulty)
+    monkeypatch.setattr("neurodeploy.workflow.learning.learners.ReferenceLearner", Faulty)
     out = tmp_path / "learnt"
     options = ("--samples", "4", "--held-out", "10", "--no-ceiling", "--engine", "lava-fused")
     result = run_cli("learn", OLD, *options, "--out", str(out), folder=workspace)

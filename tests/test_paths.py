@@ -25,7 +25,7 @@ from neurodeploy.training.run import resume_run
 from neurodeploy.workflow.export import export
 from neurodeploy.workflow.exported import read_network
 from neurodeploy.workflow.inspection import describe
-from neurodeploy.workflow.learn import learn
+from neurodeploy.workflow.learning.learn import learn
 from neurodeploy.workflow.samples import choose_samples, file_samples
 from neurodeploy.workflow.simulate import simulate
 from neurodeploy.workflow.validate import validate

@@ -22,16 +22,16 @@ from neurodeploy.bench.process import answer, in_turns, median, peak_memory_mb, 
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.onchip.learner import LearningOptions, StreamChunk
 from neurodeploy.onchip.tasks import make_task
-from neurodeploy.workflow.learn import make_options
-from neurodeploy.workflow.learned_deployment import first_tags
-from neurodeploy.workflow.learners import (
+from neurodeploy.workflow.learning.data import labelled_samples, learning_data
+from neurodeploy.workflow.learning.deployment import first_tags
+from neurodeploy.workflow.learning.learn import make_options
+from neurodeploy.workflow.learning.learners import (
     ENGINES,
     check_learning_engine,
     make_learners,
     most_samples,
     with_suitable_rate,
 )
-from neurodeploy.workflow.learning_data import labelled_samples, learning_data
 
 CHUNK, CHUNKS = 25, 8
 """Samples between two looks at the clock, and different chunks of them, which come in turn."""
@@ -71,7 +71,7 @@ def bench_learn(
     Args:
         deployment: whose network learns.
         rule, update: as ``LearningOptions`` has them.
-        engines: some of ``workflow.learners.ENGINES``; all that know the rule when empty.
+        engines: some of ``workflow.learning.learners.ENGINES``; all that know the rule when empty.
         seconds: how long each engine is timed in a round, at least.
         data: where the deployment's data set lies now.
 

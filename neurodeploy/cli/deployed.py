@@ -249,7 +249,7 @@ def learn(
     from neurodeploy.artifacts.deployment import read_deployment
     from neurodeploy.artifacts.folders import newest_deployment
     from neurodeploy.onchip.rates import parse_rate
-    from neurodeploy.workflow.learn import learn as run
+    from neurodeploy.workflow.learning.learn import learn as run
 
     number = None if rate is None else parse_rate(rate)
     chosen = deployment or newest_deployment()

@@ -12,7 +12,7 @@ PROGRAM = """
 import multiprocessing, os, sys
 from contextlib import redirect_stderr, redirect_stdout
 import neurodeploy.reporting.report, neurodeploy.training.run, neurodeploy.workflow.export
-import neurodeploy.workflow.learn, neurodeploy.workflow.simulate
+import neurodeploy.workflow.learning.learn, neurodeploy.workflow.simulate
 from neurodeploy.cli import main
 
 def run(index, barrier, command):

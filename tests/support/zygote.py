@@ -15,7 +15,8 @@ PROGRAM = """
 import json, os, signal, sys, traceback
 import neurodeploy.reporting.report, neurodeploy.training.run, neurodeploy.workflow.export
 import neurodeploy.bench.mapping, neurodeploy.bench.simulate, neurodeploy.workflow.inspection
-import neurodeploy.workflow.learn, neurodeploy.workflow.simulate, neurodeploy.workflow.validate
+import neurodeploy.workflow.learning.learn, neurodeploy.workflow.simulate
+import neurodeploy.workflow.validate
 from neurodeploy.__main__ import main
 
 for line in sys.stdin:

@@ -25,15 +25,7 @@ from neurodeploy.reporting.pictures import CurvePoint
 from neurodeploy.simulation.trace import Samples
 from neurodeploy.support.file_names import file_name
 from neurodeploy.support.files import as_path
-from neurodeploy.workflow.learned_deployment import first_tags, mapped, write_learned
-from neurodeploy.workflow.learners import (
-    Learners,
-    check_learning_engine,
-    make_learners,
-    most_samples,
-    with_suitable_rate,
-)
-from neurodeploy.workflow.learning_data import (
+from neurodeploy.workflow.learning.data import (
     excluded_classes,
     float_learner,
     labelled_samples,
@@ -43,7 +35,15 @@ from neurodeploy.workflow.learning_data import (
     measure_float,
     thinned,
 )
-from neurodeploy.workflow.learning_result import LearningResult
+from neurodeploy.workflow.learning.deployment import first_tags, mapped, write_learned
+from neurodeploy.workflow.learning.learners import (
+    Learners,
+    check_learning_engine,
+    make_learners,
+    most_samples,
+    with_suitable_rate,
+)
+from neurodeploy.workflow.learning.result import LearningResult
 from neurodeploy.workflow.task import check_tells_classes
 
 CURVE_POINTS, POINT_SAMPLES = 10, 10

@@ -27,7 +27,7 @@ from neurodeploy.reporting.pictures import CurvePoint, learning_figure
 from neurodeploy.support.figures import ornament, png
 from neurodeploy.support.files import write_whole
 from neurodeploy.support.tensors import read_arrays
-from neurodeploy.workflow.learning_result import LearningResult
+from neurodeploy.workflow.learning.result import LearningResult
 from neurodeploy.workflow.netx import netx_part
 
 FLOATS = "engines float and norse run the integers after learning over their scales"
