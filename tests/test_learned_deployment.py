@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import pytest
 
 from neurodeploy.artifacts.deployment import float_network, read_deployment
 from neurodeploy.artifacts.names import NIR_FILE, QUANTIZED_NIR
+from neurodeploy.errors import CheckFailedError, InputError
 from neurodeploy.interchange.netx.file import import_net
 from neurodeploy.interchange.nir.importing import import_nir
 from neurodeploy.norse.compat import norse_available
 from neurodeploy.support.files import sha256
+from neurodeploy.workflow.learning.deployment import mapped
 from support.command import run_cli, run_json
 from support.manifests import edit_manifest, make_old
 
@@ -135,3 +138,19 @@ def test_learning_again_has_no_floats_to_come_back_to(
         "learn", str(learned), *options, "--out", str(tmp_path / "b"), folder=workspace
     )
     assert first["accuracy_float"] is not None and again["accuracy_float"] is None
+
+
+def test_integers_that_never_fitted_are_not_said_to_come_from_learning(workspace: Path) -> None:
+    deployment = read_deployment(workspace / OLD)
+    first, *others = (p for p in deployment.network.populations if p.neuron is not None)
+    assert first.neuron is not None
+    high = replace(first.neuron, bias_exponent=np.full(first.shape, 8))
+    populations = (
+        *deployment.network.inputs,
+        *(replace(first, neuron=high), *others),
+    )
+    network = replace(deployment.network, populations=populations)
+    with pytest.raises(CheckFailedError, match="the learnt network would not fit loihi2"):
+        mapped(network, deployment)
+    with pytest.raises(InputError, match=r"its own integers do not fit loihi2.*bias exponent 8"):
+        mapped(network, replace(deployment, network=network))

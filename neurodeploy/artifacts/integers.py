@@ -107,7 +107,7 @@ RANGES = {
     "u_decay": (1, 4096),
     "v_decay": (0, 4095),
     "bias_mantissa": (-(2**31), 2**31 - 1),
-    "bias_exponent": (-31, 31),
+    "bias_exponent": (0, 31),
     "threshold": (0, 2**31 - 1),
 }
 """Least and greatest integer of each of ``NEURON_ARRAYS``, as ``QuantizedNeuron`` has them; of

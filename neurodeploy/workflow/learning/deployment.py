@@ -37,11 +37,20 @@ def mapped(network: QuantizedNetwork, deployment: Deployment) -> CoreMapping:
     """A network on the target of a deployment.
 
     Raises:
+        InputError: what the deployment holds does not fit as it is.
         CheckFailedError: it does not fit; every violation is listed.
     """
     target = deployment.target
     mapping = map_network(network, target)
     if mapping.violations:
+        for violation in map_network(deployment.network, target).violations[:1]:
+            raise InputError(
+                Text(
+                    f"{deployment.path}: its own integers do not fit {target.name}, so that they "
+                    "are not as they were exported: ",
+                    violation.text,
+                )
+            )
         raise CheckFailedError(
             Text(
                 f"the learnt network would not fit {target.name}:\n",
