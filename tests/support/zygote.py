@@ -6,8 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -58,7 +59,12 @@ class Zygote:
         """Begin a command in a process group of its own, and return its number."""
         self._asks.write(json.dumps([[*command], str(self._said), str(folder)]) + "\n")
         self._asks.flush()
-        return int(self._answers.readline())
+        process = int(self._answers.readline())
+        # Until then nobody is in its group, as when it is over.
+        with suppress(ProcessLookupError):
+            while os.getpgid(process) != process:
+                time.sleep(0.001)
+        return process
 
     def end(self) -> tuple[int, str]:
         """Wait for the end: the exit code, negative for a signal, and what came on stderr."""
