@@ -17,7 +17,7 @@ export PIP_ROOT_USER_ACTION = ignore
 
 help:
 	@echo "make install       make .venv with the pinned dependencies, neurodeploy and Lava"
-	@echo "make demo          train, export, simulate and validate the default network, in demo/"
+	@echo "make demo          train, export, simulate and validate a small network, in demo/"
 	@echo "make test          lint, types and the quick tests; what CI runs"
 	@echo "make test-kernels  the quick tests as processors of other kinds would run them"
 	@echo "make lint          formatting and lint"
@@ -49,7 +49,7 @@ install: .venv/.installed
 demo: install
 	@rm -rf demo && mkdir demo
 	@cd demo && start=$$(date +%s) && \
-	for step in train "export --target loihi2" simulate validate; do \
+	for step in "train digits_lean" "export --target loihi2" simulate validate; do \
 		echo "$$ neurodeploy $$step"; \
 		../.venv/bin/neurodeploy $$step || exit; \
 	done && \
