@@ -68,7 +68,7 @@ types: install
 	$(PY) -m basedpyright --pythonpath $(PY)
 
 test: lint types
-	$(PY) -m pytest --durations=15 --numprocesses=auto --maxprocesses=4 --dist=loadfile
+	$(PY) -m pytest --durations=15 --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 # PyTorch, oneDNN and MKL add up in an order that suits the processor: here without vectors, with
 # those of AVX2, and on one thread.
