@@ -71,6 +71,29 @@ def test_a_signal_where_no_exception_gets_out(number: int, code: int) -> None:
     assert done.stderr == ("Interrupted.\n" if code == 130 else "Terminated.\n")
 
 
+TURNED = """
+import os, signal, time
+from neurodeploy.support.program import program
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+with program(last=True):
+    try:
+        os.kill(os.getpid(), {number})
+        time.sleep(20)
+    except BaseException as error:
+        raise ImportError("initialization failed") from error
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_that_an_extension_module_makes_an_error_of(number: int, code: int) -> None:
+    """As those of pybind11 do while they are imported."""
+    program = [sys.executable, "-c", TURNED.format(number=int(number))]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr == ("Interrupted.\n" if code == 130 else "Terminated.\n")
+
+
 @pytest.mark.parametrize(
     ("number", "code"),
     [

@@ -17,6 +17,7 @@ from neurodeploy.ir.network import Network, Neuron, Population, Projection
 from neurodeploy.ir.operators import Dense
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedNeuron
 from neurodeploy.quantization.post_training import quantize
+from neurodeploy.quantization.weights import projection_errors
 from neurodeploy.simulation.engines import FloatEngine, ReferenceEngine
 from neurodeploy.simulation.trace import SampleBatch
 from neurodeploy.target import Target, load_target
@@ -275,6 +276,21 @@ def test_weights_that_are_all_zero(target: Target, threshold: float | None, bias
     assert scale > 0
     if threshold:
         np.testing.assert_allclose(there(integers_of(found).threshold), threshold * scale, atol=0.5)
+
+
+@settings(deadline=None, max_examples=60)
+@given(weights=st.lists(st.floats(-300, 300), min_size=2, max_size=3), threshold=powers)
+def test_extreme_weights_beside_one_another(
+    target: Target, weights: list[float], threshold: float
+) -> None:
+    matrices = [np.array([[10.0**exponent, -(10.0**exponent)]]) for exponent in weights]
+    net = network(matrices[0], make_neuron(1, v_threshold=np.array([threshold])), *matrices[1:])
+    found = quantize(net, target)
+    for projection in found.projections:
+        integers, form = projection.operator.weights, projection.weight_format
+        assert ((integers >= form.minimum) & (integers <= form.maximum)).all()
+    for error in projection_errors(net, found):
+        assert np.isfinite(error.rms_error)
 
 
 @settings(deadline=None, max_examples=100)

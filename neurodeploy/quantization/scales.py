@@ -9,6 +9,7 @@ cost nothing and make thresholds, biases and leaks finer.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -108,7 +109,10 @@ def _best_power(item: Weights, scale: float, unit: float) -> tuple[float, float]
         _, integers = item.rounded(weights, ratio)
         return float(np.square((integers / ratio - weights) / largest).sum())
 
-    ratios = [scale * 2.0**power for power in range(first, first + OCTAVES)]
+    # As floats hold them: the power alone may be beyond them.
+    highest = sys.float_info.max_exp - math.frexp(scale)[1]
+    powers = range(first, min(first + OCTAVES, highest + 1))
+    ratios = [math.ldexp(scale, power) for power in powers]
     least, ratio = min((error(ratio), ratio) for ratio in ratios)
     return least * per_neuron, ratio
 
@@ -164,10 +168,11 @@ def laid_out(
             floor = min(fits, anchor * 2.0**target.synapse.weight_exponent_min.value)
         fits = max(floor, min(fits, silent * roomy))
     wanted = max(lower, min(roomy, upper, fits))
-    doublings = math.floor(math.log2(wanted / anchor) + 1e-9)
-    if anchor * 2.0**doublings < lower * (1 - 1e-9):
+    # By logarithms, since the ratio of extreme numbers may leave the floats.
+    doublings = math.floor(math.log2(wanted) - math.log2(anchor) + 1e-9)
+    if math.ldexp(anchor, doublings) < lower * (1 - 1e-9):
         doublings += 1
-    scale = min(anchor * 2.0**doublings, upper)
+    scale = min(math.ldexp(anchor, doublings), upper)
     if scale > fits:
         # Right shifts give the weights back what the threshold or the bias takes from the scale.
         halved = anchor * 2.0 ** math.floor(math.log2(fits) - math.log2(anchor))

@@ -239,7 +239,9 @@ def _error(
     difference = np.asarray(found - exact, np.float64)
     # Weights trained on the grid are off by what a float64 division rounds, which nobody lost.
     difference[np.abs(difference) <= 2 * np.finfo(np.float64).eps * np.abs(exact)] = 0
-    signal, noise = float(np.square(exact).sum()), float(np.square(difference).sum())
+    # In the largest weight, whose own square may leave the floats.
+    unit = float(np.abs(exact).max(initial=0)) or 1.0
+    signal, noise = (float(np.square(part / unit).sum()) for part in (exact, difference))
     return ProjectionError(
         projection=projection.name,
         source=projection.source,
@@ -248,7 +250,7 @@ def _error(
         exponent=max(part.exponent for part in parts),
         scale=scale,
         weights=exact.size,
-        rms_error=math.sqrt(noise / exact.size) if exact.size else 0.0,
+        rms_error=unit * math.sqrt(noise / exact.size) if exact.size else 0.0,
         sqnr_db=10 * math.log10(signal / noise) if signal and noise else None,
         clipped=sum(part.clipped for part in parts),
     )

@@ -73,13 +73,17 @@ def program(*, last: bool = False) -> Iterator[None]:
             outlets = _guarded_outputs()
             yield
             code: int | str | None = 0
-        except KeyboardInterrupt:
-            print("Interrupted.", file=sys.stderr)
-            code = 128 + signal.SIGINT
-        except SystemExit as error:
-            code = error.code
-            if code in [128 + number for number in arranged]:
-                print("Terminated.", file=sys.stderr)
+        except BaseException as error:
+            ended = _what_ended(error, arranged)
+            if isinstance(ended, KeyboardInterrupt):
+                print("Interrupted.", file=sys.stderr)
+                code = 128 + signal.SIGINT
+            elif isinstance(ended, SystemExit):
+                code = ended.code
+                if _of_signal(ended, arranged):
+                    print("Terminated.", file=sys.stderr)
+            else:
+                raise
         raise SystemExit(_after_output(code, outlets.get("stdout")))
     finally:
         _running = False
@@ -89,6 +93,23 @@ def program(*, last: bool = False) -> Iterator[None]:
         restore(arranged)
         for name, stream in before.items():
             setattr(sys, name, stream)
+
+
+def _what_ended(error: BaseException, arranged: list[int]) -> BaseException:
+    """The interruption that an error comes from, or the error itself.
+
+    An extension module that is interrupted while it is imported makes an ImportError of it.
+    """
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, KeyboardInterrupt) or _of_signal(found, arranged):
+            return found
+        found = found.__cause__ or found.__context__
+    return error
+
+
+def _of_signal(error: BaseException, arranged: list[int]) -> bool:
+    return isinstance(error, SystemExit) and error.code in [128 + number for number in arranged]
 
 
 def _sent_again(unraisable: sys.UnraisableHookArgs) -> None:
