@@ -539,6 +539,10 @@ REFUSED: dict[str, tuple[nir.NIRGraph, str]] = {
         chain((2,), ("d1", nir.Delay(np.full(2, -DT))), ("n1", lif())),
         "'d1'.*not a whole number",
     ),
+    "delay beyond floats": (
+        chain((2,), ("d1", nir.Delay(np.full(2, 1e308))), ("n1", lif())),
+        r"'d1'.*a delay of 1e\+308 s is not a whole number",
+    ),
     "delay nan": (
         chain((2,), ("d1", nir.Delay(np.full(2, np.nan))), ("n1", lif())),
         "'d1'.*not a number",

@@ -61,6 +61,10 @@ def fitted(neuron: Neuron, gain: np.ndarray, shape: Shape, where: str) -> tuple[
     return full, exactly_one(fit(gain, shape, where))
 
 
+MOST_STEPS = 2**31
+"""Of a delay."""
+
+
 def delay_steps(node: Any, shape: Shape, dt: float, where: str) -> np.ndarray:
     """Delays of a Delay node in steps of ``dt``, int64 of its input's shape.
 
@@ -68,8 +72,11 @@ def delay_steps(node: Any, shape: Shape, dt: float, where: str) -> np.ndarray:
         UnsupportedError: one that is no whole number of steps from 0, or too large.
     """
     seconds = fit(node.delay, shape, where)
-    steps = np.rint(seconds / dt)
-    wrong = (steps < 0) | (np.abs(seconds / dt - steps) > 1e-6) | (steps > 2**31)
+    # What is far beyond the longest may leave the floats in steps.
+    far = np.abs(seconds) > MOST_STEPS * dt
+    exact = np.where(far, 0.0, seconds) / dt
+    steps = np.rint(exact)
+    wrong = far | (steps < 0) | (np.abs(exact - steps) > 1e-6)
     if wrong.any():
         raise UnsupportedError(
             f"{where}: a delay of {seconds[wrong].flat[0]:g} s is not a whole number of steps "
