@@ -6,6 +6,7 @@ files and lines are those of ``FRAMEWORKS[...].sources``.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import itertools
 from pathlib import Path
@@ -239,6 +240,20 @@ def test_nengo(tmp_path: Path) -> None:
         v2 = np.where(v2 > 1, 0, v2)
     found = imported(graph, tmp_path, "nengo")
     assert_same_spikes(here(found, x), {k: np.stack(s, 1) for k, s in spikes.items()})
+
+
+@pytest.mark.parametrize("extreme", [0.0, 1e308, 5e-324])
+@pytest.mark.parametrize("field", ["tau_syn", "tau_mem", "r", "w_in", "v_threshold"])
+@pytest.mark.parametrize("framework", [*FRAMEWORKS])
+def test_extreme_parameters_are_refused_or_taken_without_a_warning(
+    framework: Origin, field: str, extreme: float, tmp_path: Path
+) -> None:
+    """Whoever wrote them: numpy's warnings would be errors here."""
+    values = {"tau_syn": 5e-3, "tau_mem": 1e-2, "r": 1.0, "w_in": 1.0, "v_threshold": 0.3}
+    arrays = {name: np.full(3, value) for name, value in (values | {field: extreme}).items()}
+    graph = chain((3,), ("a", nir.CubaLIF(v_leak=np.zeros(3), **arrays)))
+    with contextlib.suppress(InputError, UnsupportedError):
+        imported(graph, tmp_path, framework)
 
 
 def test_lava(tmp_path: Path) -> None:

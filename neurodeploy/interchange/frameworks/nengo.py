@@ -30,8 +30,9 @@ def _lif(node: Any, semantics: Semantics) -> Any:
 def _cuba_lif(node: Any, semantics: Semantics) -> Any:
     """A low-pass of time constant -dt/log(1 - dt/tau_syn) before nengo.LIF."""
     same_for_all(node, "Nengo", "tau_mem", "tau_syn", "r", "v_threshold")
-    feed_syn = semantics.dt / numbers(node.tau_syn)
-    require(feed_syn < 1, "the script for Nengo takes tau_syn above dt")
+    tau_syn = numbers(node.tau_syn)
+    require(tau_syn > semantics.dt, "the script for Nengo takes tau_syn above dt")
+    feed_syn = semantics.dt / tau_syn
     keep, feed = keep_and_feed(numbers(node.tau_mem), semantics, "tau_mem")
     return stepping(
         "CubaLIF",

@@ -167,6 +167,8 @@ def import_nir(
     return import_nir_stated(as_path(path, "import_nir"), stated)
 
 
+# What leaves the floats on the way is refused by name where it would be used.
+@np.errstate(all="ignore")
 def import_nir_stated(path: Path | str, stated: Stated) -> Imported:
     """``import_nir`` with all that is stated in one value.
 
