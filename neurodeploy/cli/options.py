@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 import sys
 import warnings
@@ -251,6 +252,10 @@ def worded_here(text: str) -> str:
     return worded(text, context.find_root().command, context.command)
 
 
+LONGEST_WORD = 5000
+"""Characters of a message without a space: no path and no name of ours has so many."""
+
+
 class Commands(click.Group):
     """Turns this package's errors into one message and an exit code, never a traceback.
 
@@ -296,7 +301,9 @@ class Commands(click.Group):
     def _said(self, error: NeurodeployError, ctx: click.Context) -> str:
         name = ctx.invoked_subcommand
         command = None if name is None else self.get_command(ctx, name)
-        return worded(error.text, ctx.find_root().command, command or self)
+        found = worded(error.text, ctx.find_root().command, command or self)
+        # A name or a value that a file holds may be as long as the file.
+        return re.sub(rf"\S{{{LONGEST_WORD},}}", lambda word: f"{word[0][:200]}...", found)
 
 
 @contextmanager
