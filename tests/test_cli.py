@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import neurodeploy.models
 import nir
 import numpy as np
 import pytest
@@ -269,7 +268,7 @@ def test_the_command_reference_is_current() -> None:
 
 def test_a_message_is_short_however_long_what_it_names(tmp_path: Path) -> None:
     recipe = tmp_path / "own.toml"
-    text = (Path(neurodeploy.models.__path__[0]) / "digits_mlp.toml").read_text()
+    text = (Path(__file__).parents[1] / "models/digits_mlp.toml").read_text()
     recipe.write_text(text.replace('family = "mlp"', f'family = "{"x" * 100_000}"'))
     done = run_cli("train", str(recipe), folder=tmp_path)
     assert done.exit_code == 2 and "xxx" in done.output and len(done.output) < 2000

@@ -250,7 +250,9 @@ def test_extreme_parameters_are_refused_or_taken_without_a_warning(
 ) -> None:
     """Whoever wrote them: numpy's warnings would be errors here."""
     values = {"tau_syn": 5e-3, "tau_mem": 1e-2, "r": 1.0, "w_in": 1.0, "v_threshold": 0.3}
-    arrays = {name: np.full(3, value) for name, value in (values | {field: extreme}).items()}
+    arrays: dict[str, Any] = {
+        name: np.full(3, value) for name, value in (values | {field: extreme}).items()
+    }
     graph = chain((3,), ("a", nir.CubaLIF(v_leak=np.zeros(3), **arrays)))
     with contextlib.suppress(InputError, UnsupportedError):
         imported(graph, tmp_path, framework)
