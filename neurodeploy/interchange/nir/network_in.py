@@ -92,6 +92,8 @@ def to_network(graph: nir.NIRGraph, contract: Contract, name: str) -> Network:
     return network_from_layout(Layout(unnested(graph, name), name), contract)
 
 
+# What leaves the floats on the way is refused by name where it would be used.
+@np.errstate(all="ignore")
 def network_from_layout(layout: Layout, contract: Contract) -> Network:
     """Discretise a graph whose layout is known; it is named as the layout is.
 
