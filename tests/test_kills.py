@@ -8,6 +8,8 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from itertools import count as counting
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -106,7 +108,11 @@ def test_kills_at_random_moments(
     before, spans, draws = shared_memory(), {}, random.Random(0)
     landed = dict.fromkeys(ENDS, 0)
     with zygote(place, temporary, tmp_path / "said") as forks:
-        for number in range(count):
+        # On a machine that got faster since a command was timed, some end before their moment.
+        for number in takewhile(
+            lambda n: n < count or (sum(landed.values()) < count // 4 and n < 5 * count),
+            counting(),
+        ):
             command = commands[number % len(commands)]
             kind = draws.choice([*ENDS])
             if command not in spans:
