@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from neurodeploy.artifacts.names import COMPLETE, RECIPE
 from neurodeploy.errors import InputError, InterruptionError, Setting, Text
 from neurodeploy.recipe import Recipe
 from neurodeploy.support.partial import temporary_folder
+
+
+def with_data_at(recipe: Recipe, place: Path | None) -> Recipe:
+    """The recipe on the data at a place that a user names, whatever it was trained on before."""
+    if place is None:
+        return recipe
+    return replace(recipe, data=replace(recipe.data, path=str(place.absolute()), sha256=""))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.artifacts.folders import read_run
 from neurodeploy.artifacts.names import MANIFEST
-from neurodeploy.bench.kept_runs import folder_for_runs, trained
+from neurodeploy.bench.kept_runs import folder_for_runs, trained, with_data_at
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.mapping.readings import error_text
 from neurodeploy.recipe import Recipe, load_recipe
@@ -151,10 +151,7 @@ def bench_pareto(
 def _recipe(name: str, overrides: Sequence[str], data: Path | None) -> Recipe:
     recipe = load_recipe(name, overrides)
     check_tells_classes(recipe, "bench pareto")
-    if data is not None:
-        place = replace(recipe.data, path=str(data.absolute()), sha256="")
-        recipe = replace(recipe, data=place)
-    return recipe
+    return with_data_at(recipe, data)
 
 
 def _point(

@@ -14,7 +14,7 @@ from typing import Literal
 
 from neurodeploy.artifacts.folders import read_training
 from neurodeploy.artifacts.names import NIR_FILE
-from neurodeploy.bench.kept_runs import folder_for_runs
+from neurodeploy.bench.kept_runs import folder_for_runs, with_data_at
 from neurodeploy.bench.kept_runs import trained as trained_run
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.network import Network
@@ -99,11 +99,7 @@ def bench_quantization(
         raise InputError(
             Text(Setting("epochs", str(epochs)), ": needs a number from 1, or 0 for a share")
         )
-    recipe = source if isinstance(source, Recipe) else _recipe_of(source)
-    if data is not None:
-        # What the user names is taken as it is, whatever was trained on.
-        place = replace(recipe.data, path=str(data.absolute()), sha256="")
-        recipe = replace(recipe, data=place)
+    recipe = with_data_at(source if isinstance(source, Recipe) else _recipe_of(source), data)
     check_tells_classes(recipe, "bench quantization")
     with folder_for_runs(keep) as folder:
         given = source if isinstance(source, Path) else None

@@ -24,7 +24,7 @@ import numpy as np
 
 from neurodeploy.errors import InputError
 from neurodeploy.ir.contract import Comparison, Contract, Reset, plain
-from neurodeploy.ir.fixed_point import WEIGHT_BITS, WeightFormat
+from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, WEIGHT_BITS, WeightFormat
 from neurodeploy.ir.operators import Operator, Shape
 from neurodeploy.support.schema import build
 
@@ -75,6 +75,11 @@ class QuantizedPopulation:
     shape: Shape
     neuron: QuantizedNeuron | None
     scale: float
+
+    @property
+    def state_unit(self) -> float:
+        """State units, in which v is held, in a unit of the float network."""
+        return self.scale * 2**ACTIVATION_SHIFT
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from neurodeploy.mapping.step import StepLimit
 
 def estimate_text(estimate: Estimate) -> str:
     """What a sample costs on the chip, how sure that is, what it waits for, and an ANN's cost."""
-    found = estimate.traffic
+    found, table = estimate.traffic, estimate.to_dict()
     lines = [
         f"Per sample on the chip: {estimate.synaptic_ops:,.0f} synaptic operations, "
         f"{estimate.neuron_updates:,.0f} neuron updates, {estimate.spikes:,.0f} spikes, "
@@ -26,8 +26,8 @@ def estimate_text(estimate: Estimate) -> str:
             f"    against the chip: {error_text(estimate.checks, 'energy')}",
         ]
         if estimate.static_nj and estimate.static_mw:
-            lines.append("    " + rest_text(estimate.to_dict()))
-    lines += ["  " + line for line in ann_lines(estimate.to_dict())]
+            lines.append("    " + rest_text(table))
+    lines += ["  " + line for line in ann_lines(table)]
     if estimate.sample_us and estimate.latency_us:
         lines += [
             f"  at least {estimate.sample_us.low:,.1f} to {estimate.sample_us.high:,.1f} us per "

@@ -9,7 +9,7 @@ are equal exits at the same steps.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,6 @@ from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.simulation.trace import SpikeTrace
-
-STATE = 64
-"""State units of a unit of activation; see ``ir.quantized``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +69,7 @@ class EarlyReader:
         self.unit = "spikes" if counts else "potentials in floats"
         self._least = margin
         if isinstance(network, QuantizedNetwork) and not counts:
-            self._least = margin * STATE * network.population(network.output).scale
+            self._least = margin * network.population(network.output).state_unit
 
     def read(self, trace: SpikeTrace, lengths: np.ndarray | None = None) -> Exits:
         """Read the samples of a batch.
@@ -131,16 +128,4 @@ class EarlyExit:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as JSON holds them."""
-        return {
-            "margin": self.margin,
-            "unit": self.unit,
-            "decode": self.decode,
-            "accuracy": self.accuracy,
-            "agreement": self.agreement,
-            "mean_steps": self.mean_steps,
-            "saved_steps": self.saved_steps,
-            "all_steps": self.all_steps,
-            "steps": list(self.steps),
-            "predicted": list(self.predicted),
-            "energy_nj": self.energy_nj,
-        }
+        return {**asdict(self), "saved_steps": self.saved_steps}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT
 from neurodeploy.ir.network import Network
-from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation
 from neurodeploy.simulation.predictions import Predictions
 from neurodeploy.simulation.trace import SpikeTrace
 from neurodeploy.simulation.values import PredictedValues
@@ -33,7 +32,8 @@ def read(
     record, population = trace.populations[network.output], network.population(network.output)
     integers = record.v is not None and record.v.dtype != np.float64
     if contract.decode != "spike_count" and integers:
-        scores /= getattr(population, "scale", 1.0) * 2**ACTIVATION_SHIFT
+        assert isinstance(population, QuantizedPopulation)  # floats have no integers to read
+        scores /= population.state_unit
     steps = contract.steps if lengths is None else lengths[:, None]
     return contract.value_offset + contract.value_scale * scores / steps
 

@@ -148,17 +148,13 @@ def remove_leftovers(folder: Path, *, certain: bool = False) -> None:
 
 
 def _remove_if_free(path: Path, name: str) -> None:
-    lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with _locked(path):
         if name.endswith(CLAIM):
             with _alone_in(path.parent), suppress(OSError):
                 # What nobody holds may be the claim of one who came too late, or locks it now.
                 if not _others_claim(path, name):
                     path.with_name(name.removesuffix(CLAIM)).rmdir()
         _remove(path)
-    finally:
-        os.close(lock)
 
 
 def _others_claim(path: Path, name: str) -> bool:
@@ -167,15 +163,29 @@ def _others_claim(path: Path, name: str) -> bool:
         match = LEFTOVER.fullmatch(other.name)
         if other == path or not match or match[1] != name:
             continue
-        with suppress(FileNotFoundError):
-            lock = os.open(other, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-            finally:
-                os.close(lock)
+        try:
+            with _locked(other):
+                pass
+        except BlockingIOError:
+            return True
+        except FileNotFoundError:
+            continue
     return False
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold what nobody holds.
+
+    Raises:
+        BlockingIOError: somebody does.
+    """
+    lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(lock)
 
 
 @contextmanager

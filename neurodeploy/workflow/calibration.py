@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, INT32_EXACT
+from neurodeploy.ir.fixed_point import INT32_EXACT
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedPopulation, QuantizedProjection
 from neurodeploy.neurons.dynamics import FixedStepper
@@ -76,8 +76,7 @@ class SpikeJudge:
         if self.expected_v is None:
             raise ValueError(f"population {population.name!r} neither spikes nor is read out")
         if self.contract.predicts_values:
-            unit = population.scale * 2**ACTIVATION_SHIFT
-            found, expected = self._read(v) / unit, self._read(self.expected_v)
+            found, expected = self._read(v) / population.state_unit, self._read(self.expected_v)
             spread = float(((expected - expected.mean(axis=0)) ** 2).sum())
             return float(((found - expected) ** 2).sum()) / (spread or 1.0)
         found, expected = self._scores(v), self._scores(self.expected_v)

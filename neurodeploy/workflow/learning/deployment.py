@@ -43,12 +43,13 @@ def mapped(network: QuantizedNetwork, deployment: Deployment) -> CoreMapping:
     target = deployment.target
     mapping = map_network(network, target)
     if mapping.violations:
-        for violation in map_network(deployment.network, target).violations[:1]:
+        own = map_network(deployment.network, target).violations
+        if own:
             raise InputError(
                 Text(
                     f"{deployment.path}: its own integers do not fit {target.name}, so that they "
                     "are not as they were exported: ",
-                    violation.text,
+                    own[0].text,
                 )
             )
         raise CheckFailedError(
