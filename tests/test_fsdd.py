@@ -13,7 +13,8 @@ from scipy.io import wavfile
 from neurodeploy.data import Dataset, load_dataset
 from neurodeploy.data.sound import band_levels, filter_bank, read_wav, spikes_of
 from neurodeploy.errors import InputError
-from neurodeploy.ir.source import DataSource, FrontEnd, Loudest
+from neurodeploy.ir.sound import FrontEnd, Loudest
+from neurodeploy.ir.source import DataSource
 from neurodeploy.recipe import load_recipe
 from support.wording import refused
 

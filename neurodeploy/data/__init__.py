@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from neurodeploy.data.dataset import Dataset, Request, SampleArray, choose
+from neurodeploy.data.dataset import Dataset, Request, SampleArray, Versions, choose
 from neurodeploy.data.fsdd import load_fsdd
 from neurodeploy.data.images import load_cifar10, load_cifar100, load_digits, load_image_folder
 from neurodeploy.data.labels import class_numbers, count_classes
@@ -23,6 +23,7 @@ from neurodeploy.data.recordings import load_dvs_cifar10, load_dvs_gesture, load
 from neurodeploy.data.scan import scanned
 from neurodeploy.errors import InputError, nearest
 from neurodeploy.ir.contract import DataSource, Encoder
+from neurodeploy.ir.sound import SoundVersions
 
 DATASETS: dict[str, Callable[[Request], Dataset]] = {
     "cifar10": load_cifar10,
@@ -65,6 +66,8 @@ def load_dataset(
     levels: int = 0,
     classes: int = 0,
     encoder: Encoder = "direct",
+    versions: SoundVersions | None = None,
+    seed: int = 0,
 ) -> Dataset:
     """Load a data set by name.
 
@@ -77,6 +80,8 @@ def load_dataset(
         classes: how many there are, some perhaps without a sample; 0 for the data set's own, or
             as many as have samples.
         encoder: of the network; samples of an ``.npz`` for ``events`` have a time axis.
+        versions: changed ones of training recordings, where these are sound; None for none.
+        seed: of what changes these.
 
     Raises:
         InputError: no data set of that name, it cannot be read from there or in that way, or its
@@ -88,7 +93,12 @@ def load_dataset(
     source = source or DataSource()
     # Images that are scanned have no time before that.
     over_time = encoder == "events" and not source.scan
-    dataset = DATASETS[name](Request(source, steps, levels, over_time))
+    versions = versions or SoundVersions()
+    dataset = DATASETS[name](Request(source, steps, levels, over_time, versions, seed))
+    if versions.count and dataset.versions_train is None:
+        raise InputError(
+            f"[augmentation.sound]: data set {name!r} is no sound and has no such versions"
+        )
     if source.scan:
         dataset = scanned(dataset, source, steps)
     _check_taken(name, source, levels, dataset)
@@ -157,6 +167,7 @@ __all__ = [
     "OF_VALUES",
     "Dataset",
     "SampleArray",
+    "Versions",
     "check_encoder",
     "choose",
     "class_numbers",

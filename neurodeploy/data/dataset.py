@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from neurodeploy.ir.contract import DataSource, InputCode, Task
+from neurodeploy.ir.sound import SoundVersions
 
 
 class SampleArray(Protocol):
@@ -62,12 +63,38 @@ class Request:
         levels: largest integer of a sample, which event counts are clipped to; 0 where nobody
             said.
         over_time: whether samples have a time axis, where their shape alone does not say.
+        versions: of recorded sound, for training.
+        seed: of what changes these.
     """
 
     source: DataSource = field(default_factory=DataSource)
     steps: int = 1
     levels: int = 0
     over_time: bool = False
+    versions: SoundVersions = field(default_factory=SoundVersions)
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Versions:
+    """Changed versions of samples over time, as integers.
+
+    Attributes:
+        x: (N, V, T, *sample) uint8, V of each sample.
+        lengths: (N, V) int64 steps that each lasts.
+    """
+
+    x: np.ndarray
+    lengths: np.ndarray
+
+    @property
+    def count(self) -> int:
+        """V."""
+        return self.x.shape[1]
+
+    def of(self, numbers: np.ndarray) -> Versions:
+        """Those of the samples of these numbers."""
+        return Versions(self.x[numbers], self.lengths[numbers])
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +119,7 @@ class Dataset:
         ordered: samples follow each other in time, so that those held back are the last ones.
         input_range: of a series, whose samples are windows of what is predicted: the values that
             its integers 0 and ``levels`` stand for.
+        versions_train: changed ones of the training samples; None where none were asked for.
     """
 
     name: str
@@ -110,6 +138,7 @@ class Dataset:
     task: Task = "classification"
     ordered: bool = False
     input_range: tuple[float, float] | None = None
+    versions_train: Versions | None = None
 
     @property
     def predicts_values(self) -> bool:

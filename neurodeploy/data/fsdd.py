@@ -10,11 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neurodeploy.data.dataset import Dataset, Request
+from neurodeploy.data.dataset import Dataset, Request, Versions
 from neurodeploy.data.files import find_folder, labels
 from neurodeploy.data.lasting import padded
 from neurodeploy.data.sound import read_wav, spikes_of
+from neurodeploy.data.sound_versions import changed_sound
 from neurodeploy.errors import InputError, nearest
+from neurodeploy.ir.source import DataSource
 
 FSDD_DT = 1e-2
 """Seconds of a step where nobody says."""
@@ -69,6 +71,7 @@ def load_fsdd(request: Request) -> Dataset:
         )
         notes += [f"{part}: {note}"] if note else []
         parts.append((x, labels(spoken[n].digit for n in numbers), lengths))
+    versions = _versions(request, source, levels, {n: sounds[n] for n in np.flatnonzero(~tested)})
     (x_train, y_train, train), (x_test, y_test, test) = parts
     return Dataset(
         *("fsdd", levels, x_train, y_train, x_test, y_test, True, source),
@@ -76,7 +79,27 @@ def load_fsdd(request: Request) -> Dataset:
         lengths_train=train,
         lengths_test=test,
         channel_groups=2,
+        versions_train=versions,
     )
+
+
+def _versions(
+    request: Request, source: DataSource, levels: int, sounds: dict[int, tuple[np.ndarray, int]]
+) -> Versions | None:
+    """Changed versions of the training recordings, whose values and rates these are by number."""
+    changes, steps = request.versions, request.steps
+    if not changes.count:
+        return None
+    made: list[np.ndarray] = []
+    for number, (values, rate) in sounds.items():
+        for version in range(changes.count):
+            rng = np.random.default_rng((request.seed, number, version))
+            sound = changed_sound(values, rate, changes, rng)
+            made.append(spikes_of(sound, rate, source.dt, source.front_end, levels))
+    # One that is slower than its recording may be longer than T, which nobody recorded.
+    x, lengths, _ = padded(made, steps, source.dt, "cut", str)
+    shape = (len(sounds), changes.count)
+    return Versions(x.reshape(*shape, *x.shape[1:]), lengths.reshape(shape))
 
 
 def _named(path: Path) -> Spoken:

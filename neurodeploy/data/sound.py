@@ -8,13 +8,14 @@ machines differ only where a power lies within its last digits of the border bet
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from neurodeploy.errors import InputError
-from neurodeploy.ir.source import FrontEnd
+from neurodeploy.ir.sound import FrontEnd
 
 TENTHS = 10
 """Of a decibel."""
@@ -79,13 +80,14 @@ def spikes_of(values: np.ndarray, rate: int, dt: float, end: FrontEnd, levels: i
     """
     loudness = band_levels(values, rate, dt, end)
     step = round(TENTHS * end.delta)
-    spikes = np.zeros((len(loudness), 2, end.bands), np.uint8)
+    changes = np.empty_like(loudness)
     heard = np.zeros(end.bands, np.int64)
     for t, now in enumerate(loudness):
         # Towards zero: a band that moves by less than delta sends nothing.
-        change = np.sign(now - heard) * np.minimum(np.abs(now - heard) // step, levels)
-        spikes[t, 0], spikes[t, 1] = np.maximum(change, 0), np.maximum(-change, 0)
-        heard += change * step
+        whole = np.trunc((now - heard) / step).astype(np.int64)
+        changes[t] = np.minimum(np.maximum(whole, -levels), levels)
+        heard += changes[t] * step
+    spikes = np.stack([np.maximum(changes, 0), np.maximum(-changes, 0)], 1).astype(np.uint8)
     return spikes.reshape(len(spikes), -1)
 
 
@@ -117,11 +119,11 @@ def band_levels(values: np.ndarray, rate: int, dt: float, end: FrontEnd) -> np.n
     return np.rint(TENTHS * np.maximum(decibels, 0)).astype(np.int64)
 
 
+@cache
 def filter_bank(rate: int, size: int, end: FrontEnd) -> np.ndarray:
     """Weights of the powers of a spectrum in each band, (bands, size // 2 + 1).
 
-    Triangles between points that lie evenly in mel, 2595 log10(1 + f/700) (O'Shaughnessy 1987);
-    each is 1 where the next begins and ends.
+    Triangles between points that lie evenly in mel; each is 1 where the next begins and ends.
 
     Raises:
         InputError: a band is too narrow for the spectrum, or beyond half the rate.
@@ -133,8 +135,7 @@ def filter_bank(rate: int, size: int, end: FrontEnd) -> np.ndarray:
         )
     if end.low >= high:
         raise InputError(f"[data.front_end] low = {end.low:g} Hz; there is no sound above {high:g}")
-    lowest, highest = (2595 * np.log10(1 + f / 700) for f in (end.low, high))
-    mel = np.linspace(lowest, highest, end.bands + 2)
+    mel = np.linspace(mel_of(end.low), mel_of(high), end.bands + 2)
     edges = 700 * (10 ** (mel / 2595) - 1)
     frequencies = np.arange(size // 2 + 1) * rate / size
     left, middle, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
@@ -150,4 +151,14 @@ def filter_bank(rate: int, size: int, end: FrontEnd) -> np.ndarray:
             f"{rate / size:g} Hz that windows of {end.window:g} s tell apart; take fewer bands or "
             "a longer window"
         )
+    weights.flags.writeable = False
     return weights
+
+
+def mel_of(frequency: Any) -> Any:
+    """Pitch in mel, 2595 log10(1 + f/700) (O'Shaughnessy 1987).
+
+    Args:
+        frequency: in hertz, a number or an array.
+    """
+    return 2595 * np.log10(1 + frequency / 700)

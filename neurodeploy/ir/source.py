@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
+from neurodeploy.ir.sound import FrontEnd
+
 TimeBins = Literal["time", "count", "dt"]
 Longer = Literal["refuse", "cut"]
 Scan = Literal["", "rows", "pixels"]
-Loudest = Literal["recording", "band"]
 
 MICROSECONDS = 1_000_000
 """In a second. Cameras of events count time in them."""
@@ -24,52 +25,6 @@ MOST_POINTS, MOST_TIME = 100_000, 200_000
 
 OLDEST_KEYS = ("path", "sha256", "side", "bins")
 """Of a ``DataSource``: what every file says, also where it is the default."""
-
-
-@dataclass(frozen=True)
-class FrontEnd:
-    """How sound becomes spikes: the power in bands of pitch, and a spike where it has changed.
-
-    Powers are in whole tenths of a decibel, from 0 at the floor up to the loudest of a recording,
-    or of its band in the recording.
-    A band sends an ON spike for each ``delta`` that it has risen since its last spike, an OFF spike
-    for each that it has fallen.
-
-    Attributes:
-        bands: how many, evenly spaced in mel between ``low`` and ``high``, triangles that overlap
-            by half; each has an ON and an OFF channel.
-        low, high: in hertz; a high of 0 is half the rate of the recording.
-        window: seconds of sound that one step looks at, up to the step's end.
-        floor: decibels below the loudest that count as silence.
-        loudest: in all bands of the ``recording`` alike, or in each ``band`` by itself: then what
-            a microphone or a voice does to a band throughout does not count.
-        delta: decibels from one spike to the next, a multiple of 0.1.
-    """
-
-    bands: int = 32
-    low: float = 60.0
-    high: float = 0.0
-    window: float = 0.032
-    floor: float = 50.0
-    delta: float = 4.0
-    loudest: Loudest = "recording"
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.bands <= 512:
-            raise ValueError(f"front_end: bands are 1 to 512, found {self.bands}")
-        if not 0 <= self.low < (self.high or float("inf")):
-            raise ValueError(
-                f"front_end: low is from 0 to below high, found {self.low:g} and {self.high:g} Hz"
-            )
-        if not 0 < self.window <= 1:
-            raise ValueError(f"front_end: window is in seconds, up to 1, found {self.window:g}")
-        if not 0.1 <= self.delta <= self.floor <= 200:
-            raise ValueError(
-                "front_end: delta and floor are in decibels, 0.1 <= delta <= floor <= 200, found "
-                f"{self.delta:g} and {self.floor:g}"
-            )
-        if abs(10 * self.delta - round(10 * self.delta)) > 1e-6:
-            raise ValueError(f"front_end: delta is a multiple of 0.1 dB, found {self.delta:g}")
 
 
 @dataclass(frozen=True)

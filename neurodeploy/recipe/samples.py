@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from neurodeploy.ir.contract import DataSource, Encoder
-from neurodeploy.ir.source import FrontEnd, Longer, MackeyGlass, Scan, TimeBins
+from neurodeploy.ir.sound import FrontEnd, SoundVersions
+from neurodeploy.ir.source import Longer, MackeyGlass, Scan, TimeBins
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ class AugmentationRecipe:
     """Random changes of training samples, each drawn anew in every epoch; nothing by default.
 
     They act on the integers, in this order. The first six are for samples over time, whose own
-    ends move along; the others for images, the frames of one event sample all alike.
+    ends move along; the others for images, the frames of one event sample all alike. Only
+    ``sound`` comes before that: it changes recordings before they are integers.
 
     Attributes:
         stretch: play a sample at a speed from 1 - stretch to 1 + stretch, below 1: step t is what
@@ -111,6 +113,7 @@ class AugmentationRecipe:
             (DeVries and Taylor 2017); 0 for none.
         cutout_fill: integer per channel that blanked pixels take, for example the data set's
             mean; all 0 when empty.
+        sound: versions of recorded sound.
     """
 
     stretch: float = 0.0
@@ -124,6 +127,7 @@ class AugmentationRecipe:
     flip: bool = False
     cutout: int = 0
     cutout_fill: tuple[int, ...] = ()
+    sound: SoundVersions = field(default_factory=SoundVersions)
 
     def __post_init__(self) -> None:
         for name in ("stretch", "drop"):

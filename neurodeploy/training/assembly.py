@@ -33,7 +33,10 @@ def load_data(recipe: Recipe) -> Dataset:
     """
     data, encoder = recipe.data, recipe.encoder.name
     steps = recipe.training.steps
-    dataset = load_dataset(data.name, data.source, steps, data.levels, data.classes, encoder)
+    dataset = load_dataset(
+        *(data.name, data.source, steps, data.levels, data.classes, encoder),
+        *(recipe.augmentation.sound, recipe.seed),
+    )
     check_encoder(dataset, encoder)
     return dataset
 

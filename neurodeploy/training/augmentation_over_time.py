@@ -15,8 +15,20 @@ from neurodeploy.errors import InputError
 from neurodeploy.recipe import AugmentationRecipe
 from neurodeploy.training.encoding import check_images, draws_of_samples
 
-STREAM = 1
-"""Sets these draws apart from those for images."""
+STREAM, VERSIONS = 1, 2
+"""Set these draws apart from those for images, and from each other."""
+
+
+def drawn_versions(count: int, seed: tuple[int, ...], numbers: np.ndarray) -> np.ndarray:
+    """(N,) version that each sample is seen in, 0 for itself, all as likely.
+
+    Args:
+        count: changed versions of each.
+        seed: of the run and the epoch.
+        numbers: (N,) number of each sample in the training set.
+    """
+    rngs = draws_of_samples((*seed, VERSIONS), numbers)
+    return np.fromiter((rng.integers(count + 1) for rng in rngs), np.int64, len(numbers))
 
 
 def augment_over_time(

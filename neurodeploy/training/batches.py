@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neurodeploy.data import Dataset, SampleArray, choose
+from neurodeploy.data import Dataset, SampleArray, Versions, choose
 from neurodeploy.errors import InputError
 from neurodeploy.support.processes import Processes
 
@@ -28,6 +28,7 @@ class Split(NamedTuple):
         held_back: (N,) numbers that the validation samples have in the data set.
         lengths_train, lengths_validation: (N,) steps that the samples last; None where all last T.
         channel_groups: as of the data set.
+        versions_train: changed ones of ``x_train``, if there are any.
     """
 
     x_train: SampleArray
@@ -38,6 +39,30 @@ class Split(NamedTuple):
     lengths_train: np.ndarray | None = None
     lengths_validation: np.ndarray | None = None
     channel_groups: int = 1
+    versions_train: Versions | None = None
+
+    def seen(self, numbers: np.ndarray, versions: np.ndarray | None) -> np.ndarray:
+        """(n, *sample) integers of training samples, each in one of its versions.
+
+        Args:
+            numbers: (n,) in ``x_train``.
+            versions: (n,) of each; 0 is the sample itself. None where there are no others.
+        """
+        if versions is None or self.versions_train is None:
+            return self.x_train[numbers]
+        x, changed = self.x_train[numbers], np.flatnonzero(versions)
+        x[changed] = self.versions_train.x[numbers[changed], versions[changed] - 1]
+        return x
+
+    def lasting(self, numbers: np.ndarray, versions: np.ndarray | None) -> np.ndarray | None:
+        """(n,) steps that these last; None where all last T."""
+        if self.lengths_train is None:
+            return None
+        lengths = self.lengths_train[numbers]
+        if versions is None or self.versions_train is None:
+            return lengths
+        changed = self.versions_train.lengths[numbers, np.maximum(versions - 1, 0)]
+        return np.where(versions > 0, changed, lengths)
 
 
 def split_training(
@@ -139,7 +164,7 @@ def _split_values(
 
 def _parts(dataset: Dataset, train: np.ndarray, held_back: np.ndarray) -> Split:
     """The samples of these numbers."""
-    lengths = dataset.lengths_train
+    lengths, versions = dataset.lengths_train, dataset.versions_train
     return Split(
         choose(dataset.x_train, train),
         dataset.y_train[train],
@@ -148,6 +173,7 @@ def _parts(dataset: Dataset, train: np.ndarray, held_back: np.ndarray) -> Split:
         held_back,
         *(None if lengths is None else lengths[part] for part in (train, held_back)),
         channel_groups=dataset.channel_groups,
+        versions_train=None if versions is None else versions.of(train),
     )
 
 

@@ -21,7 +21,11 @@ from neurodeploy.rules import Batch, BatchResult, Rule
 from neurodeploy.sparsity import PricedLoss, Regulariser, Wiring, wiring_of
 from neurodeploy.support.processes import Processes
 from neurodeploy.training.assembly import loss_of
-from neurodeploy.training.augmentation_over_time import augment_over_time, augmented_lengths
+from neurodeploy.training.augmentation_over_time import (
+    augment_over_time,
+    augmented_lengths,
+    drawn_versions,
+)
 from neurodeploy.training.batches import Split, epoch_batches, own_pieces, seed_piece
 from neurodeploy.training.connectivity import Connectivity
 from neurodeploy.training.encoding import augment, frames_of_parts, is_constant, training_frames
@@ -139,7 +143,10 @@ def _train_batch(
     pieces = own_pieces(len(batch), recipe.training.accumulate, processes)
     start, stop = pieces[0].first, pieces[-1].first + pieces[-1].size
     own, draws = batch[start:stop], (recipe.seed, epoch)
-    lasting = None if split.lengths_train is None else split.lengths_train[batch]
+    versions, changed = None, split.versions_train
+    if changed is not None:
+        versions = drawn_versions(changed.count, draws, batch)
+    lasting = split.lasting(batch, versions)
     parameter = next(job.model.parameters())
     device, dtype = parameter.device, parameter.dtype
     whole, images = _read_in_place(job, device), None
@@ -147,7 +154,7 @@ def _train_batch(
         with processes.together():
             images = augment(
                 augment_over_time(
-                    split.x_train[own],
+                    split.seen(own, None if versions is None else versions[start:stop]),
                     None if lasting is None else lasting[start:stop],
                     *(recipe.augmentation, draws, own, split.channel_groups),
                 ),
@@ -214,6 +221,7 @@ def _read_in_place(job: Job, device: torch.device) -> np.ndarray | None:
         and isinstance(samples, np.ndarray)
         and device.type == "cpu"
         and not job.recipe.augmentation.active_at_all
+        and job.split.versions_train is None
     ):
         return samples
     return None

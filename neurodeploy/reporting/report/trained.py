@@ -9,7 +9,13 @@ from typing import Any
 
 from neurodeploy.artifacts.deployment import TrainingRecord
 from neurodeploy.onchip.learner import rate_text
-from neurodeploy.recipe import DataRecipe, NeuronRecipe, Recipe, TrainingRecipe
+from neurodeploy.recipe import (
+    AugmentationRecipe,
+    DataRecipe,
+    NeuronRecipe,
+    Recipe,
+    TrainingRecipe,
+)
 from neurodeploy.reporting.text import Table, by_class_text, facts
 
 PARTS = ("validation", "test")
@@ -27,7 +33,7 @@ def trained(training: TrainingRecord) -> Table:
             ("neuron", _neuron(recipe.neuron)),
             ("rule", _options(recipe.rule)),
             ("loop", _loop(recipe.training)),
-            ("augmentation", _options(asdict(recipe.augmentation))),
+            ("augmentation", _augmentation(recipe.augmentation)),
             ("integers", _integers(recipe)),
             (
                 "best epoch",
@@ -67,6 +73,13 @@ def _data(data: DataRecipe, encoder: str) -> str:
     if data.name != "fsdd":
         without.append("front_end")  # of sound
     return _options(found, without)
+
+
+def _augmentation(augmentation: AugmentationRecipe) -> str:
+    """What is changed at random, of sound in brackets."""
+    found = asdict(augmentation)
+    found["sound"] = f"({sound})" if (sound := _options(found["sound"])) else ""
+    return _options(found)
 
 
 def _neuron(neuron: NeuronRecipe) -> str:
