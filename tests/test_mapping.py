@@ -29,6 +29,7 @@ from neurodeploy.ir.schedule import depths, pipeline_delay
 from neurodeploy.mapping import CONSTRAINTS, CoreMapping, check, map_network
 from neurodeploy.mapping.memory import row_words, weight_width
 from neurodeploy.mapping.neuron_rules import worst_potential
+from neurodeploy.neurons.relay import QuantizedRelay
 from neurodeploy.target import Ability, Limit, Target, load_target
 from support.naive_rows import is_dense, weight_bits
 from support.naive_rows import words as row_words_of
@@ -596,9 +597,29 @@ def test_all_violations_come_at_once_and_programmable_neurons_lift_theirs() -> N
     assert [violation.rule for violation in check(network, LOIHI2)] == ["weight_exponents"]
 
 
+def relayed() -> QuantizedNetwork:
+    """A population that sends integers, between two that do not."""
+    network = chain(dense(2, 2), dense(2, 2))
+    first, relays, last = network.populations
+    neurons = QuantizedRelay(np.zeros(2, np.int64), bits=8)
+    populations = (first, replace(relays, neuron=neurons), last)
+    return edited(replace(network, populations=populations), "p1", payload=127)
+
+
+def test_a_chip_of_fixed_neurons_and_binary_spikes_refuses_relays_by_name() -> None:
+    assert [str(violation) for violation in check(relayed(), LOIHI1)] == [
+        "population 'l0': neurons of kind Relay send messages of 8 bits, loihi1 allows binary "
+        "spikes only; use a target with graded spikes, or fewer bits",
+        "population 'l0': neurons of kind Relay, loihi1 has leaky integrate-and-fire neurons "
+        "alone; use a target with programmable neurons",
+    ]
+    assert check(relayed(), LOIHI2) == ()
+
+
 def test_every_rule_is_broken_by_a_test_above() -> None:
     found = {v.rule for network, _ in CASES for v in map_network(network, LOIHI1).violations}
     found |= {"weight_bits", "neurons", "synapse_words", "output_axons", "cores"}
+    found |= {violation.rule for violation in check(relayed(), LOIHI1)}
     assert found == {rule.__name__ for rule in CONSTRAINTS}
 
 

@@ -13,6 +13,7 @@ from neurodeploy.errors import InputError
 from neurodeploy.ir.contract import Comparison, Contract, Reset
 from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.fixed_point import WeightFormat
+from neurodeploy.ir.models import IntegerModel
 from neurodeploy.ir.operators import Dense, Operator, Shape, SparseMatrix
 from neurodeploy.ir.quantized import (
     QuantizedNetwork,
@@ -33,11 +34,9 @@ def arrays_of(network: QuantizedNetwork) -> dict[str, np.ndarray]:
     """
     arrays = {}
     for population in network.populations:
-        for name in NEURON_ARRAYS if population.neuron else ():
-            value = getattr(population.neuron, name)
-            if value is not None:
-                full = np.broadcast_to(value, population.shape)
-                arrays[f"{population.name}/{name}"] = np.ascontiguousarray(full, np.int32)
+        for name, value in _parameters(population).items():
+            full = np.broadcast_to(value, population.shape)
+            arrays[f"{population.name}/{name}"] = np.ascontiguousarray(full, np.int32)
     for projection in network.projections:
         operator = projection.operator
         arrays[f"{projection.name}/weights"] = np.ascontiguousarray(operator.weights, np.int32)
@@ -60,14 +59,7 @@ def structure_of(network: QuantizedNetwork) -> dict[str, Any]:
                 "name": p.name,
                 "shape": list(p.shape),
                 "scale": p.scale,
-                "neuron": p.neuron
-                and {
-                    "kind": p.neuron.kind,
-                    "reset": p.neuron.reset,
-                    "comparison": p.neuron.comparison,
-                    "spikes": p.neuron.threshold is not None,
-                    "refractory_period": p.neuron.refractory_period,
-                },
+                "neuron": _neuron_structure(p),
             }
             for p in network.populations
         ],
@@ -85,6 +77,35 @@ def structure_of(network: QuantizedNetwork) -> dict[str, Any]:
             }
             for p in network.projections
         ],
+    }
+
+
+def _parameters(population: QuantizedPopulation) -> dict[str, np.ndarray]:
+    """Parameters of the neurons of a population, as arrays by name; none of an input."""
+    if population.neuron is None:
+        return {}
+    if isinstance(population.neuron, IntegerModel):
+        return population.neuron.arrays()
+    found = {name: getattr(population.neuron, name) for name in NEURON_ARRAYS}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _neuron_structure(population: QuantizedPopulation) -> dict[str, Any] | None:
+    neuron = population.neuron
+    if neuron is None:
+        return None
+    if isinstance(neuron, IntegerModel):
+        return {
+            "model": neuron.kind,
+            "parameters": neuron.table(),
+            "arrays": sorted(neuron.arrays()),
+        }
+    return {
+        "kind": neuron.kind,
+        "reset": neuron.reset,
+        "comparison": neuron.comparison,
+        "spikes": neuron.threshold is not None,
+        "refractory_period": neuron.refractory_period,
     }
 
 
@@ -130,11 +151,20 @@ class _NeuronTable:
 
 
 @dataclass(frozen=True)
+class _ModelTable:
+    """Neurons of another model: its name, its parameters, and the names of its arrays."""
+
+    model: str
+    parameters: dict[str, Any]
+    arrays: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class _PopulationTable:
     name: str
     shape: tuple[int, ...]
     scale: float
-    neuron: _NeuronTable | None
+    neuron: _NeuronTable | _ModelTable | None
 
     def __post_init__(self) -> None:
         if min(self.shape, default=1) < 1 or math.prod(self.shape) > MOST_NEURONS:
@@ -236,8 +266,10 @@ def network_from(
 
 
 def _neuron(
-    name: str, shape: Shape, table: _NeuronTable, arrays: Mapping[str, np.ndarray]
-) -> QuantizedNeuron:
+    name: str, shape: Shape, table: _NeuronTable | _ModelTable, arrays: Mapping[str, np.ndarray]
+) -> QuantizedNeuron | IntegerModel:
+    if isinstance(table, _ModelTable):
+        return _of_model(name, shape, table, arrays)
     values: dict[str, Any] = {}
     for field_name in NEURON_ARRAYS:
         if field_name == "threshold" and not table.spikes:
@@ -258,6 +290,22 @@ def _neuron(
         refractory_period=table.refractory_period,
         **values,
     )
+
+
+def _of_model(
+    name: str, shape: Shape, table: _ModelTable, arrays: Mapping[str, np.ndarray]
+) -> IntegerModel:
+    from neurodeploy.neurons.registry import MODELS
+
+    if table.model not in MODELS:
+        raise ValueError(
+            f"population {name!r} has neurons of a model {table.model!r}, this version knows "
+            f"{', '.join(sorted(MODELS))}"
+        )
+    own = {
+        key: checked(arrays, f"{name}/{key}", "i", shape).astype(np.int64) for key in table.arrays
+    }
+    return MODELS[table.model].restored(table.parameters, own, f"population {name!r}")
 
 
 def _operator(

@@ -36,10 +36,12 @@ MOST_SPIKES = 2**40
 class TraceFile:
     """Collects traces of all batches and writes ``NAME.s``, ``NAME.u`` and ``NAME.v``.
 
+    Neurons of models other than the leaky one keep other things, which go by their own names.
+
     One array per population and variable, (N, T, *population): ``s`` is spikes, of a graded input
-    the values. They grow on disk batch by batch and are packed at the end, so memory does not
-    follow N. Beside them stand ``predicted`` and, where known, ``labels``, both (N,),
-    or (N, K) of values.
+    or population the values. They grow on disk batch by batch and are packed at the end, so memory
+    does not follow N. Beside them stand ``predicted`` and, where known, ``labels``, both (N,), or
+    (N, K) of values.
 
     Args:
         path: the ``.npz`` to write, whole or not at all.
@@ -68,10 +70,8 @@ class TraceFile:
             InputError: with the first batch: there is no room for those of all samples.
         """
         for name, record in trace.populations.items():
-            for what in ("s", "u", "v"):
-                values = getattr(record, what)
-                if values is not None:
-                    self._array(f"{name}.{what}", values)[trace.first :][: len(values)] = values
+            for what, values in record.arrays.items():
+                self._array(f"{name}.{what}", values)[trace.first :][: len(values)] = values
 
     def _array(self, key: str, values: np.ndarray) -> np.memmap:
         if key not in self._arrays:

@@ -1,13 +1,15 @@
 """A spiking network in discrete time with real numbers: what quantisation starts from.
 
-A ``Network`` is a graph of populations and projections. Each step t, a population computes
+A ``Network`` is a graph of populations and projections. Each step t, a population of leaky neurons
+computes
 
     u[t] = u_keep u[t-1] + sum over projections of W s[t - delay]
     v[t] = v_keep v[t-1] + u[t] + bias
     s[t] = v[t] > v_threshold   (or >=; never, when v_threshold is None)
     v[t] = 0 where s[t]         (or v[t] - v_threshold)
 
-and for ``refractory_period`` steps after a spike v[t] = v[t-1] and s[t] = 0, whatever u[t] is.
+and for ``refractory_period`` steps after a spike v[t] = v[t-1] and s[t] = 0, whatever u[t] is. What
+neurons of other models compute stands in their files (``models``).
 
 A projection of delay 0 brings the spikes of the same step, so those must not form a cycle; a
 projection inside a cycle brings spikes of an earlier step.
@@ -22,12 +24,13 @@ from functools import cached_property
 import numpy as np
 
 from neurodeploy.ir.contract import Comparison, Contract, Reset
+from neurodeploy.ir.models import AnyNeuron, FloatModel, not_leaky
 from neurodeploy.ir.operators import Operator, Shape
 
 
 @dataclass(frozen=True, eq=False)
-class Neuron:
-    """Parameters of one population; arrays broadcast to the population's shape.
+class Neuron(AnyNeuron):
+    """Parameters of one population of leaky neurons; arrays broadcast to the population's shape.
 
     Attributes:
         kind: name of the NIR primitive it came from, for example ``LIF``.
@@ -60,7 +63,19 @@ class Population:
 
     name: str
     shape: Shape
-    neuron: Neuron | None
+    neuron: Neuron | FloatModel | None
+
+    @property
+    def leaky(self) -> Neuron:
+        """Its leaky neurons, for what takes no others.
+
+        Raises:
+            UnsupportedError: they are of another model.
+            ValueError: it is an input.
+        """
+        if isinstance(self.neuron, Neuron):
+            return self.neuron
+        raise not_leaky(self.name, self.neuron)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,7 @@
 """Networks in integers: exactly what is deployed, whoever simulates it, and plans to come to them.
 
-Each step, in Lava's arithmetic (``fixed_point``), with trz(x, d) = sign(x) (|x| (4096 - d) >> 12):
+Each step of leaky neurons, in Lava's arithmetic (``fixed_point``), with
+trz(x, d) = sign(x) (|x| (4096 - d) >> 12):
 
     a    = sum over projections of (W s) << exponent      (arithmetic right shift when negative)
     u    = trz(u, u_decay) + (a << 6), wrapped once into 24 bits
@@ -9,7 +10,7 @@ Each step, in Lava's arithmetic (``fixed_point``), with trz(x, d) = sign(x) (|x|
     v    = 0 where s, or v - (threshold << 6)
 
 For ``refractory_period`` steps after a spike v stays as the reset left it and s is 0, as in Lava's
-LIFRefractory.
+LIFRefractory. What neurons of other models compute stands in their files (``models``).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import numpy as np
 from neurodeploy.errors import InputError
 from neurodeploy.ir.contract import Comparison, Contract, Reset, plain
 from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, WEIGHT_BITS, WeightFormat
+from neurodeploy.ir.models import AnyNeuron, IntegerModel, not_leaky
 from neurodeploy.ir.operators import Operator, Shape
 from neurodeploy.support.schema import build
 
@@ -34,8 +36,8 @@ PLAN_FORMAT = 1
 
 
 @dataclass(frozen=True, eq=False)
-class QuantizedNeuron:
-    """Integer parameters; int64 arrays that broadcast to the population's shape.
+class QuantizedNeuron(AnyNeuron):
+    """Integer parameters of leaky neurons; int64 arrays that broadcast to the population's shape.
 
     Attributes:
         kind: name of the NIR primitive it came from.
@@ -73,13 +75,35 @@ class QuantizedPopulation:
 
     name: str
     shape: Shape
-    neuron: QuantizedNeuron | None
+    neuron: QuantizedNeuron | IntegerModel | None
     scale: float
 
     @property
     def state_unit(self) -> float:
         """State units, in which v is held, in a unit of the float network."""
-        return self.scale * 2**ACTIVATION_SHIFT
+        shift = ACTIVATION_SHIFT if self.neuron is None else self.neuron.state_shift
+        return self.scale * 2**shift
+
+    @property
+    def leaky(self) -> QuantizedNeuron:
+        """Its leaky neurons, for what takes no others.
+
+        Raises:
+            UnsupportedError: they are of another model.
+            ValueError: it is an input.
+        """
+        if isinstance(self.neuron, QuantizedNeuron):
+            return self.neuron
+        raise not_leaky(self.name, self.neuron)
+
+    @property
+    def message_unit(self) -> float:
+        """What 1 of the float network's messages is in integers."""
+        if self.neuron is None:
+            return self.scale
+        if isinstance(self.neuron, IntegerModel):
+            return self.neuron.message_unit(self.scale)
+        return 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +113,7 @@ class QuantizedProjection:
     Attributes:
         operator: with integer weights inside ``weight_format``.
         exponent: left shift of the accumulated activation.
-        payload: largest integer a spike carries; 1 for binary spikes.
+        payload: largest magnitude that a message of the source carries; 1 for binary spikes.
         clipped: how many weights were outside the format and clipped when quantised.
         learning_bits: state of each synapse beside its weight when it learns; None when it does
             not.

@@ -102,7 +102,7 @@ class LavaEngineBase(ABC):
 
     Args:
         capacity: most samples in a batch; memory grows with it.
-        state: whether u and v are read out after every step (slower).
+        state: whether states are read out after every step (slower).
         timeout: wall-clock seconds that all of it may take, or None.
     """
 
@@ -179,7 +179,7 @@ class LavaEngineBase(ABC):
 
     @property
     def _state_populations(self) -> list[str]:
-        """Whose u and v to record: all if asked, else a read-out that is decoded from its v."""
+        """Whose state to record: of all if asked, else a read-out that is decoded from its v."""
         decoded = self.network.output if self.network.contract.decode != "spike_count" else None
         return [name for name in self._sizes if self.state or name == decoded]
 
@@ -193,10 +193,11 @@ class LavaEngineBase(ABC):
                 populations[population.name] = PopulationTrace(np.broadcast_to(values, shape))
                 continue
             # Lava's probe takes u and v together; a read-out is asked for v alone.
-            variables = "suv" if self.state else "sv"
+            wanted = population.neuron.states if self.state else ("v",)
+            recorded = population.name in self._state_populations
             records = {
                 what: self._recorded(population.name, what, samples).reshape(shape)
-                for what in (variables if population.name in self._state_populations else "s")
+                for what in ("s", *wanted * recorded)
             }
-            populations[population.name] = PopulationTrace(**records)
+            populations[population.name] = PopulationTrace.of(records.pop("s"), records)
         return SpikeTrace(batch.first, populations, self.network.output)

@@ -60,7 +60,8 @@ def stock_bytes(network: QuantizedNetwork, capacity: int, *, state: bool) -> int
     length = timetable.run_length(capacity)
     records = sum(recorded(network, length, state=state).values())
     slots = 4 * min(SLOTS, length)
-    with_state = [name for name, bytes_ in recorded(network, 1, state=state).items() if bytes_ > 1]
+    decoded = network.output if network.contract.decode != "spike_count" else None
+    with_state = [name for name in sizes if state or name == decoded]
     processes = 2 + 2 * len(sizes) + len(with_state) + len(network.projections)
     sent = sum(sizes.values()) + sum(_ends(network.projections))
     sent += 2 * sum(sizes[name] for name in with_state)

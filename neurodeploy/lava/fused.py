@@ -1,7 +1,8 @@
 """The ``lava-fused`` engine: a whole network in one Lava process, a batch of samples at a time.
 
-The arithmetic is Lava's own: neurons are ``PyDeployedLIFModel`` objects, which inherit Lava's
-fixed-point ``subthr_dynamics``, given a state with a batch axis; projections are ``synapses``. Only
+The arithmetic is Lava's own: leaky neurons are ``PyDeployedLIFModel`` objects, which inherit
+Lava's fixed-point ``subthr_dynamics``, given a state with a batch axis, and those of other models
+likewise the models of ``neuron_models``; projections are ``synapses``. Only
 numpy and scipy are used, since torch can hang in a forked process.
 """
 
@@ -15,10 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from neurodeploy.ir.models import IntegerModel
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation
 from neurodeploy.ir.schedule import step_order
 from neurodeploy.lava.engine import LavaEngineBase
-from neurodeploy.lava.shared import SharedArrays
+from neurodeploy.lava.neuron_processes import batched
+from neurodeploy.lava.shared import SharedArrays, record_layout
 from neurodeploy.lava.synapses import BatchedSynapses, batched_synapses
 from neurodeploy.simulation.trace import SampleBatch
 
@@ -37,11 +40,7 @@ class FusedLavaEngine(LavaEngineBase):
             "clock": ((1,), np.int64),
             "drive": ((self.capacity, 1 if static else steps, inputs), np.int32),
         }
-        for name, size in self._sizes.items():
-            layout[f"{name}.s"] = ((self.capacity, steps, size), np.uint8)
-            if name in self._state_populations:
-                layout[f"{name}.u"] = ((self.capacity, steps, size), np.int32)
-                layout[f"{name}.v"] = ((self.capacity, steps, size), np.int32)
+        layout |= record_layout(self.network, (self.capacity, steps), self._state_populations)
         self._arrays = SharedArrays(folder, layout)
         return FusedNetwork(network=self.network, arrays=self._arrays)
 
@@ -99,9 +98,7 @@ class BatchedNetwork:
         static = drive.shape[1] == 1 and self.steps > 1
         for population in self.populations:
             neurons = self.neurons[population.name]
-            shape = (len(drive), math.prod(population.shape))
-            neurons.u, neurons.v = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
-            neurons.begin_sample()
+            neurons.batch((len(drive), math.prod(population.shape)))
         spikes: dict[tuple[str, int], np.ndarray] = {}
         unchanging: dict[int, np.ndarray] = {}
 
@@ -123,26 +120,19 @@ class BatchedNetwork:
                 activation = (
                     sum(arrived[1:], start=arrived[0]) if arrived else np.zeros(1, np.int32)
                 )
-                fires = self._step(name, activation.astype(np.int32, copy=False))
-                spikes[name, t] = fires
-                keep(name, t, fires, self.neurons[name])
-
-    def _step(self, name: str, activation: np.ndarray) -> np.ndarray:
-        """One step in the order of Lava's ``run_spk``."""
-        neurons = self.neurons[name]
-        neurons.subthr_dynamics(activation_in=activation)
-        fires = neurons.spiking_activation()
-        neurons.reset_voltage(spike_vector=fires)
-        return fires
+                neurons = self.neurons[name]
+                sent = neurons.advance(activation.astype(np.int32, copy=False))
+                spikes[name, t] = sent
+                keep(name, t, sent, neurons)
 
 
 def lava_neurons(population: QuantizedPopulation) -> Any:
     """Lava's model of a population, outside of any Lava runtime."""
     from neurodeploy.lava.processes.models import PyDeployedLIFModel
 
-    neuron = population.neuron
-    if neuron is None:
-        raise ValueError(f"population {population.name!r} is an input")
+    if isinstance(population.neuron, IntegerModel):
+        return batched(population.neuron, population.shape)
+    neuron = population.leaky
 
     def flat(values: np.ndarray) -> np.ndarray:
         array = np.broadcast_to(values, population.shape).ravel()

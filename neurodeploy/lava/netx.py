@@ -51,7 +51,6 @@ class NetxEngine(LavaEngineBase):
 
     def _build(self, folder: Path, static: bool) -> Any:
         network = self.network
-        (source,) = network.inputs
         # Delays within a layer are recurrent ones, of the one step that netx gives them anyway.
         self._delayed = {p.target for p in network.projections if p.delay and p.source != p.target}
         depth = {p.name: index for index, p in enumerate(network.populations)}
@@ -59,9 +58,8 @@ class NetxEngine(LavaEngineBase):
         self._files = SampleFiles(
             folder,
             self._timetable,
-            math.prod(source.shape),
+            network,
             self.capacity,
-            self._sizes,
             static=static,
             state=self._state_populations,
         )

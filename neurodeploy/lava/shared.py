@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.simulation.trace import SampleBatch
 from neurodeploy.support.partial import reserve
 
@@ -83,44 +84,61 @@ class Timetable:
         return (1 + self.depth[population]) % self.interval
 
 
+def record_layout(
+    network: QuantizedNetwork, lead: tuple[int, ...], state: Collection[str]
+) -> dict[str, tuple[tuple[int, ...], Any]]:
+    """Shape and type of every array that a network's populations are recorded in.
+
+    ``NAME.s`` holds what is sent, and of the populations in ``state`` ``NAME.STATE`` everything
+    that they keep.
+
+    Args:
+        lead: axes before the neurons.
+    """
+    layout: dict[str, tuple[tuple[int, ...], Any]] = {}
+    for p in network.populations:
+        if p.neuron is None:
+            continue
+        shape = (*lead, math.prod(p.shape))
+        layout[f"{p.name}.s"] = (shape, np.int32 if p.neuron.message.graded else np.uint8)
+        if p.name in state:
+            layout |= {f"{p.name}.{what}": (shape, np.int32) for what in p.neuron.states}
+    return layout
+
+
 class SampleFiles:
     """What the processes of one network read and write.
 
     Args:
         folder: where the files are; must outlive the network.
         timetable: of the network.
-        inputs: values of a sample per step, flattened.
+        network: whose populations are recorded.
         capacity: most samples in a batch.
-        sizes: neurons of each recorded population.
         static: whether a sample is the same at every step.
-        state: populations of which u and v are recorded as well.
+        state: populations of which all that they keep is recorded as well.
     """
 
     def __init__(
         self,
         folder: Path,
         timetable: Timetable,
-        inputs: int,
+        network: QuantizedNetwork,
         capacity: int,
-        sizes: Mapping[str, int],
         *,
         static: bool,
         state: Collection[str],
     ) -> None:
         self.timetable = timetable
-        self.inputs = inputs
+        (source,) = network.inputs
+        self.inputs = math.prod(source.shape)
         self.static = static
         self.state = frozenset(state)
         length = timetable.run_length(capacity)
         layout: dict[str, tuple[tuple[int, ...], Any]] = {
             "clock": ((2,), np.int64),
-            "drive": ((capacity, 1 if static else timetable.steps, inputs), np.int32),
+            "drive": ((capacity, 1 if static else timetable.steps, self.inputs), np.int32),
+            **record_layout(network, (length,), self.state),
         }
-        for name, size in sizes.items():
-            layout[f"{name}.s"] = ((length, size), np.uint8)
-            if name in self.state:
-                layout[f"{name}.u"] = ((length, size), np.int32)
-                layout[f"{name}.v"] = ((length, size), np.int32)
         self.arrays = SharedArrays(folder, layout)
 
     def load(self, batch: SampleBatch, start: int) -> None:

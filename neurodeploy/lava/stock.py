@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.errors import InputError, Setting, Text
+from neurodeploy.ir.models import IntegerModel
 from neurodeploy.ir.operators import Dense as DenseOperator
 from neurodeploy.ir.operators import Operator
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
 from neurodeploy.ir.schedule import depths, guard_steps, needs_silence, pipeline_delay
 from neurodeploy.lava.compat import require_lava
 from neurodeploy.lava.engine import LavaEngineBase
+from neurodeploy.lava.neuron_processes import process_of
 from neurodeploy.lava.runtime import GuardedRuntime
 from neurodeploy.lava.shared import SampleFiles, Timetable
 from neurodeploy.simulation.trace import SampleBatch
@@ -32,22 +34,20 @@ class LavaEngine(LavaEngineBase):
 
     They are run by Lava's fixed-point CPU models: stock ``LIFReset``, ``Dense``, ``Sparse`` and
     their delayed forms, ``DeployedLIF`` (which inherits Lava's arithmetic) where a population needs
-    what no stock process has, and ``DeployedSynapses`` for projections of more connections than
-    can be written out one by one.
+    what no stock process has, those of ``neuron_models`` for other models, and
+    ``DeployedSynapses`` for projections of more connections than can be written out one by one.
     """
 
     name = "lava"
 
     def _build(self, folder: Path, static: bool) -> Any:
         network = self.network
-        (source,) = network.inputs
         self._timetable = Timetable(network.contract.steps, guard_steps(network), depths(network))
         self._files = SampleFiles(
             folder,
             self._timetable,
-            math.prod(source.shape),
+            network,
             self.capacity,
-            self._sizes,
             static=static,
             state=self._state_populations,
         )
@@ -65,7 +65,7 @@ class LavaEngine(LavaEngineBase):
 
 def build_processes(network: QuantizedNetwork, timetable: Timetable, files: SampleFiles) -> Any:
     """Build and connect all processes; returns one of them, from which Lava finds the others."""
-    from neurodeploy.lava.processes.process import SampleSource, SpikeProbe, StateProbe
+    from neurodeploy.lava.processes.process import SampleSource, SpikeProbe
 
     processes: dict[str, Any] = {}
     for population in network.populations:
@@ -78,9 +78,7 @@ def build_processes(network: QuantizedNetwork, timetable: Timetable, files: Samp
         probe = SpikeProbe(files=files, population=population.name, size=size)
         process.s_out.connect(probe.s_in)
         if population.name in files.state:
-            state = StateProbe(files=files, population=population.name, shape=(size,))
-            state.u.connect_var(process.u)
-            state.v.connect_var(process.v)
+            _connect_probes(population, process, files)
     for projection in network.projections:
         synapses = synapses_of(projection, pipeline_delay(dict(timetable.depth), projection))
         processes[projection.source].s_out.connect(synapses.s_in)
@@ -88,17 +86,38 @@ def build_processes(network: QuantizedNetwork, timetable: Timetable, files: Samp
     return processes[network.output]
 
 
+def _connect_probes(population: QuantizedPopulation, process: Any, files: SampleFiles) -> None:
+    """Record what a population keeps: u and v together, of other models one by one."""
+    from neurodeploy.lava.processes.process import StateProbe, VarProbe
+
+    name, shape = population.name, (math.prod(population.shape),)
+    if isinstance(population.neuron, IntegerModel):
+        for what in population.neuron.states:
+            probe = VarProbe(files=files, population=name, what=what, shape=shape)
+            probe.values.connect_var(getattr(process, what))
+        return
+    state = StateProbe(files=files, population=name, shape=shape)
+    state.u.connect_var(process.u)
+    state.v.connect_var(process.v)
+
+
 def _neurons(
     network: QuantizedNetwork, population: QuantizedPopulation, timetable: Timetable
 ) -> Any:
-    """Lava's LIFReset where it can do what the population does, else DeployedLIF."""
+    """Lava's LIFReset where it can do what the population does, else a process of ours."""
     from lava.proc.lif.process import LIFReset
 
     from neurodeploy.lava.processes.process import DeployedLIF
 
-    neuron = population.neuron
-    if neuron is None:
-        raise ValueError(f"population {population.name!r} is an input")
+    timing: dict[str, Any] = {
+        "reset_interval": timetable.interval,
+        "reset_offset": timetable.reset_offset(population.name),
+        "name": population.name,
+    }
+    guard = timetable.guard if needs_silence(network, population.name) else 0
+    if isinstance(population.neuron, IntegerModel):
+        return process_of(population.neuron, population.shape, guard=guard, **timing)
+    neuron = population.leaky
     size = math.prod(population.shape)
 
     def flat(values: np.ndarray) -> Any:
@@ -114,11 +133,8 @@ def _neurons(
         "bias_mant": np.broadcast_to(neuron.bias_mantissa, population.shape).ravel(),
         "bias_exp": np.broadcast_to(neuron.bias_exponent, population.shape).ravel(),
         "vth": threshold,
-        "reset_interval": timetable.interval,
-        "reset_offset": timetable.reset_offset(population.name),
-        "name": population.name,
+        **timing,
     }
-    guard = timetable.guard if needs_silence(network, population.name) else 0
     stock = neuron.reset == "zero" and neuron.comparison == ">" and neuron.threshold is not None
     if stock and not (guard or neuron.refractory_period) and isinstance(threshold, int):
         return LIFReset(**options)
@@ -203,8 +219,8 @@ def run_by_hand(network: QuantizedNetwork, batches: Iterable[SampleBatch]) -> It
     source = Source(data=inputs)
     layer = source
     for depth, projection in enumerate(network.projections, start=1):
-        neuron = network.population(projection.target).neuron
-        if neuron is None or neuron.threshold is None:
+        neuron = network.population(projection.target).leaky
+        if neuron.threshold is None:
             raise InputError("the yardstick is written for spiking neurons")
         dense = Dense(
             weights=projection.operator.weights.astype(np.int32), weight_exp=projection.exponent

@@ -18,6 +18,7 @@ from neurodeploy.mapping.neuron_rules import (
     biases,
     comparison,
     decays,
+    neuron_models,
     never_spiking,
     refractory_periods,
     soft_reset,
@@ -97,7 +98,10 @@ def _overfull(
 def spike_payload(
     network: QuantizedNetwork, target: Target, mapping: CoreMapping | None = None
 ) -> list[Violation]:
-    """Spikes carry no larger integer than the target's payload, or none at all."""
+    """Spikes carry no larger integer than the target's payload, or none at all.
+
+    Of neurons the whole width of a message counts, its sign among it; of inputs what they send.
+    """
     bits = target.spike.payload_bits.value
     most = max(2**bits - 1, 1)
     allowed = f"spikes up to {most:,}" if bits else "binary spikes only"
@@ -113,7 +117,20 @@ def spike_payload(
             Text("train with ", Setting("encoder.name", "rate")),
         )
         for name, payload in payloads.items()
-        if payload > most
+        if payload > most and network.population(name).neuron is None
+    ] + [
+        Violation(
+            "spike_payload",
+            f"population {population.name!r}",
+            f"neurons of kind {population.neuron.kind} send messages of "
+            f"{population.neuron.message.bits} bits",
+            f"{target.name} allows {f'{bits} bits' if bits else 'binary spikes only'}",
+            "use a target with graded spikes, or fewer bits",
+        )
+        for population in network.populations
+        if population.neuron is not None
+        and population.neuron.message.graded
+        and population.neuron.message.bits > bits
     ]
 
 
@@ -181,6 +198,7 @@ CONSTRAINTS: list[Constraint] = [
     comparison,
     never_spiking,
     refractory_periods,
+    neuron_models,
     delays,
     weight_bits,
     weight_exponents,

@@ -8,6 +8,7 @@ import numpy as np
 
 from neurodeploy.errors import Setting, Text
 from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, DECAY_ONE, STATE_LIMIT
+from neurodeploy.ir.models import IntegerModel
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedNeuron
 from neurodeploy.ir.schedule import guard_steps
 from neurodeploy.mapping.mapping import CoreMapping, Violation
@@ -66,7 +67,7 @@ def never_spiking(
     highest = (2**target.neuron.threshold_bits.value - 1) << ACTIVATION_SHIFT
     found = []
     for population in network.populations:
-        if population.neuron is None or population.neuron.threshold is not None:
+        if population.neuron is None or population.neuron.spiking:
             continue
         worst = worst_potential(network, population.name)
         if worst is not None and worst <= highest:
@@ -91,9 +92,7 @@ def worst_potential(network: QuantizedNetwork, name: str) -> int | None:
     magnitude, and one neuron has the slowest decays and the largest bias of all. None when u could
     leave its 24 bits, after which v can be anything.
     """
-    neuron = network.population(name).neuron
-    if neuron is None:
-        raise ValueError(f"population {name!r} has no neurons")
+    neuron = network.population(name).leaky
     activation = 0
     for p in network.projections:
         if p.target == name:
@@ -174,12 +173,31 @@ def refractory_periods(
     ]
 
 
+def neuron_models(
+    network: QuantizedNetwork, target: Target, mapping: CoreMapping | None = None
+) -> list[Violation]:
+    """Models other than the leaky one need programmable neurons."""
+    if target.neuron.programmable.value:
+        return []
+    return [
+        Violation(
+            "neuron_models",
+            f"population {population.name!r}",
+            f"neurons of kind {population.neuron.kind}",
+            f"{target.name} has leaky integrate-and-fire neurons alone",
+            "use a target with programmable neurons",
+        )
+        for population in network.populations
+        if isinstance(population.neuron, IntegerModel)
+    ]
+
+
 def _spiking(network: QuantizedNetwork) -> list[tuple[str, QuantizedNeuron]]:
     """Populations whose neurons can spike."""
     return [
         (population.name, population.neuron)
         for population in network.populations
-        if population.neuron is not None and population.neuron.threshold is not None
+        if isinstance(population.neuron, QuantizedNeuron) and population.neuron.spiking
     ]
 
 
@@ -196,7 +214,8 @@ def _outside(
     low, high = allowed
     found = []
     for population in network.populations:
-        array = None if population.neuron is None else values(population.neuron)
+        leaky = isinstance(population.neuron, QuantizedNeuron)
+        array = values(population.leaky) if leaky else None
         if array is None or array.size == 0 or (low <= array.min() and array.max() <= high):
             continue
         above = array.max() - high >= low - array.min()

@@ -25,6 +25,7 @@ from functools import partial
 
 import numpy as np
 
+from neurodeploy.ir.models import IntegerModel
 from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation
 from neurodeploy.ir.schedule import depths, step_order
@@ -184,12 +185,17 @@ def _need(
     costs = [(item.shared, *item.cost(box)) for item in onto]
     neurons = box_indices(box, population.shape)
     return {
-        "neurons": len(neurons),
+        "neurons": len(neurons) * _slots(population),
         "input_axons": sum(axons for _, axons, _ in costs),
         "output_axons": int(reached[neurons].sum()),
         "synapse_words": sum(words for _, _, words in costs),
         "fill_words": sum(words for shared, _, words in costs if not shared),
     }
+
+
+def _slots(population: QuantizedPopulation) -> int:
+    """How many leaky neurons' room a neuron of the population takes."""
+    return population.neuron.slots if isinstance(population.neuron, IntegerModel) else 1
 
 
 def _count_reached(onto: list[SynapseRows], box: Box, reached: dict[str, np.ndarray]) -> None:

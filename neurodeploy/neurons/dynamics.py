@@ -1,6 +1,7 @@
 """One step of a population over a batch, in floats and in integers.
 
-Both steppers work on torch tensors, keep their state between calls and are reset per sample.
+Steppers work on torch tensors, keep their state between calls and are reset per sample. Those of
+leaky neurons stand here; other models bring a step of their own, which ``ModelStepper`` calls.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 
 from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, DECAY_BITS, DECAY_ONE, STATE_LIMIT
+from neurodeploy.ir.models import FloatModel, IntegerModel
 from neurodeploy.ir.network import Neuron
 from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.quantized import QuantizedNeuron
@@ -60,12 +62,18 @@ class FloatStepper:
 
     def __init__(self, neuron: Neuron, shape: Shape) -> None:
         self.neuron = neuron
+        self.sends = torch.uint8
         self.u_keep = _tensor(neuron.u_keep, shape)
         self.v_keep = _tensor(neuron.v_keep, shape)
         self.bias = _tensor(neuron.bias, shape)
         self.threshold = None if neuron.v_threshold is None else _tensor(neuron.v_threshold, shape)
         self.rest = _Rest(neuron.refractory_period)
         self.u = self.v = torch.zeros(())
+
+    @property
+    def state(self) -> dict[str, torch.Tensor]:
+        """u and v after the last step."""
+        return {"u": self.u, "v": self.v}
 
     def reset(self) -> None:
         """Forget the state: the next step starts a sample."""
@@ -119,6 +127,7 @@ class FixedStepper:
         steps: int | None = None,
     ) -> None:
         self.neuron = neuron
+        self.sends = torch.uint8
         limit = math.inf if bound is None else bound
         self.dtype = torch.int32 if limit <= NARROW_ACTIVATION else torch.int64
         self.u_kept = DECAY_ONE - self._integers(neuron.u_decay, shape)
@@ -150,6 +159,11 @@ class FixedStepper:
         self.may_wrap = highest_u >= STATE_LIMIT
         highest_v = (highest_u + self._biases) * self._steps
         self.may_saturate = self.may_wrap or highest_v >= STATE_LIMIT
+
+    @property
+    def state(self) -> dict[str, torch.Tensor]:
+        """u and v after the last step."""
+        return {"u": self.u, "v": self.v}
 
     def reset(self) -> None:
         """Forget the state: the next step starts a sample."""
@@ -223,6 +237,50 @@ class FixedStepper:
     def _in_32_bits(self, values: torch.Tensor) -> torch.Tensor:
         """What is left of a sum in the 32-bit integers of Lava's models."""
         return values if self.dtype == torch.int32 else values.to(torch.int32).to(torch.int64)
+
+
+class ModelStepper:
+    """Steps neurons of a model other than the leaky one, in floats or in integers.
+
+    Attributes:
+        wraps, saturations: how often an integer left its width.
+        sends: type of the messages.
+    """
+
+    def __init__(self, neuron: FloatModel | IntegerModel, shape: Shape) -> None:
+        self.neuron, self.shape = neuron, shape
+        self.wraps = self.saturations = 0
+        graded = torch.float64 if isinstance(neuron, FloatModel) else torch.int32
+        self.sends = graded if neuron.message.graded else torch.uint8
+        self._state: dict[str, np.ndarray] = {}
+
+    @property
+    def state(self) -> dict[str, torch.Tensor]:
+        """What is kept after the last step, by name."""
+        return {name: torch.from_numpy(values) for name, values in self._state.items()}
+
+    @property
+    def v(self) -> torch.Tensor:
+        """What ``last_v`` and ``sum_v`` read."""
+        return self.state["v"]
+
+    def reset(self) -> None:
+        """Forget the state: the next step starts a sample."""
+        self._state = {}
+
+    def step(self, activation: torch.Tensor) -> torch.Tensor:
+        """Advance by one step.
+
+        Args:
+            activation: (N, *shape) numbers of any type, the summed synaptic input.
+
+        Returns:
+            (N, *shape), what is sent.
+        """
+        arrived = activation.numpy().astype(self.neuron.numbers)
+        if not self._state:
+            self._state = self.neuron.begin(arrived.shape)
+        return torch.from_numpy(self.neuron.step(self._state, arrived, self))
 
 
 def _decayed(state: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:

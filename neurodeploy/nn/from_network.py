@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from neurodeploy.errors import UnsupportedError
+from neurodeploy.ir.models import only_leaky
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
 from neurodeploy.ir.operators import Dense, Shape
 from neurodeploy.neurons.constant import bias_name, is_constant, joined_biases
@@ -104,8 +105,7 @@ class _Builder:
 
     def _population(self, population: Population) -> str:
         """Add everything that leads to a population, and its neurons; the name of the last."""
-        name, neuron = population.name, population.neuron
-        assert neuron is not None, "the input is no layer"
+        name, neuron = population.name, population.leaky
         incoming = [p for p in self.network.projections if p.target == name]
         incoming, late = joined_biases(incoming, self.constants)
         # What acts within the step first: a bias goes there.
@@ -142,8 +142,7 @@ class _Builder:
         return self._add(self.named[name], layer, *ends, taken=True)
 
     def _neurons(self, population: Population, bias: Tensor | None) -> nn.Module:
-        neuron, shape, where = population.neuron, population.shape, population.name
-        assert neuron is not None, "the input is no layer"
+        neuron, shape, where = population.leaky, population.shape, population.name
         keep, u_keep = _constant(neuron.v_keep, shape), _constant(neuron.u_keep, shape)
         if neuron.v_threshold is None:
             decode: Any = self.network.contract.decode
@@ -277,8 +276,9 @@ def _check_output(network: Network) -> None:
     Raises:
         UnsupportedError: there are some.
     """
+    only_leaky(network, "a torch module")
     output, decode = network.population(network.output), network.contract.decode
-    spikes = output.neuron is not None and output.neuron.v_threshold is not None
+    spikes = output.neuron is not None and output.neuron.spiking
     if output.neuron is None or spikes != (decode == "spike_count"):
         kind = "spikes" if spikes else "never spikes"
         raise UnsupportedError(
@@ -287,7 +287,7 @@ def _check_output(network: Network) -> None:
         )
     for p in network.projections:
         neuron = network.population(p.source).neuron
-        if neuron is not None and neuron.v_threshold is None:
+        if neuron is not None and not neuron.spiking:
             raise UnsupportedError(
                 f"projection {p.name!r}: leads on from {p.source!r}, which never spikes"
             )

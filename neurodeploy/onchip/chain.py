@@ -8,7 +8,12 @@ import numpy as np
 
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, DECAY_ONE
-from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
+from neurodeploy.ir.quantized import (
+    QuantizedNetwork,
+    QuantizedNeuron,
+    QuantizedPopulation,
+    QuantizedProjection,
+)
 from neurodeploy.onchip.arithmetic import SURROGATE_BITS
 
 
@@ -55,8 +60,8 @@ def chain(network: QuantizedNetwork) -> list[Link]:
 
 
 def _check_hidden(population: QuantizedPopulation) -> None:
-    neuron = population.neuron
-    if neuron is None or neuron.threshold is None:
+    neuron = population.leaky
+    if neuron.threshold is None:
         raise UnsupportedError(f"hidden population {population.name!r} does not spike")
     if neuron.refractory_period:
         raise UnsupportedError(
@@ -80,7 +85,7 @@ def _check_readout(network: QuantizedNetwork) -> None:
     readout, decode = network.population(network.output), network.contract.decode
     neuron = readout.neuron
     integrates = (
-        neuron is not None
+        isinstance(neuron, QuantizedNeuron)
         and neuron.threshold is None
         and np.all(neuron.u_decay == DECAY_ONE)
         and np.all(neuron.v_decay == 0)

@@ -27,8 +27,7 @@ class DeltaReference:
         self.counts = Counts()
         self.hidden = ReferenceEngine(hidden) if (hidden := hidden_part(plan)) else None
         projection, population = plan.link.projection, plan.link.population
-        neuron = population.neuron
-        assert neuron is not None
+        neuron = population.leaky
         self.projection = projection.name
         self.exponent = projection.exponent
         self.rule = LoihiRule(plan, projection.operator.weights)

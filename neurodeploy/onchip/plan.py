@@ -254,8 +254,9 @@ def _neuron_plan(
 
 
 def _threshold(population: QuantizedPopulation) -> int:
-    assert population.neuron is not None and population.neuron.threshold is not None
-    return int(population.neuron.threshold.flat[0]) << ACTIVATION_SHIFT
+    threshold = population.leaky.threshold
+    assert threshold is not None
+    return int(threshold.flat[0]) << ACTIVATION_SHIFT
 
 
 def _synapse_plan(

@@ -134,8 +134,7 @@ class _Layer:
         self.state = self.synapses.initial()
         self.weights = self.synapses.weights(self.state)
         self.counts: LayerCounts = counts.of(self.name)
-        neuron = plan.population.neuron
-        assert neuron is not None
+        neuron = plan.population.leaky
         self.stepper = FixedStepper(
             neuron, self.shape, bound * 2.0 ** max(self.exponent, 0), learning.steps
         )

@@ -50,7 +50,7 @@ def quantize_as_planned(
         neuron, scale = None, float(payload_of(network, population))
         if population.neuron is not None:
             planned = _planned(plan, population)
-            neuron, found = quantized_neuron(population.neuron, planned.scale, target)
+            neuron, found = quantized_neuron(population.leaky, planned.scale, target)
             scale = planned.scale
             if any("clipped" in note for note in found):
                 raise UnsupportedError(
@@ -87,9 +87,7 @@ def _planned(plan: QuantizationPlan, population: Population) -> PopulationPlan:
 
 def _check_biases(population: Population, found: np.ndarray, scale: float) -> None:
     """Refuse biases that had to be rounded or clipped."""
-    if population.neuron is None:
-        raise ValueError(f"population {population.name!r} is an input")
-    wanted = population.neuron.bias * scale * 2**ACTIVATION_SHIFT
+    wanted = population.leaky.bias * scale * 2**ACTIVATION_SHIFT
     off = float(np.abs(found - wanted).max(initial=0))
     if off > OFF_GRID:
         raise UnsupportedError(
@@ -176,7 +174,7 @@ def _in_floats(
 ) -> Network:
     scales = {p.name: scale_of(p) for p in network.populations}
     populations = tuple(
-        Population(p.name, p.shape, None if p.neuron is None else _neuron(p.neuron, scales[p.name]))
+        Population(p.name, p.shape, None if p.neuron is None else _neuron(p.leaky, scales[p.name]))
         for p in network.populations
     )
     projections = tuple(_projection(p, scales[p.target]) for p in network.projections)

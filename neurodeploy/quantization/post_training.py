@@ -105,7 +105,7 @@ def quantize(
         ]
         layer = _Layer(
             population,
-            population.neuron,
+            population.leaky,
             incoming,
             target,
             network.contract.steps,

@@ -5,26 +5,27 @@ from __future__ import annotations
 import numpy as np
 
 from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, STATE_LIMIT
-from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
+from neurodeploy.ir.quantized import (
+    QuantizedNetwork,
+    QuantizedNeuron,
+    QuantizedPopulation,
+    QuantizedProjection,
+)
 from neurodeploy.simulation.trace import PopulationTrace, SpikeTrace
 
-VARIABLES = ("u", "v", "s")
 MOST_CONNECTIONS = 2**24
 """Of a projection whose weights are looked at one by one."""
 
 
 def values_at(record: PopulationTrace, where: tuple[int, ...], unit: float = 1) -> dict[str, float]:
-    """u, v and s of one neuron, as far as they are recorded.
+    """What one neuron keeps and sends, as far as it is recorded, by name.
 
     Args:
         where: (sample, step, *neuron).
-        unit: what u and v are divided by.
+        unit: what it keeps is divided by.
     """
-    found = {name: getattr(record, name) for name in VARIABLES}
-    values = {name: array[where].item() for name, array in found.items() if array is not None}
-    if unit != 1:
-        values |= {name: values[name] / unit for name in ("u", "v") if name in values}
-    return values
+    values = {name: array[where].item() for name, array in record.arrays.items()}
+    return {name: value if name == "s" else value / unit for name, value in values.items()}
 
 
 def likely_cause(
@@ -129,10 +130,11 @@ def _threshold_or_reset(
     where: tuple[int, ...],
 ) -> str:
     """The same current, but different spikes or a different potential after them."""
-    if population.neuron is None or population.neuron.threshold is None:
+    neuron = population.neuron
+    if not isinstance(neuron, QuantizedNeuron) or neuron.threshold is None:
         return ""
     a, b = values_at(left, where), values_at(right, where)
-    full = np.broadcast_to(population.neuron.threshold, population.shape)
+    full = np.broadcast_to(neuron.threshold, population.shape)
     threshold = int(full[where[2:]]) << ACTIVATION_SHIFT
     if a["s"] != b["s"]:
         unfired = a if b["s"] else b

@@ -1,8 +1,9 @@
 """Parity: two engines on the same samples, compared over every population, step and sample.
 
-Between engines of integers u, v and s must all be equal. Where floats take part, spikes are
-compared, and of neurons that never spike the potentials: what is read from those is the class, so
-they agree where the class does, and how far they are apart is told in units of the float network.
+Between engines of integers s and all that neurons keep must be equal. Where floats take part,
+spikes are compared, and of neurons that never spike or send real numbers the potentials: what is
+read from those is the class, so they agree where the class does, and how far they are apart is told
+in units of the float network.
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT
 from neurodeploy.ir.network import Network, Population
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation
-from neurodeploy.reporting.causes import VARIABLES, likely_cause, values_at
+from neurodeploy.reporting.causes import likely_cause, values_at
 from neurodeploy.reporting.parity_report import (
     Disagreement,
     Divergence,
@@ -108,10 +108,11 @@ class ParityComparison:
             parity.compared += left.s.size
             return
         differs = {}
-        for variable in VARIABLES if self.report.exact else ("s",):
-            x, y = getattr(left, variable), getattr(right, variable)
-            if x is None or y is None:
+        one, other = left.arrays, right.arrays
+        for variable in one if self.report.exact else ("s",):
+            if variable not in other:
                 continue
+            x, y = one[variable], other[variable]
             differs[variable] = (x != y).reshape(x.shape[0], x.shape[1], -1)
             parity.compared += x.size
         wrong = np.logical_or.reduce(list(differs.values()))
@@ -143,12 +144,11 @@ class ParityComparison:
         right: PopulationTrace,
     ) -> Quantity:
         """What there is to compare of a population."""
-        if population.neuron is not None and not population.neuron.spiking:
-            seen = [
-                name
-                for name in ("u", "v")
-                if getattr(left, name) is not None and getattr(right, name) is not None
-            ]
+        neuron = population.neuron
+        # Real numbers are not equal to integers: of what a graded population sends, v is compared.
+        measured = not self.report.exact and neuron is not None and neuron.message.graded
+        if neuron is not None and (measured or not neuron.spiking):
+            seen = [name for name in left.state if name in right.state]
             if not (seen if self.report.exact else "v" in seen):
                 return "nothing"
             return "state" if self.report.exact else "potentials"
@@ -197,4 +197,4 @@ class ParityComparison:
         floats = record.v is None or record.v.dtype == np.float64
         if self.report.exact or floats or not isinstance(population, QuantizedPopulation):
             return 1
-        return population.scale * 2**ACTIVATION_SHIFT
+        return population.state_unit

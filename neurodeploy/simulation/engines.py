@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 
 from neurodeploy.ir.fixed_point import INT32_EXACT
-from neurodeploy.ir.network import Network, Projection
-from neurodeploy.ir.quantized import QuantizedNetwork
-from neurodeploy.neurons.dynamics import FixedStepper, FloatStepper
+from neurodeploy.ir.models import FloatModel, IntegerModel
+from neurodeploy.ir.network import Network, Population, Projection
+from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation
+from neurodeploy.neurons.dynamics import FixedStepper, FloatStepper, ModelStepper
 from neurodeploy.simulation.exact import accumulator, activation_bound
 from neurodeploy.simulation.layerwise import LayerwiseSimulator, ReadyProjection
 from neurodeploy.simulation.trace import Overflow, SampleBatch, SpikeTrace
@@ -28,7 +29,7 @@ class ReferenceEngine:
             bounds[projection.target] += activation_bound(projection)
         steps = network.contract.steps
         self.steppers = {
-            p.name: FixedStepper(p.neuron, p.shape, bounds[p.name], steps)
+            p.name: _in_integers(p, bounds[p.name], steps)
             for p in network.populations
             if p.neuron is not None
         }
@@ -55,7 +56,7 @@ class ReferenceEngine:
         """Simulate batch after batch, and yield each with its trace.
 
         Args:
-            state: record u and v of every step.
+            state: record the states of every step.
         """
         for batch in batches:
             trace = self.simulator.run(batch, state=state)
@@ -79,7 +80,7 @@ class FloatEngine:
     def __init__(self, network: Network) -> None:
         self.overflow = Overflow()
         steppers = {
-            population.name: FloatStepper(population.neuron, population.shape)
+            population.name: _in_floats(population)
             for population in network.populations
             if population.neuron is not None
         }
@@ -103,13 +104,27 @@ class FloatEngine:
         """Simulate batch after batch, and yield each with its trace.
 
         Args:
-            state: record u and v of every step.
+            state: record the states of every step.
         """
         for batch in batches:
             yield batch, self.simulator.run(batch, state=state)
 
     def close(self) -> None:
         """Nothing to release; other engines have processes to end."""
+
+
+def _in_integers(
+    population: QuantizedPopulation, bound: float, steps: int
+) -> FixedStepper | ModelStepper:
+    if isinstance(population.neuron, IntegerModel):
+        return ModelStepper(population.neuron, population.shape)
+    return FixedStepper(population.leaky, population.shape, bound, steps)
+
+
+def _in_floats(population: Population) -> FloatStepper | ModelStepper:
+    if isinstance(population.neuron, FloatModel):
+        return ModelStepper(population.neuron, population.shape)
+    return FloatStepper(population.leaky, population.shape)
 
 
 def _in_float64(projection: Projection, scale: int) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -69,11 +69,17 @@ def input_names(network: Network | QuantizedNetwork) -> tuple[str, ...]:
 
 
 def spiking_names(network: Network | QuantizedNetwork) -> tuple[str, ...]:
-    """Populations whose neurons have a threshold, without constant sources, which always fire."""
+    """Populations of neurons that spike, without constant sources, which always fire.
+
+    Those that send graded values have nothing to be too busy or too quiet by.
+    """
     return tuple(
         p.name
         for p in network.populations
-        if p.neuron is not None and p.neuron.spiking and not is_constant(p)
+        if p.neuron is not None
+        and p.neuron.spiking
+        and not p.neuron.message.graded
+        and not is_constant(p)
     )
 
 

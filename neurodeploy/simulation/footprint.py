@@ -24,14 +24,18 @@ def recorded(
     """Bytes that the record of one sample takes, by population.
 
     Args:
-        state: whether u and v are recorded of all; without, v of a read-out that has no spikes.
-        number: bytes of u, and of v.
+        state: whether all that neurons keep is recorded; without, v of a read-out that is read
+            from it.
+        number: bytes of u, of v, and of a graded message.
     """
     decoded = network.output if network.contract.decode != "spike_count" else None
-    return {
-        name: steps * size * (1 + 2 * number * (state or name == decoded))
-        for name, size in sizes_of(network).items()
-    }
+    found = {}
+    for p in network.populations:
+        if p.neuron is not None:
+            sent = number if p.neuron.message.graded else 1
+            kept = number * len(p.neuron.states) * (state or p.name == decoded)
+            found[p.name] = steps * math.prod(p.shape) * (sent + kept)
+    return found
 
 
 def layerwise_bytes(

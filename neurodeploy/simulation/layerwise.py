@@ -24,11 +24,16 @@ if TYPE_CHECKING:
 
 
 class Stepper(Protocol):
-    """One population's state and its step; see ``neurons.dynamics``."""
+    """One population's state and its step; see ``neurons.dynamics``.
 
-    u: torch.Tensor
-    v: torch.Tensor
+    Attributes:
+        sends: type that messages are recorded in.
+    """
 
+    sends: torch.dtype
+
+    @property
+    def state(self) -> Mapping[str, torch.Tensor]: ...
     def reset(self) -> None: ...
     def step(self, activation: torch.Tensor) -> torch.Tensor: ...
 
@@ -55,7 +60,7 @@ class LayerwiseSimulator:
         contract: gives T.
         steppers: per population with neurons.
         links: one per projection.
-        state_dtype: numpy type that u and v are recorded in.
+        state_dtype: type that states are recorded in.
     """
 
     def __init__(
@@ -82,7 +87,7 @@ class LayerwiseSimulator:
 
     @torch.no_grad()
     def run(self, batch: SampleBatch, *, state: bool) -> SpikeTrace:
-        """Simulate one batch from reset; ``state`` records u and v of every step."""
+        """Simulate one batch from reset; ``state`` records the states of every step."""
         with _one_thread():
             return self._run(batch, state)
 
@@ -171,8 +176,7 @@ class _Recorder:
         self.state = state
         self.spikes: dict[str, torch.Tensor] = {}
         self.static: set[str] = set()
-        self.u: dict[str, torch.Tensor] = {}
-        self.v: dict[str, torch.Tensor] = {}
+        self.kept: dict[str, dict[str, torch.Tensor]] = {}
         self.needs_v = needs_v
 
     def input(self, name: str, values: torch.Tensor, static: bool) -> None:
@@ -180,19 +184,18 @@ class _Recorder:
         if static:
             self.static.add(name)
 
-    def step(self, name: str, t: int, fires: torch.Tensor, stepper: Stepper) -> None:
-        size = (self.simulator.steps, *fires.shape)
+    def step(self, name: str, t: int, sent: torch.Tensor, stepper: Stepper) -> None:
         if name not in self.spikes:
-            self.spikes[name] = torch.zeros(size, dtype=torch.uint8)
-            if self.state:
-                self.u[name] = torch.zeros(size, dtype=self.simulator.state_dtype)
-            if self.state or name == self.needs_v:
-                self.v[name] = torch.zeros(size, dtype=self.simulator.state_dtype)
-        self.spikes[name][t] = fires
-        if name in self.u:
-            self.u[name][t] = stepper.u
-        if name in self.v:
-            self.v[name][t] = stepper.v
+            size = (self.simulator.steps, *sent.shape)
+            self.spikes[name] = torch.zeros(size, dtype=stepper.sends)
+            wanted = stepper.state if self.state else ("v",) * (name == self.needs_v)
+            dtype = self.simulator.state_dtype
+            self.kept[name] = {what: torch.zeros(size, dtype=dtype) for what in wanted}
+        self.spikes[name][t] = sent
+        if self.kept[name]:
+            state = stepper.state
+            for what, record in self.kept[name].items():
+                record[t] = state[what]
 
     def trace(self, first: int, output: str) -> SpikeTrace:
         populations = {}
@@ -201,9 +204,7 @@ class _Recorder:
                 s = spikes.unsqueeze(1).expand(-1, self.simulator.steps, *spikes.shape[1:])
             else:
                 s = spikes.transpose(0, 1)
-            u, v = (
-                record[name].transpose(0, 1).numpy() if name in record else None
-                for record in (self.u, self.v)
-            )
-            populations[name] = PopulationTrace(s.numpy(), u, v)
+            kept = self.kept.get(name, {})
+            state = {what: record.transpose(0, 1).numpy() for what, record in kept.items()}
+            populations[name] = PopulationTrace.of(s.numpy(), state)
         return SpikeTrace(first, populations, output)

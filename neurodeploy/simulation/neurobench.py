@@ -30,6 +30,7 @@ import numpy as np
 from neurodeploy.data.lasting import own_steps
 from neurodeploy.errors import InputError
 from neurodeploy.ir.fixed_point import DECAY_ONE
+from neurodeploy.ir.models import IntegerModel
 from neurodeploy.ir.operators import Operator
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
 from neurodeploy.neurons.constant import is_constant
@@ -317,9 +318,15 @@ def numbers(network: QuantizedNetwork, target: Target) -> Numbers:
 
 
 def _of_neurons(population: QuantizedPopulation) -> dict[str, int]:
-    """How many numbers of each kind the neurons of a population keep."""
-    neuron, shape = population.neuron, population.shape
-    assert neuron is not None
+    """How many numbers of each kind the neurons of a population keep.
+
+    Parameters of models other than the leaky one count as thresholds do.
+    """
+    shape = population.shape
+    if isinstance(population.neuron, IntegerModel):
+        own = sum(_distinct(array, shape) for array in population.neuron.arrays().values())
+        return {"bias": 0, "decay": 0, "threshold": own}
+    neuron = population.leaky
     bias = neuron.bias_mantissa * 2.0**neuron.bias_exponent
     current = (neuron.u_decay != DECAY_ONE).any()
     decays = _distinct(neuron.v_decay, shape)

@@ -84,20 +84,44 @@ class Samples:
             yield SampleBatch(first, values, self.static, labels, lengths)
 
 
+LEAKY = ("u", "v")
+"""What leaky neurons keep."""
+
+
 @dataclass(frozen=True, eq=False)
 class PopulationTrace:
     """One population over a batch, in model time.
 
     Attributes:
-        s: (N, T, *shape) uint8 spikes; for a graded input int32 values, of which those that are
-            not 0 are events.
+        s: (N, T, *shape) uint8 spikes; of a graded input or population int32 values (float64 from
+            the float engine), of which those that are not 0 are events.
         u, v: (N, T, *shape) state after the step (v after its reset), int32 for the integer
             engines and float64 for the float one; None when not recorded, and for inputs.
+        others: likewise what neurons of other models keep, by name.
     """
 
     s: np.ndarray
     u: np.ndarray | None = None
     v: np.ndarray | None = None
+    others: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @staticmethod
+    def of(s: np.ndarray, state: Mapping[str, np.ndarray]) -> PopulationTrace:
+        """The trace with what was recorded of the state, by name."""
+        others = {name: values for name, values in state.items() if name not in LEAKY}
+        return PopulationTrace(s, state.get("u"), state.get("v"), others)
+
+    @property
+    def state(self) -> dict[str, np.ndarray]:
+        """All that was recorded of the state, by name, in the order that it is computed in."""
+        found = {name: getattr(self, name) for name in LEAKY}
+        recorded = {name: values for name, values in found.items() if values is not None}
+        return {**self.others, **recorded} if self.others else recorded
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """``state`` and then ``s``."""
+        return {**self.state, "s": self.s}
 
     @property
     def spikes(self) -> np.ndarray:
@@ -270,8 +294,6 @@ class WholeTrace(Mapping[str, PopulationTrace]):
 
 def _joined(records: list[PopulationTrace]) -> PopulationTrace:
     """One population over several batches, each of which has the same of it."""
-    arrays = {
-        what: [array for record in records if (array := getattr(record, what)) is not None]
-        for what in ("s", "u", "v")
-    }
-    return PopulationTrace(**{what: np.concatenate(a) for what, a in arrays.items() if a})
+    names = records[0].arrays
+    joined = {name: np.concatenate([record.arrays[name] for record in records]) for name in names}
+    return PopulationTrace.of(joined.pop("s"), joined)

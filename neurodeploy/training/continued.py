@@ -47,16 +47,14 @@ class FloatLearner:
         sources: dict[str, tuple[str, ...]] = {}
         for number, projection in enumerate(network.projections):
             population = network.population(projection.target)
-            assert population.neuron is not None
+            neuron = population.leaky
             synapses, self.synapses[projection.name] = _synapses(projection.operator)
-            bias = np.broadcast_to(population.neuron.bias, population.shape)
+            bias = np.broadcast_to(neuron.bias, population.shape)
             read = projection.target == network.output
             before, place = [*layers][-1:] or [INPUT], f"{number}"
             layers[f"synapses{place}"] = synapses
             layers[f"bias{place}"] = Constant(as_tensor(bias), learns=False)
-            layers[f"neurons{place}"] = (
-                nn.Identity() if read else _lif(population.neuron, population.name)
-            )
+            layers[f"neurons{place}"] = nn.Identity() if read else _lif(neuron, population.name)
             sources[f"synapses{place}"] = tuple(before)
             sources[f"bias{place}"] = (INPUT,)
             sources[f"neurons{place}"] = (f"synapses{place}", f"bias{place}")

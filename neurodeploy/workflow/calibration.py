@@ -71,7 +71,7 @@ class SpikeJudge:
         both do change, it is the mean squared error over the variance.
         """
         spikes, v = self._simulate(population, incoming)
-        if population.neuron is None or population.neuron.threshold is not None:
+        if population.leaky.threshold is not None:
             return float((spikes != self.expected[population.name]).double().mean())
         if self.expected_v is None:
             raise ValueError(f"population {population.name!r} neither spikes nor is read out")
@@ -132,12 +132,10 @@ class SpikeJudge:
         self, population: QuantizedPopulation, incoming: Sequence[QuantizedProjection]
     ) -> tuple[torch.Tensor, np.ndarray]:
         """Spikes (T, N, *shape) uint8 and v (T, N, *shape) of the population alone."""
-        if population.neuron is None:
-            raise ValueError(f"population {population.name!r} is an input")
         bound = sum(activation_bound(projection) for projection in incoming)
         dtype = torch.int32 if bound < INT32_EXACT else torch.int64
         steps = self.contract.steps
-        stepper = FixedStepper(population.neuron, population.shape, bound, steps)
+        stepper = FixedStepper(population.leaky, population.shape, bound, steps)
         arriving = [(p, accumulator(p, dtype), self.spikes[p.source]) for p in incoming]
         constant = {
             p.name: apply(spikes[0]) for p, apply, spikes in arriving if p.source in self.static

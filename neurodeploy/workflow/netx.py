@@ -122,7 +122,7 @@ def _silent(network: QuantizedNetwork) -> set[str]:
     """Populations without spikes that no input takes above the highest threshold of the chip."""
     found = set()
     for p in network.populations:
-        if p.neuron is not None and p.neuron.threshold is None:
+        if p.neuron is not None and not p.neuron.spiking:
             worst = worst_potential(network, p.name)
             if worst is not None and worst <= NEVER_SPIKES - 1 << ACTIVATION_SHIFT:
                 found.add(p.name)

@@ -16,10 +16,11 @@ def assert_equal(expected: SpikeTrace, found: SpikeTrace, *, state: bool = True)
     """
     compared = 0
     for name, record in expected.populations.items():
-        for variable in ("s", "u", "v"):
-            left, right = (getattr(trace, variable) for trace in (record, found.populations[name]))
-            assert not state or (left is None) == (right is None), (name, variable)
-            if left is not None and right is not None:
+        arrays, others = record.arrays, found.populations[name].arrays
+        assert not state or arrays.keys() == others.keys(), name
+        for variable, left in arrays.items():
+            right = others.get(variable)
+            if right is not None:
                 np.testing.assert_array_equal(left, right, f"{name}.{variable}")
                 compared += left.size
     return compared
@@ -32,7 +33,7 @@ def check_engines(
 
     Args:
         size: samples at a time.
-        state: compare u and v of every step too, which is most of the time that Lava takes.
+        state: compare all that neurons keep, too, which is most of the time that Lava takes.
     """
     from neurodeploy.lava.fused import FusedLavaEngine
     from neurodeploy.lava.stock import LavaEngine

@@ -31,6 +31,7 @@ from neurodeploy.interchange.netx.layers import (
 )
 from neurodeploy.interchange.netx.read import LARGEST_DELAY
 from neurodeploy.ir.convolution import Convolution
+from neurodeploy.ir.models import IntegerModel
 from neurodeploy.ir.operators import Dense, Shape
 from neurodeploy.ir.quantized import (
     QuantizedNetwork,
@@ -67,6 +68,12 @@ def to_layers(network: QuantizedNetwork, silent: Collection[str] = ()) -> NetExp
             never exceed but which is a bit wider than the field on the chip.
     """
     chain, missing = _chain(network)
+    missing += [
+        f"population {p.name!r}: neurons of kind {p.neuron.kind}, a .net is written of leaky "
+        "integrate-and-fire neurons"
+        for p in network.populations
+        if isinstance(p.neuron, IntegerModel)
+    ]
     if missing:
         return NetExport([], tuple(missing))
     source = network.population(chain[0])
@@ -148,9 +155,7 @@ class _Block:
         (self.scale_reasons if scale else self.reasons).append(reason)
 
     def _neuron(self) -> NetNeuron | None:
-        neuron, where = self.population.neuron, f"population {self.population.name!r}"
-        if neuron is None:
-            raise ValueError(f"{where} is an input")
+        neuron, where = self.population.leaky, f"population {self.population.name!r}"
         if neuron.threshold is not None and neuron.reset == "subtract":
             self._no(f"{where}: resets by subtraction, lava-dl's neurons go to 0")
         if neuron.threshold is not None and neuron.comparison == ">=":
@@ -173,8 +178,8 @@ class _Block:
 
     def _bias(self) -> np.ndarray | None:
         """Mantissas by channel, or by neuron where they differ; None when all are 0."""
-        neuron, where = self.population.neuron, f"population {self.population.name!r}"
-        if neuron is None or not neuron.bias_mantissa.any():
+        neuron, where = self.population.leaky, f"population {self.population.name!r}"
+        if not neuron.bias_mantissa.any():
             return None
         bias = neuron.bias_mantissa << neuron.bias_exponent
         if (bias & ((1 << BIAS_EXPONENT) - 1)).any():

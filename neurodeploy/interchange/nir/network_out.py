@@ -90,7 +90,7 @@ class _Writer:
         if population.neuron is None:
             self.nodes[name] = nir.Input({"input": np.array(shape)})
             return
-        neuron = _reshaped(population.neuron, population.shape, shape)
+        neuron = _reshaped(population.leaky, population.shape, shape)
         into = (p for p in self.network.projections if p.target == population.name)
         incoming, late = joined_biases(into, self.constants)
         kept = self._kept(population, incoming)
@@ -122,8 +122,8 @@ class _Writer:
 
         None when the population has no such neurons, or not any more: a quantised one has not.
         """
-        neuron = population.neuron
-        if neuron is None or not neuron.kind.endswith((BEHIND, UNRESET)):
+        neuron = population.leaky
+        if not neuron.kind.endswith((BEHIND, UNRESET)):
             return None
         _, expected = without_reset(_reshaped(neuron, population.shape, population.shape))
         own = {p.delay: p for p in incoming if p.name.startswith(f"{population.name}_kept_")}

@@ -24,7 +24,9 @@ class PyFusedNetworkModel(PyLoihiProcessModel):
     def __init__(self, proc_params: dict[str, Any]) -> None:
         super().__init__(proc_params)
         self.arrays = proc_params["arrays"]
-        self.network = BatchedNetwork(proc_params["network"])
+        network = proc_params["network"]
+        self.network = BatchedNetwork(network)
+        self.states = {p.name: p.neuron.states for p in network.populations if p.neuron}
 
     def run_spk(self) -> None:
         """Run the batch and record it."""
@@ -35,5 +37,5 @@ class PyFusedNetworkModel(PyLoihiProcessModel):
     def _keep(self, name: str, step: int, spikes: np.ndarray, neurons: Any) -> None:
         self.arrays[f"{name}.s"][: len(spikes), step] = spikes
         if f"{name}.v" in self.arrays.layout:
-            self.arrays[f"{name}.u"][: len(spikes), step] = neurons.u
-            self.arrays[f"{name}.v"][: len(spikes), step] = neurons.v
+            for what in self.states[name]:
+                self.arrays[f"{name}.{what}"][: len(spikes), step] = getattr(neurons, what)

@@ -238,8 +238,8 @@ class FloatNeurons:
     """A hidden population: Lava's float LIF, and its errors."""
 
     def __init__(self, population: Population) -> None:
-        neuron = population.neuron
-        assert neuron is not None and neuron.v_threshold is not None
+        neuron = population.leaky
+        assert neuron.v_threshold is not None
         self.neurons = _lava_float(population)
         self.threshold = float(np.asarray(neuron.v_threshold).flat[0])
         self.subtract, self.at_threshold = neuron.reset == "subtract", neuron.comparison == ">="
@@ -309,8 +309,7 @@ def _lava_float(population: Population) -> Any:
     """Lava's float model of a population, outside of any Lava runtime."""
     from lava.proc.lif.models import PyLifModelFloat
 
-    neuron = population.neuron
-    assert neuron is not None
+    neuron = population.leaky
 
     def flat(values: Any) -> np.ndarray:
         return np.broadcast_to(np.asarray(values, np.float64), population.shape).ravel()

@@ -25,6 +25,7 @@ from neurodeploy.lava.processes.process import (
     SampleSource,
     SpikeProbe,
     StateProbe,
+    VarProbe,
 )
 from neurodeploy.lava.synapses import batched_synapses
 
@@ -92,6 +93,18 @@ class PyDeployedLIFModel(AbstractPyLifModelFixed):
         if position == 0:
             self.begin_sample()
         super().run_spk()
+
+    def batch(self, shape: tuple[int, ...]) -> None:
+        """Take a state of that shape, at the start of a sample."""
+        self.u, self.v = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
+        self.begin_sample()
+
+    def advance(self, activation: np.ndarray) -> np.ndarray:
+        """One step in the order of Lava's ``run_spk``, without its ports."""
+        self.subthr_dynamics(activation_in=activation)
+        fires = self.spiking_activation()
+        self.reset_voltage(spike_vector=fires)
+        return fires
 
     def begin_sample(self) -> None:
         """As at the start of a sample: at 0, and nobody rests."""
@@ -180,6 +193,30 @@ class PyStateProbeModel(PyLoihiProcessModel):
         """Write the state of this time step."""
         self.files.record(self.population, "u", self.time_step, self.u.read().ravel())
         self.files.record(self.population, "v", self.time_step, self.v.read().ravel())
+
+
+@implements(proc=VarProbe, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PyVarProbeModel(PyLoihiProcessModel):
+    """Records one Var after the step, in Lava's management phase."""
+
+    values: Any = LavaPyType(PyRefPort.VEC_DENSE, np.int32)
+
+    def __init__(self, proc_params: dict[str, Any]) -> None:
+        super().__init__(proc_params)
+        self.files = proc_params["files"]
+        self.population = proc_params["population"]
+        self.what = proc_params["what"]
+
+    def post_guard(self) -> Any:
+        """Ask for a management phase after every step."""
+        return True
+
+    def run_post_mgmt(self) -> None:
+        """Write what the Var is at this time step."""
+        values = self.values.read().ravel()
+        self.files.record(self.population, self.what, self.time_step, values)
 
 
 @implements(proc=BiasDrive, protocol=LoihiProtocol)

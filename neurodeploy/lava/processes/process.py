@@ -105,6 +105,16 @@ class StateProbe(AbstractProcess):
         self.v = RefPort(shape=shape)
 
 
+class VarProbe(AbstractProcess):
+    """Writes one Var of a population after every step into its memory-mapped record."""
+
+    def __init__(
+        self, *, files: SampleFiles, population: str, what: str, shape: tuple[int, ...]
+    ) -> None:
+        super().__init__(files=files, population=population, what=what)
+        self.values = RefPort(shape=shape)
+
+
 class BiasDrive(AbstractProcess):
     """Feeds samples to neurons through their biases, one step ahead, for the step that follows.
 

@@ -9,6 +9,7 @@ from typing import Any
 from neurodeploy.artifacts.deployment import Deployment
 from neurodeploy.artifacts.names import NIR_FILE
 from neurodeploy.ir.contract import Contract, NodeReset, own_semantics
+from neurodeploy.ir.models import IntegerModel
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedNeuron
 from neurodeploy.mapping import CoreMapping
 from neurodeploy.mapping.mapping import RESOURCES
@@ -28,13 +29,14 @@ def populations(network: QuantizedNetwork) -> Table:
         if p.neuron is None:
             rows.append((p.name, "input", shape, f"{size:,}", "", "", "", "", _number(p.scale)))
             continue
+        what = (p.name, p.neuron.kind, shape, f"{size:,}")
+        if isinstance(p.neuron, IntegerModel):
+            rows.append((*what, "", _sends(p.neuron), "", _bias(p.neuron), _number(p.scale)))
+            continue
         threshold = "" if p.neuron.threshold is None else _span(p.neuron.threshold)
         rows.append(
             (
-                p.name,
-                p.neuron.kind,
-                shape,
-                f"{size:,}",
+                *what,
                 threshold,
                 "" if p.neuron.threshold is None else _fires(p.neuron),
                 _span(p.neuron.v_decay),
@@ -55,6 +57,19 @@ def _fires(neuron: QuantizedNeuron) -> str:
     """When a population fires, and what that does to v."""
     rest = f", rests {neuron.refractory_period}" if neuron.refractory_period else ""
     return f"{neuron.comparison}, {neuron.reset}{rest}"
+
+
+def _sends(neuron: IntegerModel) -> str:
+    """What neurons of another model send."""
+    message = neuron.message
+    if not message.graded:
+        return "spikes"
+    return f"{message.bits} bits" + (" with sign" if message.signed else "")
+
+
+def _bias(neuron: IntegerModel) -> str:
+    bias = neuron.arrays().get("bias")
+    return "" if bias is None else _span(bias)
 
 
 def _span(values: Any) -> str:

@@ -233,7 +233,7 @@ def _behaviour(deployment: Deployment, simulation: Result) -> dict[str, Any]:
         shown = {
             p.name: activity[p.name]
             for p in deployment.network.populations
-            if p.name in activity and (p.neuron is None or p.neuron.threshold is not None)
+            if p.name in activity and (p.neuron is None or p.neuron.spiking)
         }
         figure = firing_rates(shown, deployment.network.contract.steps)
         rates = _picture(figure, f"Firing rates on {run['engine']}")

@@ -1,0 +1,14 @@
+"""Neuron models beside the leaky one: a line for each file of this room that has one.
+
+Its Lava process stands in the file of the same name in ``neurodeploy/lava/neuron_models``.
+"""
+
+from __future__ import annotations
+
+from neurodeploy.ir.models import IntegerModel
+from neurodeploy.neurons.relay import RELAY, QuantizedRelay
+
+MODELS: dict[str, type[IntegerModel]] = {
+    RELAY: QuantizedRelay,
+}
+"""By the name that deployments and reports have for it: its integers."""

@@ -1,0 +1,99 @@
+"""Random integers of neuron models beside the leaky one, and networks that have some of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from neurodeploy.ir.contract import Contract, InputCode, Semantics
+from neurodeploy.ir.models import IntegerModel
+from neurodeploy.ir.operators import Dense, Operator, Shape
+from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
+from neurodeploy.neurons.relay import QuantizedRelay
+from support.random_networks import (
+    NEURONS,
+    OPERATORS,
+    SPIKING,
+    random_neuron,
+    random_operator,
+    random_projection,
+)
+
+Maker = Callable[[np.random.Generator, Shape], IntegerModel]
+
+
+def random_relay(rng: np.random.Generator, shape: Shape) -> QuantizedRelay:
+    """Of few bits, so that messages saturate and no sum of a projection leaves 32 bits."""
+    reach = int(rng.choice([0, 100, 10_000, 2**31 - 1]))
+    bias = rng.integers(-reach, reach + 1, shape if rng.random() < 0.5 else (1,) * len(shape))
+    return QuantizedRelay(
+        np.broadcast_to(bias, shape).astype(np.int64),
+        bits=int(rng.integers(2, 13)),
+        shift=int(rng.integers(0, 9)),
+    )
+
+
+MAKERS: dict[str, Maker] = {"Relay": random_relay}
+"""A maker for every model that is registered."""
+
+
+def random_model_network(seed: int, kinds: tuple[str, str, str], graph: str) -> QuantizedNetwork:
+    """input -> a -> b -> out, with what ``graph`` adds; leaky neurons and other models mixed.
+
+    Args:
+        kinds: of a, b and out: keys of ``MAKERS`` or kinds of leaky neurons.
+        graph: ``chain``; ``skip`` adds a -> out; ``delayed`` delays a -> b; ``loop`` adds b -> a
+            one step later; ``own`` adds a -> a.
+    """
+    rng = np.random.default_rng(seed)
+    payload = int(rng.choice([1, 16, 255]))
+    shape: Shape = (int(rng.integers(1, 3)), 4, 4)
+    kinds_of_maps = [kind for kind in OPERATORS if kind != "conv1d"]
+    first = random_operator(rng, str(rng.choice(kinds_of_maps)), shape)
+    small = min(first.output_shape[1:]) < 2
+    second = random_operator(
+        rng, "dense" if small else str(rng.choice(kinds_of_maps)), first.output_shape
+    )
+    last = Dense(np.zeros((4, math.prod(second.output_shape))), second.output_shape, (4,))
+    populations = {"input": QuantizedPopulation("input", shape, None, float(payload))}
+    shapes = (first.output_shape, second.output_shape, (4,))
+    for name, kind, size in zip(("a", "b", "out"), kinds, shapes, strict=True):
+        made = MAKERS[kind](rng, size) if kind in MAKERS else random_neuron(rng, kind, size)
+        populations[name] = QuantizedPopulation(name, size, made, 1.0)
+
+    def link(source: str, target: str, operator: Operator, delay: int = 0) -> QuantizedProjection:
+        neuron = populations[source].neuron
+        carried = payload if neuron is None else neuron.message.largest
+        name, start = f"{source}_{target}_{delay}", populations[source]
+        found = random_projection(rng, name, start, target, operator, carried, delay)
+        # Left shifts of large messages would only wrap.
+        return replace(found, exponent=min(found.exponent, 2)) if carried > 1 else found
+
+    def dense(source: str, target: str) -> Dense:
+        sizes = populations[source].shape, populations[target].shape
+        return Dense(np.zeros((math.prod(sizes[1]), math.prod(sizes[0]))), *sizes)
+
+    inner = {"delayed": int(rng.integers(1, 4)), "loop": 1}.get(graph, 0)
+    projections = [link("input", "a", first), link("a", "b", second, inner), link("b", "out", last)]
+    if graph == "skip":
+        projections.append(link("a", "out", dense("a", "out")))
+    if graph == "loop":
+        projections.append(link("b", "a", dense("b", "a"), 1))
+    if graph == "own":
+        projections.append(link("a", "a", dense("a", "a"), int(rng.integers(1, 3))))
+    decode = "spike_count" if kinds[2] in SPIKING else "last_v"
+    contract = Contract(Semantics(1e-4, "zero", ">"), InputCode("direct", payload), 5, decode)
+    return QuantizedNetwork(
+        "models", tuple(populations.values()), tuple(projections), "out", contract
+    )
+
+
+def drawn_kinds(rng: np.random.Generator, model: str) -> tuple[str, str, str]:
+    """Kinds of three populations, at least one of which is ``model``; a and b send something."""
+    kinds = [str(rng.choice([*SPIKING, *MAKERS])) for _ in range(2)]
+    kinds.append(str(rng.choice([*NEURONS, *MAKERS])))
+    kinds[int(rng.integers(0, 3))] = model
+    return kinds[0], kinds[1], kinds[2]

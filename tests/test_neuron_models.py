@@ -1,0 +1,131 @@
+"""Neuron models beside the leaky one: their equations, their files, and every engine alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from neurodeploy.artifacts.integers import arrays_of, network_from, structure_of
+from neurodeploy.errors import InputError, UnsupportedError
+from neurodeploy.ir.models import Message, only_leaky
+from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.lava.compat import lava_available
+from neurodeploy.neurons.dynamics import ModelStepper
+from neurodeploy.neurons.registry import MODELS
+from neurodeploy.neurons.relay import QuantizedRelay
+from neurodeploy.reporting.parity import ParityComparison
+from neurodeploy.simulation.engines import ReferenceEngine
+from neurodeploy.simulation.trace import Overflow
+from support.engine_runs import assert_equal, check_engines
+from support.random_models import MAKERS, drawn_kinds, random_model_network
+from support.random_networks import random_input
+
+GRAPHS = ("chain", "skip", "delayed", "loop", "own")
+needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
+
+
+def drawn(model: str, seed: int) -> QuantizedNetwork:
+    rng = np.random.default_rng(seed)
+    return random_model_network(seed, drawn_kinds(rng, model), GRAPHS[seed % len(GRAPHS)])
+
+
+def check_networks(model: str, seeds: range) -> None:
+    """The reference against both engines of Lava, everything that is kept and sent."""
+    busy, overflow = 0, Overflow()
+    for seed in seeds:
+        network = drawn(model, seed)
+        samples = random_input(network, seed, 2, over_time=bool(seed % 2))
+        counted = check_engines(network, samples)
+        for name, counters in counted.populations.items():
+            overflow.add(name, counters.wraps, counters.saturations)
+        ((_, trace),) = ReferenceEngine(network).run(samples.batches(2))
+        sent = [trace.populations[p.name].s for p in network.populations if p.neuron]
+        busy += all(np.unique(s).size > 1 for s in sent[:2])
+    # Equality means little where nothing is sent, or nothing leaves its width.
+    assert busy > len(seeds) / 4
+    assert overflow.total > 0
+
+
+def test_every_registered_model_is_tried_here() -> None:
+    assert MAKERS.keys() == MODELS.keys()
+
+
+@needs_lava
+@pytest.mark.parametrize("model", MODELS)
+def test_random_networks_agree(model: str) -> None:
+    check_networks(model, range(20))
+
+
+@pytest.mark.slow
+@needs_lava
+@pytest.mark.parametrize("model", MODELS)
+def test_a_hundred_random_networks_agree(model: str) -> None:
+    check_networks(model, range(100, 220))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_integers_come_back_from_their_files(model: str) -> None:
+    for seed in range(10):
+        network = drawn(model, seed)
+        again = network_from(structure_of(network), arrays_of(network), "here")
+        samples = random_input(network, seed, 2, over_time=False)
+        found = [ReferenceEngine(n).run(samples.batches(2), state=True) for n in (network, again)]
+        for (_, one), (_, other) in zip(*found, strict=True):
+            assert assert_equal(one, other) > 0
+        for one, other in zip(network.populations, again.populations, strict=True):
+            assert type(one.neuron) is type(other.neuron)
+
+
+def test_a_model_that_nobody_knows_is_refused_by_name() -> None:
+    network = drawn("Relay", 0)
+    table = structure_of(network)
+    changed = [p["neuron"] for p in table["populations"] if p["neuron"] and "model" in p["neuron"]]
+    changed[0]["model"] = "Telepath"
+    with pytest.raises(InputError, match=r"model 'Telepath', this version knows Relay"):
+        network_from(table, arrays_of(network), "here")
+
+
+def test_a_relay_adds_shifts_and_saturates() -> None:
+    """Worked out by hand: 5 bits hold -15..15; -7 >> 1 rounds down to -4."""
+    import torch
+
+    relay = QuantizedRelay(np.array([1, 1, 1, 1]), bits=5, shift=1)
+    stepper = ModelStepper(relay, (4,))
+    sent = stepper.step(torch.tensor([[5, -8, 100, -100]]))
+    assert sent.tolist() == [[3, -4, 15, -15]]
+    assert stepper.state["v"].tolist() == [[6, -7, 101, -99]]
+    assert (stepper.wraps, stepper.saturations) == (0, 2)
+    # Nothing is kept, and sums are of 32 bits.
+    assert stepper.step(torch.tensor([[2**31 - 1, 0, 0, 0]])).tolist() == [[-15, 0, 0, 0]]
+    assert stepper.wraps == 1
+
+
+def test_messages_say_what_they_hold() -> None:
+    assert (Message().largest, Message().graded) == (1, False)
+    assert Message(24, signed=True).largest == 2**23 - 1
+    assert Message(8).largest == 255
+    with pytest.raises(ValueError, match="1 to 31 bits, found 32"):
+        Message(32)
+
+
+def test_what_takes_leaky_neurons_alone_names_the_others() -> None:
+    network = random_model_network(3, ("Relay", "LIF", "I"), "chain")
+    with pytest.raises(UnsupportedError, match=r"learning takes leaky .* Relay \('a'\)"):
+        only_leaky(network, "learning")
+    with pytest.raises(UnsupportedError, match="population 'a': has neurons of kind Relay"):
+        _ = network.population("a").leaky
+
+
+def test_parity_names_the_state_that_differs() -> None:
+    network = random_model_network(3, ("Relay", "LIF", "I"), "chain")
+    samples = random_input(network, 0, 2, over_time=False)
+    traces = [next(ReferenceEngine(network).run(samples.batches(2), state=True))[1] for _ in "ab"]
+    record = traces[1].populations["a"].v
+    assert record is not None
+    record[1, 2].flat[0] += 1
+    comparison = ParityComparison(network, ("reference", "other"), exact=True)
+    comparison.add(traces[0], traces[1], None)
+    (parity,) = [p for p in comparison.report.populations if p.name == "a"]
+    assert parity.mismatches == 1
+    assert parity.first_divergence is not None
+    assert parity.first_divergence.variables == ("v",)
