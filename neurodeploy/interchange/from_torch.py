@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import overload
+
 import torch
 from torch import nn
 
 from neurodeploy.errors import InputError
+from neurodeploy.interchange.from_relu import ReluNetwork
 from neurodeploy.interchange.nir.network_in import contract_of, to_network
 from neurodeploy.ir.contract import Encoder, InputCode
 from neurodeploy.ir.network import Network
@@ -13,6 +16,7 @@ from neurodeploy.nn.export import module_to_nir
 from neurodeploy.nn.tracing import spiking_network
 
 
+@overload
 def from_torch(
     module: nn.Module,
     sample_shape: tuple[int, ...],
@@ -21,8 +25,34 @@ def from_torch(
     levels: int = 1,
     encoder: Encoder = "direct",
     name: str = "",
-) -> Network:
+) -> Network: ...
+
+
+@overload
+def from_torch(
+    module: nn.Module,
+    sample_shape: tuple[int, ...],
+    steps: None = None,
+    *,
+    levels: int = 1,
+    encoder: Encoder = "direct",
+    name: str = "",
+) -> ReluNetwork: ...
+
+
+def from_torch(
+    module: nn.Module,
+    sample_shape: tuple[int, ...],
+    steps: int | None = None,
+    *,
+    levels: int = 1,
+    encoder: Encoder = "direct",
+    name: str = "",
+) -> Network | ReluNetwork:
     """The network that a module computes in evaluation, in discrete time and float64.
+
+    Without ``steps`` the module is an ordinary network of ReLUs, a ``ReluNetwork``, of which
+    ``as_spiking`` makes a ``Network``.
 
     The module is followed once (``nn.tracing``): nested modules, sums, constant factors, average
     pooling, flattening, batch norm, weight standardisation, and recurrence through attributes.
@@ -34,10 +64,10 @@ def from_torch(
         module: its call is one step, from (N, *sample_shape) to o[t], (N, ...). It ends in a linear
             layer, whose outputs are added up, or in neurons, whose spikes are counted.
         sample_shape: shape of one sample, without batch.
-        steps: T, steps per sample.
+        steps: T, steps per sample; None of a network of ReLUs, which has none.
         levels: the deployed network takes integers 0 to ``levels``, the module integer/levels.
         encoder: how a sample becomes input; ``direct`` shows its integers at every step, the others
-            are as in ``ir.contract.InputCode``.
+            are as in ``ir.contract.InputCode``. Of a network of ReLUs ``as_spiking`` says it.
         name: of the network; the module's class when empty.
 
     Raises:
@@ -50,13 +80,17 @@ def from_torch(
     try:
         shape = tuple(int(size) for size in sample_shape)
         code = InputCode(encoder, int(levels))
-        if int(steps) < 1:
+        if steps is not None and int(steps) < 1:
             raise ValueError(f"steps must be at least 1, found {steps}")
         if not shape or min(shape) < 1:
             raise ValueError(f"sizes of sample_shape must be at least 1, found {shape}")
     except (TypeError, ValueError) as error:
         raise InputError(f"from_torch: {error}") from None
     name = name or type(module).__name__
+    if steps is None:
+        if code.encoder != "direct":
+            raise InputError("from_torch: a network of ReLUs gets its encoder in as_spiking")
+        return ReluNetwork.of(module, shape, code.levels, name)
     graph = module_to_nir(spiking_network(module, shape, steps), code, steps)
     contract = contract_of(graph, name)
     assert contract is not None  # it was just written

@@ -175,6 +175,24 @@ def dropout(call: Call) -> LayerSum:
     return value(call.layer("dropout", nn.Dropout(probability), first)) if training else first
 
 
+def rectify(call: Call) -> LayerSum:
+    """max(0, a)."""
+    return value(call.layer("relu", nn.ReLU(), call.args[0]))
+
+
+def clamp(call: Call) -> LayerSum:
+    """max(0, a), if it is that."""
+    first, low, high = _bound(call, "input", "min", "max")
+    if high is not None or is_value(low) or number(low) != 0:
+        raise call.refused("clamps to other ends than 0 and none, which no spiking network does")
+    return value(call.layer("relu", nn.ReLU(), first))
+
+
+def maximum(call: Call) -> LayerSum:
+    """No sum of what is read."""
+    raise call.refused(f"calls a max pooling, {NO_MAXIMUM}")
+
+
 def linear(call: Call) -> LayerSum:
     """A linear layer whose weights are parameters of the module around it."""
     first, weight, bias = _bound(call, "input", "weight", "bias")
@@ -219,6 +237,12 @@ def same(call: Call) -> LayerSum:
     return call.args[0]
 
 
+NO_MAXIMUM = (
+    "which has no counterpart on spiking hardware: neurons add up what they read, and the largest "
+    "rate among them is no sum; train with average pooling or a stride in its place"
+)
+"""Why there is no max pooling, and what helps."""
+
 FUNCTIONS: dict[Callable[..., Any], Callable[[Call], LayerSum]] = {
     **dict.fromkeys((operator.add, operator.iadd, torch.add), add),
     **dict.fromkeys((operator.sub, operator.isub, torch.sub), subtract),
@@ -229,6 +253,12 @@ FUNCTIONS: dict[Callable[..., Any], Callable[[Call], LayerSum]] = {
     F.avg_pool2d: average_pool,
     F.adaptive_avg_pool2d: adaptive_pool,
     F.dropout: dropout,
+    **dict.fromkeys((F.relu, torch.relu, torch.relu_), rectify),
+    torch.clamp: clamp,
+    **dict.fromkeys(
+        (F.max_pool1d, F.max_pool2d, F.max_pool3d, F.adaptive_max_pool1d, F.adaptive_max_pool2d),
+        maximum,
+    ),
     F.linear: linear,
     **dict.fromkeys((F.conv1d, F.conv2d), convolve),
     torch.clone: same,
@@ -241,6 +271,8 @@ METHODS: dict[str, Callable[[Call], LayerSum]] = {
     **dict.fromkeys(("mul", "mul_"), multiply),
     **dict.fromkeys(("div", "div_"), divide),
     "neg": negate,
+    **dict.fromkeys(("relu", "relu_"), rectify),
+    **dict.fromkeys(("clamp", "clamp_"), clamp),
     **dict.fromkeys(("flatten", "view", "reshape", "view_as", "reshape_as"), reshape),
     **dict.fromkeys(("contiguous", "clone", "detach", "requires_grad_"), same),
     **dict.fromkeys(("to", "float", "double", "type_as"), same),

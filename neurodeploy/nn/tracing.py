@@ -19,13 +19,16 @@ from neurodeploy.nn.folding import PASSING
 from neurodeploy.nn.functions import (
     FUNCTIONS,
     METHODS,
+    NO_MAXIMUM,
     checked_pool,
     is_value,
     pool_to,
     value,
 )
 from neurodeploy.nn.graph_builder import Earlier, GraphBuilder, LayerSum
+from neurodeploy.nn.layers import Delay
 from neurodeploy.nn.network import INPUT, SpikingNetwork
+from neurodeploy.nn.nodes import NEURONS
 from neurodeploy.nn.steps import Stateful, copied, reset
 from neurodeploy.nn.tracer import STEPS, followed, place_of
 
@@ -34,6 +37,9 @@ MOST_STEPS = 64
 
 LAYERS = (nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d)
 """Layers of torch that a network takes as they are."""
+
+MAXIMA = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d)
+"""Layers that are no sum of what they read."""
 
 
 def spiking_network(
@@ -58,8 +64,37 @@ def spiking_network(
     """
     if isinstance(module, SpikingNetwork):
         return module
+    return _traced(module, sample_shape, steps, rectifiers=False)
+
+
+def rectified_network(module: nn.Module, sample_shape: tuple[int, ...]) -> SpikingNetwork:
+    """The layers of an ordinary network of ReLUs, which has no steps and no spikes.
+
+    As ``spiking_network``, but ``nn.ReLU`` and its functions are layers, and neurons are none.
+
+    Raises:
+        InputError: the module does not run on samples of this shape.
+        UnsupportedError: a layer or an operation that no spiking network could stand in for, an
+            own state, or no ReLU at all.
+    """
+    network = _traced(module, sample_shape, 0, rectifiers=True)
+    name = type(module).__name__
+    states = [n for n, layer in network.layers.items() if isinstance(layer, (*NEURONS, Delay))]
+    if states or network.fed_back:
+        raise UnsupportedError(
+            f"{name}: layer {[*states, *network.fed_back][0]!r} keeps a state from step to step, "
+            "which a network of ReLUs does not; state steps=T for a spiking one"
+        )
+    if not any(isinstance(layer, nn.ReLU) for layer in network.layers.values()):
+        raise UnsupportedError(f"{name} has neither ReLUs nor spiking neurons")
+    return network
+
+
+def _traced(
+    module: nn.Module, sample_shape: tuple[int, ...], steps: int, *, rectifiers: bool
+) -> SpikingNetwork:
     graph, values, sample = followed(module, sample_shape)
-    network = _Reader(module, graph, values).network(sample_shape)
+    network = _Reader(module, graph, values, rectifiers).network(sample_shape)
     _check_same(module, network, sample, min(max(steps, STEPS + 1), MOST_STEPS))
     return network.train(module.training)
 
@@ -95,8 +130,15 @@ def _check_same(module: nn.Module, network: SpikingNetwork, sample: Tensor, step
 class _Reader:
     """Turns the nodes of the last step into layers and sources."""
 
-    def __init__(self, module: nn.Module, graph: fx.Graph, values: dict[fx.Node, Any]) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        graph: fx.Graph,
+        values: dict[fx.Node, Any],
+        rectifiers: bool,
+    ) -> None:
         self.module = module
+        self.rectifiers = rectifiers
         self.values = values
         self.builder = GraphBuilder()
         self.modules = dict(module.named_modules())
@@ -165,6 +207,7 @@ class _Reader:
         layer = self.modules[name]
         if layer in self.used and any(_has_state(part) for part in layer.modules()):
             raise call.refused(f"uses {name!r} twice in a step, although it has a state")
+        layer = copy.copy(layer) if layer in self.used else layer
         self.used.add(layer)
         if len(call.args) != 1 or call.kwargs or not is_value(call.args[0]):
             raise call.refused(f"gives {name!r} other than one tensor")
@@ -205,6 +248,12 @@ class _Call:
 
     def layer(self, name: str, layer: nn.Module, reads: LayerSum) -> LayerSum:
         """Add a layer that reads a value."""
+        if isinstance(layer, nn.ReLU) and not self._reader.rectifiers:
+            raise self.refused(
+                f"layer {name!r} uses ReLU, which has no counterpart on spiking hardware; use "
+                "neurons of nn, or have a trained network of ReLUs converted: from_torch without "
+                "steps gives one, and its as_spiking the spiking network"
+            )
         return self._reader.builder.add(name, layer, reads, place_of(self._node))
 
     def refused(self, why: str) -> UnsupportedError:
@@ -242,15 +291,19 @@ def _known_layer(name: str, layer: nn.Module, call: _Call) -> nn.Module:
         raise call.refused(
             f"uses a linear layer on samples of shape {call.given[1:]}; flatten them first"
         )
+    if isinstance(layer, nn.ReLU):
+        return nn.ReLU()  # often one for all of a module
     if isinstance(layer, (*PASSING, *LAYERS)):
         return layer
     if not type(layer).__module__.startswith("torch.nn."):
         return layer
     kind = type(layer).__name__
+    if isinstance(layer, MAXIMA):
+        raise call.refused(f"layer {name!r} uses {kind}, {NO_MAXIMUM}")
     raise call.refused(
         f"layer {name!r} uses {kind}, which has no counterpart on spiking hardware; known are "
         "linear and convolutional layers, batch norm, average pooling over two axes, flattening, "
-        "dropout, and the layers of nn"
+        "dropout, the layers of nn, and ReLUs of a network to be converted"
     )
 
 

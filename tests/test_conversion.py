@@ -1,0 +1,223 @@
+"""Trained networks of ReLUs as spiking ones: rates against activations, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import neurodeploy as nd
+from neurodeploy.errors import InputError, UnsupportedError
+from neurodeploy.interchange.from_relu import ReluNetwork
+from neurodeploy.interchange.nir.file import write_nir
+from neurodeploy.interchange.nir.network_out import network_to_nir
+from neurodeploy.ir.convolution import Convolution
+from neurodeploy.lava.compat import lava_available
+
+LEVELS = 16
+
+
+class Residual(nn.Module):
+    """Batch norm, one ReLU for all, pooling, and a sum of a convolution and a shortcut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.bn = nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.second, self.out = nn.Conv2d(4, 4, 3, padding=1), nn.Linear(16, 3)
+        self.relu, self.pool, self.drop = nn.ReLU(inplace=True), nn.AvgPool2d(2), nn.Dropout(0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.drop(self.pool(self.relu(self.bn(self.first(x)))))
+        x = F.relu(self.second(x) + x)
+        return self.out(self.pool(x).flatten(1))
+
+
+def residual() -> tuple[Residual, np.ndarray]:
+    """A network with batch norm that has seen something, and samples for it."""
+    torch.manual_seed(0)
+    module = Residual().double()
+    x = np.random.default_rng(0).integers(0, LEVELS + 1, (24, 1, 8, 8))
+    module.train()(torch.tensor(x / LEVELS))
+    return module.eval(), x
+
+
+def mean_outputs(network: nd.Network, x: np.ndarray) -> np.ndarray:
+    v = nd.simulate(network, x, engine="float")[network.output].v
+    assert v is not None
+    return v[:, -1] / network.contract.steps
+
+
+@pytest.mark.parametrize("half", [True, False])
+@pytest.mark.parametrize("steps", [1, 5, 8])
+def test_one_layer_sends_its_activation_in_levels(steps: int, half: bool) -> None:
+    """theta/T clip(floor(T x / theta [+ 1/2]), 0, T), computed in numpy."""
+    torch.manual_seed(steps)
+    module = nn.Sequential(nn.Linear(6, 50), nn.ReLU(), nn.Linear(50, 4)).double()
+    weight, bias, out, out_bias = (p.detach().numpy() for p in module.parameters())
+    x = np.random.default_rng(steps).integers(0, LEVELS + 1, (40, 6))
+    network = nd.from_torch(module, (6,), levels=LEVELS).as_spiking(
+        x, steps, "percentile", percentile=90, half=half
+    )
+    (theta,) = {float(t) for p in network.populations if p.neuron for t in _thresholds(p)}
+    drive = x / LEVELS @ weight.T + bias
+    above = np.sort(drive[drive > 0])
+    assert theta == pytest.approx(above[int(np.ceil(0.9 * len(above))) - 1])
+    levels = np.clip(np.floor(steps * drive / theta + half / 2), 0, steps)
+    assert (levels == steps).any() and (levels == 0).any()
+    expected = levels * theta / steps @ out.T + out_bias
+    np.testing.assert_allclose(mean_outputs(network, x), expected, atol=1e-9)
+
+
+def _thresholds(population: Any) -> np.ndarray:
+    found = population.neuron.v_threshold
+    return np.empty(0) if found is None else np.unique(found)
+
+
+def test_rates_come_to_the_activations_as_steps_grow() -> None:
+    module, x = residual()
+    relus = nd.from_torch(module, (1, 8, 8), levels=LEVELS)
+    exact = module(torch.tensor(x / LEVELS)).detach().numpy()
+    np.testing.assert_allclose(relus.outputs(x[:, 0]), exact, atol=1e-12)
+    errors = [
+        np.abs(mean_outputs(relus.as_spiking(x, steps, "max"), x) - exact).max()
+        for steps in (8, 64, 512)
+    ]
+    assert errors[1] < errors[0] / 3 and errors[2] < errors[1] / 3
+    assert errors[2] < 2e-3 * np.abs(exact).max() + 1e-3
+
+
+def test_the_smallest_error_is_that_of_all_thresholds() -> None:
+    module, x = residual()
+    relus = nd.from_torch(module, (1, 8, 8), levels=LEVELS)
+    drive = module.bn(module.first(torch.tensor(x / LEVELS))).detach().numpy()
+    above = drive[drive > 0].astype(np.float32)
+
+    def error(theta: float, steps: int) -> float:
+        levels = np.clip(np.floor(above / theta * steps + 0.5), 0, steps)
+        return float(np.square(levels * theta / steps - above).mean())
+
+    found = {}
+    for steps in (2, 16):
+        network = relus.as_spiking(x, steps)
+        found[steps] = float(_thresholds(network.population("relu"))[0])
+        tried = np.linspace(0.01, 1, 400) * above.max()
+        best = min(error(theta, steps) for theta in tried)
+        assert error(found[steps], steps) <= 1.02 * best
+    assert found[2] < found[16] <= above.max()
+
+
+def test_poolings_stay_parts_of_convolutions() -> None:
+    module, x = residual()
+    network = nd.from_torch(module, (1, 8, 8), levels=LEVELS).as_spiking(x, 4)
+    kinds = [type(projection.operator) for projection in network.projections[:3]]
+    assert kinds == [Convolution] * 3
+
+
+@pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
+def test_a_converted_network_goes_all_the_way(tmp_path: Path) -> None:
+    module, x = residual()
+    network = nd.from_torch(module, (1, 8, 8), levels=LEVELS, name="ours").as_spiking(x, 12)
+    write_nir(tmp_path / "n.nir", network_to_nir(network))
+    again = nd.import_nir(tmp_path / "n.nir")
+    np.testing.assert_allclose(mean_outputs(again, x), mean_outputs(network, x), atol=1e-9)
+    deployed = nd.deploy(again, "loihi2", tmp_path / "d", bits=8, calibration=x)
+    assert not deployed.mapping.violations
+    report = nd.validate(deployed.network, x[:4], ("reference", "lava-fused"))
+    assert report.mismatches == 0 and report.compared > 0
+    rates = nd.simulate(deployed.network, x)["relu"].spikes.mean()
+    assert rates == pytest.approx(
+        nd.simulate(network, x, engine="float")["relu"].spikes.mean(), rel=0.1
+    )
+    trained_further = nd.to_torch(again)
+    assert [layer for layer in trained_further.modules() if isinstance(layer, nd.nn.LIF)]
+
+
+def test_nothing_of_the_module_changes() -> None:
+    module, x = residual()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    nd.from_torch(module.train(), (1, 8, 8), levels=LEVELS).as_spiking(x, 4)
+    assert module.training and module.pool.training
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+def test_a_pooling_that_is_used_twice_is_two_layers() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.out = nn.Conv2d(1, 2, 3, padding=1), nn.Linear(8, 3)
+            self.lif, self.pool = nd.nn.LIF(2.0, 0.2), nn.AvgPool2d(2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.out(self.pool(self.lif(self.conv(self.pool(x)))).flatten(1))
+
+    torch.manual_seed(0)
+    module = Shared().double().eval()
+    network = nd.from_torch(module, (1, 8, 8), 3, levels=LEVELS)
+    x = np.random.default_rng(0).integers(0, LEVELS + 1, (5, 1, 8, 8))
+    nd.nn.reset(module)
+    exact = sum(module(torch.tensor(x / LEVELS)) for _ in range(3))
+    assert isinstance(exact, Tensor)
+    np.testing.assert_allclose(3 * mean_outputs(network, x), exact.detach().numpy(), atol=1e-9)
+
+
+class Layers(nn.Module):
+    """A module whose forward is given as a function."""
+
+    def __init__(self, forward: Any) -> None:
+        super().__init__()
+        self.a, self.b, self.lif = nn.Linear(4, 4), nn.Linear(4, 2), nd.nn.LIF(2.0)
+        self.given = forward
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.given(self, x)
+
+
+@pytest.mark.parametrize(
+    ("forward", "message"),
+    [
+        (lambda net, x: net.b(F.relu(net.lif(net.a(x)))), "layer 'lif' keeps a state"),
+        (lambda net, x: net.b(net.a(x)), "Layers has neither ReLUs nor spiking neurons"),
+        (lambda net, x: net.b(F.max_pool1d(F.relu(net.a(x)), 1)), "largest rate among them"),
+        (lambda net, x: net.b(net.a(x).clamp(0, 6)), "clamps to other ends"),
+        (lambda net, x: net.b(F.gelu(net.a(x))), "calls gelu"),
+        (lambda net, x: F.log_softmax(net.b(F.relu(net.a(x))), 1), "calls log_softmax"),
+    ],
+)  # fmt: skip
+def test_what_has_no_counterpart_is_named(forward: Any, message: str) -> None:
+    with pytest.raises(UnsupportedError, match=message):
+        nd.from_torch(Layers(forward), (4,))
+
+
+def test_relus_under_steps_say_the_other_way() -> None:
+    module = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    with pytest.raises(UnsupportedError, match="from_torch without steps gives one"):
+        nd.from_torch(module, (4,), 8)
+    with pytest.raises(InputError, match="gets its encoder in as_spiking"):
+        nd.from_torch(module, (4,), encoder="rate")
+    assert isinstance(nd.from_torch(module, (4,)), ReluNetwork)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": 0}, "steps must be at least 1, found 0"),
+        ({"method": "mean"}, "method 'mean' is not known"),
+        ({"percentile": 101}, "above 0 and at most 100, found 101"),
+        ({"encoder": "latency"}, "use 'direct' or 'rate'"),
+        ({"samples": np.zeros((3, 5), int)}, r"shape \(3, 5\); expected \(N, 4\)"),
+        ({"samples": np.ones((3, 4))}, "give integers 0 to 16"),
+        ({"samples": np.full((3, 4), 17)}, "hold integers 17 to 17, but levels=16"),
+        ({"samples": np.zeros((3, 4), int)}, "layer '1' is silent on the samples"),
+    ],
+)
+def test_mistakes_get_one_message(options: dict[str, Any], message: str) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(4, 4, bias=False), nn.ReLU(), nn.Linear(4, 2))
+    given = {"samples": np.full((3, 4), 3), "steps": 4, **options}
+    with pytest.raises(InputError, match=message):
+        nd.from_torch(module, (4,), levels=LEVELS).as_spiking(**given)
