@@ -90,6 +90,17 @@ def test_noise_is_as_loud_as_drawn_and_falls_with_frequency(seed: int) -> None:
     assert np.log10(low / high) == pytest.approx(2 * slope, abs=0.15)
 
 
+def test_silence_comes_before_and_behind_and_noise_over_all() -> None:
+    sound, rng = tone(1000, 0.1), np.random.default_rng(7)
+    changed = changed_sound(sound, RATE, SoundVersions(count=1, silence=0.5), rng)
+    before, behind = np.rint(np.random.default_rng(7).uniform(0, 0.5, 2) * RATE).astype(int)
+    assert before > 0 and behind > 0 and len(changed) == before + len(sound) + behind
+    np.testing.assert_array_equal(changed[before:-behind], sound)
+    assert not changed[:before].any() and not changed[-behind:].any()
+    noisy = SoundVersions(count=1, silence=0.5, noise=(10, 30))
+    assert changed_sound(sound, RATE, noisy, np.random.default_rng(7))[:before].all()
+
+
 def test_silence_stays_silence() -> None:
     changed = changed_sound(np.zeros(800, np.int64), RATE, CHANGES, np.random.default_rng(0))
     assert not changed.any()
@@ -180,6 +191,7 @@ def test_a_run_hears_them_and_goes_on_after_an_interruption(
         ("{speed=0.1}", "0 versions of what is to be changed"),
         ("{count=1, speed=1.5}", "speed is from 0 to 1"),
         ("{count=1, equalizer=-3}", "equalizer is in decibels, from 0"),
+        ("{count=1, silence=99}", "silence is in seconds, from 0 to 60"),
         ("{count=1, noise=[10]}", r"noise is \[lowest, highest\]"),
         ("{count=1, noise=[30, 10]}", r"noise is \[lowest, highest\]"),
         ("{count=1, noise=[10, 900]}", r"noise is \[lowest, highest\]"),

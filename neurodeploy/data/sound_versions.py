@@ -34,6 +34,9 @@ def changed_sound(
     if changes.equalizer:
         gains = rng.uniform(-changes.equalizer, changes.equalizer, POINTS)
         sound = _equalized(sound, rate, gains)
+    if changes.silence:
+        before, behind = (round(s * rate) for s in rng.uniform(0, changes.silence, 2))
+        sound = np.pad(sound, (before, behind))
     if changes.noise:
         low, high = changes.noise
         below, slope = rng.uniform(low, high), rng.uniform(0, 1)

@@ -72,6 +72,8 @@ class SoundVersions:
             the logarithm.
         equalizer: decibels by which pitches are louder or softer at most: five values, evenly
             spaced in mel from 0 to half the rate, and straight lines between them.
+        silence: seconds of silence before and behind a recording at most: not everybody cuts
+            recordings as closely.
         noise: lowest and highest of the decibels by which noise is softer than the recording; empty
             for none. Its amplitude falls with frequency as f^-a, a from 0 (white) to 1 (red).
     """
@@ -79,6 +81,7 @@ class SoundVersions:
     count: int = 0
     speed: float = 0.0
     equalizer: float = 0.0
+    silence: float = 0.0
     noise: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
@@ -92,16 +95,18 @@ class SoundVersions:
             raise ValueError(
                 f"sound: equalizer is in decibels, from 0 to 60, found {self.equalizer:g}"
             )
+        if not 0 <= self.silence <= 60:
+            raise ValueError(f"sound: silence is in seconds, from 0 to 60, found {self.silence:g}")
         ordered = tuple(sorted(self.noise)) == self.noise
         if len(self.noise) not in (0, 2) or not ordered or any(abs(n) > 120 for n in self.noise):
             raise ValueError(
                 "sound: noise is [lowest, highest] in decibels below the recording, from -120 to "
                 f"120, found {list(self.noise)}"
             )
-        changes = bool(self.speed or self.equalizer or self.noise)
+        changes = bool(self.speed or self.equalizer or self.silence or self.noise)
         if bool(self.count) != changes:
             raise ValueError(
                 f"sound: count = {self.count} versions "
                 + ("with nothing changed" if self.count else "of what is to be changed")
-                + "; set count, and one or more of speed, equalizer and noise"
+                + "; set count, and one or more of speed, equalizer, silence and noise"
             )
