@@ -9,15 +9,19 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import neurodeploy as nd
+from neurodeploy.data import load_dataset
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.interchange.from_relu import ReluNetwork
 from neurodeploy.interchange.nir.file import write_nir
 from neurodeploy.interchange.nir.network_out import network_to_nir
 from neurodeploy.ir.convolution import Convolution
 from neurodeploy.lava.compat import lava_available
+from neurodeploy.nn.families.user import module_from
+from support.command import run_cli, run_json
 
 LEVELS = 16
 
@@ -221,3 +225,117 @@ def test_mistakes_get_one_message(options: dict[str, Any], message: str) -> None
     given = {"samples": np.full((3, 4), 3), "steps": 4, **options}
     with pytest.raises(InputError, match=message):
         nd.from_torch(module, (4,), levels=LEVELS).as_spiking(**given)
+
+
+# --- the command ---
+
+NETS = """\
+import torch
+from torch import nn
+
+def build():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 10))
+
+def pooled():
+    return nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 10))
+
+def three():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 3))
+
+def number():
+    return 3
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``nets.py``, and the weights of its ``build`` trained on the digits."""
+    folder = tmp_path_factory.mktemp("ann")
+    (folder / "nets.py").write_text(NETS)
+    module = module_from(f"{folder / 'nets.py'}:build")
+    digits = load_dataset("digits")
+    x = torch.from_numpy(digits.x_train[:]).float() / digits.levels
+    y = torch.from_numpy(digits.y_train)
+    optimiser = torch.optim.Adam(module.parameters(), lr=5e-3)
+    for _ in range(100):
+        optimiser.zero_grad()
+        F.cross_entropy(module(x), y).backward()
+        optimiser.step()
+    torch.save(module.state_dict(), folder / "w.pt")
+    save_file(module.state_dict(), folder / "w.safetensors")
+    return folder
+
+
+def test_convert_writes_a_network_that_goes_on(trained: Path, tmp_path: Path) -> None:
+    network, weights = f"{trained / 'nets.py'}:build", ("--weights", str(trained / "w.pt"))
+    arguments = ("convert", network, *weights, "--data", "digits", "--out", "s.nir")
+    found = run_json(*arguments, "--steps", "32", folder=tmp_path)
+    assert found["file"] == "s.nir" and [*found["thresholds"]] == ["2"]
+    assert found["ann_accuracy"] > 0.9 and found["samples"] == 360
+    assert found["accuracy"] > found["ann_accuracy"] - 0.01
+    exported = run_cli("export", "s.nir", "--target", "loihi2", "--out", "d", folder=tmp_path)
+    assert exported.exit_code == 0, exported.output
+    simulated = run_json("simulate", "d", "--engine", "float", folder=tmp_path)
+    assert simulated["accuracy"] == found["accuracy"]
+    again = run_json(
+        *("convert", network, "--weights", str(trained / "w.safetensors"), "--data", "digits"),
+        *("--steps", "2", "--out", "few.nir"),
+        folder=tmp_path,
+    )
+    assert again["ann_accuracy"] == found["ann_accuracy"]
+    options = ("--set", "training.epochs=2", "--set", "training.threads=1", "--out", "run")
+    tuned = run_json("train", "--init", "few.nir", *options, folder=tmp_path)
+    assert tuned["test_accuracy"] > again["accuracy"]
+    said = run_cli(*arguments, "--steps", "4", "--method", "max", "--no-half", folder=tmp_path)
+    assert "test samples: " in said.output and "Next: neurodeploy export s.nir" in said.output
+
+
+def test_the_bench_draws_accuracy_against_steps(trained: Path, tmp_path: Path) -> None:
+    network = f"{trained / 'nets.py'}:build"
+    found = run_json(
+        *("bench", "conversion", network, "--weights", str(trained / "w.pt"), "--data", "digits"),
+        *("--T", "1,16", "--methods", "mmse,max-floor", "--test", "200", "--out", "c.png"),
+        folder=tmp_path,
+    )
+    by = {(row["T"], row["method"]): row["accuracy"] for row in found["rows"]}
+    assert [*by] == [(1, "mmse"), (1, "max-floor"), (16, "mmse"), (16, "max-floor")]
+    assert by[1, "mmse"] > by[1, "max-floor"] and by[16, "mmse"] >= by[1, "mmse"]
+    for name in ("c.png", "c.svg"):
+        assert (tmp_path / name).stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "message"),
+    [
+        ("pooled", (), "uses MaxPool2d, which has no counterpart"),
+        ("three", (), "gives outputs of shape (3,); data set 'digits' has 10 classes"),
+        ("number", (), "returned a int; it must return a torch module"),
+        ("absent", (), "has no function 'absent'"),
+        ("three", ("--weights", "w.pt"), "not the weights of"),
+        ("build", ("--weights", "nets.py"), "not a readable file of weights"),
+        ("build", ("--weights", "none.pt"), "cannot be read"),
+        ("build", ("--weights", "list.pt"), "holds other things than tensors by name"),
+        ("build", ("--data", "mackey_glass"), "has values instead of classes"),
+        ("build", ("--data", "minst"), "--data minst: neither an .npz nor a data set"),
+    ],
+)
+def test_convert_says_what_is_wrong(
+    trained: Path, function: str, options: tuple[str, ...], message: str
+) -> None:
+    torch.save([1], trained / "list.pt")
+    network = ("nets.py:" + function, "--steps", "4", "--out", "never.nir")
+    data = () if "--data" in options else ("--data", "digits")
+    result = run_cli("convert", *network, *data, *options, folder=trained)
+    assert result.exit_code == 2 and message in result.output
+    assert result.output.count("Error") == 1 and not (trained / "never.nir").exists()
+
+
+def test_convert_wants_a_function(tmp_path: Path) -> None:
+    options = ("--data", "digits", "--steps", "4")
+    result = run_cli("convert", "nets.py", *options, folder=tmp_path)
+    assert result.exit_code == 2 and "name a function as FILE.py:FUNCTION" in result.output
+    bench = ("bench", "conversion", "nets.py:build", "--data", "digits", "--methods", "mean")
+    (tmp_path / "nets.py").write_text(NETS)
+    result = run_cli(*bench, folder=tmp_path)
+    assert result.exit_code == 2 and "--methods: 'mean' is not known" in result.output

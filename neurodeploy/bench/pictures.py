@@ -19,6 +19,7 @@ from matplotlib.ticker import (
     StrMethodFormatter,
 )
 
+from neurodeploy.bench.conversion import PLAIN, ConversionRow
 from neurodeploy.bench.gradients import ALL, GradientRow
 from neurodeploy.bench.pareto import ParetoRow
 from neurodeploy.support.figures import png, write_picture
@@ -193,4 +194,38 @@ def accuracy_curve(title: str, rows: Sequence[tuple[int, str, float, float]]) ->
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=9, loc="lower right")
+    return figure
+
+
+METHOD_COLOURS = {"mmse": "#0b5fa5", "percentile": "#e08a1e", "max": "#2e7d4f"}
+WORST = 0.5
+"""Error rates end here: above it a network is of no use."""
+
+
+def conversion_curve(title: str, rows: Sequence[ConversionRow]) -> Figure:
+    """Share of wrong answers against T, one line per method; dashed where rates round down."""
+    figure = Figure(figsize=(6.6, 4.2), layout="constrained", dpi=110)
+    axes = figure.subplots()
+    ann = rows[0].ann_accuracy
+    axes.axhline(1 - ann, color=FLOAT, lw=1.0, ls="--", label=f"with ReLUs, {ann:.2%} right")
+    for name in dict.fromkeys(row.method for row in rows):
+        points = sorted((row.T, 1 - row.accuracy) for row in rows if row.method == name)
+        times, errors = zip(*points, strict=True)
+        colour = METHOD_COLOURS[name.removesuffix(PLAIN)]
+        dashes = ":" if name.endswith(PLAIN) else "-"
+        axes.plot(times, errors, color=colour, ls=dashes, marker="o", ms=4.5, lw=1.6, label=name)
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    lowest = min(1 - ann, *(1 - row.accuracy for row in rows))
+    axes.set_ylim(max(lowest, 1e-4) * 0.8, WORST)
+    axes.set_xlabel("T, steps per sample")
+    axes.set_ylabel("test samples whose class is wrong")
+    axes.set_title(title, fontsize=10, loc="left")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=9)
     return figure

@@ -8,6 +8,7 @@ from __future__ import annotations
 import click
 
 from neurodeploy.cli.bench import bench
+from neurodeploy.cli.convert import convert
 from neurodeploy.cli.deployed import learn, simulate, validate
 from neurodeploy.cli.export import export
 from neurodeploy.cli.listing import doctor, inspect, models, targets
@@ -32,7 +33,7 @@ def main() -> None:
 
 
 for command in (
-    *(train, export, simulate, validate, learn),
+    *(train, convert, export, simulate, validate, learn),
     *(targets, models, inspect, doctor, bench),
 ):
     main.add_command(command)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from neurodeploy.cli.bench_conversion import bench_conversion
 from neurodeploy.cli.bench_paper import bench_paper
 from neurodeploy.cli.bench_pareto import bench_pareto
 from neurodeploy.cli.bench_training import bench_gradients, bench_quantization, bench_train
@@ -27,7 +28,10 @@ def bench() -> None:
     """Measure on this machine; compare figures of one run, machines are noisy."""
 
 
-for command in (bench_train, bench_paper, bench_gradients, bench_quantization, bench_pareto):
+for command in (
+    *(bench_train, bench_paper, bench_gradients, bench_quantization, bench_pareto),
+    bench_conversion,
+):
     bench.add_command(command)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.interchange.nir.network_in import contract_of, to_network
 from neurodeploy.ir.contract import DataSource, Encoder, InputCode
-from neurodeploy.ir.network import Network, Population
+from neurodeploy.ir.network import Network, Neuron, Population
 from neurodeploy.nn.conversion import Balance, Method, balanced, with_neurons
 from neurodeploy.nn.export import module_to_nir
 from neurodeploy.nn.network import SpikingNetwork
@@ -151,10 +151,13 @@ def with_half_thresholds(network: Network) -> Network:
 
     def shifted(population: Population) -> Population:
         neuron = population.neuron
-        if neuron is None or neuron.v_threshold is None:
+        if not isinstance(neuron, Neuron) or neuron.v_threshold is None:
             return population
         if np.any(neuron.v_keep != 1) or np.any(neuron.u_keep):
-            raise UnsupportedError(f"population {population.name!r} leaks")
+            raise UnsupportedError(
+                f"population {population.name!r} leaks, and would lose some of half a threshold "
+                "on the way"
+            )
         bias = neuron.bias + neuron.v_threshold / (2 * network.contract.steps)
         return replace(population, neuron=replace(neuron, bias=bias))
 

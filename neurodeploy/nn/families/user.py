@@ -89,6 +89,27 @@ def build_users(
     return network
 
 
+def module_from(place: str) -> nn.Module:
+    """The module that a user's function returns, which takes nothing.
+
+    Args:
+        place: ``file.py:function``, or ``package.module:function``.
+
+    Raises:
+        InputError: there is no such function, or it fails, or returns something else.
+    """
+    if not is_users(place):
+        raise InputError(f"{place!r}: name a function as FILE.py:FUNCTION")
+    build = _function(place, "", "network")
+    with _named(f"network {place}"):
+        module = build()
+    if not isinstance(module, nn.Module):
+        raise InputError(
+            f"network {place} returned a {type(module).__name__}; it must return a torch module"
+        )
+    return module
+
+
 def _function(family: str, expected: str, where: str) -> Callable[..., Any]:
     place, _, name = family.rpartition(":")
     if expected and Path(place).is_file() and sha256(Path(place)) != expected:
