@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -88,6 +89,25 @@ def test_a_run_writes_everything_that_it_promises(whole: Path) -> None:
     assert best["validation_accuracy"] == max(row["validation_accuracy"] for row in rows)
     assert summary["test_accuracy"] > 0.8
     assert "readout" in nir.read(whole / "network.nir").nodes
+
+
+def test_without_a_terminal_a_line_for_each_epoch(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = make_recipe(training={"epochs": 2, "warmup_epochs": 0})
+    train(recipe, tmp_path / "told")
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Epoch")]
+    rows = metrics_of(tmp_path / "told")
+    expected = [
+        rf"Epoch {row['epoch']}/2: loss {row['train_loss']:.3f}, "
+        rf"validation {100 * row['validation_accuracy']:.2f} %, \d+\.\d s; "
+        for row in rows
+    ]
+    assert len(told) == len(expected) == 2
+    for line, pattern, end in zip(told, expected, (r"about \d+\.\d min left", "done"), strict=True):
+        assert re.fullmatch(pattern + end, line), line
+    train(recipe, tmp_path / "silent", progress=False)
+    assert "Epoch" not in capsys.readouterr().err
 
 
 def test_result_says_what_is_in_the_folder(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ class Recorder:
             batches: of an epoch.
             state: of an interrupted run, or None.
             processes: of which this is one.
-            progress: show a bar on stderr where that is a terminal.
+            progress: show a bar on stderr where that is a terminal, else a line for each epoch.
         """
         self._run = run
         self._training = training
@@ -104,7 +104,7 @@ class Recorder:
     def end_epoch(self, state: TrainingState) -> None:
         """Put the epoch on disk, the checkpoint first: everything else can be rewritten from it."""
         metrics = state.history[-1]
-        self._bar.set_postfix(validation=metrics.validation_text)
+        self._bar.set_postfix(loss=f"{metrics.train_loss:.3f}", validation=metrics.validation_text)
         if self._log is None:
             return
         self._warn(metrics)
@@ -112,6 +112,19 @@ class Recorder:
         if state.best_is_now:
             save_best(self._run, state)
         self._log.append(metrics)
+        if self._progress and self._bar.disable:
+            self._tell(metrics)
+
+    def _tell(self, metrics: EpochMetrics) -> None:
+        """A line for an epoch, as the log of a cluster keeps it."""
+        left = (self._training.epochs - metrics.epoch) * metrics.seconds
+        print(
+            f"Epoch {metrics.epoch}/{self._training.epochs}: loss {metrics.train_loss:.3f}, "
+            f"validation {metrics.validation_text}, {metrics.seconds:,.1f} s; "
+            + (f"about {left / 60:,.1f} min left" if left else "done"),
+            file=sys.stderr,
+            flush=True,
+        )
 
     def _warn(self, metrics: EpochMetrics) -> None:
         """Say of silent and of overactive layers what has not been said yet; stop when none is."""
