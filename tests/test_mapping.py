@@ -601,7 +601,7 @@ def relayed() -> QuantizedNetwork:
     """A population that sends integers, between two that do not."""
     network = chain(dense(2, 2), dense(2, 2))
     first, relays, last = network.populations
-    neurons = QuantizedRelay(np.zeros(2, np.int64), bits=8)
+    neurons = QuantizedRelay(np.zeros(2, np.int64), most=127)
     populations = (first, replace(relays, neuron=neurons), last)
     return edited(replace(network, populations=populations), "p1", payload=127)
 

@@ -86,10 +86,10 @@ def test_a_model_that_nobody_knows_is_refused_by_name() -> None:
 
 
 def test_a_relay_adds_shifts_and_saturates() -> None:
-    """Worked out by hand: 5 bits hold -15..15; -7 >> 1 rounds down to -4."""
+    """Worked out by hand: -7 >> 1 rounds down to -4."""
     import torch
 
-    relay = QuantizedRelay(np.array([1, 1, 1, 1]), bits=5, shift=1)
+    relay = QuantizedRelay(np.array([1, 1, 1, 1]), most=15, shift=1)
     stepper = ModelStepper(relay, (4,))
     sent = stepper.step(torch.tensor([[5, -8, 100, -100]]))
     assert sent.tolist() == [[3, -4, 15, -15]]

@@ -360,7 +360,10 @@ def float_network(deployment: Deployment) -> Network:
         return real_network(deployment.network)
     from neurodeploy.interchange.nir.file import read_nir
     from neurodeploy.interchange.nir.network_in import stepped_as_written, to_network
+    from neurodeploy.neurons.relay import RELAY
 
     graph, network = read_nir(deployment.nir_file), deployment.network
     contract = stepped_as_written(graph, network.contract, network.name)
-    return to_network(graph, contract, network.name)
+    relayed = any(p.neuron is not None and p.neuron.kind == RELAY for p in network.populations)
+    relays = deployment.target.relay_fan_in if relayed else None
+    return to_network(graph, contract, network.name, relays=relays)

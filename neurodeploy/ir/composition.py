@@ -114,6 +114,13 @@ def _merge_factors_into_conv(first: Operator, second: Convolution) -> Convolutio
     return second.with_weights(second.weights * factor)
 
 
+def fan_in(operator: Operator) -> int:
+    """The most inputs that one output reads."""
+    if isinstance(operator, SparseMatrix):
+        return int(np.diff(operator.indptr).max(initial=0))
+    return operator.weights[0].size
+
+
 def reshaped(operator: Operator, output_shape: Shape) -> Operator:
     """The same numbers in the same C order under another output shape (flatten)."""
     if math.prod(output_shape) != math.prod(operator.output_shape):

@@ -8,7 +8,7 @@ The leaky neurons of ``network`` and ``quantized`` are one model. Every other ha
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -17,6 +17,7 @@ import numpy as np
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT
 from neurodeploy.ir.operators import Shape
+from neurodeploy.target import Target
 
 MOST_MESSAGE_BITS = 32
 """Of a message with its sign: messages are summed as 32-bit integers. Without, one less."""
@@ -85,6 +86,11 @@ class AnyNeuron:
         """What is sent."""
         return SPIKE
 
+    @property
+    def largest_message(self) -> int:
+        """The largest magnitude that is ever sent."""
+        return self.message.largest
+
 
 class Dynamics(AnyNeuron, ABC):
     """Neurons of a model other than the leaky one, with their step.
@@ -119,10 +125,50 @@ class Dynamics(AnyNeuron, ABC):
         """
 
 
+class Arriving(Protocol):
+    """What a population's scale depends on of a projection into it; see ``quantization.weights``.
+
+    Attributes:
+        bound: largest input through it, in units of the float network.
+        graded: whether neurons send graded values through it.
+    """
+
+    @property
+    def bound(self) -> float: ...
+    @property
+    def graded(self) -> bool: ...
+    @property
+    def full_ratio(self) -> float: ...
+    def lossless_ratio(self) -> float | None: ...
+    def exponent_at(self, scale: float, ratio: float, target: Target) -> int: ...
+
+
 class FloatModel(Dynamics):
-    """Neurons of such a model in real numbers."""
+    """Neurons of such a model in real numbers, and their way to integers."""
 
     numbers = np.float64
+
+    def laid_out(
+        self, incoming: Sequence[Arriving], ratios: Sequence[float], target: Target, steps: int
+    ) -> tuple[float, tuple[int, ...]]:
+        """Integers per unit of the summed input, and the exponent of each projection.
+
+        Args:
+            ratios: by which the weights of each projection are to be multiplied at most.
+            steps: T.
+
+        Raises:
+            UnsupportedError: this model is not quantised from floats.
+        """
+        raise UnsupportedError(f"neurons of kind {self.kind} are not quantised from floats")
+
+    def integers(self, scale: float, reach: int, target: Target) -> tuple[IntegerModel, list[str]]:
+        """Integer parameters at a scale, and notes on what had to give way.
+
+        Args:
+            reach: no sum of integers that arrive exceeds this in magnitude.
+        """
+        raise UnsupportedError(f"neurons of kind {self.kind} are not quantised from floats")
 
 
 class IntegerModel(Dynamics):

@@ -8,6 +8,7 @@ pooling, go into S and with it into the threshold: they cost no bits of the weig
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -15,6 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from neurodeploy.ir.convolution import Convolution
+from neurodeploy.ir.models import FloatModel
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
 from neurodeploy.ir.quantized import (
     QuantizedNetwork,
@@ -37,6 +39,7 @@ from neurodeploy.quantization.scales import (
     percentile_ratios,
 )
 from neurodeploy.quantization.weights import Incoming, payload_of
+from neurodeploy.simulation.exact import activation_bound
 from neurodeploy.target import Target
 
 
@@ -97,21 +100,22 @@ def quantize(
                 QuantizedPopulation(population.name, population.shape, None, float(payload))
             )
             continue
+        known = {p.name: p for p in populations}
         incoming = [
             part
             for projection in network.projections
             if projection.target == population.name
-            for part in Incoming.of(projection, network, bits)
+            for part in Incoming.of(projection, network, bits, known)
         ]
-        layer = _Layer(
-            population,
-            population.leaky,
-            incoming,
-            target,
-            network.contract.steps,
-            bias_exponent_min,
-        )
-        integers = _chosen(layer, scale, judge)
+        steps = network.contract.steps
+        if isinstance(population.neuron, FloatModel):
+            integers = _of_model(population, population.neuron, incoming, target, steps, scale)
+            if judge is not None:
+                judge.settle(integers.population, integers.incoming)
+        else:
+            leaky = population.leaky
+            layer = _Layer(population, leaky, incoming, target, steps, bias_exponent_min)
+            integers = _chosen(layer, scale, judge)
         populations.append(integers.population)
         for item, part in zip(incoming, integers.incoming, strict=True):
             projections.setdefault(item.projection, []).append(part)
@@ -171,6 +175,29 @@ RATIOS: dict[ScaleMethod, Callable[[Sequence[Incoming]], list[float]]] = {
     "percentile": percentile_ratios,
     "mse": mse_ratios,
 }
+
+
+def _of_model(
+    population: Population,
+    neuron: FloatModel,
+    incoming: list[Incoming],
+    target: Target,
+    steps: int,
+    method: ScaleMethod,
+) -> _Integers:
+    """Neurons of another model, which lay their scale out themselves.
+
+    A calibration tries no others for them: what it would compare, spikes, they do not send.
+    """
+    ratios = RATIOS["mse" if method == "calibrate" else method](incoming)
+    scale, exponents = neuron.laid_out(incoming, ratios, target, steps)
+    parts = [item.quantized(scale, e) for item, e in zip(incoming, exponents, strict=True)]
+    reach = math.ceil(sum(activation_bound(part) for part in parts))
+    quantized, found = neuron.integers(scale, reach, target)
+    notes = {p.name: f"{p.clipped:,} weights clipped" for p in parts if p.clipped}
+    notes[population.name] = ", ".join(found)
+    name, shape = population.name, population.shape
+    return _Integers(QuantizedPopulation(name, shape, quantized, scale), parts, notes)
 
 
 def _chosen(layer: _Layer, scale: ScaleMethod, judge: Judge | None) -> _Integers:

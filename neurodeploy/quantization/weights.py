@@ -7,15 +7,19 @@ exponent e, a weight w becomes q = clip(round(w r / step)) step with the ratio r
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
+from neurodeploy.errors import UnsupportedError
 from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.fixed_point import WeightFormat
+from neurodeploy.ir.models import FloatModel
 from neurodeploy.ir.network import Network, Population, Projection
 from neurodeploy.ir.operators import Operator
-from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedProjection
+from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
 from neurodeploy.target import Target
 
 GRID_NOISE = 1e-5
@@ -113,8 +117,46 @@ def halves(name: str) -> tuple[str, str]:
 
 
 def payload_of(network: Network, population: Population) -> int:
-    """Largest integer that a spike of the population carries."""
+    """Largest integer that a spike of an input or of leaky neurons carries."""
     return network.contract.input_code.payload if population.neuron is None else 1
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What a population sends, in integers.
+
+    Attributes:
+        unit: what 1 of the float network is.
+        largest: the largest magnitude.
+        graded: whether neurons send it, and more than spikes.
+    """
+
+    unit: float
+    largest: int
+    graded: bool = False
+
+    @staticmethod
+    def by(network: Network, name: str, known: Mapping[str, QuantizedPopulation]) -> Sent:
+        """What a population of that name sends.
+
+        Args:
+            known: populations that have their integers.
+
+        Raises:
+            UnsupportedError: it sends graded values and has no integers yet.
+        """
+        population = network.population(name)
+        if not isinstance(population.neuron, FloatModel) or not population.neuron.message.graded:
+            payload = payload_of(network, population)
+            return Sent(float(payload), payload)
+        if name not in known:
+            raise UnsupportedError(
+                f"population {name!r}: sends graded values back within a loop, for which no scale "
+                "can be chosen"
+            )
+        found = known[name]
+        assert found.neuron is not None
+        return Sent(found.message_unit, found.neuron.largest_message, graded=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,34 +170,56 @@ class Incoming(Weights):
 
     projection: Projection
     name: str
+    sent: Sent
+
+    @property
+    def graded(self) -> bool:
+        """Whether neurons send graded values through it."""
+        return self.sent.graded
 
     @staticmethod
-    def of(projection: Projection, network: Network, bits: int) -> list[Incoming]:
+    def of(
+        projection: Projection,
+        network: Network,
+        bits: int,
+        known: Mapping[str, QuantizedPopulation] = MappingProxyType({}),
+    ) -> list[Incoming]:
         """The projection in the format that its weights' signs ask for.
 
         One bit with a sign holds -256 and 0, never a positive weight. Weights of both signs are
         then ``split``.
+
+        Args:
+            known: populations that have their integers, for the units of what they send.
         """
         form = WeightFormat.fitting(projection.operator.weights, bits)
         sign = form.sign if form.maximum or form.sign != "mixed" else SPLIT
-        return Incoming.of_sign(projection, network, bits, sign)
+        return Incoming.of_sign(projection, network, bits, sign, known)
 
     @staticmethod
-    def of_sign(projection: Projection, network: Network, bits: int, sign: str) -> list[Incoming]:
+    def of_sign(
+        projection: Projection,
+        network: Network,
+        bits: int,
+        sign: str,
+        known: Mapping[str, QuantizedPopulation] = MappingProxyType({}),
+    ) -> list[Incoming]:
         """The projection with a given sign mode.
 
         ``split`` gives two projections, one per sign, whose sum is the one: of one bit each they
         hold -128, 0 and 128 together.
         """
-        payload = payload_of(network, network.population(projection.source))
-        operator = projection.operator
+        sent, operator = Sent.by(network, projection.source, known), projection.operator
         outputs = operator.output_shape
         rows = outputs[0] if isinstance(operator, Convolution) else math.prod(outputs)
 
         def part(weights: np.ndarray, sign: str, name: str) -> Incoming:
             bound = operator.with_weights(weights).absolute_row_bound()
+            bound *= sent.largest / sent.unit
             form = WeightFormat(bits, sign)
-            return Incoming(weights / payload, form, payload, rows, bound, projection, name)
+            return Incoming(
+                weights / sent.unit, form, sent.largest, rows, bound, projection, name, sent
+            )
 
         if sign != SPLIT:
             return [part(operator.weights, sign, projection.name)]
@@ -235,7 +299,8 @@ def _error(
 ) -> ProjectionError:
     scale = quantized.population(projection.target).scale
     exact = _values(projection.operator)
-    found = sum(_values(part.operator) * _unit(part, scale) for part in parts)
+    source = quantized.population(projection.source).message_unit
+    found = sum(_values(part.operator) * (2.0**part.exponent * source / scale) for part in parts)
     difference = np.asarray(found - exact, np.float64)
     # Weights trained on the grid are off by what a float64 division rounds, which nobody lost.
     difference[np.abs(difference) <= 2 * np.finfo(np.float64).eps * np.abs(exact)] = 0
@@ -254,11 +319,6 @@ def _error(
         sqnr_db=10 * math.log10(signal / noise) if signal and noise else None,
         clipped=sum(part.clipped for part in parts),
     )
-
-
-def _unit(part: QuantizedProjection, scale: float) -> float:
-    """What an integer weight of 1 means to the float network, whose spikes are at most 1."""
-    return 2.0**part.exponent * part.payload / scale
 
 
 def _values(operator: Operator) -> np.ndarray:

@@ -15,7 +15,7 @@ from neurodeploy.errors import InputError
 from neurodeploy.support.reading import read_toml
 from neurodeploy.support.schema import build, builtin_names, find_toml
 from neurodeploy.target.costs import Duration, Energy, Reading
-from neurodeploy.target.limits import Chip, Core, NeuronLimits, SpikeLimits, Synapse
+from neurodeploy.target.limits import MOST_HELD, Chip, Core, NeuronLimits, SpikeLimits, Synapse
 
 PACKAGE = "neurodeploy.targets"
 
@@ -42,6 +42,17 @@ class Target:
     energy: Energy | None = None
     duration: Duration | None = None
     readings: tuple[Reading, ...] = ()
+
+    @property
+    def relay_fan_in(self) -> int | None:
+        """Synapses that a neuron may have in a core, each in a row of a word at least.
+
+        None where neurons cannot pass sums of real numbers on, which takes programmable ones and
+        graded spikes.
+        """
+        if not self.neuron.programmable.value or self.spike.payload_bits.value < 2:
+            return None
+        return MOST_HELD if self.core.synapse_words is None else self.core.synapse_words.value
 
     def __post_init__(self) -> None:
         names = [reading.network for reading in self.readings]

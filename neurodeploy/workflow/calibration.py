@@ -13,9 +13,10 @@ import numpy as np
 import torch
 
 from neurodeploy.ir.fixed_point import INT32_EXACT
+from neurodeploy.ir.models import IntegerModel
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedPopulation, QuantizedProjection
-from neurodeploy.neurons.dynamics import FixedStepper
+from neurodeploy.neurons.dynamics import FixedStepper, ModelStepper
 from neurodeploy.simulation.engines import FloatEngine
 from neurodeploy.simulation.exact import accumulator, activation_bound
 from neurodeploy.simulation.firing import firing_warnings, input_names, spiking_names
@@ -135,7 +136,10 @@ class SpikeJudge:
         bound = sum(activation_bound(projection) for projection in incoming)
         dtype = torch.int32 if bound < INT32_EXACT else torch.int64
         steps = self.contract.steps
-        stepper = FixedStepper(population.leaky, population.shape, bound, steps)
+        if isinstance(population.neuron, IntegerModel):
+            stepper = ModelStepper(population.neuron, population.shape)
+        else:
+            stepper = FixedStepper(population.leaky, population.shape, bound, steps)
         arriving = [(p, accumulator(p, dtype), self.spikes[p.source]) for p in incoming]
         constant = {
             p.name: apply(spikes[0]) for p, apply, spikes in arriving if p.source in self.static
@@ -151,7 +155,7 @@ class SpikeJudge:
                     activation += apply(spikes[t - projection.delay]) if known is None else known
             fired.append(stepper.step(activation))
             potentials.append(stepper.v.clone())
-        return torch.stack(fired).to(torch.uint8), torch.stack(potentials).numpy()
+        return torch.stack(fired).to(stepper.sends), torch.stack(potentials).numpy()
 
     @property
     def _count(self) -> int:

@@ -125,7 +125,7 @@ def export(
                 raise UnsupportedError(
                     Text(f"{file}: ", Setting(name), " is said of a .net, and this is none")
                 )
-        imported = import_nir_stated(file, stated)
+        imported = import_nir_stated(file, stated, relays=target.relay_fan_in)
         imported = replace(imported, network=with_data(imported.network, training))
         quantized = _quantized(imported, file, target, quantization, netx)
         quantized = replace(quantized, notes=_numbered(imported.notes) | quantized.notes)

@@ -31,7 +31,7 @@ def random_relay(rng: np.random.Generator, shape: Shape) -> QuantizedRelay:
     bias = rng.integers(-reach, reach + 1, shape if rng.random() < 0.5 else (1,) * len(shape))
     return QuantizedRelay(
         np.broadcast_to(bias, shape).astype(np.int64),
-        bits=int(rng.integers(2, 13)),
+        most=int(rng.integers(1, 2**12)),
         shift=int(rng.integers(0, 9)),
     )
 
@@ -66,7 +66,7 @@ def random_model_network(seed: int, kinds: tuple[str, str, str], graph: str) -> 
 
     def link(source: str, target: str, operator: Operator, delay: int = 0) -> QuantizedProjection:
         neuron = populations[source].neuron
-        carried = payload if neuron is None else neuron.message.largest
+        carried = payload if neuron is None else neuron.largest_message
         name, start = f"{source}_{target}_{delay}", populations[source]
         found = random_projection(rng, name, start, target, operator, carried, delay)
         # Left shifts of large messages would only wrap.

@@ -45,6 +45,7 @@ from neurodeploy.ir.contract import (
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.per_node import check_named, for_node
+from neurodeploy.ir.quantized import PLAN_KEY
 from neurodeploy.ir.stated import Stated
 from neurodeploy.support.files import as_path
 
@@ -169,8 +170,11 @@ def import_nir(
 
 # What leaves the floats on the way is refused by name where it would be used.
 @np.errstate(all="ignore")
-def import_nir_stated(path: Path | str, stated: Stated) -> Imported:
+def import_nir_stated(path: Path | str, stated: Stated, *, relays: int | None = None) -> Imported:
     """``import_nir`` with all that is stated in one value.
+
+    Args:
+        relays: as for ``network_in.network_from_layout``: sums of real numbers may become relays.
 
     Raises:
         InputError, UnsupportedError: as ``import_nir``.
@@ -204,7 +208,10 @@ def import_nir_stated(path: Path | str, stated: Stated) -> Imported:
         grown = with_own_synapses(graph, framework, semantics, name, late=late)
         graph, notes, moved = grown.graph, [*notes, *grown.notes], grown.moved
     layout = Layout(graph, name)
-    network = network_from_layout(layout, contract)
+    told: list[str] = []
+    # What was trained on a chip's integers keeps the populations that it was trained with.
+    relays = None if PLAN_KEY in graph.metadata else relays
+    network = network_from_layout(layout, contract, relays=relays, notes=told)
     if network.output in moved and contract.decode != "spike_count":
         raise UnsupportedError(
             f"{name}: node {network.output!r}: v counts from v_leak here, which differs "
@@ -213,6 +220,7 @@ def import_nir_stated(path: Path | str, stated: Stated) -> Imported:
         )
     notes += _unread_potential(layout, contract, stated)
     unchanged = contract == file.contract and not notes and stated.gain != "one"
+    notes += told
     return Imported(network, _self_contained(graph, contract, layout.shapes), notes, unchanged)
 
 

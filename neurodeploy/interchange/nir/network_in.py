@@ -1,7 +1,8 @@
 """From a NIR graph to a ``Network``: every node accounted for, every semantic choice explicit.
 
 Neurons become populations. Whatever lies on a path between two of them becomes one projection,
-composed into a single operator; biases on the way become the target's bias, or where that is no
+composed into a single operator, or, where the target has graded spikes, sums that several read
+become relays (``streams``); biases on the way become the target's bias, or where that is no
 constant of the membrane, synapses from a constant source (``neurons.constant``). A path inside a
 cycle carries the spikes of an earlier step. Everything that cannot be expressed is named, all at
 once.
@@ -9,6 +10,7 @@ once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -31,10 +33,12 @@ from neurodeploy.interchange.nir.paths import (
     merged,
 )
 from neurodeploy.interchange.nir.plain_graph import unnested
-from neurodeploy.ir.composition import reading
+from neurodeploy.interchange.nir.streams import Streams
+from neurodeploy.ir.composition import fan_in, reading
 from neurodeploy.ir.contract import METADATA_KEY, Contract
+from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
-from neurodeploy.ir.operators import TooLargeError, diagonal, identity
+from neurodeploy.ir.operators import Operator, Shape, TooLargeError, diagonal, identity
 from neurodeploy.ir.schedule import in_order
 from neurodeploy.neurons import NEURONS
 from neurodeploy.neurons.constant import (
@@ -45,6 +49,7 @@ from neurodeploy.neurons.constant import (
     split_bias,
 )
 from neurodeploy.neurons.kinds import BEHIND, UNRESET, without_reset
+from neurodeploy.neurons.relay import Relay
 
 MOST_DELAYS = 64
 """Different delays within one Delay node; each takes a projection of its own."""
@@ -82,31 +87,48 @@ def firing(nodes: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def to_network(graph: nir.NIRGraph, contract: Contract, name: str) -> Network:
+def to_network(
+    graph: nir.NIRGraph, contract: Contract, name: str, *, relays: int | None = None
+) -> Network:
     """Discretise a graph under a contract; subgraphs are written out first.
+
+    Args:
+        relays: as for ``network_from_layout``.
 
     Raises:
         UnsupportedError: nodes or connections that cannot be expressed, each named with the reason
             and what would help.
     """
-    return network_from_layout(Layout(unnested(graph, name), name), contract)
+    return network_from_layout(Layout(unnested(graph, name), name), contract, relays=relays)
 
 
 # What leaves the floats on the way is refused by name where it would be used.
 @np.errstate(all="ignore")
-def network_from_layout(layout: Layout, contract: Contract) -> Network:
+def network_from_layout(
+    layout: Layout, contract: Contract, *, relays: int | None = None, notes: list[str] | None = None
+) -> Network:
     """Discretise a graph whose layout is known; it is named as the layout is.
+
+    Args:
+        relays: None where sums of real numbers cannot be sent; else the most synapses that a
+            neuron may have. Sums become populations of relays, which send them on, where several
+            nodes read a sum and synapses and relays together are fewer than the synapses from
+            every part of it to every reader, and where a map through a sum would be too large to
+            be written out or give a neuron more synapses than that.
+        notes: takes a line for every relay.
 
     Raises:
         UnsupportedError: as ``to_network``.
     """
-    return _Importer(layout, contract).network()
+    return _Importer(layout, contract, relays, [] if notes is None else notes).network()
 
 
 class _Importer:
     """One import: what every node sends on, and what each population makes of it."""
 
-    def __init__(self, layout: Layout, contract: Contract) -> None:
+    def __init__(
+        self, layout: Layout, contract: Contract, relays: int | None, notes: list[str]
+    ) -> None:
         self.contract = contract
         self.name = layout.name
         self.layout = layout
@@ -115,6 +137,10 @@ class _Importer:
         self.constant = self._constant_name()
         """Of the source of biases into currents, if there are any."""
         self.read: str | None = None
+        self.streams = Streams(layout) if relays is not None else None
+        self.most_synapses = relays
+        self.relays: dict[str, tuple[Population, list[Projection]]] = {}
+        self.notes = notes
 
     def network(self) -> Network:
         layout = self.layout
@@ -135,6 +161,9 @@ class _Importer:
         if layout.problems:
             raise UnsupportedError(in_lines(dict.fromkeys(layout.problems)))
         assert output is not None, "without an output there is a problem"
+        for relays, incoming in self.relays.values():
+            populations.append(relays)
+            projections.extend(incoming)
         if any(projection.source == self.constant for projection in projections):
             # Behind the input, as it leads to anything.
             populations.insert(1, constant_source(self.constant))
@@ -174,21 +203,90 @@ class _Importer:
                     self._send_through(name)
 
     def _send_through(self, name: str) -> None:
-        node, where = self.nodes[name], self.layout.where(name)
         arrival = merged(self._arrival(name))
-        if isinstance(node, nir.Delay):
-            self.sent[name] = self._delayed(node, arrival, where)
-        elif isinstance(node, nir.Flatten):
-            self.sent[name] = flat(arrival, flattened(node, arrival.shape, where))
-        else:
-            operator, bias = self.layout.operators[name]
-            try:
-                self.sent[name] = mapped(arrival, operator, bias, name)
-            except TooLargeError as error:
-                readers = self.layout.readers(name)
-                if len(readers) > 1:
-                    raise UnsupportedError(f"{where}: {error.found}{_stream(readers)}") from None
+        relaying = self.streams is not None and name not in self.streams.looping
+        try:
+            self.sent[name] = self._through(name, arrival)
+            if relaying and self._overfills(name):
+                why = f"a neuron behind it would have more than {self.most_synapses:,} synapses"
+                relayed = self._relayed(self._before(name), arrival, why)
+                self.sent[name] = self._through(name, relayed)
+        except TooLargeError as error:
+            if relaying:
+                why = "a map through it would be too large to be written out"
+                relayed = self._relayed(self._before(name), arrival, why)
+                self.sent[name] = self._through(name, relayed)
+            elif name in self.layout.operators and len(readers := self.layout.readers(name)) > 1:
+                where = self.layout.where(name)
+                raise UnsupportedError(f"{where}: {error.found}{_stream(readers)}") from None
+            else:
                 raise
+        if self.streams is not None and self.streams.is_read_again(name):
+            self.sent[name] = self._if_smaller(
+                name, merged(self.sent[name]), self.streams.readers[name]
+            )
+
+    def _through(self, name: str, arrival: Arrival) -> Arrival:
+        """What a linear node makes of what arrives at it."""
+        node, where = self.nodes[name], self.layout.where(name)
+        if isinstance(node, nir.Delay):
+            return self._delayed(node, arrival, where)
+        if isinstance(node, nir.Flatten):
+            return flat(arrival, flattened(node, arrival.shape, where))
+        operator, bias = self.layout.operators[name]
+        return mapped(arrival, operator, bias, name)
+
+    def _overfills(self, name: str) -> bool:
+        """Whether a path through a linear node has too many synapses, the node alone not."""
+        if name not in self.layout.operators or self.most_synapses is None:
+            return False
+        if fan_in(self.layout.operators[name][0]) > self.most_synapses:
+            return False
+        found = (path.operator for path in self.sent[name].paths)
+        return any(fan_in(each) > self.most_synapses for each in found if each is not None)
+
+    def _before(self, name: str) -> str:
+        """What to call the sum that a node reads: the only node before it, or after itself."""
+        before = self.layout.before[name]
+        return before[0] if len(before) == 1 else f"{name}_sum"
+
+    def _if_smaller(self, name: str, arrival: Arrival, readers: int) -> Arrival:
+        """The arrival as the messages of relays, if these and their synapses are fewer."""
+        count = math.prod(arrival.shape)
+        synapses = sum(p.operator.connections if p.operator else count for p in arrival.paths)
+        apart, through = readers * synapses, synapses + (readers + 1) * count
+        if through >= apart or not arrival.paths:
+            return arrival
+        why = f"{readers} readers take {through:,} synapses and relays, {apart:,} without"
+        return self._relayed(name, arrival, why)
+
+    def _relayed(self, name: str, arrival: Arrival, why: str) -> Arrival:
+        """The arrival as the messages of a population of relays."""
+        name = self._unused(name)
+        shape = arrival.shape
+        bias = np.asarray(arrival.biases.get(0, np.zeros(shape)), np.float64)
+        projections = [*self._incoming(name, merged(arrival), np.ones((1,) * len(shape)))]
+        projections += [
+            Projection(bias_name(name, delay), self.constant, name, from_constant(late), delay)
+            for delay, late in arrival.biases.items()
+            if delay and np.any(late)
+        ]
+        neurons = Relay(np.broadcast_to(bias, shape))
+        self.relays[name] = Population(name, shape, neurons), listed_by_delay(projections)
+        self.notes.append(f"relays {name!r}: {why}")
+        return Arrival(shape, [LinearPath(name, _unchanged(shape), shape)])
+
+    def _unused(self, name: str) -> str:
+        while name in self.relays or (name in self.nodes and self.layout.is_population(name)):
+            name += "_"
+        return name
+
+    def _sum(self, name: str) -> Arrival:
+        """What a node or a sum of nodes gives."""
+        if name not in self.sent and self.streams is not None and name in self.streams.sums:
+            parts = joined([self._sum(part) for part in self.streams.sums[name]])
+            self.sent[name] = self._if_smaller(name, merged(parts), self.streams.readers[name])
+        return self.sent[name]
 
     def _arrival(self, at: str) -> Arrival:
         """Sum of everything that reaches a node."""
@@ -201,6 +299,8 @@ class _Importer:
                 raise UnsupportedError(f"{self.name}: no input reaches node {source!r}")
         parts = [self.sent[source] for source in self.layout.before[at]]
         shapes = {part.shape for part in parts}
+        if self.streams is not None and len(shapes) == 1:
+            parts = [self._sum(source) for source in self.streams.into(at, self.layout.before[at])]
         if len(shapes) > 1:
             raise UnsupportedError(
                 f"{self.name}: node {at!r} adds arrays of different shapes: "
@@ -259,6 +359,10 @@ class _Importer:
             neuron = replace(neuron, refractory_period=rest)
         return Population(name, arrival.shape, neuron), projections
 
+    def _shape_of(self, population: str) -> Shape:
+        relays = self.relays.get(population)
+        return self.layout.shapes[population] if relays is None else relays[0].shape
+
     def _unreset(self, name: str, neuron: Neuron, ending: str) -> tuple[Neuron, list[Projection]]:
         """A neuron that is not reset, and what brings back to it what a spike takes."""
         if self.contract.semantics.refractory_period(name):
@@ -298,11 +402,18 @@ class _Importer:
 
     def _incoming(self, name: str, arrival: Arrival, gain: np.ndarray) -> Iterable[Projection]:
         for path in arrival.paths:
-            operator = reading(
-                path.operator or identity(path.shape), self.layout.shapes[path.source]
-            )
+            operator = reading(path.operator or identity(path.shape), self._shape_of(path.source))
             crossed = "+".join(path.names) or f"{path.source}_to_{name}"
             yield Projection(crossed, path.source, name, operator.scaled(gain), path.delay)
+
+
+def _unchanged(shape: Shape) -> Operator | None:
+    """Everything as it is: of maps, a kernel of ones that their places share."""
+    if len(shape) not in (2, 3):
+        return None
+    axes = len(shape) - 1
+    ones = np.ones((shape[0], 1, *(1,) * axes))
+    return Convolution(ones, shape, (1,) * axes, ((0, 0),) * axes, (1,) * axes, shape[0])
 
 
 def _stream(readers: list[str]) -> str:
@@ -310,7 +421,8 @@ def _stream(readers: list[str]) -> str:
     some = ", ".join(map(repr, readers[:3])) + (", ..." if len(readers) > 3 else "")
     return (
         f". It gives numbers, not spikes, and {len(readers)} layers of neurons read them ({some}): "
-        "a residual stream, from which each of them needs one map with all that lies before it. A "
-        "chip has no such stream: let shortcuts carry spikes, as family resnet18 does, put neurons "
-        "behind each sum, or take smaller samples"
+        "a residual stream, from which each of them needs one map with all that lies before it. "
+        "Where spikes are not graded there is no such stream: export for a target that has them, "
+        "let shortcuts carry spikes, as family resnet18 does, put neurons behind each sum, or take "
+        "smaller samples"
     )

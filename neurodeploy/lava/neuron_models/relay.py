@@ -28,7 +28,7 @@ class PyNeuronsModel(TimedNeuronsModel):
     def __init__(self, proc_params: dict[str, Any]) -> None:
         super().__init__(proc_params)
         self.bias = self.per_neuron(self.neuron.bias)
-        self.most = np.int32(2 ** (self.neuron.bits - 1) - 1)
+        self.most = np.int32(self.neuron.most)
 
     def advance(self, activation: np.ndarray) -> np.ndarray:
         """Add the bias, shift, and hold within the width of a message."""

@@ -122,9 +122,9 @@ class NFResNet:
     starts again from 1. Blocks have two 3 x 3 convolutions at depth 34; at depths 50 and 101 they
     have 1 x 1, 3 x 3 and 1 x 1, with four times the channels at the end.
 
-    The stream carries real numbers: a neuron reads it through the weights of every block before it
-    in its stage, and the first stage reads the sample. A chip needs graded spikes for the sample,
-    or a network whose input is spikes.
+    The stream carries real numbers: on a chip with graded spikes it is populations of relays. On
+    another a neuron reads it through the weights of every block before it in its stage, and the
+    first stage reads the sample, which must be spikes then.
 
     Attributes:
         depth: 34, 50 or 101 layers.

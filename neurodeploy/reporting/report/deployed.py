@@ -91,14 +91,14 @@ def layers(network: QuantizedNetwork, errors: Sequence[ProjectionError]) -> Tabl
     }  # fmt: skip
     rows = []
     for p in network.projections:
-        scale = network.population(p.target).scale
+        scale, source = network.population(p.target).scale, network.population(p.source)
         row = (
             p.name,
             f"{p.source} to {p.target}" + (f", delay {p.delay}" if p.delay else ""),
             f"{p.operator.kind} {_shape(p.operator.weights.shape)}",
             f"{p.weight_format.bits} {SIGNS[p.weight_format.sign]}",
             f"{p.exponent}",
-            _number(scale / (2.0**p.exponent * p.payload)),
+            _number(scale / (2.0**p.exponent * source.message_unit)),
             f"{p.clipped:,}",
         )
         rows.append((*row, *_error(found.get(p.name))) if errors else row)

@@ -1,0 +1,202 @@
+"""Relays: where sums of real numbers become populations, and that they mean what the sums meant."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nir
+import numpy as np
+import pytest
+
+from neurodeploy.artifacts.deployment import float_network, read_deployment
+from neurodeploy.interchange.nir.file import write_nir
+from neurodeploy.interchange.nir.layout import Layout
+from neurodeploy.interchange.nir.network_in import network_from_layout, to_network
+from neurodeploy.ir import operators
+from neurodeploy.ir.contract import METADATA_KEY
+from neurodeploy.ir.convolution import Convolution
+from neurodeploy.ir.network import Network
+from neurodeploy.lava.compat import lava_available
+from neurodeploy.mapping import map_network
+from neurodeploy.neurons.relay import QuantizedRelay, Relay
+from neurodeploy.quantization.post_training import quantize
+from neurodeploy.simulation.engines import FloatEngine, ReferenceEngine
+from neurodeploy.simulation.trace import Samples
+from neurodeploy.target import load_target
+from neurodeploy.workflow.export import export
+from support.engine_runs import check_engines
+from support.random_networks import random_input
+from support.residual_graphs import contract, residual_graph
+
+LOIHI2 = load_target("loihi2")
+
+
+def relays_of(network: Network) -> list[str]:
+    return [p.name for p in network.populations if isinstance(p.neuron, Relay)]
+
+
+def relayed(seed: int, blocks: int, **options: int) -> tuple[Network, list[str]]:
+    notes: list[str] = []
+    layout = Layout(residual_graph(seed, blocks, **options), "net")
+    return network_from_layout(layout, contract(), relays=16_000, notes=notes), notes
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 5])
+def test_a_stream_grows_by_two_projections_a_block(blocks: int) -> None:
+    """Composed, every reader takes a projection from all that lies before it."""
+    composed = to_network(residual_graph(0, blocks), contract(), "net")
+    network, notes = relayed(0, blocks)
+    assert relays_of(network) == ["stem", *(f"conv{n}b_sum" for n in range(1, blocks))]
+    assert len(notes) == blocks
+    # Into each block's neurons one, inside it one, and into the stream two; then the read-out's.
+    assert len(network.projections) == 1 + 4 * (blocks - 1) + 2 + 2
+    assert len(composed.projections) == blocks + (blocks + 1) * (blocks + 2) // 2
+    assert re.fullmatch(
+        r"relays 'stem': 2 readers take [\d,]+ synapses and relays, [\d,]+ without", notes[0]
+    )
+
+
+@pytest.mark.parametrize("delay", [0, 2])
+def test_a_stream_means_what_its_sums_mean(delay: int) -> None:
+    """In real numbers the two networks compute the same spikes."""
+    network, _ = relayed(1, 4, delay=delay)
+    composed = to_network(residual_graph(1, 4, delay=delay), contract(), "net")
+    samples = random_input_of(composed)
+    ((_, one),) = FloatEngine(network).run(samples.batches(3))
+    ((_, other),) = FloatEngine(composed).run(samples.batches(3))
+    for population in composed.populations:
+        np.testing.assert_array_equal(
+            one.populations[population.name].s, other.populations[population.name].s
+        )
+    assert 0.05 < other.populations["lif4b"].s.mean() < 0.9
+    found, expected = (trace.populations["out"].v for trace in (one, other))
+    assert found is not None and expected is not None
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    # The last relay holds the whole stream but for the last residual.
+    assert one.populations["conv3b_sum"].s.dtype == np.float64
+
+
+def random_input_of(network: Network) -> Samples:
+    return random_input(quantize(network, LOIHI2), 0, 3, over_time=True)
+
+
+def test_nothing_is_rounded_along_a_stream() -> None:
+    """From relay to relay weights are powers of two that the shift takes back."""
+    network, _ = relayed(2, 5)
+    integers = quantize(network, LOIHI2)
+    names = relays_of(network)
+    along = [p for p in integers.projections if p.source in names and p.target in names]
+    assert len(along) == len(names) - 1
+    for p in along:
+        weights = np.unique(p.operator.weights)
+        units = [integers.population(name).message_unit for name in (p.source, p.target)]
+        neuron = integers.population(p.target).neuron
+        assert isinstance(neuron, QuantizedRelay)
+        assert weights.size == 1
+        carried = int(weights[0]) * 2.0 ** (p.exponent - neuron.shift)
+        assert carried == units[1] / units[0] > 0
+        assert np.log2(carried) == round(np.log2(carried))
+
+
+def test_messages_of_relays_are_as_wide_as_their_sums() -> None:
+    network, _ = relayed(3, 6)
+    integers = quantize(network, LOIHI2)
+    samples = random_input(integers, 3, 4, over_time=False)
+    engine = ReferenceEngine(integers)
+    ((_, trace),) = engine.run(samples.batches(4), state=True)
+    assert engine.overflow.total == 0
+    for name in relays_of(network):
+        neuron = integers.population(name).neuron
+        assert isinstance(neuron, QuantizedRelay)
+        bits = neuron.message.bits
+        assert 2 <= bits <= 20
+        assert integers.notes[name].startswith(f"relays of {bits}-bit messages")
+        sent = trace.populations[name].s
+        assert neuron.message.largest / 64 < np.abs(sent).max() <= neuron.message.largest
+
+
+def test_integers_stay_near_the_real_numbers_of_a_stream() -> None:
+    """Before any spike that differs: the first relay reads the sample alone."""
+    network, _ = relayed(4, 2)
+    integers = quantize(network, LOIHI2)
+    samples = random_input(integers, 4, 4, over_time=False)
+    ((_, floats),) = FloatEngine(network).run(samples.batches(4), state=True)
+    ((_, found),) = ReferenceEngine(integers).run(samples.batches(4), state=True)
+    exact, rounded = floats.populations["stem"].v, found.populations["stem"].v
+    assert exact is not None and rounded is not None
+    off = rounded / integers.population("stem").state_unit - exact
+    assert np.abs(off).max() < 0.02 * np.abs(exact).max()
+
+
+@pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
+@pytest.mark.parametrize("delay", [0, 3])
+def test_streams_agree_in_every_engine(delay: int) -> None:
+    network, _ = relayed(5, 3, delay=delay)
+    integers = quantize(network, LOIHI2)
+    check_engines(integers, random_input(integers, 5, 2, over_time=True))
+
+
+def test_a_map_that_is_too_large_to_be_written_out_goes_through_relays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graph = residual_graph(6, 1)
+    # A factor for every neuron makes a kernel that nobody shares.
+    graph.nodes["beta1"].scale = np.random.default_rng(0).uniform(0.5, 1, (4, 6, 6))
+    notes: list[str] = []
+    monkeypatch.setattr(operators, "MOST_SYNAPSES", 500)
+    network = network_from_layout(Layout(graph, "net"), contract(), relays=16_000, notes=notes)
+    assert "stem" in relays_of(network)
+    (into,) = [p for p in network.projections if p.target == "lif1a"]
+    assert into.source == "stem" and into.operator.weights.size == 144
+
+
+def test_nothing_inside_a_loop_is_relayed() -> None:
+    """A relay would be another projection of the loop, and take another step."""
+    graph = residual_graph(7, 3)
+    graph.edges.append(("conv3b", "lif1a"))
+    network = network_from_layout(Layout(graph, "net"), contract(), relays=16_000)
+    composed = to_network(graph, contract(), "net")
+    inside = [p for p in network.projections if p.source == "lif3b" and p.target == "lif1a"]
+    assert [p.delay for p in inside] == [1]
+    samples = random_input_of(composed)
+    ((_, one),) = FloatEngine(network).run(samples.batches(3))
+    ((_, other),) = FloatEngine(composed).run(samples.batches(3))
+    for name in ("lif1a", "lif3b", "out"):
+        np.testing.assert_array_equal(one.populations[name].s, other.populations[name].s)
+
+
+def test_export_relays_where_the_target_has_graded_spikes(tmp_path: Path) -> None:
+    graph = residual_graph(8, 3)
+    graph.metadata[METADATA_KEY] = contract().to_metadata()
+    file = tmp_path / "residual.nir"
+    write_nir(file, graph)
+    new = export(file, "loihi2", tmp_path / "new")
+    kinds = [p.neuron.kind for p in new.network.populations if p.neuron]
+    assert kinds.count("Relay") == 3
+    assert any("relays 'stem'" in note for note in new.network.notes.values())
+    # Nothing of the kind is asked of a target that has none: it says what of this it lacks.
+    network = to_network(graph, contract(), "net")
+    fixed = map_network(quantize(network, load_target("loihi1")), load_target("loihi1"))
+    assert {v.rule for v in fixed.violations} >= {"spike_payload"}
+    # The float network of the deployment has the same populations.
+    again = float_network(read_deployment(tmp_path / "new"))
+    assert [p.name for p in again.populations] == [p.name for p in new.network.populations]
+    kernels = [p for p in new.network.projections if p.source == "stem"]
+    assert all(isinstance(p.operator, Convolution) for p in kernels)
+
+
+def test_a_neuron_with_more_synapses_than_a_core_holds_words_reads_relays() -> None:
+    """The read-out through all of the last maps: 4 x 6 x 6 inputs where it alone has 4."""
+    graph = residual_graph(9, 1)
+    graph.nodes["average"] = nir.AvgPool2d(np.array([6, 6]), np.array([6, 6]), np.array([0, 0]))
+    graph.nodes["flat"] = nir.Flatten({"input": np.array([4, 1, 1])}, 0, -1)
+    graph.nodes["classes"] = nir.Affine(np.ones((5, 4)), np.zeros(5))
+    edges = [(s, "average" if t == "flat" else t) for s, t in graph.edges]
+    graph.edges = [*edges, ("average", "flat")]
+    for most, names in ((1000, ["stem"]), (100, ["stem", "average_sum", "flat"])):
+        notes: list[str] = []
+        layout = Layout(graph, "net")
+        network = network_from_layout(layout, contract(), relays=most, notes=notes)
+        assert relays_of(network) == names
+        assert any("more than 100 synapses" in note for note in notes) == (most == 100)
