@@ -22,25 +22,30 @@ from neurodeploy.recipe import load_recipe
 
 SPLITS = {"official": "official", "unheard": "speaker:s1"}
 SHARED = [
-    *("training.steps=110", "training.epochs=20", "training.threads=1"),
-    *("data.front_end.delta=9", "data.front_end.window=0.05"),
+    *("data.dt=0.02", "training.steps=55", "training.epochs=20", "training.threads=1"),
+    "augmentation.sound={}",
 ]
-WIDE, RECURRENT = ["network.hidden=[128,128]"], ["network.hidden=[81,81]", "network.recurrent=true"]
-"""64-128-128-10 with 25,856 weights; recurrent, 64-81-81-10 with 25,677."""
+"""Steps of 20 ms, and no changed versions of the sound: a run takes a minute or two."""
 
-FIXED, CURRENTS, NO_CURRENTS = "neuron.tau=10", "neuron.tau_syn=5", "neuron.tau_syn=1"
-DELAYS = "network.delays={max=10,learn=true}"
-PARTS = {
-    "plain LIF": [*WIDE, FIXED, NO_CURRENTS],
-    "currents": [*WIDE, FIXED, CURRENTS],
-    "learned constants": [*WIDE, NO_CURRENTS],
-    "currents, learned constants": WIDE,
-    "learned delays": [*WIDE, FIXED, NO_CURRENTS, DELAYS],
-    "currents, learned delays": [*WIDE, FIXED, CURRENTS, DELAYS],
-    "recurrence": [*RECURRENT, FIXED, NO_CURRENTS],
-    "currents, recurrence": [*RECURRENT, FIXED, CURRENTS],
+LIF = ["network.hidden=[128,128]", "neuron.tau=5", "neuron.tau_syn=1"]
+CURRENTS = ["network.hidden=[128,128]", "neuron.tau=5", "neuron.tau_syn=2.5"]
+CONSTANTS = {
+    name: f'neuron.{name}={{per="neuron",draw="log_uniform",low={low},high={high},learn=true}}'
+    for name, low, high in (("tau", 1.5, 20), ("tau_syn", 1.1, 5))
 }
-"""Overrides of each row; constants are learned where none are fixed."""
+DELAYS = "network.delays={max=5,learn=true}"
+RECURRENT = ["network.hidden=[81,81]", "network.recurrent=true"]
+PARTS = {
+    "plain LIF": LIF,
+    "currents": CURRENTS,
+    "learned constants": [*LIF, CONSTANTS["tau"]],
+    "currents, learned constants": [*CURRENTS, *CONSTANTS.values()],
+    "learned delays": [*LIF, DELAYS],
+    "currents, learned delays": [*CURRENTS, DELAYS],
+    "recurrence": [*LIF, *RECURRENT],
+    "currents, recurrence": [*CURRENTS, *RECURRENT],
+}
+"""Overrides of each row: 64-128-128-10 with 25,856 weights; recurrent, 64-81-81-10 with 25,677."""
 
 
 def run_of(folder: Path, part: str, split: str, seed: int | str) -> Path:
