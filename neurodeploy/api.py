@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from neurodeploy.artifacts.deployment import Deployment, read_deployment
 from neurodeploy.errors import ImportNote, InputError
 from neurodeploy.interchange.netx import file as netx
+from neurodeploy.interchange.netx.layers import MESSAGE_EXPONENT
 from neurodeploy.interchange.nir import importing as nir
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.operators import Shape
@@ -76,6 +77,7 @@ def import_net(
     input_shape: Shape | None = None,
     layers: int | None = None,
     biases: bool = False,
+    message_exponent: int = MESSAGE_EXPONENT,
     **stated: Any,
 ) -> QuantizedNetwork:
     """A ``.net`` of lava-dl as a network of integers, which stay as they are.
@@ -86,13 +88,19 @@ def import_net(
         layers: the first so many layers of the file alone, where a later one is not supported.
         biases: samples are the biases of an input layer that is driven through them, or floats
             from 0 to 1 as lava-dl's PilotNet makes biases of them.
+        message_exponent: lava-dl's ``spike_exp``, for sigma-delta layers.
         stated: as in ``interchange.netx.file.import_net``; ``steps`` and ``encoder`` are
             needed.
 
     Raises:
         InputError, UnsupportedError: the file, a layer, or what is stated about it.
     """
-    options: dict[str, Any] = {"input_shape": input_shape, "layers": layers, "biases": biases}
+    options: dict[str, Any] = {
+        "input_shape": input_shape,
+        "layers": layers,
+        "biases": biases,
+        "message_exponent": message_exponent,
+    }
     return netx.import_net(path, **options, **stated).network
 
 

@@ -139,8 +139,7 @@ def test_slayers_integers_are_kept(slayers: dict[str, Path], name: str) -> None:
             kind = layer["type"][0].decode()
             if kind in ("input", "flatten"):
                 continue
-            neuron = network.population(f"layer{index}").neuron
-            assert neuron is not None
+            neuron = network.population(f"layer{index}").leaky
             for ours, key in (("u_decay", "iDecay"), ("v_decay", "vDecay")):
                 values = np.asarray(layer["neuron"][key])
                 spread = values.reshape(-1, *[1] * (neuron.u_decay.ndim - 1))
@@ -172,8 +171,7 @@ def test_slayers_input_block_takes_its_bias_for_input(slayers: dict[str, Path]) 
     layers = read_net(slayers["driven"])
     contract = replace(EVENTS, input_code=InputCode("direct", 16))
     network = to_quantized(layers, (2, 8, 8), contract, "x")
-    block = network.population("layer0").neuron
-    assert block is not None
+    block = network.population("layer0").leaky
     # weight 1.0 and bias 0.25 at slayer's scale of 64; u holds no more than the drive.
     drive = network.projections[0]
     assert set(drive.operator.weights >> -drive.exponent) == {64}
@@ -239,12 +237,11 @@ REFUSED: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     "concat": (kind_of(3, "concat"), r"\(concat\): .*skip connections"),
     "convT": (kind_of(1, "convT"), "transposed convolutions"),
     "norm": (kind_of(1, "norm"), r"\(norm\): unknown type; input, flatten, dense"),
-    "sigma-delta": (neuron_of("SDNN"), r"layer 1 \(conv\): neuron type 'SDNN' \(sigma-delta"),
-    "rf": (neuron_of("RF_PHASE"), r"'RF_PHASE' \(resonate-and-fire neurons\); CUBA and LOIHI"),
+    "rf": (neuron_of("RF_PHASE"), r"'RF_PHASE' \(resonate-and-fire neurons\); CUBA, LOIHI and"),
     "rf iz": (neuron_of("RF_IZHIKEVICH"), "resonate-and-fire neurons"),
     "adrf": (neuron_of("ADRF_PHASE"), "adaptive resonate-and-fire neurons"),
     "alif": (neuron_of("ALIF"), "adaptive neurons"),
-    "other neuron": (neuron_of("LIF"), "neuron type 'LIF'; CUBA and LOIHI are read"),
+    "other neuron": (neuron_of("LIF"), "neuron type 'LIF'; CUBA, LOIHI and SDNN are read"),
     "no neuron": (put("1/neuron", None), "no neuron group.*write type, iDecay"),
     "graded": (
         put("1/neuron/gradedSpike", True),
@@ -370,8 +367,7 @@ def test_what_is_no_net_is_one_message(
 def changed(network: QuantizedNetwork, **fields_of_neuron: Any) -> QuantizedNetwork:
     """The first population with other neurons."""
     source, first, *rest = network.populations
-    assert first.neuron is not None
-    neuron = replace(first.neuron, **fields_of_neuron)
+    neuron = replace(first.leaky, **fields_of_neuron)
     return replace(network, populations=(source, replace(first, neuron=neuron), *rest))
 
 

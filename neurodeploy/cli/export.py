@@ -73,6 +73,14 @@ from neurodeploy.cli.options import (
     help="Samples of a .net whose input layer is driven by biases are these biases, or floats x "
     "from 0 to 1 that make biases 2wx - w + b, as lava-dl's PilotNet has them.",
 )
+@click.option(
+    "--spike-exp",
+    "message_exponent",
+    type=int,
+    metavar="N",
+    help="Of a .net with sigma-delta layers, by how many bits messages are finer than the numbers "
+    "in the file, as lava-dl's spike_exp.  [default: 6, as lava-dl's]",
+)
 @stated_options
 @json_option
 def export(
@@ -88,6 +96,7 @@ def export(
     input_shape: tuple[int, ...] | None,
     layers: int | None,
     biases: bool,
+    message_exponent: int | None,
     as_json: bool,
     **stated: Any,
 ) -> None:
@@ -112,6 +121,7 @@ def export(
         input_shape=input_shape,
         layers=layers,
         biases=biases,
+        message_exponent=message_exponent,
         stated=Stated(**stated),
         quantization=quantization,
     )

@@ -15,13 +15,22 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.errors import SimulationError
+from neurodeploy.interchange.netx.changes import message_exponent
 from neurodeploy.interchange.netx.layers import image_shape
 from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.compat import netx_without_slayer, require_lava_dl_installed
 from neurodeploy.lava.engine import LavaEngineBase
 from neurodeploy.lava.shared import SampleFiles, Timetable
+from neurodeploy.neurons.sigma_delta import DELTA, SIGMA, SIGMA_DELTA
 from neurodeploy.simulation.trace import SampleBatch
+
+VARS = {
+    SIGMA: {"v": "sigma"},
+    DELTA: {"v": "act", "residue": "residue", "error": "error"},
+    SIGMA_DELTA: {"sigma": "sigma", "v": "act", "residue": "residue", "error": "error"},
+}
+"""Of neurons that send changes, the Var of Lava that holds each state."""
 
 
 class NetxEngine(LavaEngineBase):
@@ -53,8 +62,14 @@ class NetxEngine(LavaEngineBase):
         network = self.network
         # Delays within a layer are recurrent ones, of the one step that netx gives them anyway.
         self._delayed = {p.target for p in network.projections if p.delay and p.source != p.target}
-        depth = {p.name: index for index, p in enumerate(network.populations)}
-        self._timetable = Timetable(network.contract.steps, int(bool(self._delayed)), depth)
+        kinds = {p.name: p.neuron.kind for p in network.populations if p.neuron}
+        self._changes = {name: VARS[kind] for name, kind in kinds.items() if kind in VARS}
+        # Delta reads the input of the same step, all others that of the step before.
+        self._early = next(iter(kinds.values())) == DELTA
+        depth = {p.name: max(i - self._early, 0) for i, p in enumerate(network.populations)}
+        # A state that netx does not reset is emptied in a step of its own, when it has been read.
+        guard = int(bool(self._delayed or self._changes))
+        self._timetable = Timetable(network.contract.steps, guard, depth)
         self._files = SampleFiles(
             folder,
             self._timetable,
@@ -79,14 +94,18 @@ class NetxEngine(LavaEngineBase):
                 # netx divides by the largest weight, which may be 0, and takes arrays for numbers.
                 warnings.simplefilter("ignore", RuntimeWarning)
                 warnings.simplefilter("ignore", DeprecationWarning)
+                # That it resets no sigma-delta neurons: Lava's Reset does.
+                warnings.filterwarnings("ignore", "Reset is not supported with Sigma Delta")
                 net = make(
                     str(self.net_file),
                     input_message_bits=0 if payload == 1 else payload.bit_length(),
                     input_shape=image_shape(source.shape)[::-1],
                     reset_interval=self._timetable.interval,
                     # Without neurons in the input, netx would reset one step early; with them, the
-                    # first sample starts at step 2, since biases are written at the end of a step.
-                    reset_offset=1,
+                    # first sample starts at step 2, since biases are written at the end of a step;
+                    # Delta takes it at step 1.
+                    reset_offset=1 - self._early,
+                    spike_exp=message_exponent(self.network),
                 )
             # netx leaves the file open, and a new one could not be written in its place.
             net.net_config.f.close()
@@ -109,10 +128,15 @@ class NetxEngine(LavaEngineBase):
             SampleSource,
             SpikeProbe,
             StateProbe,
+            VarProbe,
         )
 
         first, driven = net.in_layer, isinstance(net.in_layer, Input)
-        if driven:
+        inputs, *_ = self._sizes
+        if driven and inputs in self._changes:
+            source = SampleSource(files=self._files, **first.transform)
+            source.s_out.reshape(first.shape).connect(first.neuron.a_in)
+        elif driven:
             self._drive_weight = first.transform["weight"]
             drive = BiasDrive(files=self._files, shape=first.shape, **first.transform)
             drive.mantissa.connect_var(first.neuron.bias_mant)
@@ -121,19 +145,26 @@ class NetxEngine(LavaEngineBase):
             source.s_out.reshape(net.inp.shape).connect(net.inp)
         (inputs,) = self.network.inputs
         self._lava_shapes = {inputs.name: net.inp.shape}
-        for index, (name, layer) in enumerate(zip(self._sizes, net.layers, strict=True)):
-            shape = self._lava_shapes[name] = layer.neuron.u.shape
+        for name, layer in zip(self._sizes, net.layers, strict=True):
+            depth = self._timetable.depth[name]
+            shape = self._lava_shapes[name] = layer.neuron.a_in.shape
             probe = SpikeProbe(files=self._files, population=name, size=math.prod(shape))
             layer.neuron.s_out.flatten().connect(probe.s_in)
-            if name in self._files.state:
+            held = self._changes.get(name, {})
+            for what, var in held.items():
+                if name in self._files.state:
+                    values = VarProbe(files=self._files, population=name, what=what, shape=shape)
+                    values.values.connect_var(getattr(layer.neuron, var))
+                self._empty(getattr(layer.neuron, var), after=depth)
+            if name in self._files.state and not held:
                 state = StateProbe(files=self._files, population=name, shape=shape)
                 state.u.connect_var(layer.neuron.u)
                 state.v.connect_var(layer.neuron.v)
             # A buffer is emptied when the layer that fills it has ended a sample.
             if name in self._delayed:
-                self._empty(layer.synapse.a_buff, after=index)
+                self._empty(layer.synapse.a_buff, after=depth - 1)
             if hasattr(layer, "synapse_rec"):
-                self._empty(layer.synapse_rec.a_buff, after=index + 1)
+                self._empty(layer.synapse_rec.a_buff, after=depth)
 
     def _empty(self, buffer: Any, after: int) -> None:
         """Empty a buffer at the end of every interval of a layer that runs ``after`` steps late."""

@@ -9,8 +9,8 @@ SAMPLES.npz holds x, spikes or graded integers of every step (N, T, *input), or 
 direct encoder (N, *input), and classes y if known. A trace that neurodeploy's simulation wrote will
 do as well: the output spikes in it are then compared with those found here.
 
-A network with recurrent connections, delays or an input layer driven through its biases is built
-anew for each sample, because nothing on the chip empties its synapses in between.
+A network with recurrent connections, delays, sigma-delta neurons or an input layer driven through
+its biases is built anew for each sample, because nothing on the chip empties it in between.
 """
 
 # Not even from __future__, which is a file like others, before the path is right.
@@ -98,12 +98,15 @@ class Runner:
             input_shape=tuple(self.settings["input_shape"])[::-1],
             reset_interval=None if self.settings["rebuild"] else self.steps,
             reset_offset=1,  # layer l runs l + 1 steps late, the one before it being the source
+            spike_exp=self.settings.get("message_exponent", 6),
         )
         driven = not hasattr(net.in_layer, "synapse")
         late = len(net.layers) - driven
         total = len(x) * self.steps + late
-        if driven:
+        if driven and hasattr(net.in_layer.neuron, "bias_mant"):
             self._drive(net, x)
+        elif driven:
+            self._feed(net, x, total, net.in_layer.neuron.a_in, **net.in_layer.transform)
         else:
             self._feed(net, x, total)
         sink = RingBuffer(shape=net.out.shape, buffer=total)
@@ -117,23 +120,27 @@ class Runner:
             net.stop()
         axes = len(net.out.shape)
         # Lava's axes are (width, height, channels, time), ours (time, channels, height, width).
-        spikes = spikes.transpose(axes, *range(axes - 1, -1, -1)).astype(np.uint8)
+        spikes = spikes.transpose(axes, *range(axes - 1, -1, -1)).astype(np.int32)
         return spikes.reshape(len(x), self.steps, -1), v
 
     def _taken_biases(self, layers: list[Any]) -> list[tuple[Any, np.ndarray]]:
         """Set biases to 0, and return what they were: a layer is to rest until its sample comes."""
         found = []
         for layer in layers:
-            mantissa = layer.neuron.bias_mant
-            found.append((mantissa, np.broadcast_to(mantissa.init, mantissa.shape).copy()))
-            mantissa.init = np.zeros(mantissa.shape, np.int32)
+            bias = getattr(layer.neuron, "bias_mant", None) or getattr(layer.neuron, "bias", None)
+            if bias is None:  # a layer that only adds up
+                found.append((None, np.zeros(0)))
+                continue
+            found.append((bias, np.broadcast_to(bias.init, bias.shape).copy()))
+            bias.init = np.zeros(bias.shape, np.int32)
         return found
 
     def _start(self, net: Any, biases: list[tuple[Any, np.ndarray]], late: int) -> None:
         """Run until the sample reaches the last layer, each bias back in time for it."""
-        for mantissa, values in biases:
+        for bias, values in biases:
             self._steps(net, 1)
-            mantissa.set(values)
+            if bias is not None:
+                bias.set(values)
         self._steps(net, late - len(biases))
 
     def _advance(self, net: Any, steps: int) -> np.ndarray | None:
@@ -145,7 +152,9 @@ class Runner:
         found = []
         for _ in range(steps // stride):
             self._steps(net, stride)
-            v = np.asarray(net.out_layer.neuron.v.get()).astype(np.int32)
+            neuron = net.out_layer.neuron
+            held = next(getattr(neuron, n) for n in ("v", "act", "sigma") if hasattr(neuron, n))
+            v = np.asarray(held.get()).astype(np.int32)
             v = v << 8 >> 8  # the chip gives 24 bits without their sign
             found.append(v.transpose(*range(v.ndim - 1, -1, -1)).ravel())
         by_sample = np.stack(found).reshape(steps // self.steps, -1, found[0].size)
@@ -159,17 +168,20 @@ class Runner:
             config = (Loihi2HwCfg if self.on_chip else Loihi2SimCfg)(select_tag="fixed_pt")
             net.run(condition=RunSteps(num_steps=steps), run_cfg=config)
 
-    def _feed(self, net: Any, x: np.ndarray, total: int) -> None:
-        """Spikes of all samples, one after the other."""
+    def _feed(
+        self, net: Any, x: np.ndarray, total: int, port: Any = None, weight: int = 1, bias: int = 0
+    ) -> None:
+        """Spikes or values of all samples, one after the other; x weight + bias into a port."""
         from lava.proc.io.source import RingBuffer
 
-        flat = x.reshape(len(x) * self.steps, *net.inp.shape[::-1])
+        flat = x.reshape(len(x) * self.steps, *net.inp.shape[::-1]) * weight + bias
         data = np.zeros((*net.inp.shape, total), np.int32)
         data[..., : len(flat)] = flat.transpose(*range(flat.ndim - 1, -1, -1))
         source = RingBuffer(data=data)
         image = len(net.inp.shape) == 3
         adapter = "PyToN3ConvAdapter" if image else "PyToNxAdapter"
-        self._connect(source.s_out, net.inp, adapter if self.on_chip else None)
+        target = net.inp if port is None else port
+        self._connect(source.s_out, target, adapter if self.on_chip else None)
 
     def _drive(self, net: Any, x: np.ndarray) -> None:
         """The one sample, which does not change over time, as biases of the input layer."""

@@ -35,11 +35,14 @@ def batched_synapses(projection: QuantizedProjection) -> BatchedSynapses:
     dtype = np.float32 if bound < FLOAT32_EXACT else np.float64
     integer = np.int32 if bound * 2.0 ** max(exponent, 0) < INT32_EXACT else np.int64
     multiply = _multiply(operator, dtype)
+    may_wrap = exponent < 0 and bound >= INT32_EXACT
 
     def synapses(spikes: np.ndarray) -> np.ndarray:
         total = multiply(spikes).astype(integer)
         if exponent == 0:
             return total
+        if may_wrap:  # in the 32 bits that Lava's synapses add up in
+            total = total.astype(np.int32)
         return total << exponent if exponent > 0 else total >> -exponent
 
     return synapses

@@ -7,8 +7,19 @@ from __future__ import annotations
 
 from neurodeploy.ir.models import IntegerModel
 from neurodeploy.neurons.relay import RELAY, QuantizedRelay
+from neurodeploy.neurons.sigma_delta import (
+    DELTA,
+    SIGMA,
+    SIGMA_DELTA,
+    QuantizedDelta,
+    QuantizedSigma,
+    QuantizedSigmaDelta,
+)
 
 MODELS: dict[str, type[IntegerModel]] = {
     RELAY: QuantizedRelay,
+    SIGMA: QuantizedSigma,
+    DELTA: QuantizedDelta,
+    SIGMA_DELTA: QuantizedSigmaDelta,
 }
 """By the name that deployments and reports have for it: its integers."""

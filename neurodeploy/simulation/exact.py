@@ -50,11 +50,14 @@ def accumulator(projection: QuantizedProjection, dtype: torch.dtype) -> Accumula
     bound = activation_bound(projection)
     multiply = _int8_dense(projection) or _floating(projection, bound)
     exponent = projection.exponent
+    may_wrap = exponent < 0 and bound >= INT32_EXACT
 
     def accumulate(spikes: torch.Tensor) -> torch.Tensor:
         total = multiply(spikes).to(dtype)
         if exponent == 0:
             return total
+        if may_wrap:  # in the 32 bits that Lava's synapses add up in
+            total = total.to(torch.int32).to(dtype)
         # An arithmetic right shift rounds down, as Lava's does.
         return total << exponent if exponent >= 0 else total >> -exponent
 

@@ -115,7 +115,8 @@ class LayerwiseSimulator:
             total = (
                 current if total is None else [a + b for a, b in zip(total, current, strict=True)]
             )
-        return total or [torch.zeros(shape)] * self.steps
+        # Of integers, which sums of any type leave exact: of float32 they would round.
+        return total or [torch.zeros(shape, dtype=torch.int32)] * self.steps
 
     def _over_time(self, link: ReadyProjection, recorder: _Recorder) -> list[torch.Tensor]:
         """Activation of each step through one projection, its delay applied."""

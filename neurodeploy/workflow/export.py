@@ -26,7 +26,7 @@ from neurodeploy.errors import (
     UnsupportedError,
 )
 from neurodeploy.interchange.netx.file import NetReading
-from neurodeploy.interchange.netx.layers import BIAS_EXPONENT
+from neurodeploy.interchange.netx.layers import BIAS_EXPONENT, MESSAGE_EXPONENT
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.quantized import QuantizationPlan, QuantizedNetwork
@@ -80,6 +80,7 @@ def export(
     input_shape: Shape | None = None,
     layers: int | None = None,
     biases: bool = False,
+    message_exponent: int | None = None,
     stated: Stated | None = None,
     quantization: QuantizationOptions | None = None,
 ) -> ExportResult:
@@ -93,7 +94,8 @@ def export(
         balance: by these spikes, also cut populations further so that no core takes much longer
             than the others, onto cores that are left of the chips in use.
         netx: round to integers that lava-dl's .net holds, and insist on writing one.
-        input_shape, layers, biases: of a ``.net``, as in ``interchange.netx.file.NetReading``.
+        input_shape, layers, biases, message_exponent: of a ``.net``, as in
+            ``interchange.netx.file.NetReading``; lava-dl's own exponent when None.
         stated: semantics for a file that carries none, or instead of those it carries.
         quantization: width of weights and how scales are chosen.
 
@@ -117,10 +119,20 @@ def export(
     imported = None
     training = read_training(source) if source.is_dir() else None
     if from_net:
-        reading = NetReading(input_shape, layers, biases)
+        reading = NetReading(
+            input_shape,
+            layers,
+            biases,
+            MESSAGE_EXPONENT if message_exponent is None else message_exponent,
+        )
         quantized, part = _from_net(file, stated, quantization, reading)
     else:
-        for name, value in (("layers", layers), ("biases", biases or None)):
+        of_net = {
+            "layers": layers,
+            "biases": biases or None,
+            "message_exponent": message_exponent,
+        }
+        for name, value in of_net.items():
             if value is not None:
                 raise UnsupportedError(
                     Text(f"{file}: ", Setting(name), " is said of a .net, and this is none")

@@ -11,6 +11,7 @@ from typing import Any
 
 from neurodeploy.artifacts.deployment import NetxRecord
 from neurodeploy.artifacts.names import NET_FILE, NETX_SCRIPT
+from neurodeploy.interchange.netx.changes import message_exponent
 from neurodeploy.interchange.netx.file import (
     ImportedNet,
     NetReading,
@@ -21,6 +22,7 @@ from neurodeploy.interchange.netx.layers import (
     BIAS_EXPONENT,
     NEVER_SPIKES,
     InputLayer,
+    NetChanges,
     image_shape,
 )
 from neurodeploy.interchange.netx.network_out import to_layers
@@ -95,7 +97,8 @@ def given_netx_part(path: Path, imported: ImportedNet) -> NetxPart:
     """The ``.net`` that a network came from, as it is or as far as it was read."""
     network, layers = imported.network, imported.layers
     driven = isinstance(layers[0], InputLayer) and layers[0].neuron is not None
-    rebuild = driven or any(p.delay for p in network.projections)
+    changes = any(isinstance(getattr(layer, "neuron", None), NetChanges) for layer in layers)
+    rebuild = driven or changes or any(p.delay for p in network.projections)
 
     def copy(to: Path) -> None:
         if imported.unchanged:
@@ -146,6 +149,7 @@ def _settings(network: QuantizedNetwork, rebuild: bool) -> dict[str, Any]:
         "levels": contract.input_code.levels,
         "message_bits": 0 if payload == 1 else payload.bit_length(),
         "rebuild": rebuild,
+        "message_exponent": message_exponent(network),
     }
 
 

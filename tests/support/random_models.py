@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from neurodeploy.ir.models import IntegerModel
 from neurodeploy.ir.operators import Dense, Operator, Shape
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
 from neurodeploy.neurons.relay import QuantizedRelay
+from neurodeploy.neurons.sigma_delta import QuantizedDelta, QuantizedSigma, QuantizedSigmaDelta
 from support.random_networks import (
     NEURONS,
     OPERATORS,
@@ -36,7 +38,38 @@ def random_relay(rng: np.random.Generator, shape: Shape) -> QuantizedRelay:
     )
 
 
-MAKERS: dict[str, Maker] = {"Relay": random_relay}
+def random_changes(rng: np.random.Generator, shape: Shape) -> dict[str, Any]:
+    """What Delta and SigmaDelta have in common; wide enough that some states leave 24 bits."""
+    return {
+        "threshold": int(rng.integers(0, 2 ** int(rng.integers(1, 18)))),
+        "bias": rng.integers(-3000, 3001, shape) * int(rng.integers(0, 2)),
+        "exponent": int(rng.integers(4, 8)),
+        "cumulative": bool(rng.integers(0, 2)),
+        "bits": int(rng.integers(8, 13)),
+    }
+
+
+def random_sigma(rng: np.random.Generator, shape: Shape) -> QuantizedSigma:
+    """Without parameters but its width."""
+    return QuantizedSigma(int(rng.integers(8, 13)))
+
+
+def random_delta(rng: np.random.Generator, shape: Shape) -> QuantizedDelta:
+    """With any shift of its input that leaves it within 32 bits."""
+    return QuantizedDelta(**random_changes(rng, shape), input_exponent=int(rng.integers(0, 5)))
+
+
+def random_sigma_delta(rng: np.random.Generator, shape: Shape) -> QuantizedSigmaDelta:
+    """With and without rectification."""
+    return QuantizedSigmaDelta(**random_changes(rng, shape), rectified=bool(rng.integers(0, 2)))
+
+
+MAKERS: dict[str, Maker] = {
+    "Relay": random_relay,
+    "Sigma": random_sigma,
+    "Delta": random_delta,
+    "SigmaDelta": random_sigma_delta,
+}
 """A maker for every model that is registered."""
 
 

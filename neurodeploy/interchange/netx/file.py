@@ -12,13 +12,15 @@ from typing import Any
 import h5py
 import numpy as np
 
-from neurodeploy.errors import Setting, Text, UnsupportedError, in_lines
+from neurodeploy.errors import InputError, Setting, Text, UnsupportedError, in_lines
 from neurodeploy.interchange.hdf5 import hdf5_written
 from neurodeploy.interchange.netx.layers import (
+    MESSAGE_EXPONENT,
     ConvLayer,
     DenseLayer,
     FlattenLayer,
     InputLayer,
+    NetChanges,
     NetLayer,
     NetNeuron,
 )
@@ -38,6 +40,7 @@ from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.per_node import ALL
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.ir.stated import Stated
+from neurodeploy.neurons.sigma_delta import MOST_EXPONENT
 from neurodeploy.support.files import as_path
 
 FIXED = {"reset": ("zero", "v = 0"), "comparison": (">", "v > threshold")}
@@ -54,11 +57,23 @@ class NetReading:
         biases: samples are what drives an input layer with neurons: its biases themselves, or
             real values x from 0 to 1, which make biases 2 w x - w + b, cut towards zero; in place
             of integers x, which make w x + b.
+        message_exponent: of sigma-delta neurons, by how many bits their messages are finer than
+            the numbers in the file: lava-dl's ``spike_exp``.
     """
 
     input_shape: Shape | None = None
     layers: int | None = None
     biases: bool = False
+    message_exponent: int = MESSAGE_EXPONENT
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.message_exponent <= MOST_EXPONENT:
+            raise InputError(
+                Text(
+                    Setting("message_exponent", str(self.message_exponent)),
+                    f": Lava takes 0 to {MOST_EXPONENT}",
+                )
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +95,7 @@ def import_net(
     input_shape: Shape | None = None,
     layers: int | None = None,
     biases: bool = False,
+    message_exponent: int = MESSAGE_EXPONENT,
     dt: float | None = None,
     reset: Reset | None = None,
     comparison: Comparison | None = None,
@@ -92,14 +108,14 @@ def import_net(
 
     Args:
         path: of a ``.net`` file.
-        input_shape, layers, biases: as in ``NetReading``.
+        input_shape, layers, biases, message_exponent: as in ``NetReading``.
         dt: seconds per step; 1e-4 when None. Integers do not depend on it.
         reset, comparison: ``zero`` and ``>``, as lava-dl's neurons have them, or None.
         steps: T, time steps per sample; needed.
         encoder: how samples become input; needed.
         levels: the largest integer of a sample; needed but for ``events`` and with ``biases``.
-        decode: how the class is read; the number of spikes of an output that fires, else the sum
-            of its potential, when None.
+        decode: how the class is read; when None the number of spikes of an output that fires, the
+            sum of its potential where it does not, and the last v of one that adds up changes.
 
     Raises:
         InputError, UnsupportedError: the file, a layer, or what is stated about it.
@@ -113,7 +129,7 @@ def import_net(
         levels=levels,
         decode=decode,
     )
-    reading = NetReading(input_shape, layers, biases)
+    reading = NetReading(input_shape, layers, biases, message_exponent)
     return import_net_stated(as_path(path, "import_net"), stated, reading)
 
 
@@ -134,7 +150,7 @@ def import_net_stated(path: Path, stated: Stated, reading: NetReading) -> Import
     if code is not None:
         contract = replace(contract, input_code=code)
     shape = input_shape(layers, reading.input_shape, name)
-    network = to_quantized(layers, shape, contract, name)
+    network = to_quantized(layers, shape, contract, name, reading.message_exponent)
     return ImportedNet(network, layers, layers is found and reading.layers is None)
 
 
@@ -198,7 +214,9 @@ def _contract(layers: list[NetLayer], stated: Stated, where: str) -> Contract:
         )
     last = [layer for layer in layers if not isinstance(layer, FlattenLayer)][-1:]
     spikes = all(layer.neuron is None or layer.neuron.spikes for layer in last)
-    decode = stated.decode or ("spike_count" if spikes else "sum_v")
+    sums = any(isinstance(layer.neuron, NetChanges) and layer.neuron.sums for layer in last)
+    silent: Decode = "last_v" if sums else "sum_v"
+    decode = stated.decode or ("spike_count" if spikes else silent)
     try:
         semantics = Semantics(EXPORT_DT if stated.dt is None else stated.dt, "zero", ">")
         code = InputCode(stated.encoder or "events", 1 if stated.levels is None else stated.levels)
@@ -269,7 +287,14 @@ def _items(layer: NetLayer) -> dict[str, Any]:
     return items
 
 
-def _write_neuron(group: h5py.Group, neuron: NetNeuron) -> None:
+def _write_neuron(group: h5py.Group, neuron: NetNeuron | NetChanges) -> None:
+    if isinstance(neuron, NetChanges):
+        group["type"] = "SDNN"
+        group["activation"] = "relu"
+        group["vThMant"] = neuron.threshold
+        if neuron.sums:
+            group["sigma_output"] = True
+        return
     group["type"] = "CUBA"
     group["iDecay"] = neuron.i_decay
     group["vDecay"] = neuron.v_decay

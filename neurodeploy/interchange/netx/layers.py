@@ -34,6 +34,12 @@ CONV_LIMIT = 2**23
 LARGEST_SHIFT = 7
 """Loihi's weight exponent goes down to -7."""
 
+STATE_EXPONENT = 6
+"""By how many bits lava-dl makes states of sigma-delta neurons finer than their messages."""
+
+MESSAGE_EXPONENT = 6
+"""By how many bits it makes messages finer than the numbers in the file, unless told otherwise."""
+
 
 @dataclass(frozen=True, eq=False)
 class NetNeuron:
@@ -56,16 +62,35 @@ class NetNeuron:
 
 
 @dataclass(frozen=True, eq=False)
+class NetChanges:
+    """Lava's sigma-delta neurons with ReLU; as an input layer, Delta.
+
+    Attributes:
+        threshold: ``vThMant``.
+        sums: whether they are Sigma instead, which sends the sum of what it is sent: an output.
+    """
+
+    threshold: int
+    sums: bool = False
+
+    @property
+    def spikes(self) -> bool:
+        """Whether messages count: those of a sum are no events."""
+        return not self.sums
+
+
+@dataclass(frozen=True, eq=False)
 class InputLayer:
-    """The shape of the input, or with a ``neuron`` a block driven through its bias.
+    """The shape of the input, or with a ``neuron`` a block that values are fed to.
 
     Attributes:
         shape: (neurons,) or (channels, height, width).
-        weight, bias: the block's bias mantissa is value * weight + bias.
+        weight, bias: value * weight + bias is the block's bias mantissa, of sigma-delta neurons
+            what they send the changes of.
     """
 
     shape: Shape
-    neuron: NetNeuron | None = None
+    neuron: NetNeuron | NetChanges | None = None
     weight: int = 64
     bias: int = 0
 
@@ -86,7 +111,7 @@ class DenseLayer:
         delay: (neurons, inputs) int64 steps, or None.
     """
 
-    neuron: NetNeuron
+    neuron: NetNeuron | NetChanges
     weight: np.ndarray
     recurrent: np.ndarray | None = None
     bias: np.ndarray | None = None
@@ -110,7 +135,7 @@ class ConvLayer:
     """
 
     shape: Shape
-    neuron: NetNeuron
+    neuron: NetNeuron | NetChanges
     weight: np.ndarray
     stride: Shape = (1, 1)
     padding: Shape = (0, 0)
@@ -142,7 +167,8 @@ def _facts(layer: NetLayer) -> Iterator[str]:
     if isinstance(layer, InputLayer):
         yield f"input    {layer.shape}"
         if layer.neuron is not None:
-            yield f"driven by biases of value * {layer.weight} + {layer.bias}"
+            driven = "biases" if isinstance(layer.neuron, NetNeuron) else "changes"
+            yield f"driven by {driven} of value * {layer.weight} + {layer.bias}"
     elif isinstance(layer, DenseLayer):
         yield f"dense    {layer.shape}"
         yield _weights(layer.weight)
@@ -162,7 +188,9 @@ def _facts(layer: NetLayer) -> Iterator[str]:
         yield _neuron(layer.neuron)
 
 
-def _neuron(neuron: NetNeuron) -> str:
+def _neuron(neuron: NetNeuron | NetChanges) -> str:
+    if isinstance(neuron, NetChanges):
+        return "SDNN sums" if neuron.sums else f"SDNN threshold {neuron.threshold:,}"
     fires = f"threshold {neuron.threshold:,}" if neuron.spikes else "never spikes"
     return f"CUBA iDecay {_range(neuron.i_decay)}, vDecay {_range(neuron.v_decay)}, {fires}"
 

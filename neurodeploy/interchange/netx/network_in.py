@@ -11,13 +11,17 @@ import math
 import numpy as np
 
 from neurodeploy.errors import Setting, Text, UnsupportedError
+from neurodeploy.interchange.netx.changes import changes, check_changes, check_drive
 from neurodeploy.interchange.netx.layers import (
     BIAS_EXPONENT,
     CONV_LIMIT,
+    MESSAGE_EXPONENT,
+    STATE_EXPONENT,
     ConvLayer,
     DenseLayer,
     FlattenLayer,
     InputLayer,
+    NetChanges,
     NetLayer,
     NetNeuron,
     packing,
@@ -69,23 +73,40 @@ def input_shape(layers: list[NetLayer], stated: Shape | None, where: str) -> Sha
 
 
 def to_quantized(
-    layers: list[NetLayer], shape: Shape, contract: Contract, name: str
+    layers: list[NetLayer],
+    shape: Shape,
+    contract: Contract,
+    name: str,
+    message_exponent: int = MESSAGE_EXPONENT,
 ) -> QuantizedNetwork:
     """The network that lava-dl makes of these layers.
 
     Populations are named ``layerN`` by their number in the file, after ``input``.
 
+    Args:
+        message_exponent: lava-dl's ``spike_exp``, of sigma-delta neurons: by how many bits their
+            messages are finer than the numbers in the file.
+
     Raises:
         UnsupportedError: layers that do not fit one another, or integers that cannot be deployed.
     """
-    return _Chain(layers, shape, contract, name).network()
+    return _Chain(layers, shape, contract, name, message_exponent).network()
 
 
 class _Chain:
-    def __init__(self, layers: list[NetLayer], shape: Shape, contract: Contract, name: str) -> None:
+    def __init__(
+        self,
+        layers: list[NetLayer],
+        shape: Shape,
+        contract: Contract,
+        name: str,
+        message_exponent: int,
+    ) -> None:
         self.layers = layers
         self.contract = contract
         self.name = name
+        self.message_exponent = message_exponent
+        self.notes: dict[str, str] = {}
         payload = contract.input_code.payload
         self.payload = payload
         self.populations = [QuantizedPopulation("input", shape, None, float(payload))]
@@ -111,12 +132,19 @@ class _Chain:
             tuple(self.projections),
             self.populations[-1].name,
             self.contract,
+            self.notes,
         )
 
     def _input(self, layer: InputLayer, index: int, where: str) -> None:
         if index:
             raise UnsupportedError(f"{where}: an input layer behind others")
         if layer.neuron is None:
+            return
+        if isinstance(layer.neuron, NetChanges):
+            check_drive(layer, self.contract.input_code.levels, self.message_exponent, where)
+            self._project([(self._drive(layer), 0)], index, where)
+            bias = np.full(layer.shape, layer.bias)
+            self._send_changes(layer.neuron, layer.shape, bias, index, where, first=True)
             return
         highest = layer.weight * self.contract.input_code.levels + layer.bias
         reach = max(abs(layer.bias), abs(highest))
@@ -127,11 +155,15 @@ class _Chain:
                 fix=Text("lower ", Setting("levels")),
             )
         # The drive stands for u: none of the block's own current is left to decay.
-        ones = identity(layer.shape)
-        drive = ones.with_weights(np.full(ones.weights.shape, layer.weight))
-        self._project([(drive, 0)], index, where)
+        self._project([(self._drive(layer), 0)], index, where)
         bias = np.full(layer.shape, layer.bias)
         self._populate(layer.neuron, layer.shape, bias, index, keeps_current=False)
+
+    @staticmethod
+    def _drive(layer: InputLayer) -> Operator:
+        """A synapse of the layer's weight into each of its neurons."""
+        ones = identity(layer.shape)
+        return ones.with_weights(np.full(ones.weights.shape, layer.weight))
 
     def _dense(self, layer: DenseLayer, index: int, where: str) -> None:
         before = self.populations[-1]
@@ -150,7 +182,7 @@ class _Chain:
         if reason:
             raise UnsupportedError(f"{where}: {reason}")
         self._project(_by_delay(layer, before.shape), index, where, layer.recurrent)
-        self._populate(layer.neuron, layer.shape, layer.bias, index)
+        self._neurons(layer, index, where)
         self.flattened = False
 
     def _conv(self, layer: ConvLayer, index: int, where: str) -> None:
@@ -176,10 +208,28 @@ class _Chain:
                 f"{where}: says its shape is {layer.shape}, but it makes {operator.output_shape} "
                 f"of {before.shape}"
             )
-        if operator.absolute_row_bound() * self.payload >= CONV_LIMIT:
-            raise UnsupportedError(f"{where}: its sums can leave the 24 bits of Lava's convolution")
+        self._check_sums(operator, index, where)
         self._project([(operator, 0)], index, where)
-        self._populate(layer.neuron, layer.shape, layer.bias, index)
+        self._neurons(layer, index, where)
+
+    def _check_sums(self, operator: Operator, index: int, where: str) -> None:
+        """Lava's convolution wraps at 24 bits; of changes nobody knows how large they can be."""
+        if operator.absolute_row_bound() * self._sent < CONV_LIMIT:
+            return
+        if self.populations[-1].neuron is None or self._sent == 1:
+            raise UnsupportedError(f"{where}: its sums can leave the 24 bits of Lava's convolution")
+        self.notes[f"synapses{index}"] = (
+            "lava-dl's convolution wraps at 24 bits, beyond which only messages go that are larger "
+            "than any that came; where no wrap is counted behind it, it did not"
+        )
+
+    @property
+    def _sent(self) -> int:
+        """The largest magnitude that the last population sends."""
+        neuron = self.populations[-1].neuron
+        if neuron is None:
+            return self.payload
+        return neuron.largest_message
 
     def _project(
         self,
@@ -189,7 +239,7 @@ class _Chain:
         recurrent: np.ndarray | None = None,
     ) -> None:
         """Projections with their delays from the last population to a layer's, and within it."""
-        name, before = f"layer{index}", self.populations[-1].name
+        name, before, sent = f"layer{index}", self.populations[-1].name, self._sent
         found = [
             (f"synapses{index}" + (f"_delay{delay}" if delay else ""), before, operator, delay)
             for operator, delay in operators
@@ -213,10 +263,34 @@ class _Chain:
                     operator.with_weights(operator.weights << left),
                     form,
                     -left,
-                    self.payload if source == "input" else 1,
+                    sent if source == before else 1,
                     delay,
                 )
             )
+
+    def _neurons(self, layer: DenseLayer | ConvLayer, index: int, where: str) -> None:
+        if isinstance(layer.neuron, NetChanges):
+            self._send_changes(layer.neuron, layer.shape, layer.bias, index, where)
+        else:
+            self._populate(layer.neuron, layer.shape, layer.bias, index)
+
+    def _send_changes(
+        self,
+        neuron: NetChanges,
+        shape: Shape,
+        bias: np.ndarray | None,
+        index: int,
+        where: str,
+        *,
+        first: bool = False,
+    ) -> None:
+        """Sigma, Delta or SigmaDelta, with numbers of the file in units of their states."""
+        if self.populations[-1].neuron is None and not first:
+            check_changes(self.contract.input_code, where)
+        biases = _spread(np.zeros(1, np.int64) if bias is None else bias, shape)
+        model = changes(neuron, biases, self.message_exponent, where, encodes=first)
+        unit = 2.0 ** (self.message_exponent + STATE_EXPONENT)
+        self.populations.append(QuantizedPopulation(f"layer{index}", shape, model, unit))
 
     def _populate(
         self,

@@ -20,9 +20,11 @@ from neurodeploy.interchange.netx.layers import (
     DenseLayer,
     FlattenLayer,
     InputLayer,
+    NetChanges,
     NetLayer,
     NetNeuron,
 )
+from neurodeploy.interchange.netx.neurons import read_neuron
 from neurodeploy.interchange.netx.values import array, exact, integers, whole, word
 from neurodeploy.ir.operators import Shape
 from neurodeploy.support.files import as_path
@@ -42,17 +44,6 @@ NO_LAYERS = {
     "dense_comp": "complex layers",
 }
 """Layer types that lava-dl's reader names and then fails on."""
-
-NO_NEURONS = {
-    "SDNN": "sigma-delta neurons",
-    "ALIF": "adaptive neurons",
-    "ADRF": "adaptive resonate-and-fire neurons",
-    "RF": "resonate-and-fire neurons",
-}
-"""By the start of their type: neurons other than Loihi's current-based LIF."""
-
-SKIPPED = {"refDelay": (0, 1), "gradedSpike": (0,), "wgtExp": (0,), "weight_exp": (0,)}
-"""Neuron parameters that lava-dl's reader skips, with the values for which that is harmless."""
 
 
 def read_net(path: Path | str, first: int | None = None) -> list[NetLayer]:
@@ -144,6 +135,11 @@ class _Layer:
                     f"({neurons}, {neurons})"
                 )
         neuron = self._neuron(neurons)
+        if isinstance(neuron, NetChanges) and recurrent is not None:
+            raise UnsupportedError(
+                f"{self.where}: sigma-delta neurons that feed themselves, whose messages lava-dl "
+                "makes as wide as those of the layer before; slayer has no such layers"
+            )
         bias = self._bias([(neurons,)])
         delay = self._delay(weight.shape) if "delay" in self.tree else None
         if delay is not None and recurrent is not None:
@@ -189,43 +185,8 @@ class _Layer:
             )
         return layer
 
-    def _neuron(self, channels: int) -> NetNeuron:
-        tree = self.tree.get("neuron")
-        if not isinstance(tree, dict):
-            raise UnsupportedError(
-                f"{self.where}: no neuron group, and lava-dl's defaults for one are faulty "
-                "(du = -1, threshold 131,072); write type, iDecay, vDecay and vThMant into it"
-            )
-        where = f"{self.where}: neuron"
-        kind = word(tree, "type", where)
-        if kind not in ("CUBA", "LOIHI"):
-            known = [text for start, text in NO_NEURONS.items() if kind.startswith(start)]
-            raise UnsupportedError(
-                f"{where} type {kind!r}{f' ({known[0]})' if known else ''}; CUBA and LOIHI are read"
-            )
-        if "messageBits" in tree:
-            raise UnsupportedError(f"{where} has messageBits, on which lava-dl's reader fails")
-        for name, harmless in SKIPPED.items():
-            if name in tree and not np.isin(integers(tree, name, where), harmless).all():
-                raise UnsupportedError(
-                    f"{where} has {name} other than {' or '.join(map(str, harmless))}, which "
-                    "lava-dl's reader skips: what it runs is not what the file says"
-                )
-        decays = [exact(tree, name, where) for name in ("iDecay", "vDecay")]
-        for name, value in zip(("iDecay", "vDecay"), decays, strict=True):
-            if value.shape not in ((), (1,), (channels,)):
-                raise InputError(
-                    f"{where} {name} has shape {value.shape}; expected one number or one for each "
-                    f"of {channels} channels"
-                )
-        threshold = exact(tree, "vThMant", where)
-        if threshold.size != 1:
-            raise UnsupportedError(
-                f"{where} has {threshold.size} thresholds; Lava's neurons have one per layer"
-            )
-        if threshold.min() < 0:
-            raise UnsupportedError(f"{where} threshold {threshold.item()}; it is at least 0")
-        return NetNeuron(decays[0], decays[1], threshold.item())
+    def _neuron(self, channels: int) -> NetNeuron | NetChanges:
+        return read_neuron(self.tree, self.kind, channels, self.where)
 
     def _shape(self, axes: tuple[int, ...] = (1, 2, 3)) -> Shape:
         values = np.atleast_1d(exact(self.tree, "shape", self.where))

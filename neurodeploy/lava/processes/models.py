@@ -147,10 +147,11 @@ class PySampleSourceModel(PyLoihiProcessModel):
     def __init__(self, proc_params: dict[str, Any]) -> None:
         super().__init__(proc_params)
         self.files = proc_params["files"]
+        self.weight, self.bias = proc_params["weight"], proc_params["bias"]
 
     def run_spk(self) -> None:
         """Send what this time step belongs to."""
-        self.s_out.send(self.files.drive_at(self.time_step))
+        self.s_out.send(self.files.drive_at(self.time_step) * self.weight + self.bias)
 
 
 @implements(proc=SpikeProbe, protocol=LoihiProtocol)

@@ -81,10 +81,11 @@ class SampleSource(AbstractProcess):
 
     Args:
         files: memory-mapped input shared with the program that started the simulation.
+        weight, bias: what is sent is value * weight + bias.
     """
 
-    def __init__(self, *, files: SampleFiles) -> None:
-        super().__init__(files=files)
+    def __init__(self, *, files: SampleFiles, weight: int = 1, bias: int = 0) -> None:
+        super().__init__(files=files, weight=weight, bias=bias)
         self.s_out = OutPort(shape=(files.inputs,))
 
 
