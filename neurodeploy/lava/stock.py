@@ -80,7 +80,11 @@ def build_processes(network: QuantizedNetwork, timetable: Timetable, files: Samp
         if population.name in files.state:
             _connect_probes(population, process, files)
     for projection in network.projections:
-        synapses = synapses_of(projection, pipeline_delay(dict(timetable.depth), projection))
+        delay = pipeline_delay(dict(timetable.depth), projection)
+        source = network.population(projection.source).neuron
+        # A message of 2 bits is 1 or -1, and no spike.
+        graded = None if source is None else source.message.graded
+        synapses = synapses_of(projection, delay, graded)
         processes[projection.source].s_out.connect(synapses.s_in)
         synapses.a_out.connect(processes[projection.target].a_in)
     return processes[network.output]
@@ -148,8 +152,12 @@ def _neurons(
     )
 
 
-def synapses_of(projection: QuantizedProjection, delay: int) -> Any:
-    """Lava's Dense or Sparse, with delays where the pipeline needs them, else DeployedSynapses."""
+def synapses_of(projection: QuantizedProjection, delay: int, graded: bool | None = None) -> Any:
+    """Lava's Dense or Sparse, with delays where the pipeline needs them, else DeployedSynapses.
+
+    Args:
+        graded: whether messages carry integers; None where those above 1 do.
+    """
     from lava.proc.dense.process import DelayDense, Dense
     from lava.proc.sparse.process import DelaySparse, Sparse
     from lava.utils.weightutils import SignMode
@@ -159,6 +167,7 @@ def synapses_of(projection: QuantizedProjection, delay: int) -> Any:
     operator = projection.operator
     if not held_by_lava(operator, delay):
         return DeployedSynapses(projection=projection, delay=delay, name=projection.name)
+    graded = projection.payload > 1 if graded is None else graded
     dense = isinstance(operator, DenseOperator)
     weights: Any = operator.weights if dense else operator.matrix()
     options: dict[str, Any] = {
@@ -167,7 +176,7 @@ def synapses_of(projection: QuantizedProjection, delay: int) -> Any:
         "num_weight_bits": projection.weight_format.bits,
         "sign_mode": SignMode[projection.weight_format.sign.upper()],
         # Lava asks only whether it is above 0, that is whether spikes carry integers.
-        "num_message_bits": 0 if projection.payload == 1 else projection.payload.bit_length(),
+        "num_message_bits": projection.payload.bit_length() if graded else 0,
         "name": projection.name,
     }
     if not delay:

@@ -6,6 +6,7 @@ Its Lava process stands in the file of the same name in ``neurodeploy/lava/neuro
 from __future__ import annotations
 
 from neurodeploy.ir.models import IntegerModel
+from neurodeploy.neurons.adaptive import ADAPTIVE, QuantizedAdaptive
 from neurodeploy.neurons.relay import RELAY, QuantizedRelay
 from neurodeploy.neurons.sigma_delta import (
     DELTA,
@@ -17,6 +18,7 @@ from neurodeploy.neurons.sigma_delta import (
 )
 
 MODELS: dict[str, type[IntegerModel]] = {
+    ADAPTIVE: QuantizedAdaptive,
     RELAY: QuantizedRelay,
     SIGMA: QuantizedSigma,
     DELTA: QuantizedDelta,

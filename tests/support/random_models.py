@@ -13,6 +13,7 @@ from neurodeploy.ir.contract import Contract, InputCode, Semantics
 from neurodeploy.ir.models import IntegerModel
 from neurodeploy.ir.operators import Dense, Operator, Shape
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
+from neurodeploy.neurons.adaptive import QuantizedAdaptive
 from neurodeploy.neurons.relay import QuantizedRelay
 from neurodeploy.neurons.sigma_delta import QuantizedDelta, QuantizedSigma, QuantizedSigmaDelta
 from support.random_networks import (
@@ -35,6 +36,20 @@ def random_relay(rng: np.random.Generator, shape: Shape) -> QuantizedRelay:
         np.broadcast_to(bias, shape).astype(np.int64),
         most=int(rng.integers(1, 2**12)),
         shift=int(rng.integers(0, 9)),
+    )
+
+
+def random_adaptive(rng: np.random.Generator, shape: Shape) -> QuantizedAdaptive:
+    """Some with thresholds so low that they fire often, and biases that saturate v."""
+    decays = [int(rng.choice([0, 4095, int(rng.integers(0, 4096))])) for _ in range(4)]
+    per_neuron = shape if rng.random() < 0.5 else (1,) * len(shape)
+    mantissa = rng.integers(-4096, 4096, per_neuron) * int(rng.random() < 0.5)
+    return QuantizedAdaptive(
+        *decays,
+        theta_0=int(rng.choice([0, 3, 100, 2000])),
+        theta_step=int(rng.choice([0, 1, 50, 4095])),
+        bias_mantissa=np.broadcast_to(mantissa, shape).astype(np.int64),
+        bias_exponent=np.broadcast_to(rng.integers(0, 8), shape).astype(np.int64),
     )
 
 
@@ -65,6 +80,7 @@ def random_sigma_delta(rng: np.random.Generator, shape: Shape) -> QuantizedSigma
 
 
 MAKERS: dict[str, Maker] = {
+    "ATRLIF": random_adaptive,
     "Relay": random_relay,
     "Sigma": random_sigma,
     "Delta": random_delta,
