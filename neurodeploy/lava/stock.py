@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.errors import InputError, Setting, Text
+from neurodeploy.ir.fixed_point import INT32_EXACT
 from neurodeploy.ir.models import IntegerModel
 from neurodeploy.ir.operators import Dense as DenseOperator
 from neurodeploy.ir.operators import Operator
@@ -165,7 +166,7 @@ def synapses_of(projection: QuantizedProjection, delay: int, graded: bool | None
     from neurodeploy.lava.processes.process import DeployedSynapses
 
     operator = projection.operator
-    if not held_by_lava(operator, delay):
+    if not held_by_lava(operator, delay) or (delay and sums_may_wrap(projection)):
         return DeployedSynapses(projection=projection, delay=delay, name=projection.name)
     graded = projection.payload > 1 if graded is None else graded
     dense = isinstance(operator, DenseOperator)
@@ -197,6 +198,15 @@ def held_by_lava(operator: Operator, delay: int) -> bool:
     if isinstance(operator, DenseOperator) and not delay:
         return True
     return operator.connections * (1 + delay) <= MOST_WRITTEN_OUT
+
+
+def sums_may_wrap(projection: QuantizedProjection) -> bool:
+    """Whether sums may leave 32 bits before they are shifted to the right.
+
+    Lava's processes with delays then add up in 64 bits, those without in 32.
+    """
+    bound = projection.operator.absolute_row_bound() * projection.payload
+    return projection.exponent < 0 and bound >= INT32_EXACT
 
 
 def run_by_hand(network: QuantizedNetwork, batches: Iterable[SampleBatch]) -> Iterator[None]:
