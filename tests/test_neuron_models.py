@@ -7,18 +7,26 @@ import pytest
 
 from neurodeploy.artifacts.integers import arrays_of, network_from, structure_of
 from neurodeploy.errors import InputError, UnsupportedError
+from neurodeploy.ir.contract import Contract, InputCode, Semantics
+from neurodeploy.ir.fixed_point import WeightFormat
 from neurodeploy.ir.models import Message, only_leaky
-from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.ir.operators import Dense
+from neurodeploy.ir.quantized import (
+    QuantizedNetwork,
+    QuantizedPopulation,
+    QuantizedProjection,
+)
 from neurodeploy.lava.compat import lava_available
 from neurodeploy.neurons.dynamics import ModelStepper
+from neurodeploy.neurons.readout import sending_result
 from neurodeploy.neurons.registry import MODELS
 from neurodeploy.neurons.relay import QuantizedRelay
 from neurodeploy.reporting.parity import ParityComparison
 from neurodeploy.simulation.engines import ReferenceEngine
-from neurodeploy.simulation.trace import Overflow
+from neurodeploy.simulation.trace import Overflow, Samples
 from support.engine_runs import assert_equal, check_engines
 from support.random_models import MAKERS, drawn_kinds, random_model_network
-from support.random_networks import random_input
+from support.random_networks import random_input, random_neuron
 
 GRAPHS = ("chain", "skip", "delayed", "loop", "own")
 needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
@@ -85,7 +93,7 @@ def test_a_model_that_nobody_knows_is_refused_by_name() -> None:
     table = structure_of(network)
     changed = [p["neuron"] for p in table["populations"] if p["neuron"] and "model" in p["neuron"]]
     changed[0]["model"] = "Telepath"
-    with pytest.raises(InputError, match=r"model 'Telepath', this version knows .*Relay"):
+    with pytest.raises(InputError, match=r"model 'Telepath', this version knows .*, Relay, "):
         network_from(table, arrays_of(network), "here")
 
 
@@ -120,6 +128,29 @@ def test_what_takes_leaky_neurons_alone_names_the_others() -> None:
         _ = network.population("a").leaky
 
 
+def test_an_output_sends_its_v_at_the_end_and_computes_as_before() -> None:
+    network = random_model_network(5, ("LIF", "IF", "LI"), "skip")
+    sending = sending_result(network)
+    samples = random_input(network, 5, 3, over_time=True)
+    traces = [
+        next(ReferenceEngine(n).run(samples.batches(3), state=True))[1] for n in (network, sending)
+    ]
+    before, after = (trace.populations["out"] for trace in traces)
+    assert before.v is not None and after.v is not None and before.v.any()
+    np.testing.assert_array_equal(before.v, after.v)
+    np.testing.assert_array_equal(after.s[:, -1], after.v[:, -1])
+    assert not after.s[:, :-1].any()
+    assert sending.notes["out"] == "sends its v, 24 bits, at the end of step 5 of each sample"
+    decode = network.contract.decode
+    np.testing.assert_array_equal(*(trace.predictions(decode) for trace in traces))
+
+
+def test_an_output_that_spikes_has_no_value_to_send() -> None:
+    network = random_model_network(5, ("LIF", "IF", "LIF"), "chain")
+    with pytest.raises(UnsupportedError, match=r"of kind LIF, read by spike_count"):
+        sending_result(network)
+
+
 def test_parity_names_the_state_that_differs() -> None:
     network = random_model_network(3, ("Relay", "LIF", "I"), "chain")
     samples = random_input(network, 0, 2, over_time=False)
@@ -133,3 +164,29 @@ def test_parity_names_the_state_that_differs() -> None:
     assert parity.mismatches == 1
     assert parity.first_divergence is not None
     assert parity.first_divergence.variables == ("v",)
+
+
+def test_sums_of_messages_that_leave_32_bits_are_counted() -> None:
+    """Lava shifts sums of 32 bits; 2^23 - 1 times 254 and a second one as large are beyond them."""
+    relays = QuantizedRelay(np.zeros(2, np.int64), most=2**23 - 1)
+    lif = random_neuron(np.random.default_rng(0), "LIF", (3,))
+    populations = (
+        QuantizedPopulation("input", (1,), None, 255.0),
+        QuantizedPopulation("a", (2,), relays, 1.0),
+        QuantizedPopulation("b", (3,), lif, 1.0),
+    )
+    form, most = WeightFormat(8, "mixed"), relays.largest_message
+    maps = [Dense(np.full(size, 254), size[1:], size[:1]) for size in ((2, 1), (3, 2))]
+    projections = (
+        QuantizedProjection("into", "input", "a", maps[0], form, exponent=7, payload=255),
+        QuantizedProjection("on", "a", "b", maps[1], form, exponent=-7, payload=most),
+    )
+    contract = Contract(Semantics(1e-4, "zero", ">"), InputCode("direct", 255), 2, "spike_count")
+    # u wraps as often, of what is left of them.
+    for value, wraps in ((255, 12), (1, 0)):
+        network = QuantizedNetwork("wide", populations, projections, "b", contract)
+        drive = np.full((1, 1), value)
+        samples = Samples(1, lambda a, b, drive=drive: drive[a:b], None, contract, "made")
+        engine = ReferenceEngine(network)
+        list(engine.run(samples.batches(1)))
+        assert engine.overflow.populations["b"].wraps == wraps

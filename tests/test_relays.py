@@ -142,7 +142,7 @@ def test_a_map_that_is_too_large_to_be_written_out_goes_through_relays(
 ) -> None:
     graph = residual_graph(6, 1)
     # A factor for every neuron makes a kernel that nobody shares.
-    graph.nodes["beta1"].scale = np.random.default_rng(0).uniform(0.5, 1, (4, 6, 6))
+    graph.nodes["beta1"] = nir.Scale(np.random.default_rng(0).uniform(0.5, 1, (4, 6, 6)))
     notes: list[str] = []
     monkeypatch.setattr(operators, "MOST_SYNAPSES", 500)
     network = network_from_layout(Layout(graph, "net"), contract(), relays=16_000, notes=notes)
@@ -171,7 +171,9 @@ def test_export_relays_where_the_target_has_graded_spikes(tmp_path: Path) -> Non
     graph.metadata[METADATA_KEY] = contract().to_metadata()
     file = tmp_path / "residual.nir"
     write_nir(file, graph)
-    new = export(file, "loihi2", tmp_path / "new")
+    new = export(file, "loihi2", tmp_path / "new", send_result=True)
+    readout = new.network.population("out").neuron
+    assert readout is not None and readout.kind == "Readout"
     kinds = [p.neuron.kind for p in new.network.populations if p.neuron]
     assert kinds.count("Relay") == 3
     assert any("relays 'stem'" in note for note in new.network.notes.values())

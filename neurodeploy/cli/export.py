@@ -51,6 +51,11 @@ from neurodeploy.cli.options import (
     "so that steps take less time.",
 )
 @click.option(
+    "--send-result",
+    is_flag=True,
+    help="Let the output send its potential at the end of each sample, as a message of 24 bits.",
+)
+@click.option(
     "--netx",
     is_flag=True,
     help="Round to integers that lava-dl's .net holds, and insist on writing network.net.",
@@ -92,6 +97,7 @@ def export(
     calibrate: str | None,
     activity: Path | None,
     balance: bool,
+    send_result: bool,
     netx: bool,
     input_shape: tuple[int, ...] | None,
     layers: int | None,
@@ -117,6 +123,7 @@ def export(
         out,
         activity=activity,
         balance=balance,
+        send_result=send_result,
         netx=netx,
         input_shape=input_shape,
         layers=layers,

@@ -104,34 +104,26 @@ def spike_payload(
     """
     bits = target.spike.payload_bits.value
     most = max(2**bits - 1, 1)
-    allowed = f"spikes up to {most:,}" if bits else "binary spikes only"
     payloads: dict[str, int] = {}
     for projection in network.projections:
         payloads[projection.source] = max(payloads.get(projection.source, 1), projection.payload)
-    return [
-        Violation(
-            "spike_payload",
-            f"population {name!r}",
-            f"graded spikes up to {payload:,}",
-            f"{target.name} allows {allowed}",
-            Text("train with ", Setting("encoder.name", "rate")),
-        )
-        for name, payload in payloads.items()
-        if payload > most and network.population(name).neuron is None
-    ] + [
-        Violation(
-            "spike_payload",
-            f"population {population.name!r}",
-            f"neurons of kind {population.neuron.kind} send messages of "
-            f"{population.neuron.message.bits} bits",
-            f"{target.name} allows {f'{bits} bits' if bits else 'binary spikes only'}",
-            "use a target with graded spikes, or fewer bits",
-        )
-        for population in network.populations
-        if population.neuron is not None
-        and population.neuron.message.graded
-        and population.neuron.message.bits > bits
-    ]
+    found = []
+    for population in network.populations:
+        neuron, payload = population.neuron, payloads.get(population.name, 1)
+        if neuron is None and payload > most:
+            used = f"graded spikes up to {payload:,}"
+            allowed = f"spikes up to {most:,}" if bits else "binary spikes only"
+            advice = Text("train with ", Setting("encoder.name", "rate"))
+        elif neuron is not None and neuron.message.graded and neuron.message.bits > bits:
+            used = f"neurons of kind {neuron.kind} send messages of {neuron.message.bits} bits"
+            allowed = f"{bits} bits" if bits else "binary spikes only"
+            advice = Text("use a target with graded spikes, or fewer bits")
+        else:
+            continue
+        where = f"population {population.name!r}"
+        allowed = f"{target.name} allows {allowed}"
+        found.append(Violation("spike_payload", where, used, allowed, advice))
+    return found
 
 
 def delays(

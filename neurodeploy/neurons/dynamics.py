@@ -257,7 +257,7 @@ class ModelStepper:
     @property
     def state(self) -> dict[str, torch.Tensor]:
         """What is kept after the last step, by name."""
-        return {name: torch.from_numpy(values) for name, values in self._state.items()}
+        return {name: torch.from_numpy(self._state[name]) for name in self.neuron.states}
 
     @property
     def v(self) -> torch.Tensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from neurodeploy.ir.models import IntegerModel
 from neurodeploy.neurons.adaptive import ADAPTIVE, QuantizedAdaptive
+from neurodeploy.neurons.readout import READOUT, QuantizedReadout
 from neurodeploy.neurons.relay import RELAY, QuantizedRelay
 from neurodeploy.neurons.sigma_delta import (
     DELTA,
@@ -23,5 +24,6 @@ MODELS: dict[str, type[IntegerModel]] = {
     SIGMA: QuantizedSigma,
     DELTA: QuantizedDelta,
     SIGMA_DELTA: QuantizedSigmaDelta,
+    READOUT: QuantizedReadout,
 }
 """By the name that deployments and reports have for it: its integers."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import torch
 
 from neurodeploy.ir.fixed_point import INT32_EXACT
 from neurodeploy.ir.models import FloatModel, IntegerModel
 from neurodeploy.ir.network import Network, Population, Projection
-from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation
+from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
 from neurodeploy.neurons.dynamics import FixedStepper, FloatStepper, ModelStepper
 from neurodeploy.simulation.exact import accumulator, activation_bound
 from neurodeploy.simulation.layerwise import LayerwiseSimulator, ReadyProjection
@@ -38,7 +39,11 @@ class ReferenceEngine:
                 p.source,
                 p.target,
                 p.delay,
-                accumulator(p, torch.int32 if bounds[p.target] < INT32_EXACT else torch.int64),
+                accumulator(
+                    p,
+                    torch.int32 if bounds[p.target] < INT32_EXACT else torch.int64,
+                    partial(self._sums_beyond, p.target) if _from_neurons(network, p) else None,
+                ),
             )
             for p in network.projections
         ]
@@ -49,6 +54,10 @@ class ReferenceEngine:
             links,
             state_dtype=torch.int32,
         )
+
+    def _sums_beyond(self, population: str, count: int) -> None:
+        """Count sums of graded messages that left 32 bits, as wraps of what they arrive at."""
+        self.overflow.add(population, count, 0)
 
     def run(
         self, batches: Iterable[SampleBatch], *, state: bool = False
@@ -111,6 +120,12 @@ class FloatEngine:
 
     def close(self) -> None:
         """Nothing to release; other engines have processes to end."""
+
+
+def _from_neurons(network: QuantizedNetwork, projection: QuantizedProjection) -> bool:
+    """Whether a projection carries graded messages of neurons."""
+    neuron = network.population(projection.source).neuron
+    return neuron is not None and neuron.message.graded
 
 
 def _in_integers(

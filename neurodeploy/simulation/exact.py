@@ -41,11 +41,16 @@ def exact_dtype(bound: float, where: str) -> torch.dtype:
     raise UnsupportedError(f"{where}: activations reach {bound:.3g}, beyond exact 53-bit sums")
 
 
-def accumulator(projection: QuantizedProjection, dtype: torch.dtype) -> Accumulate:
+def accumulator(
+    projection: QuantizedProjection,
+    dtype: torch.dtype,
+    beyond: Callable[[int], None] | None = None,
+) -> Accumulate:
     """A function from (N, *source) spikes to (N, *target) shifted activations of ``dtype``.
 
     Args:
         dtype: int32 or int64; the caller knows what the target's sum can reach.
+        beyond: told how many sums have left the 32 bits that Lava's synapses shift them in.
     """
     bound = activation_bound(projection)
     multiply = _int8_dense(projection) or _floating(projection, bound)
@@ -53,11 +58,14 @@ def accumulator(projection: QuantizedProjection, dtype: torch.dtype) -> Accumula
     may_wrap = exponent < 0 and bound >= INT32_EXACT
 
     def accumulate(spikes: torch.Tensor) -> torch.Tensor:
-        total = multiply(spikes).to(dtype)
+        total = multiply(spikes).to(torch.int64 if may_wrap else dtype)
         if exponent == 0:
             return total
         if may_wrap:  # in the 32 bits that Lava's synapses add up in
-            total = total.to(torch.int32).to(dtype)
+            kept = total.to(torch.int32)
+            if beyond is not None and (left := int((kept != total).sum())):
+                beyond(left)
+            total = kept.to(dtype)
         # An arithmetic right shift rounds down, as Lava's does.
         return total << exponent if exponent >= 0 else total >> -exponent
 

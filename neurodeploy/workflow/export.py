@@ -33,6 +33,7 @@ from neurodeploy.ir.quantized import QuantizationPlan, QuantizedNetwork
 from neurodeploy.ir.stated import Stated
 from neurodeploy.mapping import CoreMapping, map_network
 from neurodeploy.mapping.mapping import check_fits
+from neurodeploy.neurons.readout import sending_result
 from neurodeploy.simulation.firing import firing_warnings, warnings_among
 from neurodeploy.support.file_names import file_name
 from neurodeploy.support.files import as_path
@@ -81,6 +82,7 @@ def export(
     layers: int | None = None,
     biases: bool = False,
     message_exponent: int | None = None,
+    send_result: bool = False,
     stated: Stated | None = None,
     quantization: QuantizationOptions | None = None,
 ) -> ExportResult:
@@ -96,6 +98,7 @@ def export(
         netx: round to integers that lava-dl's .net holds, and insist on writing one.
         input_shape, layers, biases, message_exponent: of a ``.net``, as in
             ``interchange.netx.file.NetReading``; lava-dl's own exponent when None.
+        send_result: let the output send its v at the end of each sample, as a message.
         stated: semantics for a file that carries none, or instead of those it carries.
         quantization: width of weights and how scales are chosen.
 
@@ -141,6 +144,9 @@ def export(
         imported = replace(imported, network=with_data(imported.network, training))
         quantized = _quantized(imported, file, target, quantization, netx)
         quantized = replace(quantized, notes=_numbered(imported.notes) | quantized.notes)
+        part = netx_part(quantized)
+    if send_result:
+        quantized = sending_result(quantized)
         part = netx_part(quantized)
     shapes = {p.name: p.shape for p in quantized.populations}
     spikes = None if activity is None else read_activity(activity, shapes)

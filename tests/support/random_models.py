@@ -14,6 +14,7 @@ from neurodeploy.ir.models import IntegerModel
 from neurodeploy.ir.operators import Dense, Operator, Shape
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
 from neurodeploy.neurons.adaptive import QuantizedAdaptive
+from neurodeploy.neurons.readout import QuantizedReadout
 from neurodeploy.neurons.relay import QuantizedRelay
 from neurodeploy.neurons.sigma_delta import QuantizedDelta, QuantizedSigma, QuantizedSigmaDelta
 from support.random_networks import (
@@ -24,6 +25,9 @@ from support.random_networks import (
     random_operator,
     random_projection,
 )
+
+AT_THE_END = ("Readout",)
+"""Models whose messages are too wide to go through weights: no sum may leave 32 bits."""
 
 Maker = Callable[[np.random.Generator, Shape], IntegerModel]
 
@@ -79,9 +83,17 @@ def random_sigma_delta(rng: np.random.Generator, shape: Shape) -> QuantizedSigma
     return QuantizedSigmaDelta(**random_changes(rng, shape), rectified=bool(rng.integers(0, 2)))
 
 
+def random_readout(rng: np.random.Generator, shape: Shape) -> QuantizedReadout:
+    """Over the whole range, as leaky neurons are drawn; it sends at a step of the five."""
+    drawn = random_neuron(rng, "CubaLI", shape)
+    parts = (drawn.u_decay, drawn.v_decay, drawn.bias_mantissa, drawn.bias_exponent)
+    return QuantizedReadout(*parts, steps=int(rng.integers(1, 6)))
+
+
 MAKERS: dict[str, Maker] = {
     "ATRLIF": random_adaptive,
     "Relay": random_relay,
+    "Readout": random_readout,
     "Sigma": random_sigma,
     "Delta": random_delta,
     "SigmaDelta": random_sigma_delta,
@@ -142,7 +154,8 @@ def random_model_network(seed: int, kinds: tuple[str, str, str], graph: str) -> 
 
 def drawn_kinds(rng: np.random.Generator, model: str) -> tuple[str, str, str]:
     """Kinds of three populations, at least one of which is ``model``; a and b send something."""
-    kinds = [str(rng.choice([*SPIKING, *MAKERS])) for _ in range(2)]
+    inside = [kind for kind in MAKERS if kind not in AT_THE_END]
+    kinds = [str(rng.choice([*SPIKING, *inside])) for _ in range(2)]
     kinds.append(str(rng.choice([*NEURONS, *MAKERS])))
-    kinds[int(rng.integers(0, 3))] = model
+    kinds[2 if model in AT_THE_END else int(rng.integers(0, 3))] = model
     return kinds[0], kinds[1], kinds[2]
