@@ -150,8 +150,10 @@ def read_source(
             f"{network} gives outputs of shape {found.layers.shapes[last]}; data set "
             f"{dataset.name!r} has {dataset.classes} classes"
         )
+    # Data sets are often sorted by class.
     drawn = np.random.default_rng(0).permutation(len(dataset.x_train))[: samples or SAMPLES]
-    x, y = dataset.x_test[slice(test)], dataset.y_test[slice(test)]
+    tested = np.random.default_rng(0).permutation(len(dataset.x_test))[:test]
+    x, y = dataset.x_test[tested], dataset.y_test[tested]
     accuracy = float(np.mean(found.outputs(x).argmax(1) == y))
     return Source(found, dataset.x_train[drawn], x, y, accuracy)
 
