@@ -12,7 +12,8 @@ from neurodeploy.ir.models import IntegerModel
 from neurodeploy.lava.compat import lava_available, require_lava
 from neurodeploy.neurons.adaptive import QuantizedAdaptive
 from neurodeploy.neurons.dynamics import ModelStepper
-from support.random_models import random_adaptive
+from neurodeploy.neurons.resonators import QuantizedResonator
+from support.random_models import random_adaptive, random_resonators
 
 pytestmark = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
 
@@ -136,3 +137,77 @@ def test_adaptive_thresholds_rise_and_fall_as_worked_out_by_hand() -> None:
     # t = 2: theta = 256 + 96 = 352, r = 448: 640 - 448 = 192 < 352.
     assert states["theta"][:, 0].tolist() == [384, 448, 352]
     assert states["r"][:, 0].tolist() == [512, 896, 448]
+
+
+def lava_resonators(neuron: QuantizedResonator) -> Any:
+    """``PyRFModelFixed`` or ``PyRF_IZModelFixed`` as Lava's builder makes it."""
+    require_lava()
+    from lava.proc.rf.models import PyRFModelFixed
+    from lava.proc.rf_iz.models import PyRF_IZModelFixed
+
+    kind: Any = PyRFModelFixed if neuron.firing == "phase" else PyRF_IZModelFixed
+    made = kind({"shape": (NEURONS // 2,)})
+    made.a_real_in, made.a_imag_in, made.s_out = Port(), Port(), Port()
+    made.real, made.imag = (np.zeros(NEURONS // 2, np.int32) for _ in "ri")
+    made.sin_decay, made.cos_decay = neuron.sin_decay, neuron.cos_decay
+    made.state_exp, made.decay_bits = np.int32(6), np.int32(12)
+    made.vth = np.int32(neuron.threshold << 6)
+    return made
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_resonators_are_those_of_lava(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    neuron, inputs = random_resonators(rng, (NEURONS,)), random_inputs(rng)
+    sent, states = stepped(neuron, inputs)
+    lava, half = lava_resonators(neuron), NEURONS // 2
+    for t, step in enumerate(inputs.astype(np.int32)):
+        lava.a_real_in.value, lava.a_imag_in.value = step[:half], step[half:]
+        lava.run_spk()
+        np.testing.assert_array_equal(sent[t, :half], lava.s_out.value)
+        np.testing.assert_array_equal(states["v"][t, :half], lava.real)
+        np.testing.assert_array_equal(states["v"][t, half:], lava.imag)
+    assert not sent[:, half:].any()
+
+
+@pytest.mark.parametrize("firing", ["phase", "izhikevich"])
+def test_resonators_in_a_runtime_of_lava(firing: Any) -> None:
+    """From a period and an alpha, and driven through a synapse, as its users drive them."""
+    require_lava()
+    from lava.magma.core.run_conditions import RunSteps
+    from lava.magma.core.run_configs import Loihi2SimCfg
+    from lava.proc.dense.process import Dense
+    from lava.proc.io.source import RingBuffer
+    from lava.proc.rf.process import RF
+    from lava.proc.rf_iz.process import RF_IZ
+
+    steps, period, alpha = 25, 7.3, 0.05
+    inputs = np.zeros((steps, 4), np.int64)
+    inputs[2:5, 0], inputs[2:5, 1] = 90, -120
+    sine, cosine = (4096 * ((1 - alpha) * f(2 * np.pi / period)) for f in (np.sin, np.cos))
+    neuron = QuantizedResonator(np.array([int(sine)]), np.array([int(cosine)]), 40, firing)
+    _, states = stepped(neuron, inputs)
+    kind: Any = RF if firing == "phase" else RF_IZ
+    process = kind(shape=(2,), period=period, alpha=alpha, state_exp=6, decay_bits=12, vth=40)
+    # A synaptic process brings what it gets one step later.
+    early = np.roll(inputs[:, :2].any(axis=1), -1).astype(np.int32)[None]
+    source, synapses = RingBuffer(data=early), Dense(weights=np.array([[90], [-120]]))
+    source.s_out.connect(synapses.s_in)
+    synapses.a_out.connect(process.a_real_in)
+    try:
+        process.run(condition=RunSteps(steps), run_cfg=Loihi2SimCfg(select_tag="fixed_pt"))
+        real, imag = process.real.get(), process.imag.get()
+    finally:
+        process.stop()
+    np.testing.assert_array_equal(states["v"][-1], np.concatenate([real, imag]))
+    assert real.any() and imag.any()
+
+
+def test_a_resonator_turns_by_a_quarter_as_worked_out_by_hand() -> None:
+    """A period of 4 without decay: the state goes from real to imaginary, and fires in a turn."""
+    neuron = QuantizedResonator(np.array([4096]), np.array([0]), 10)
+    inputs = np.zeros((5, 2), np.int64)
+    inputs[0] = 10, 0
+    sent, states = stepped(neuron, inputs)
+    assert (states["v"] // 64).tolist() == [[10, 0], [0, 10], [-10, 0], [0, -10], [10, 0]]
+    assert sent.tolist() == [[0, 0]] * 4 + [[1, 0]]

@@ -9,6 +9,7 @@ from neurodeploy.ir.models import IntegerModel
 from neurodeploy.neurons.adaptive import ADAPTIVE, QuantizedAdaptive
 from neurodeploy.neurons.readout import READOUT, QuantizedReadout
 from neurodeploy.neurons.relay import RELAY, QuantizedRelay
+from neurodeploy.neurons.resonators import RESONATOR, QuantizedResonator
 from neurodeploy.neurons.sigma_delta import (
     DELTA,
     SIGMA,
@@ -21,6 +22,7 @@ from neurodeploy.neurons.sigma_delta import (
 MODELS: dict[str, type[IntegerModel]] = {
     ADAPTIVE: QuantizedAdaptive,
     RELAY: QuantizedRelay,
+    RESONATOR: QuantizedResonator,
     SIGMA: QuantizedSigma,
     DELTA: QuantizedDelta,
     SIGMA_DELTA: QuantizedSigmaDelta,

@@ -16,6 +16,7 @@ from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, Quan
 from neurodeploy.neurons.adaptive import QuantizedAdaptive
 from neurodeploy.neurons.readout import QuantizedReadout
 from neurodeploy.neurons.relay import QuantizedRelay
+from neurodeploy.neurons.resonators import QuantizedResonator
 from neurodeploy.neurons.sigma_delta import QuantizedDelta, QuantizedSigma, QuantizedSigmaDelta
 from support.random_networks import (
     NEURONS,
@@ -57,6 +58,19 @@ def random_adaptive(rng: np.random.Generator, shape: Shape) -> QuantizedAdaptive
     )
 
 
+def random_resonators(rng: np.random.Generator, shape: Shape) -> QuantizedResonator:
+    """Of short periods, so that they fire within a sample; an odd first axis gets none."""
+    per_neuron = (shape[0] // 2, *shape[1:]) if rng.random() < 0.5 else (1,) * len(shape)
+    angle = np.asarray(2 * np.pi / rng.uniform(2, 9, per_neuron))
+    length = 4096 * float(rng.choice([1.0, 0.9, 0.5]))
+    return QuantizedResonator(
+        (length * np.sin(angle)).astype(np.int64),
+        (length * np.cos(angle)).astype(np.int64),
+        threshold=int(rng.choice([1, 20, 300])),
+        firing="phase" if rng.random() < 0.5 else "izhikevich",
+    )
+
+
 def random_changes(rng: np.random.Generator, shape: Shape) -> dict[str, Any]:
     """What Delta and SigmaDelta have in common; wide enough that some states leave 24 bits."""
     return {
@@ -94,6 +108,7 @@ MAKERS: dict[str, Maker] = {
     "ATRLIF": random_adaptive,
     "Relay": random_relay,
     "Readout": random_readout,
+    "Resonator": random_resonators,
     "Sigma": random_sigma,
     "Delta": random_delta,
     "SigmaDelta": random_sigma_delta,
@@ -122,6 +137,8 @@ def random_model_network(seed: int, kinds: tuple[str, str, str], graph: str) -> 
     populations = {"input": QuantizedPopulation("input", shape, None, float(payload))}
     shapes = (first.output_shape, second.output_shape, (4,))
     for name, kind, size in zip(("a", "b", "out"), kinds, shapes, strict=True):
+        if kind == "Resonator" and size[0] % 2:
+            kind = "LIF"
         made = MAKERS[kind](rng, size) if kind in MAKERS else random_neuron(rng, kind, size)
         populations[name] = QuantizedPopulation(name, size, made, 1.0)
 
