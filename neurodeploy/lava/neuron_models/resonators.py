@@ -43,7 +43,9 @@ class PyNeuronsModel(TimedNeuronsModel):
 
     def advance(self, activation: np.ndarray) -> np.ndarray:
         """One step of ``PyRFModelFixed``, or of ``PyRF_IZModelFixed``."""
-        shifted = np.left_shift(activation.astype(np.int32), np.int32(6)).astype(np.int64)
+        # Where nothing arrives, there is one 0 for all.
+        arrived = np.broadcast_to(activation, self.v.shape).astype(np.int32)
+        shifted = np.left_shift(arrived, np.int32(6)).astype(np.int64)
         a_real, a_imag = shifted[..., : self.half], shifted[..., self.half :]
         state = self.v.astype(np.int64)
         real, imag = state[..., : self.half], state[..., self.half :]
