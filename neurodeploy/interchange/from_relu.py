@@ -13,12 +13,20 @@ from torch import Tensor, nn
 
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.interchange.nir.network_in import contract_of, to_network
+from neurodeploy.interchange.sigma_delta import (
+    DEVIATION,
+    Trade,
+    chosen,
+    trades,
+    with_changes,
+)
 from neurodeploy.ir.contract import DataSource, Encoder, InputCode
 from neurodeploy.ir.network import Network, Neuron, Population
 from neurodeploy.nn.conversion import Balance, Method, balanced, with_neurons
 from neurodeploy.nn.export import module_to_nir
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.nn.tracing import rectified_network
+from neurodeploy.simulation.trace import Samples
 
 BATCH = 64
 """Samples whose activations are computed at a time."""
@@ -113,6 +121,78 @@ class ReluNetwork:
         assert contract is not None  # it was just written
         network = to_network(graph, contract, self.name)
         return with_half_thresholds(network) if half else network
+
+    def as_sigma_delta(
+        self,
+        samples: ArrayLike,
+        *,
+        deviation: float = DEVIATION,
+        factor: float | None = None,
+        steps: int | None = None,
+        regression: bool = False,
+    ) -> Network:
+        """The network with sigma-delta neurons in place of its ReLUs, which send changes alone.
+
+        Thresholds trade activity against accuracy (``interchange.sigma_delta``); how, is in
+        ``sigma_delta_trades``. The class, or with ``regression`` the values, are read from the
+        outputs of the last step.
+
+        Args:
+            samples: (N, *sample_shape), or frames (N, T, *sample_shape) of films, integers 0 to
+                ``levels`` of the data that it was trained on; a few dozen do.
+            deviation: of the outputs on the samples, that thresholds may cost.
+            factor: of all thresholds, in place of the largest one within ``deviation``.
+            steps: T, frames of a sample; as many as the samples have, 1 of single ones, when None.
+            regression: whether outputs are values instead of classes.
+
+        Raises:
+            InputError: an option or samples out of range, or a layer that is silent on them.
+            UnsupportedError: something has no counterpart, which is named.
+        """
+        network, taken = self._with_changes(samples, steps)
+        if regression:
+            # What is read is divided by T, for neurons that add up over steps.
+            scale = float(network.contract.steps)
+            contract = replace(network.contract, task="regression", value_scale=scale)
+            network = replace(network, contract=contract)
+        if factor is not None:
+            if not 0 <= factor < 1:
+                raise InputError(f"factor is from 0 to below 1, found {factor}")
+            return trades(network, taken, (factor,))[0][1]
+        if not deviation >= 0:
+            raise InputError(f"deviation is at least 0, found {deviation}")
+        return chosen(trades(network, taken), deviation)[1]
+
+    def sigma_delta_trades(self, samples: ArrayLike, steps: int | None = None) -> list[Trade]:
+        """What each factor of thresholds costs and saves; arguments as of ``as_sigma_delta``."""
+        return [trade for trade, _ in trades(*self._with_changes(samples, steps))]
+
+    def _with_changes(self, samples: ArrayLike, steps: int | None) -> tuple[Network, Samples]:
+        """The network without thresholds, and samples for it."""
+        x, shape = np.asarray(samples), self.layers.sample_shape
+        over_time = x.ndim == len(shape) + 2
+        flat = x.reshape(-1, *x.shape[2:]) if over_time and x.shape[1] else x
+        checked = self._checked(flat)
+        frames = x.shape[1] if over_time else steps or 1
+        if steps is not None and (not isinstance(steps, int) or steps < 1 or steps != frames):
+            raise InputError(f"steps is at least 1, and of frames their number, found {steps!r}")
+        relus = [name for name, layer in self.layers.layers.items() if isinstance(layer, nn.ReLU)]
+        spiking = with_neurons(self.layers, dict.fromkeys(relus, 1.0))
+        code = InputCode("direct", self.levels)
+        graph = module_to_nir(spiking, code, frames, self.dataset, self.source)
+        contract = contract_of(graph, self.name)
+        assert contract is not None  # it was just written
+        network = with_changes(to_network(graph, contract, self.name))
+        values = checked.reshape(len(x), *((frames,) if over_time else ()), *shape)
+        taken = Samples(
+            len(x),
+            lambda first, last: values[first:last].astype(np.int32),
+            None,
+            network.contract,
+            "samples",
+            over_time=over_time,
+        )
+        return network, taken
 
     def _checked(self, samples: ArrayLike) -> np.ndarray:
         x, shape = np.asarray(samples), self.layers.sample_shape

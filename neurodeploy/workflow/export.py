@@ -185,10 +185,15 @@ def deploy_network(
     """
     from neurodeploy.interchange.nir.file import write_nir
     from neurodeploy.interchange.nir.network_out import network_to_nir
+    from neurodeploy.quantization.sigma_delta import is_sigma_delta
     from neurodeploy.workflow.quantization import quantized_on
 
     place = NewFolder(out, _default_folder(network.name, target))
     place.check()
+    if isinstance(network, Network) and is_sigma_delta(network):
+        # NIR has no such neurons: what is deployed are the integers alone.
+        network, calibration = quantized_on(network, target, bits, scale, calibration), None
+        bits = scale = None
     if isinstance(network, QuantizedNetwork):
         if any(choice is not None for choice in (bits, scale, calibration)):
             raise InputError(

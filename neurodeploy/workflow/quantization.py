@@ -37,6 +37,11 @@ from neurodeploy.ir.quantized import PLAN_KEY, QuantizationPlan, QuantizedNetwor
 from neurodeploy.quantization.planned import on_grid, plan_of, quantize_as_planned
 from neurodeploy.quantization.post_training import quantize
 from neurodeploy.quantization.scales import ScaleMethod
+from neurodeploy.quantization.sigma_delta import (
+    is_sigma_delta,
+    quantize_sigma_delta,
+    reach_on,
+)
 from neurodeploy.simulation.firing import as_notes
 from neurodeploy.simulation.trace import Samples
 from neurodeploy.support.files import write_whole
@@ -164,6 +169,8 @@ def quantized_on(
     samples = None
     if calibration is not None:
         samples = array_samples(np.asarray(calibration), None, network, where="calibration")
+    if is_sigma_delta(network):
+        return _sigma_delta(network, target, bits, scale, samples)
     method = scale or ("mse" if samples is None else "calibrate")
     if (method == "calibrate") != (samples is not None):
         raise InputError(
@@ -176,6 +183,30 @@ def quantized_on(
     for warning in samples.warnings if samples else ():
         warnings.warn(warning, DataWarning, stacklevel=3)
     return _noted(found, f"by {method}{on}", samples, judge)
+
+
+def _sigma_delta(
+    network: Network,
+    target: Target,
+    bits: int | None,
+    scale: ScaleMethod | None,
+    samples: Samples | None,
+) -> QuantizedNetwork:
+    """A sigma-delta network in integers, whose scales follow from what samples reach.
+
+    Raises:
+        InputError: no samples, or another way of choosing scales.
+    """
+    if samples is None or scale not in (None, "calibrate"):
+        raise InputError(
+            f"network {network.name!r}: sigma-delta neurons get their scales from what they reach "
+            "on samples",
+            fix=Text("give ", Setting("calibration"), ", and no other ", Setting("scale")),
+        )
+    for warning in samples.warnings:
+        warnings.warn(warning, DataWarning, stacklevel=4)
+    found = quantize_sigma_delta(network, target, reach_on(network, samples), bits)
+    return _noted(found, f"by reach on {samples.count:,} samples", samples)
 
 
 def _judge(network: Network, samples: Samples | None) -> SpikeJudge | None:

@@ -227,9 +227,7 @@ class _Chain:
     def _sent(self) -> int:
         """The largest magnitude that the last population sends."""
         neuron = self.populations[-1].neuron
-        if neuron is None:
-            return self.payload
-        return neuron.largest_message
+        return self.payload if neuron is None else neuron.largest_message
 
     def _project(
         self,
