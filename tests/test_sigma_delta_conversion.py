@@ -15,6 +15,7 @@ from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.interchange.sigma_delta import share_of_dense
 from neurodeploy.lava.compat import lava_available
 from neurodeploy.neurons.sigma_delta import QuantizedDelta, QuantizedSigmaDelta, SigmaDelta
+from support.command import run_cli, run_json
 
 LEVELS, FRAMES, SHAPE = 255, 6, (1, 8, 8)
 
@@ -182,3 +183,28 @@ def test_what_does_not_go_is_one_message(net: nn.Module) -> None:
         relus.as_sigma_delta(x[..., :4])
     with pytest.raises(UnsupportedError, match=r"leaky integrate-and-fire neurons"):
         nd.to_torch(network)
+
+
+def test_the_command_writes_a_deployment_and_prints_the_trade(tmp_path: Path) -> None:
+    (tmp_path / "nets.py").write_text(
+        "from torch import nn\n\n"
+        "def build():\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 2))\n"
+    )
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (60, 1, 8, 8)).astype(np.uint8)
+    y = (x[:, 0, :4].mean((1, 2)) > x[:, 0, 4:].mean((1, 2))).astype(np.int64)
+    arrays = {"x_train": x[:40], "y_train": y[:40], "x_test": x[40:], "y_test": y[40:]}
+    np.savez(tmp_path / "data.npz", **arrays)
+    command = ("convert", "nets.py:build", "--data", "data.npz", "--sigma-delta")
+    found = run_json(*command, "--target", "loihi2", "--out", "d", folder=tmp_path)
+    assert found["samples"] == 20 and found["ann_accuracy"] == found["accuracy"]
+    chosen = [t for t in found["trades"] if t["factor"] == found["factor"]]
+    assert len(chosen) == 1 and chosen[0]["deviation"] <= 0.02
+    text = run_cli(*command, "--target", "loihi2", "--weight-bits", "4", folder=tmp_path).output
+    assert text.count("<- taken") == 1 and "with sigma-delta neurons in integers" in text
+    simulated = run_json("simulate", "d", "--engine", "reference", folder=tmp_path)
+    assert simulated["accuracy"] == found["accuracy"]
+    for wrong in (command, (*command, "--target", "loihi2", "--steps", "3"), command[:-1]):
+        refused = run_cli(*wrong, folder=tmp_path)
+        assert refused.exit_code == 2 and "--sigma-delta" in refused.output

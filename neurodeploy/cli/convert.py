@@ -42,7 +42,25 @@ def source_options(command: Any) -> Any:
 
 @click.command()
 @source_options
-@click.option("--steps", "--T", type=COUNT, required=True, help="Time steps per sample.")
+@click.option("--steps", "--T", type=COUNT, help="Time steps per sample, of spikes.")
+@click.option(
+    "--sigma-delta",
+    is_flag=True,
+    help="Neurons that send changes of their activation instead of spikes, as a deployment for "
+    "--target.",
+)
+@click.option("--target", help="Of --sigma-delta: a name from `neurodeploy targets`, or a TOML.")
+@click.option(
+    "--deviation",
+    type=click.FloatRange(0),
+    default=0.02,
+    show_default=True,
+    help="Of --sigma-delta: how far outputs may be off for thresholds, as a share of how far they "
+    "spread.",
+)
+@click.option(
+    "--weight-bits", type=click.IntRange(1, 8), help="Of --sigma-delta: width of all weights."
+)
 @click.option(
     "--method",
     type=click.Choice(METHODS),
@@ -85,7 +103,11 @@ def convert(
     weights: Path | None,
     data: str,
     samples: int | None,
-    steps: int,
+    steps: int | None,
+    sigma_delta: bool,
+    target: str | None,
+    deviation: float,
+    weight_bits: int | None,
     method: Any,
     percentile: float,
     half: bool,
@@ -100,7 +122,20 @@ def convert(
     become integrate-and-fire neurons with soft reset, whose rates over T steps are its activations.
     `export FILE.nir` deploys the result; `train --init FILE.nir` trains it further, for which few
     steps do.
+
+    With --sigma-delta they become sigma-delta neurons, which compute the same in one step and send
+    changes alone; NIR has none such, so a deployment is written. Thresholds are the largest within
+    --deviation; what each would cost and save is printed.
     """
+    if sigma_delta:
+        if target is None or steps is not None:
+            raise click.UsageError("--sigma-delta needs --target, and takes no --steps")
+        _sigma_delta(
+            network, weights, data, samples, test, target, deviation, weight_bits, out, as_json
+        )
+        return
+    if steps is None or target is not None:
+        raise click.UsageError("give --steps T for spikes, or --sigma-delta and --target")
     from neurodeploy.nn.conversion import Balance
     from neurodeploy.workflow.conversion import convert as convert_network
     from neurodeploy.workflow.conversion import read_source
@@ -129,3 +164,45 @@ def convert(
         f"{found.accuracy:.2%} with spikes in {steps} steps, in floats"
     )
     click.echo(f"Wrote {found.path}\nNext: neurodeploy export {found.path} --target loihi2")
+
+
+def _sigma_delta(
+    network: str,
+    weights: Path | None,
+    data: str,
+    samples: int | None,
+    test: int,
+    target: str,
+    deviation: float,
+    weight_bits: int | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    from dataclasses import asdict
+
+    from neurodeploy.workflow.conversion import read_source
+    from neurodeploy.workflow.sigma_delta import SAMPLES, deploy_sigma_delta
+
+    source = read_source(network, weights, data, samples=samples or SAMPLES, test=test)
+    found = deploy_sigma_delta(source, target, out, deviation=deviation, weight_bits=weight_bits)
+    if as_json:
+        print_json(
+            {
+                "deployment": str(found.deployment.path),
+                "target": target,
+                "factor": found.chosen.factor,
+                "trades": [asdict(trade) for trade in found.trades],
+                "ann_accuracy": found.ann_accuracy,
+                "accuracy": found.accuracy,
+                "samples": found.samples,
+            }
+        )
+        return
+    for trade in found.trades:
+        mark = "  <- taken" if trade == found.chosen else ""
+        click.echo(f"{trade.line()}{mark}")
+    click.echo(
+        f"Accuracy on {found.samples:,} test samples: {found.ann_accuracy:.2%} with ReLUs in "
+        f"floats, {found.accuracy:.2%} with sigma-delta neurons in integers"
+    )
+    click.echo(f"Wrote {found.deployment.path}/\nNext: neurodeploy simulate")

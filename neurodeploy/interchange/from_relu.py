@@ -16,9 +16,9 @@ from neurodeploy.interchange.nir.network_in import contract_of, to_network
 from neurodeploy.interchange.sigma_delta import (
     DEVIATION,
     Trade,
-    chosen,
     trades,
     with_changes,
+    within,
 )
 from neurodeploy.ir.contract import DataSource, Encoder, InputCode
 from neurodeploy.ir.network import Network, Neuron, Population
@@ -161,7 +161,8 @@ class ReluNetwork:
             return trades(network, taken, (factor,))[0][1]
         if not deviation >= 0:
             raise InputError(f"deviation is at least 0, found {deviation}")
-        return chosen(trades(network, taken), deviation)[1]
+        found = dict(trades(network, taken))
+        return found[within([*found], deviation)]
 
     def sigma_delta_trades(self, samples: ArrayLike, steps: int | None = None) -> list[Trade]:
         """What each factor of thresholds costs and saves; arguments as of ``as_sigma_delta``."""
@@ -182,6 +183,7 @@ class ReluNetwork:
         graph = module_to_nir(spiking, code, frames, self.dataset, self.source)
         contract = contract_of(graph, self.name)
         assert contract is not None  # it was just written
+        contract = replace(contract, source=self.source)  # of which NIR keeps the name alone
         network = with_changes(to_network(graph, contract, self.name))
         values = checked.reshape(len(x), *((frames,) if over_time else ()), *shape)
         taken = Samples(

@@ -129,18 +129,16 @@ def trades(
     return found
 
 
-def chosen(
-    found: list[tuple[Trade, Network]], deviation: float = DEVIATION
-) -> tuple[Trade, Network]:
+def within(found: Sequence[Trade], deviation: float = DEVIATION) -> Trade:
     """The largest factor up to which all keep the outputs within a deviation.
 
     Raises:
         InputError: not even the smallest does.
     """
-    within = list(takewhile(lambda pair: pair[0].deviation <= deviation, found))
-    if not within:
+    kept = list(takewhile(lambda trade: trade.deviation <= deviation, found))
+    if not kept:
         raise InputError(f"no factor keeps the outputs within a deviation of {deviation:g}")
-    return within[-1]
+    return kept[-1]
 
 
 @dataclass(frozen=True, eq=False)
