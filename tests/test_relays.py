@@ -10,22 +10,31 @@ import numpy as np
 import pytest
 
 from neurodeploy.artifacts.deployment import float_network, read_deployment
+from neurodeploy.errors import UnsupportedError
 from neurodeploy.interchange.nir.file import write_nir
 from neurodeploy.interchange.nir.layout import Layout
-from neurodeploy.interchange.nir.network_in import network_from_layout, to_network
+from neurodeploy.interchange.nir.network_in import (
+    network_from_layout,
+    stepped_as_written,
+    to_network,
+)
+from neurodeploy.interchange.nir.network_out import network_to_nir
 from neurodeploy.ir import operators
 from neurodeploy.ir.contract import METADATA_KEY
 from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.network import Network
+from neurodeploy.ir.quantized import QuantizationPlan
 from neurodeploy.lava.compat import lava_available
 from neurodeploy.mapping import map_network
-from neurodeploy.neurons.relay import QuantizedRelay, Relay
+from neurodeploy.neurons.relay import RELAYS_KEY, QuantizedRelay, Relay
+from neurodeploy.quantization.planned import quantize_as_planned
 from neurodeploy.quantization.post_training import quantize
 from neurodeploy.simulation.engines import FloatEngine, ReferenceEngine
 from neurodeploy.simulation.trace import Samples
 from neurodeploy.target import load_target
 from neurodeploy.workflow.export import export
-from support.engine_runs import check_engines
+from neurodeploy.workflow.quantization import quantized_graph
+from support.engine_runs import assert_equal, check_engines
 from support.random_networks import random_input
 from support.residual_graphs import contract, residual_graph
 
@@ -47,13 +56,13 @@ def test_a_stream_grows_by_two_projections_a_block(blocks: int) -> None:
     """Composed, every reader takes a projection from all that lies before it."""
     composed = to_network(residual_graph(0, blocks), contract(), "net")
     network, notes = relayed(0, blocks)
-    assert relays_of(network) == ["stem", *(f"conv{n}b_sum" for n in range(1, blocks))]
+    assert relays_of(network) == ["stem_relay", *(f"conv{n}b_sum" for n in range(1, blocks))]
     assert len(notes) == blocks
     # Into each block's neurons one, inside it one, and into the stream two; then the read-out's.
     assert len(network.projections) == 1 + 4 * (blocks - 1) + 2 + 2
     assert len(composed.projections) == blocks + (blocks + 1) * (blocks + 2) // 2
     assert re.fullmatch(
-        r"relays 'stem': 2 readers take [\d,]+ synapses and relays, [\d,]+ without", notes[0]
+        r"relays 'stem_relay': 2 readers take [\d,]+ synapses and relays, [\d,]+ without", notes[0]
     )
 
 
@@ -123,9 +132,9 @@ def test_integers_stay_near_the_real_numbers_of_a_stream() -> None:
     samples = random_input(integers, 4, 4, over_time=False)
     ((_, floats),) = FloatEngine(network).run(samples.batches(4), state=True)
     ((_, found),) = ReferenceEngine(integers).run(samples.batches(4), state=True)
-    exact, rounded = floats.populations["stem"].v, found.populations["stem"].v
+    exact, rounded = floats.populations["stem_relay"].v, found.populations["stem_relay"].v
     assert exact is not None and rounded is not None
-    off = rounded / integers.population("stem").state_unit - exact
+    off = rounded / integers.population("stem_relay").state_unit - exact
     assert np.abs(off).max() < 0.02 * np.abs(exact).max()
 
 
@@ -146,9 +155,9 @@ def test_a_map_that_is_too_large_to_be_written_out_goes_through_relays(
     notes: list[str] = []
     monkeypatch.setattr(operators, "MOST_SYNAPSES", 500)
     network = network_from_layout(Layout(graph, "net"), contract(), relays=16_000, notes=notes)
-    assert "stem" in relays_of(network)
+    assert "stem_relay" in relays_of(network)
     (into,) = [p for p in network.projections if p.target == "lif1a"]
-    assert into.source == "stem" and into.operator.weights.size == 144
+    assert into.source == "stem_relay" and into.operator.weights.size == 144
 
 
 def test_nothing_inside_a_loop_is_relayed() -> None:
@@ -176,7 +185,7 @@ def test_export_relays_where_the_target_has_graded_spikes(tmp_path: Path) -> Non
     assert readout is not None and readout.kind == "Readout"
     kinds = [p.neuron.kind for p in new.network.populations if p.neuron]
     assert kinds.count("Relay") == 3
-    assert any("relays 'stem'" in note for note in new.network.notes.values())
+    assert any("relays 'stem_relay'" in note for note in new.network.notes.values())
     # Nothing of the kind is asked of a target that has none: it says what of this it lacks.
     network = to_network(graph, contract(), "net")
     fixed = map_network(quantize(network, load_target("loihi1")), load_target("loihi1"))
@@ -184,7 +193,7 @@ def test_export_relays_where_the_target_has_graded_spikes(tmp_path: Path) -> Non
     # The float network of the deployment has the same populations.
     again = float_network(read_deployment(tmp_path / "new"))
     assert [p.name for p in again.populations] == [p.name for p in new.network.populations]
-    kernels = [p for p in new.network.projections if p.source == "stem"]
+    kernels = [p for p in new.network.projections if p.source == "stem_relay"]
     assert all(isinstance(p.operator, Convolution) for p in kernels)
 
 
@@ -196,9 +205,44 @@ def test_a_neuron_with_more_synapses_than_a_core_holds_words_reads_relays() -> N
     graph.nodes["classes"] = nir.Affine(np.ones((5, 4)), np.zeros(5))
     edges = [(s, "average" if t == "flat" else t) for s, t in graph.edges]
     graph.edges = [*edges, ("average", "flat")]
-    for most, names in ((1000, ["stem"]), (100, ["stem", "average_sum", "flat"])):
+    for most, names in ((1000, ["stem_relay"]), (100, ["stem_relay", "average_sum", "flat_relay"])):
         notes: list[str] = []
         layout = Layout(graph, "net")
         network = network_from_layout(layout, contract(), relays=most, notes=notes)
         assert relays_of(network) == names
         assert any("more than 100 synapses" in note for note in notes) == (most == 100)
+
+
+def test_relays_come_back_from_nir() -> None:
+    """They are a Scale of ones there, and metadata say what it is."""
+    network, _ = relayed(10, 4)
+    graph = network_to_nir(network)
+    assert sorted(graph.metadata[RELAYS_KEY]) == sorted(relays_of(network))
+    again = to_network(graph, contract(), "net")
+    assert [p.name for p in again.populations] == [p.name for p in network.populations]
+    assert {p.name for p in again.projections} == {p.name for p in network.projections}
+    samples = random_input_of(network)
+    ((_, one),) = FloatEngine(network).run(samples.batches(3), state=True)
+    ((_, other),) = FloatEngine(again).run(samples.batches(3), state=True)
+    assert assert_equal(one, other) > 0
+
+
+def test_integers_of_relays_come_back_from_nir() -> None:
+    network, _ = relayed(11, 5)
+    integers = quantize(network, LOIHI2)
+    graph = quantized_graph(integers, "loihi2")
+    floats = to_network(graph, stepped_as_written(graph, integers.contract, "net"), "net")
+    plan = QuantizationPlan.within(graph.metadata, "here")
+    assert plan is not None
+    again = quantize_as_planned(floats, LOIHI2, plan)
+    samples = random_input(integers, 11, 3, over_time=True)
+    ((_, one),) = ReferenceEngine(integers).run(samples.batches(3), state=True)
+    ((_, other),) = ReferenceEngine(again).run(samples.batches(3), state=True)
+    assert assert_equal(one, other) > 0
+
+
+def test_a_node_that_is_said_to_be_relays_and_is_none_is_named() -> None:
+    graph = residual_graph(12, 2)
+    graph.metadata[RELAYS_KEY] = {"beta2": "Relay"}
+    with pytest.raises(UnsupportedError, match=r"node 'beta2' is relays, .* Scale of ones"):
+        to_network(graph, contract(), "net")

@@ -192,10 +192,12 @@ class PopulationPlan:
     Attributes:
         scale: activation units per unit of the float network.
         incoming: by the name of the graph's node that holds the weights.
+        sends: integers by which neurons of another model make messages; empty for leaky ones.
     """
 
     scale: float
     incoming: dict[str, ProjectionPlan]
+    sends: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.scale > 0:
@@ -220,7 +222,11 @@ class QuantizationPlan:
 
     def to_metadata(self) -> dict[str, Any]:
         """Nested dict of scalars and strings, as NIR metadata can hold it."""
-        return {"format": PLAN_FORMAT, **asdict(self)}
+        table = {"format": PLAN_FORMAT, **asdict(self)}
+        for population in table["populations"].values():
+            if not population["sends"]:
+                del population["sends"]
+        return table
 
     @staticmethod
     def within(metadata: Mapping[str, Any], where: str) -> QuantizationPlan | None:

@@ -31,6 +31,9 @@ from neurodeploy.target import Target
 RELAY = "Relay"
 """Name of the model."""
 
+RELAYS_KEY = "neurodeploy_relays"
+"""In the metadata of a NIR graph: the nodes that are relays, by name; each is a Scale of ones."""
+
 SUMMED = 2.0**30
 """Sums stay below this, and with what rounding adds within the 32 bits of Lava's sums."""
 

@@ -6,7 +6,7 @@ network is not the one that the plan was made for, and is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from neurodeploy.errors import Setting, Text, UnsupportedError
 from neurodeploy.ir.contract import EXPORT_DT, Contract
 from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, DECAY_ONE
+from neurodeploy.ir.models import IntegerModel
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
 from neurodeploy.ir.quantized import (
     PopulationPlan,
@@ -25,6 +26,7 @@ from neurodeploy.ir.quantized import (
     QuantizedPopulation,
     QuantizedProjection,
 )
+from neurodeploy.neurons.relay import QuantizedRelay, Relay
 from neurodeploy.quantization.post_training import quantized_neuron
 from neurodeploy.quantization.weights import Incoming, payload_of
 from neurodeploy.target import Target
@@ -48,7 +50,10 @@ def quantize_as_planned(
     notes: dict[str, str] = {}
     for population in network.populations:
         neuron, scale = None, float(payload_of(network, population))
-        if population.neuron is not None:
+        if isinstance(population.neuron, Relay):
+            planned = _planned(plan, population)
+            neuron, scale = _relays(population, population.neuron, planned), planned.scale
+        elif population.neuron is not None:
             planned = _planned(plan, population)
             neuron, found = quantized_neuron(population.leaky, planned.scale, target)
             scale = planned.scale
@@ -62,9 +67,10 @@ def quantize_as_planned(
                 notes[population.name] = ", ".join(found)
             _check_biases(population, neuron.bias_mantissa << neuron.bias_exponent, scale)
         populations.append(QuantizedPopulation(population.name, population.shape, neuron, scale))
+    known = {p.name: p for p in populations}
     for projection in network.projections:
         planned = plan.populations[projection.target]
-        projections += _integers(projection, network, planned)
+        projections += _integers(projection, network, planned, known)
     return QuantizedNetwork(
         network.name,
         tuple(populations),
@@ -85,6 +91,19 @@ def _planned(plan: QuantizationPlan, population: Population) -> PopulationPlan:
     return plan.populations[population.name]
 
 
+def _relays(population: Population, neuron: Relay, planned: PopulationPlan) -> QuantizedRelay:
+    """Relays as the plan has them."""
+    wanted = neuron.bias * planned.scale
+    bias = np.rint(wanted).astype(np.int64)
+    if planned.sends.keys() != {"most", "shift"} or np.abs(bias - wanted).max(initial=0) > OFF_GRID:
+        raise UnsupportedError(
+            f"population {population.name!r}: the quantisation in the file's metadata is not that "
+            "of its relays",
+            fix=REMEDY,
+        )
+    return QuantizedRelay(bias, **planned.sends)
+
+
 def _check_biases(population: Population, found: np.ndarray, scale: float) -> None:
     """Refuse biases that had to be rounded or clipped."""
     wanted = population.leaky.bias * scale * 2**ACTIVATION_SHIFT
@@ -98,13 +117,17 @@ def _check_biases(population: Population, found: np.ndarray, scale: float) -> No
 
 
 def _integers(
-    projection: Projection, network: Network, population: PopulationPlan
+    projection: Projection,
+    network: Network,
+    population: PopulationPlan,
+    known: Mapping[str, QuantizedPopulation],
 ) -> list[QuantizedProjection]:
     """One projection in integers, or its two one-bit halves."""
     # A projection is called by the nodes it was made from: "pool+conv", or "conv (a to b)"; a node
     # written from integers has the name of the whole projection.
     nodes = [projection.name, *projection.name.split(" (")[0].split("+")]
     named = [node for node in dict.fromkeys(nodes) if node in population.incoming]
+    named = nodes[:1] if nodes[0] in named else named
     if len(named) != 1:
         raise UnsupportedError(
             f"projection {projection.name!r}: the quantisation in the file's metadata does not "
@@ -112,7 +135,7 @@ def _integers(
             fix=REMEDY,
         )
     planned = population.incoming[named[0]]
-    parts = Incoming.of_sign(projection, network, planned.bits, planned.sign)
+    parts = Incoming.of_sign(projection, network, planned.bits, planned.sign, known)
     found = []
     for part in parts:
         ratio = population.scale / 2.0**planned.exponent
@@ -141,7 +164,7 @@ def on_grid(network: QuantizedNetwork) -> Network:
     is 1:
 
         weight     W 2^exponent, and behind graded input, whose floats are integer/levels, times
-                   levels
+                   levels; behind relays over 2^shift
         threshold  as it is
         bias       (mantissa << exponent) / 64, since states are 64 times finer than activations
         u_keep     (4096 - u_decay) / 4096, likewise v_keep
@@ -174,10 +197,13 @@ def _in_floats(
 ) -> Network:
     scales = {p.name: scale_of(p) for p in network.populations}
     populations = tuple(
-        Population(p.name, p.shape, None if p.neuron is None else _neuron(p.leaky, scales[p.name]))
+        Population(p.name, p.shape, None if p.neuron is None else _real_neuron(p, scales[p.name]))
         for p in network.populations
     )
-    projections = tuple(_projection(p, scales[p.target]) for p in network.projections)
+    projections = tuple(
+        _projection(p, _unit(network.population(p.source), scales[p.source]), scales[p.target])
+        for p in network.projections
+    )
     return Network(network.name, populations, projections, network.output, contract)
 
 
@@ -189,8 +215,12 @@ def plan_of(network: QuantizedNetwork, target: str) -> QuantizationPlan:
     for p in network.projections:
         sign: Any = p.weight_format.sign
         incoming[p.target][p.name] = ProjectionPlan(p.weight_format.bits, sign, p.exponent)
+    sends = {
+        p.name: p.neuron.table() for p in network.populations if isinstance(p.neuron, IntegerModel)
+    }
     return QuantizationPlan(
-        target, {name: PopulationPlan(SCALE, plans) for name, plans in incoming.items()}
+        target,
+        {n: PopulationPlan(SCALE, plans, sends.get(n, {})) for n, plans in incoming.items()},
     )
 
 
@@ -198,6 +228,19 @@ def _exact_contract(contract: Contract) -> Contract:
     """Leaks are exact as Euler steps of a dt that other tools assume."""
     semantics = replace(contract.semantics, dt=EXPORT_DT, integrator="euler")
     return replace(contract, semantics=semantics)
+
+
+def _real_neuron(population: QuantizedPopulation, scale: float) -> Neuron | Relay:
+    if isinstance(population.neuron, QuantizedRelay):
+        return Relay(population.neuron.bias / scale)
+    return _neuron(population.leaky, scale)
+
+
+def _unit(population: QuantizedPopulation, scale: float) -> float:
+    """What 1 of a float message is in integers, at a scale of the population that sends it."""
+    if isinstance(population.neuron, IntegerModel):
+        return population.neuron.message_unit(scale)
+    return population.message_unit
 
 
 def _neuron(neuron: QuantizedNeuron, scale: float) -> Neuron:
@@ -215,7 +258,7 @@ def _neuron(neuron: QuantizedNeuron, scale: float) -> Neuron:
     )
 
 
-def _projection(projection: QuantizedProjection, scale: float) -> Projection:
+def _projection(projection: QuantizedProjection, unit: float, scale: float) -> Projection:
     p = projection
-    weights = p.operator.weights * (2.0**p.exponent * p.payload / scale)
+    weights = p.operator.weights * (2.0**p.exponent * unit / scale)
     return Projection(p.name, p.source, p.target, p.operator.with_weights(weights), p.delay)

@@ -21,6 +21,7 @@ from neurodeploy.interchange.nir.linear import (
 from neurodeploy.ir.operators import Operator, Shape
 from neurodeploy.neurons import NEURONS
 from neurodeploy.neurons.kinds import WITHOUT_RESET
+from neurodeploy.neurons.relay import RELAYS_KEY
 
 
 class BrokenBefore(UnsupportedError):
@@ -31,6 +32,7 @@ class Layout:
     """A graph without subgraphs, looked at node by node.
 
     Attributes:
+        relays: the nodes that the graph's metadata say are relays.
         problems: what was found wrong, a line each; it grows with every check.
         broken: nodes that cannot be computed, themselves or for what leads to them.
         before, after: the other ends of the edges into and out of each node.
@@ -42,6 +44,7 @@ class Layout:
         self.nodes: dict[str, Any] = graph.nodes
         self.name = name
         self.problems: list[str] = []
+        self.relays = self._said_relays(graph.metadata.get(RELAYS_KEY, {}))
         self.broken: set[str] = set()
         self.before: dict[str, list[str]] = {node: [] for node in graph.nodes}
         self.after: dict[str, list[str]] = {node: [] for node in graph.nodes}
@@ -53,6 +56,18 @@ class Layout:
             self._add_edge(source, target)
         self._check_ends()
         self._find_shapes()
+
+    def _said_relays(self, said: Any) -> frozenset[str]:
+        """Names of relays; one that is no Scale of ones is a problem."""
+        names = frozenset(said) if isinstance(said, dict) else frozenset[str]()
+        for name in sorted(names):
+            node = self.nodes.get(name)
+            if not isinstance(node, nir.Scale) or np.any(np.asarray(node.scale) != 1):
+                self.problems.append(
+                    f"{self.name}: the metadata say that node {name!r} is relays, which are a "
+                    "Scale of ones, but it is none"
+                )
+        return names
 
     @contextmanager
     def collecting(self, name: str, spreads: bool = True) -> Iterator[None]:

@@ -137,7 +137,7 @@ class _Importer:
         self.constant = self._constant_name()
         """Of the source of biases into currents, if there are any."""
         self.read: str | None = None
-        self.streams = Streams(layout) if relays is not None else None
+        self.streams = Streams(layout) if relays is not None and not layout.relays else None
         self.most_synapses = relays
         self.relays: dict[str, tuple[Population, list[Projection]]] = {}
         self.notes = notes
@@ -204,6 +204,9 @@ class _Importer:
 
     def _send_through(self, name: str) -> None:
         arrival = merged(self._arrival(name))
+        if name in self.layout.relays:
+            self.sent[name] = self._relayed(name, arrival, "as the file says")
+            return
         relaying = self.streams is not None and name not in self.streams.looping
         try:
             self.sent[name] = self._through(name, arrival)
@@ -223,7 +226,7 @@ class _Importer:
                 raise
         if self.streams is not None and self.streams.is_read_again(name):
             self.sent[name] = self._if_smaller(
-                name, merged(self.sent[name]), self.streams.readers[name]
+                f"{name}_relay", merged(self.sent[name]), self.streams.readers[name]
             )
 
     def _through(self, name: str, arrival: Arrival) -> Arrival:
@@ -248,7 +251,7 @@ class _Importer:
     def _before(self, name: str) -> str:
         """What to call the sum that a node reads: the only node before it, or after itself."""
         before = self.layout.before[name]
-        return before[0] if len(before) == 1 else f"{name}_sum"
+        return f"{before[0]}_relay" if len(before) == 1 else f"{name}_sum"
 
     def _if_smaller(self, name: str, arrival: Arrival, readers: int) -> Arrival:
         """The arrival as the messages of relays, if these and their synapses are fewer."""

@@ -7,7 +7,8 @@ explicit bias, every parameter a float64 array of full shape.
 
 What NIR has no node for is written in a longer form that computes the same: a connectivity that is
 known as a matrix only becomes an Affine, and where that has to reach neurons in more than one axis,
-those are written in one. A constant source is written as the biases that it stands for. A readout
+those are written in one. Relays are a Scale of ones, and metadata say that they are relays. A
+constant source is written as the biases that it stands for. A readout
 can be left out for tools that have no neuron for it.
 """
 
@@ -37,6 +38,7 @@ from neurodeploy.ir.operators import Operator, Shape
 from neurodeploy.ir.schedule import components, is_recurrent
 from neurodeploy.neurons.constant import is_constant, joined_biases
 from neurodeploy.neurons.kinds import BEHIND, UNRESET, to_node, without_reset
+from neurodeploy.neurons.relay import RELAY, RELAYS_KEY, Relay
 
 
 def network_to_nir(network: Network) -> nir.NIRGraph:
@@ -63,6 +65,7 @@ class _Writer:
         if len(self.taken) < len(self.names):
             raise UnsupportedError(f"{network.name}: two populations would share a name in NIR")
         self.nodes: dict[str, nir.NIRNode] = {}
+        self.relays: list[str] = []
         self.edges: list[tuple[str, str]] = []
         self.entry: dict[str, str] = {}
         """The node that takes a population's input, where it is not the one that fires."""
@@ -81,7 +84,9 @@ class _Writer:
         shape = np.array(self.shapes[read])
         self._append(self.names[read], "output", nir.Output({"output": shape}))
         contract = replace(self.network.contract, semantics=self.semantics)
-        metadata = {METADATA_KEY: contract.to_metadata()}
+        metadata: dict[str, Any] = {METADATA_KEY: contract.to_metadata()}
+        if self.relays:
+            metadata[RELAYS_KEY] = dict.fromkeys(self.relays, RELAY)
         # Unchecked: NIR 1.0.8 takes every kernel for square and every convolution for ungrouped.
         return nir.NIRGraph(self.nodes, self.edges, metadata, type_check=False)
 
@@ -90,7 +95,7 @@ class _Writer:
         if population.neuron is None:
             self.nodes[name] = nir.Input({"input": np.array(shape)})
             return
-        neuron = _reshaped(population.leaky, population.shape, shape)
+        neuron = _reshaped(self._neuron(population), population.shape, shape)
         into = (p for p in self.network.projections if p.target == population.name)
         incoming, late = joined_biases(into, self.constants)
         kept = self._kept(population, incoming)
@@ -114,15 +119,28 @@ class _Writer:
         for projection in incoming:
             bias = carried.get(projection.name)
             self._projection(projection, chains[projection.name], bias)
+        if isinstance(population.neuron, Relay):
+            # NIR has no neuron that passes numbers on; to other tools it is a factor of 1.
+            self.nodes[name] = nir.Scale(np.ones(shape))
+            self.relays.append(name)
+            return
         leak_bias = np.zeros(shape) if carrier else neuron.bias
         self.nodes[name] = to_node(neuron, shape, leak_bias, self.network.contract.semantics)
+
+    @staticmethod
+    def _neuron(population: Population) -> Neuron:
+        """Leaky neurons; for relays some that have their bias, and none of a node's semantics."""
+        if not isinstance(population.neuron, Relay):
+            return population.leaky
+        zero = np.zeros(1)
+        return Neuron("I", zero, zero + 1, population.neuron.bias, None, "zero", ">")
 
     def _kept(self, population: Population, incoming: list[Projection]) -> set[str] | None:
         """The projections that undo the reset of neurons that are not reset where they come from.
 
         None when the population has no such neurons, or not any more: a quantised one has not.
         """
-        neuron = population.leaky
+        neuron = self._neuron(population)
         if not neuron.kind.endswith((BEHIND, UNRESET)):
             return None
         _, expected = without_reset(_reshaped(neuron, population.shape, population.shape))
