@@ -26,9 +26,11 @@ from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizationPlan
 from neurodeploy.lava.compat import lava_available
 from neurodeploy.mapping import map_network
+from neurodeploy.mapping.estimate import estimate
 from neurodeploy.neurons.relay import RELAYS_KEY, QuantizedRelay, Relay
 from neurodeploy.quantization.planned import quantize_as_planned
 from neurodeploy.quantization.post_training import quantize
+from neurodeploy.reporting.cost_text import estimate_text
 from neurodeploy.simulation.engines import FloatEngine, ReferenceEngine
 from neurodeploy.simulation.trace import Samples
 from neurodeploy.target import load_target
@@ -246,3 +248,15 @@ def test_a_node_that_is_said_to_be_relays_and_is_none_is_named() -> None:
     graph.metadata[RELAYS_KEY] = {"beta2": "Relay"}
     with pytest.raises(UnsupportedError, match=r"node 'beta2' is relays, .* Scale of ones"):
         to_network(graph, contract(), "net")
+
+
+def test_messages_that_carry_integers_are_told_apart_in_the_estimate() -> None:
+    network, _ = relayed(13, 2)
+    integers = quantize(network, LOIHI2)
+    mapping = map_network(integers, LOIHI2)
+    activity = {p.name: np.full(p.shape, 2.0) for p in integers.populations}
+    found = estimate(integers, LOIHI2, mapping, activity)
+    sizes = {p.name: np.prod(p.shape) for p in integers.populations if p.neuron}
+    assert found.graded == 2 * sum(sizes[name] for name in relays_of(network))
+    assert found.spikes == 2 * sum(sizes.values())
+    assert f"{found.graded:,.0f} carry integers" in estimate_text(found)

@@ -57,6 +57,8 @@ class Estimate:
         steps: chip steps a sample takes of the pipeline, guard steps included.
         latency_steps: steps from a sample's first input to its last output.
         spikes: of all populations with neurons.
+        graded: how many of these carry an integer. Each costs as a message here: nothing is
+            published of what its width costs.
         input_spikes: events that arrive from outside, whatever they carry: a message each.
         synaptic_ops: entries of synaptic rows read.
         neuron_updates: neurons times steps.
@@ -75,6 +77,7 @@ class Estimate:
     steps: int
     latency_steps: int
     spikes: float
+    graded: float
     input_spikes: float
     synaptic_ops: float
     neuron_updates: float
@@ -178,6 +181,10 @@ def estimate(
         steps=steps,
         latency_steps=network.contract.steps + depth[network.output],
         spikes=_sum(activity, names - inputs),
+        graded=_sum(
+            activity,
+            {p.name for p in network.populations if p.neuron and p.neuron.message.graded},
+        ),
         input_spikes=_sum(activity, inputs),
         synaptic_ops=synaptic_ops,
         neuron_updates=float(neurons.sum() * steps),

@@ -19,6 +19,11 @@ def estimate_text(estimate: Estimate) -> str:
         f"{estimate.input_spikes:,.0f} input events, "
         f"{found.between_cores:,.0f} messages between cores"
     ]
+    if estimate.graded:
+        lines.append(
+            f"  of the spikes {estimate.graded:,.0f} carry integers, each counted as one message: "
+            "nothing is published of what their width costs"
+        )
     if estimate.energy:
         total = estimate.energy.total
         lines += [
