@@ -26,21 +26,32 @@ needs r + theta <= v, so that neither leaves 32.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from neurodeploy.errors import InputError
-from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, DECAY_BITS, DECAY_ONE, STATE_LIMIT
-from neurodeploy.ir.models import FloatModel, IntegerModel, Tally
+from neurodeploy.ir.fixed_point import (
+    ACTIVATION_SHIFT,
+    DECAY_BITS,
+    DECAY_ONE,
+    STATE_LIMIT,
+    split_biases,
+)
+from neurodeploy.ir.models import Arriving, FloatModel, IntegerModel, Tally
+from neurodeploy.neurons.scale import decay_of, gain_of, roomy, scale_within
 from neurodeploy.support.schema import build
+from neurodeploy.target import Target
 
 ADAPTIVE = "ATRLIF"
 """Name of the model, as Lava has it."""
 
 STATES = ("u", "v", "theta", "r")
+
+MOST_THETA = 2**16 - 1
+"""Of theta_0 and theta_step in integers, in units of the summed input."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +73,49 @@ class Adaptive(FloatModel):
     bias: np.ndarray
     kind: str = ADAPTIVE
     states: ClassVar[tuple[str, ...]] = STATES
+
+    def laid_out(
+        self, incoming: Sequence[Arriving], ratios: Sequence[float], target: Target, steps: int
+    ) -> tuple[float, tuple[int, ...]]:
+        """Within what thresholds, biases and the state hold."""
+        highest = float(np.abs(self.bias).max(initial=0))
+        gain = gain_of(self.v_keep, steps)
+        most = roomy(incoming, gain * gain_of(self.u_keep, steps), gain * highest)
+        mantissa = 2 ** (target.neuron.bias_mantissa_bits.value - 1) - 1
+        largest = mantissa << target.neuron.bias_exponent_max.value
+        if highest > 0:
+            most = min(most, largest / (highest * 2**ACTIVATION_SHIFT))
+        theta = max(self.theta_0, self.theta_step)
+        return scale_within(incoming, ratios, target, min(most, MOST_THETA / max(theta, 1e-300)))
+
+    def integers(
+        self, scale: float, reach: int, target: Target
+    ) -> tuple[QuantizedAdaptive, list[str]]:
+        """To the nearest decays, thresholds and biases."""
+        keeps = (self.u_keep, self.v_keep, self.theta_keep, self.r_keep)
+        found = [
+            decay_of(keep, name, lowest=int(name == "u"))
+            for keep, name in zip(keeps, STATES, strict=True)
+        ]
+        (u, v, theta, r), notes = (
+            (decay for decay, _ in found),
+            [n for _, said in found for n in said],
+        )
+        bits, highest = (
+            target.neuron.bias_mantissa_bits.value,
+            target.neuron.bias_exponent_max.value,
+        )
+        bias = np.rint(self.bias * scale * 2**ACTIVATION_SHIFT).astype(np.int64)
+        neurons = QuantizedAdaptive(
+            u - 1,
+            v,
+            theta,
+            r,
+            round(self.theta_0 * scale),
+            round(self.theta_step * scale),
+            *split_biases(bias, bits, highest),
+        )
+        return neurons, notes
 
     def begin(self, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
         state = super().begin(shape)
@@ -91,7 +145,7 @@ class _Table:
 
     def __post_init__(self) -> None:
         for name in ("u_decay", "v_decay", "theta_decay", "r_decay", "theta_0", "theta_step"):
-            most = DECAY_ONE - 1 if "decay" in name else 2**16 - 1
+            most = DECAY_ONE - 1 if "decay" in name else MOST_THETA
             if not 0 <= getattr(self, name) <= most:
                 raise ValueError(f"{name} is from 0 to {most:,}, found {getattr(self, name):,}")
 

@@ -28,7 +28,7 @@ can be had from them, and they have no reset between samples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -36,14 +36,19 @@ import numpy as np
 
 from neurodeploy.errors import InputError
 from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, DECAY_BITS, DECAY_ONE, STATE_LIMIT
-from neurodeploy.ir.models import FloatModel, IntegerModel, Tally
+from neurodeploy.ir.models import Arriving, FloatModel, IntegerModel, Tally
+from neurodeploy.neurons.scale import gain_of, roomy, scale_within
 from neurodeploy.support.schema import build
+from neurodeploy.target import Target
 
 RESONATOR = "Resonator"
 """Name of both models."""
 
 Firing = Literal["phase", "izhikevich"]
 """Of RF and of RF_IZ."""
+
+MOST_THRESHOLD = 2**17 - 1
+"""In integers, in units of the summed input."""
 
 ALMOST = 1e-5
 """So far below the threshold a reset leaves RF_IZ in real numbers, as in Lava."""
@@ -66,6 +71,25 @@ class Resonator(FloatModel):
     kind: str = RESONATOR
     states: ClassVar[tuple[str, ...]] = ("v",)
 
+    def laid_out(
+        self, incoming: Sequence[Arriving], ratios: Sequence[float], target: Target, steps: int
+    ) -> tuple[float, tuple[int, ...]]:
+        """Within what the threshold and the state hold."""
+        kept = float(np.hypot(self.sin_decay, self.cos_decay).max())
+        most = min(roomy(incoming, gain_of(kept, steps)), MOST_THRESHOLD / self.threshold)
+        return scale_within(incoming, ratios, target, most)
+
+    def integers(
+        self, scale: float, reach: int, target: Target
+    ) -> tuple[QuantizedResonator, list[str]]:
+        """To the nearest decays, and the nearest threshold of at least 1."""
+        sine, cosine = (
+            np.rint(DECAY_ONE * np.asarray(decay, np.float64)).astype(np.int64)
+            for decay in (self.sin_decay, self.cos_decay)
+        )
+        threshold = max(round(self.threshold * scale), 1)
+        return QuantizedResonator(sine, cosine, threshold, self.firing), []
+
     def step(
         self, state: dict[str, np.ndarray], activation: np.ndarray, tally: Tally
     ) -> np.ndarray:
@@ -83,8 +107,10 @@ class _Table:
     firing: Firing
 
     def __post_init__(self) -> None:
-        if not 1 <= self.threshold < 2**17:
-            raise ValueError(f"a threshold is from 1 to 2^17 - 1, found {self.threshold}")
+        if not 1 <= self.threshold <= MOST_THRESHOLD:
+            raise ValueError(
+                f"a threshold is from 1 to {MOST_THRESHOLD:,}, found {self.threshold:,}"
+            )
 
 
 @dataclass(frozen=True, eq=False)
