@@ -143,7 +143,8 @@ def test_an_output_sends_its_v_at_the_end_and_computes_as_before() -> None:
     assert not after.s[:, :-1].any()
     assert sending.notes["out"] == "sends its v, 24 bits, at the end of step 5 of each sample"
     decode = network.contract.decode
-    np.testing.assert_array_equal(*(trace.predictions(decode) for trace in traces))
+    one, other = (trace.predictions(decode) for trace in traces)
+    np.testing.assert_array_equal(one, other)
 
 
 def test_an_output_that_spikes_has_no_value_to_send() -> None:

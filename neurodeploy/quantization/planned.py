@@ -101,7 +101,7 @@ def _relays(population: Population, neuron: Relay, planned: PopulationPlan) -> Q
             "of its relays",
             fix=REMEDY,
         )
-    return QuantizedRelay(bias, **planned.sends)
+    return QuantizedRelay(bias, most=planned.sends["most"], shift=planned.sends["shift"])
 
 
 def _check_biases(population: Population, found: np.ndarray, scale: float) -> None:
