@@ -13,6 +13,7 @@ from neurodeploy.interchange.netx.file import write_net
 from neurodeploy.interchange.netx.network_out import to_layers
 from neurodeploy.lava.compat import lava_available
 from support.net_networks import CASES, random_net, slayer_files
+from support.sigma_delta_networks import slayer_changes
 
 TESTS = Path(__file__).parent
 
@@ -20,6 +21,7 @@ TESTS = Path(__file__).parent
 def check(folder: Path, first: int, count: int) -> None:
     if lava_available():
         slayer_files(folder)
+        slayer_changes(folder)
     for name, case in CASES.items():
         network = random_net(0, *case)
         write_net(folder / f"{name}.net", to_layers(network).layers, network.contract.steps)

@@ -38,8 +38,9 @@ class NetxEngine(LavaEngineBase):
 
     A layer runs one step behind the one before it, whatever the delay of its synapses. netx resets
     u and v of layer after layer in that rhythm, once per sample. What else a sample leaves behind
-    is in the buffers of delayed and recurrent synapses, which Lava's ``Reset`` empties; delayed
-    ones need a step for that in which they carry nothing.
+    is in the buffers of delayed and recurrent synapses and in sigma-delta neurons, which Lava's
+    ``Reset`` empties; delayed synapses and these neurons need a step for that in which they carry
+    nothing.
 
     Args:
         net_file: the ``.net`` of this network.

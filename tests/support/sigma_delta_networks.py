@@ -55,7 +55,7 @@ def slayer_changes(folder: Path) -> dict[str, Path]:
                 mean.data = torch.randint_like(mean, -20, 20) / 64
         if name == "dense":
             blocks[2].delay.delay.data = torch.tensor([0.0, 2.7, 3.0, 1.0])
-        files[name] = folder / f"{name}.net"
+        files[name] = folder / f"changes-{name}.net"
         with h5py.File(files[name], "w") as file:
             for index, layer in enumerate(blocks):
                 layer.export_hdf5(file.create_group(f"layer/{index}"))
