@@ -149,7 +149,10 @@ def lava_resonators(neuron: QuantizedResonator) -> Any:
     made = kind({"shape": (NEURONS // 2,)})
     made.a_real_in, made.a_imag_in, made.s_out = Port(), Port(), Port()
     made.real, made.imag = (np.zeros(NEURONS // 2, np.int32) for _ in "ri")
-    made.sin_decay, made.cos_decay = neuron.sin_decay, neuron.cos_decay
+    made.sin_decay, made.cos_decay = (
+        np.broadcast_to(decay, (NEURONS,))[: NEURONS // 2]
+        for decay in (neuron.sin_decay, neuron.cos_decay)
+    )
     made.state_exp, made.decay_bits = np.int32(6), np.int32(12)
     made.vth = np.int32(neuron.threshold << 6)
     return made

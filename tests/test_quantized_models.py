@@ -26,7 +26,7 @@ def network_of(neuron: FloatModel) -> Network:
 
 
 def resonators(firing: str) -> Resonator:
-    angle = 2 * np.pi / np.linspace(3, 12, 20)
+    angle = np.tile(2 * np.pi / np.linspace(3, 12, 20), 2)
     kind = "phase" if firing == "phase" else "izhikevich"
     return Resonator(0.97 * np.sin(angle), 0.97 * np.cos(angle), 0.6, kind)
 

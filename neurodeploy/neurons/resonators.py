@@ -56,10 +56,11 @@ ALMOST = 1e-5
 
 @dataclass(frozen=True, eq=False)
 class Resonator(FloatModel):
-    """Resonators in real numbers; the decays broadcast to the half of a population.
+    """Resonators in real numbers.
 
     Attributes:
-        sin_decay, cos_decay: (1 - alpha) times sine and cosine of 2 pi / period.
+        sin_decay, cos_decay: (1 - alpha) times sine and cosine of 2 pi / period; they broadcast to
+            the population, and those at the places of real parts count.
         threshold: above 0, one for all.
         firing: when it fires, and what a spike leaves.
     """
@@ -94,8 +95,9 @@ class Resonator(FloatModel):
         self, state: dict[str, np.ndarray], activation: np.ndarray, tally: Tally
     ) -> np.ndarray:
         (re, im), (a_re, a_im) = _parts(state["v"]), _parts(activation)
-        turned_re = self.cos_decay * re - self.sin_decay * im + a_re
-        turned_im = self.sin_decay * re + self.cos_decay * im + a_im
+        sine, cosine = (_of_real(d, activation) for d in (self.sin_decay, self.cos_decay))
+        turned_re = cosine * re - sine * im + a_re
+        turned_im = sine * re + cosine * im + a_im
         return _fired(state, im, turned_re, turned_im, self, self.threshold - ALMOST)
 
 
@@ -118,7 +120,7 @@ class QuantizedResonator(IntegerModel):
     """Resonators in integers.
 
     Attributes:
-        sin_decay, cos_decay: int64 in 1/4096, -4096 to 4096; broadcast to the half of a population.
+        sin_decay, cos_decay: int64 in 1/4096, -4096 to 4096; places as of ``Resonator``.
         threshold: in units of the summed input, 1 to 2^17 - 1.
         firing: as of ``Resonator``.
     """
@@ -137,8 +139,9 @@ class QuantizedResonator(IntegerModel):
         shifted = exact.astype(np.int32).astype(np.int64)
         tally.wraps += int(np.count_nonzero(shifted != exact))
         (re, im), (a_re, a_im) = _parts(state["v"]), _parts(shifted)
-        turned_re = _scaled(self.cos_decay * re) - _scaled(self.sin_decay * im) + a_re
-        turned_im = _scaled(self.sin_decay * re) + _scaled(self.cos_decay * im) + a_im
+        sine, cosine = (_of_real(d, activation) for d in (self.sin_decay, self.cos_decay))
+        turned_re = _scaled(cosine * re) - _scaled(sine * im) + a_re
+        turned_im = _scaled(sine * re) + _scaled(cosine * im) + a_im
         held = [np.clip(part, 1 - STATE_LIMIT, STATE_LIMIT - 1) for part in (turned_re, turned_im)]
         for part, kept in zip((turned_re, turned_im), held, strict=True):
             tally.saturations += int(np.count_nonzero(part != kept))
@@ -181,6 +184,12 @@ def _parts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"resonators take an even first axis, found {values.shape[1:]}")
     re, im = np.split(values, 2, axis=1)
     return re, im
+
+
+def _of_real(decay: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """A decay at the places of real parts, for values (N, *population)."""
+    shape = values.shape[1:]
+    return np.broadcast_to(decay, shape)[: shape[0] // 2]
 
 
 def _fired(

@@ -60,7 +60,7 @@ def random_adaptive(rng: np.random.Generator, shape: Shape) -> QuantizedAdaptive
 
 def random_resonators(rng: np.random.Generator, shape: Shape) -> QuantizedResonator:
     """Of short periods, so that they fire within a sample; an odd first axis gets none."""
-    per_neuron = (shape[0] // 2, *shape[1:]) if rng.random() < 0.5 else (1,) * len(shape)
+    per_neuron = shape if rng.random() < 0.5 else (1,) * len(shape)
     angle = np.asarray(2 * np.pi / rng.uniform(2, 9, per_neuron))
     length = 4096 * float(rng.choice([1.0, 0.9, 0.5]))
     return QuantizedResonator(

@@ -32,11 +32,9 @@ class PyNeuronsModel(TimedNeuronsModel):
 
     def __init__(self, proc_params: dict[str, Any]) -> None:
         super().__init__(proc_params)
-        first, *others = self.population
-        self.half = first // 2 * int(np.prod(others, dtype=np.int64))
-        shape = (first // 2, *others)
+        self.half = int(np.prod(self.population, dtype=np.int64)) // 2
         self.sin, self.cos = (
-            np.broadcast_to(values, shape).ravel().astype(np.int64)
+            np.broadcast_to(values, self.population).ravel()[: self.half].astype(np.int64)
             for values in (self.neuron.sin_decay, self.neuron.cos_decay)
         )
         self.threshold = np.int64(self.neuron.threshold * 64)
