@@ -204,7 +204,7 @@ WORST = 0.5
 
 def conversion_curve(title: str, rows: Sequence[ConversionRow]) -> Figure:
     """Share of wrong answers against T, one line per method; dashed where rates round down."""
-    figure = Figure(figsize=(6.6, 4.2), layout="constrained", dpi=110)
+    figure = Figure(figsize=(8.4, 4.2), layout="constrained", dpi=110)
     axes = figure.subplots()
     ann = rows[0].ann_accuracy
     axes.axhline(1 - ann, color=FLOAT, lw=1.0, ls="--", label=f"with ReLUs, {ann:.2%} right")
@@ -227,5 +227,6 @@ def conversion_curve(title: str, rows: Sequence[ConversionRow]) -> Figure:
     axes.set_title(title, fontsize=10, loc="left")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=9)
+    # Beside the axes: lines cross everywhere in them.
+    axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
