@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -17,6 +19,7 @@ from neurodeploy.ir.quantized import (
     QuantizedProjection,
 )
 from neurodeploy.lava.compat import lava_available
+from neurodeploy.mapping import map_network
 from neurodeploy.neurons.dynamics import ModelStepper
 from neurodeploy.neurons.readout import sending_result
 from neurodeploy.neurons.registry import MODELS
@@ -24,6 +27,7 @@ from neurodeploy.neurons.relay import QuantizedRelay
 from neurodeploy.reporting.parity import ParityComparison
 from neurodeploy.simulation.engines import ReferenceEngine
 from neurodeploy.simulation.trace import Overflow, Samples
+from neurodeploy.target import load_target
 from support.engine_runs import assert_equal, check_engines
 from support.random_models import MAKERS, drawn_kinds, random_model_network
 from support.random_networks import random_input, random_neuron
@@ -86,6 +90,19 @@ def test_integers_come_back_from_their_files(model: str) -> None:
             assert assert_equal(one, other) > 0
         for one, other in zip(network.populations, again.populations, strict=True):
             assert type(one.neuron) is type(other.neuron)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_each_model_takes_its_room_on_a_core(model: str) -> None:
+    network = drawn(model, 0)
+    mapping = map_network(network, load_target("loihi2"))
+    taken = {p.name: 0 for p in network.populations if p.neuron}
+    for placement, use in zip(mapping.placements, mapping.uses, strict=True):
+        taken[placement.population] += use.neurons
+    for population in network.populations:
+        if population.neuron is not None:
+            slots = getattr(population.neuron, "slots", 1)
+            assert taken[population.name] == math.prod(population.shape) * slots
 
 
 def test_a_model_that_nobody_knows_is_refused_by_name() -> None:
