@@ -149,7 +149,7 @@ class QuantizedResonator(IntegerModel):
         return _fired(state, im, held[0], held[1], self, below)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        return {"sin_decay": _twice(self.sin_decay), "cos_decay": _twice(self.cos_decay)}
+        return {"sin_decay": self.sin_decay, "cos_decay": self.cos_decay}
 
     def table(self) -> dict[str, Any]:
         return {"threshold": self.threshold, "firing": self.firing}
@@ -164,14 +164,7 @@ class QuantizedResonator(IntegerModel):
                 raise InputError(f"{where}: there is no {name}")
             if np.abs(arrays[name]).max(initial=0) > DECAY_ONE:
                 raise InputError(f"{where}: {name} is from -{DECAY_ONE} to {DECAY_ONE}")
-        half = len(arrays["sin_decay"]) // 2
-        decays = (arrays[name][:half] for name in ("sin_decay", "cos_decay"))
-        return cls(*decays, threshold=known.threshold, firing=known.firing)
-
-
-def _twice(values: np.ndarray) -> np.ndarray:
-    """What broadcasts to half a population as what broadcasts to all of it."""
-    return values if len(values) == 1 else np.concatenate([values, values])
+        return cls(arrays["sin_decay"], arrays["cos_decay"], known.threshold, known.firing)
 
 
 def _parts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
