@@ -308,7 +308,7 @@ def test_time_constants_of_a_right_file_stay(tmp_path: Path) -> None:
     """With dt = 1 the exporter is right by chance, as the files of the NIR paper are."""
     network = norse.SequentialState(nn.Linear(4, 3), norse.LIFBoxCell())
     found = imported(exported(network, 4, dt=1.0), tmp_path, "norse")
-    np.testing.assert_allclose(there(found.network.population("1").neuron).v_keep, 0.9)
+    np.testing.assert_allclose(found.network.population("1").leaky.v_keep, 0.9)
     assert not any("divided by dt" in note for note in found.notes)
 
 

@@ -412,7 +412,7 @@ def test_layers_with_options_that_networks_lack_are_refused(layer: nn.Module, me
 
 def test_every_layer_keeps_its_reset_and_comparison() -> None:
     network = from_torch(own_resets(), (6,), STEPS)
-    how = [(p.neuron.reset, p.neuron.comparison) for p in network.populations if p.neuron]
+    how = [(p.leaky.reset, p.leaky.comparison) for p in network.populations if p.neuron]
     assert how[:3] == [("subtract", ">="), ("zero", ">"), ("zero", ">=")]
     semantics = network.contract.semantics
     assert semantics.nodes == {"3": NodeSemantics("zero", ">"), "5": NodeSemantics("zero")}

@@ -143,8 +143,7 @@ def test_learning_again_has_no_floats_to_come_back_to(
 def test_integers_that_never_fitted_are_not_said_to_come_from_learning(workspace: Path) -> None:
     deployment = read_deployment(workspace / OLD)
     first, *others = (p for p in deployment.network.populations if p.neuron is not None)
-    assert first.neuron is not None
-    high = replace(first.neuron, bias_exponent=np.full(first.shape, 8))
+    high = replace(first.leaky, bias_exponent=np.full(first.shape, 8))
     populations = (
         *deployment.network.inputs,
         *(replace(first, neuron=high), *others),

@@ -264,11 +264,11 @@ def test_what_cannot_learn_is_refused_by_name() -> None:
     with pytest.raises(UnsupportedError, match="with a delay"):
         chain(replace(network, projections=late))
     hidden = network.population("hidden1")
-    assert hidden.neuron is not None and hidden.neuron.threshold is not None
-    uneven = hidden.neuron.threshold + np.arange(6)
+    assert hidden.leaky.threshold is not None
+    uneven = hidden.leaky.threshold + np.arange(6)
     for neuron, reason in (
-        (replace(hidden.neuron, threshold=uneven), "'hidden1' has thresholds from"),
-        (replace(hidden.neuron, refractory_period=2), "'hidden1' rests for 2 steps"),
+        (replace(hidden.leaky, threshold=uneven), "'hidden1' has thresholds from"),
+        (replace(hidden.leaky, refractory_period=2), "'hidden1' rests for 2 steps"),
     ):
         changed = replace(hidden, neuron=neuron)
         populations = tuple(changed if p is hidden else p for p in network.populations)
@@ -283,6 +283,5 @@ def test_the_real_network_means_what_the_integers_do() -> None:
         largest = np.abs(wanted.operator.weights).max()
         assert np.abs(found.operator.weights - wanted.operator.weights).max() < largest / 200
     for wanted, found in zip(real.populations[1:], back.populations[1:], strict=True):
-        assert wanted.neuron is not None and found.neuron is not None
-        assert np.allclose(found.neuron.bias, wanted.neuron.bias, atol=1e-3)
-        assert np.allclose(found.neuron.v_keep, wanted.neuron.v_keep)
+        assert np.allclose(found.leaky.bias, wanted.leaky.bias, atol=1e-3)
+        assert np.allclose(found.leaky.v_keep, wanted.leaky.v_keep)

@@ -63,8 +63,7 @@ def real_moves(
         spikes = trace.populations[p.source].s[sample].reshape(network.contract.steps, -1)
         payload = network.contract.input_code.payload if p.source == "input" else 1
         change = p.operator.with_weights(gradients[p.name]).matrix() @ (spikes / payload).T
-        neuron = next(q.neuron for q in real.populations if q.name == p.target)
-        assert neuron is not None
+        neuron = next(q.leaky for q in real.populations if q.name == p.target)
         threshold = 1.0 if neuron.v_threshold is None else float(neuron.v_threshold.flat[0])
         found[p.name] = float(np.abs(change).max() / threshold)
     return found
@@ -112,7 +111,7 @@ def test_a_rate_can_be_expressed_wherever_the_potentials_would_have_it() -> None
         populations=tuple(
             p
             if p.neuron is None
-            else replace(p, neuron=replace(p.neuron, bias_mantissa=np.zeros(1, np.int64)))
+            else replace(p, neuron=replace(p.leaky, bias_mantissa=np.zeros(1, np.int64)))
             for p in network.populations
         ),
     )

@@ -36,8 +36,8 @@ GRAPHS = ("chain", "skip", "delayed", "loop", "own")
 needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
 
 
-FEWER = {"Sigma": 6, "Delta": 6}
-"""Networks of models that those of SigmaDelta often have beside it."""
+FEWER: dict[str, int] = dict.fromkeys(("ATRLIF", "Delta", "Readout", "Resonator", "Sigma"), 6)
+"""Networks of models that are compared with Lava's own elsewhere, or are beside others here."""
 
 
 def drawn(model: str, seed: int) -> QuantizedNetwork:

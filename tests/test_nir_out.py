@@ -174,7 +174,7 @@ def test_a_plain_matrix_into_an_image_is_written_in_one_axis() -> None:
     assert [p.shape for p in found.populations] == [(4,), (8,), (4,), (3,)]
     for p, q in zip(network.projections, found.projections, strict=True):
         np.testing.assert_array_equal(p.operator.matrix().toarray(), q.operator.matrix().toarray())
-    before, after = (there(n.population("a").neuron) for n in (network, found))
+    before, after = (n.population("a").leaky for n in (network, found))
     np.testing.assert_array_equal(there(before.v_threshold).ravel(), there(after.v_threshold))
 
 
@@ -217,8 +217,7 @@ def test_other_kinds_of_neurons_are_named_by_their_equations() -> None:
             projections=(Projection("d", "input", "a", dense),),
         )
         assert type(network_to_nir(network).nodes["a"]).__name__ == kind
-        found = again(network).population("a").neuron
-        assert found is not None
+        found = again(network).population("a").leaky
         for name in ARRAYS:
             want = changes.get(name, getattr(lif((2,)), name))
             if want is None:
@@ -288,8 +287,8 @@ def test_neurons_that_are_not_reset(kind: str, r: float, tmp_path: Path) -> None
     assert [type(node).__name__ for node in found.graph.nodes.values()].count("Threshold") == 0
     assert found.network.contract.semantics.nodes == {"n": NodeSemantics("none")}
     assert_same(network, found.network)
-    plain = to_network(graph, contract(), "net").population("n").neuron
-    assert plain is not None and plain.v_threshold is not None
+    plain = to_network(graph, contract(), "net").population("n").leaky
+    assert plain.v_threshold is not None
     x = np.random.default_rng(0).integers(0, 2, (2, 20, 2)).astype(np.uint8)
     u = v = np.zeros((2, 2))
     gain = network.projections[0].operator.matrix().diagonal()

@@ -30,7 +30,6 @@ from neurodeploy.training.imported import NirOptions
 from neurodeploy.workflow.export import deploy_network, export
 from neurodeploy.workflow.finetune import network_overrides
 from neurodeploy.workflow.inspection import describe
-from support.narrow import there
 from support.random_networks import random_network
 from support.random_nir import DT, contract, joined, neuron
 
@@ -61,7 +60,7 @@ def test_one_for_all_or_one_each(file: Path) -> None:
     rest: dict[str, Any] = {"*": "subtract", "lif3": "zero"}
     found = import_nir(file, reset=rest, **FULL)
     assert resets(found) == {"lif1": "subtract", "lif2": "subtract", "lif3": "zero"}
-    neurons = [p.neuron.reset for p in found.network.populations if p.neuron]
+    neurons = [p.leaky.reset for p in found.network.populations if p.neuron]
     assert neurons == ["subtract", "subtract", "zero"]
 
 
@@ -166,8 +165,8 @@ def test_what_is_not_reset_has_nothing_to_rest_at() -> None:
 def test_a_potential_is_read_where_no_spikes_are_wanted(file: Path) -> None:
     none: dict[str, Any] = {"*": "zero", "lif3": "none"}
     found = import_nir(file, reset=none, decode="last_v", **FULL).network
-    read = found.population("lif3").neuron
-    assert read is not None and read.v_threshold is None
+    read = found.population("lif3").leaky
+    assert read.v_threshold is None
     looped = joined(dict(graph().nodes), "input>lif1", "lif1>output", "lif1>lif2", "lif2>lif1")
     del looped.nodes["lif3"]
     how = contract()
@@ -203,19 +202,18 @@ def test_norse_has_no_such_neurons(own: NodeSemantics, message: str) -> None:
 def test_deployments_keep_refractory_periods() -> None:
     network = random_network(7, ("LIF", "CubaLIF", "LI"), ("conv2d", "scale"), "chain", 1)
     first, *rest = network.populations[1:]
-    assert first.neuron is not None
-    resting = replace(first, neuron=replace(first.neuron, refractory_period=3))
+    resting = replace(first, neuron=replace(first.leaky, refractory_period=3))
     network = replace(network, populations=(network.populations[0], resting, *rest))
     table, arrays = structure_of(network), arrays_of(network)
-    read = network_from(table, arrays, "here").population(resting.name).neuron
-    assert read is not None and read.refractory_period == 3
+    read = network_from(table, arrays, "here").population(resting.name).leaky
+    assert read.refractory_period == 3
     for population in table["populations"]:
         if population["neuron"]:
             del population["neuron"]["refractory_period"]  # as it was before there were any
     del table["contract"]["semantics"]["nodes"]
-    read = network_from(table, arrays, "here").population(resting.name).neuron
-    assert read is not None and read.refractory_period == 0
-    np.testing.assert_array_equal(read.v_decay, there(resting.neuron).v_decay)
+    read = network_from(table, arrays, "here").population(resting.name).leaky
+    assert read.refractory_period == 0
+    np.testing.assert_array_equal(read.v_decay, resting.leaky.v_decay)
 
 
 def test_a_deployment_of_a_network_with_resets_of_its_own(file: Path, tmp_path: Path) -> None:
@@ -223,13 +221,13 @@ def test_a_deployment_of_a_network_with_resets_of_its_own(file: Path, tmp_path: 
     network = import_nir(file, reset="zero", **FULL).network
     own = {"lif1": "subtract", "lif2": "zero", "lif3": "subtract"}
     changed: Any = [
-        p if p.neuron is None else replace(p, neuron=replace(p.neuron, reset=own[p.name]))
+        p if p.neuron is None else replace(p, neuron=replace(p.leaky, reset=own[p.name]))
         for p in network.populations
     ]
     network = replace(network, populations=tuple(changed))
     deployed = deploy_network(network, load_target("loihi2"), tmp_path / "d")
     read = float_network(deployed)
-    assert {p.name: p.neuron.reset for p in read.populations if p.neuron} == own
+    assert {p.name: p.leaky.reset for p in read.populations if p.neuron} == own
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.3])

@@ -60,9 +60,7 @@ def network(
 
 
 def integers_of(found: QuantizedNetwork) -> QuantizedNeuron:
-    neuron = found.population("out").neuron
-    assert neuron is not None
-    return neuron
+    return found.population("out").leaky
 
 
 def effective(found: QuantizedNetwork, index: int = 0) -> np.ndarray:
@@ -113,8 +111,7 @@ def test_every_integer_is_the_nearest_one(target: Target, net: Network, bits: in
         assert form.minimum <= weights.min() <= weights.max() <= form.maximum
         exact = float_one.operator.weights / payload * scale
         assert np.abs(weights * unit - exact).max() <= form.step * unit * (0.5 + 1e-9)
-    neuron, floats = integers_of(found), net.population("out").neuron
-    assert floats is not None
+    neuron, floats = integers_of(found), net.population("out").leaky
     kept = 1 - neuron.u_decay / 4096, 1 - neuron.v_decay / 4096
     assert np.abs(kept[0] - floats.u_keep).max() <= 0.5 / 4096
     assert np.abs(kept[1] - floats.v_keep).max() <= 1 / 4096

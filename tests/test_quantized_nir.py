@@ -56,7 +56,7 @@ def expressible(
         return replace(found, **changed)
 
     populations = tuple(
-        replace(p, neuron=None if p.neuron is None else neuron(p.neuron))
+        replace(p, neuron=None if p.neuron is None else neuron(p.leaky))
         for p in network.populations
     )
     semantics = replace(network.contract.semantics, reset=reset, comparison=comparison)
@@ -85,17 +85,17 @@ def check_same_integers(network: QuantizedNetwork, found: QuantizedNetwork) -> N
             assert (got.scale, got.shape) == (expected.scale, expected.shape)
             continue
         for name in ("u_decay", "v_decay", "threshold"):
-            left, right = (getattr(neuron, name) for neuron in (expected.neuron, got.neuron))
+            left, right = (getattr(neuron, name) for neuron in (expected.leaky, got.leaky))
             assert (left is None) == (right is None)
             if left is not None:
                 full = np.broadcast_to(left, expected.shape).ravel()
                 np.testing.assert_array_equal(right.ravel(), full, f"{expected.name}.{name}")
         biases = [
             np.broadcast_to(n.bias_mantissa << n.bias_exponent, p.shape).ravel()
-            for p, n in ((expected, expected.neuron), (got, got.neuron))
+            for p, n in ((expected, expected.leaky), (got, got.leaky))
         ]
         np.testing.assert_array_equal(biases[1], biases[0], expected.name)
-        assert (got.neuron.kind, got.neuron.reset) == (expected.neuron.kind, expected.neuron.reset)
+        assert (got.leaky.kind, got.leaky.reset) == (expected.leaky.kind, expected.leaky.reset)
     by_name = {p.name: p for p in found.projections}
     assert len(by_name) == len(network.projections)
     for expected in network.projections:
@@ -192,7 +192,7 @@ def without_rounding(network: QuantizedNetwork, rng: np.random.Generator) -> Qua
         )
 
     populations = tuple(
-        replace(p, neuron=None if p.neuron is None else neuron(p.neuron))
+        replace(p, neuron=None if p.neuron is None else neuron(p.leaky))
         for p in network.populations
     )
     projections = tuple(
@@ -238,10 +238,10 @@ def test_the_reference_rounds_leaks_towards_zero_and_floats_do_not() -> None:
         neuron = p.neuron
         if neuron is not None:
             neuron = replace(
-                neuron,
+                p.leaky,
                 v_decay=np.full(p.shape, 1024),
                 bias_mantissa=np.zeros(p.shape, np.int64),
-                threshold=None if neuron.threshold is None else np.full(p.shape, 1000),
+                threshold=None if p.leaky.threshold is None else np.full(p.shape, 1000),
             )
         populations.append(replace(p, neuron=neuron))
     first = network.projections[0]
@@ -281,8 +281,7 @@ def test_a_deployment_holds_its_integers_as_nir_and_exports_to_them_again(
     np.testing.assert_array_equal(
         node_of(graph, conv.name).weight, conv.operator.weights * 2.0**conv.exponent
     )
-    lif = deployed.population("lif1").neuron
-    assert lif is not None
+    lif = deployed.population("lif1").leaky
     np.testing.assert_array_equal(node_of(graph, "lif1").v_threshold, there(lif.threshold))
     source = str(first / "quantized.nir")
     again = run_json("export", source, "--target", "loihi2", "--out", "again", folder=tmp_path)

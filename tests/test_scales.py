@@ -242,7 +242,7 @@ def test_corrected_biases_are_shared_within_a_channel_and_noted() -> None:
     for name in {"a", "b"} & {*corrected}:
         population = found.population(name)
         assert population.neuron is not None
-        bias = population.neuron.bias_mantissa << population.neuron.bias_exponent
+        bias = population.leaky.bias_mantissa << population.leaky.bias_exponent
         assert (bias == bias[:, :1, :1]).all()
         assert len(np.unique(bias)) > 1
 
@@ -327,8 +327,8 @@ def on_grid(network: Network, found: QuantizedNetwork) -> Network:
     for p in network.populations:
         q = found.population(p.name)
         if p.neuron is not None and q.neuron is not None:
-            bias = (q.neuron.bias_mantissa << q.neuron.bias_exponent) / (64 * q.scale)
-            p = replace(p, neuron=replace(p.neuron, bias=bias))
+            bias = (q.leaky.bias_mantissa << q.leaky.bias_exponent) / (64 * q.scale)
+            p = replace(p, neuron=replace(p.leaky, bias=bias))
         populations.append(p)
     return replace(network, populations=tuple(populations), projections=tuple(projections))
 
@@ -354,7 +354,7 @@ def test_a_planned_network_gets_exactly_its_integers() -> None:
             np.testing.assert_array_equal(getattr(one.neuron, field), getattr(other.neuron, field))
         if one.neuron and other.neuron:
             bias, again_bias = (
-                n.bias_mantissa << n.bias_exponent for n in (one.neuron, other.neuron)
+                n.bias_mantissa << n.bias_exponent for n in (one.leaky, other.leaky)
             )
             np.testing.assert_array_equal(bias, again_bias)
 
@@ -372,7 +372,7 @@ def test_a_network_that_is_not_the_planned_one_is_refused(what: str) -> None:
     elif what == "bias":
         source, a, *rest = planned.populations
         assert a.neuron is not None
-        a = replace(a, neuron=replace(a.neuron, bias=a.neuron.bias + 1e-6))
+        a = replace(a, neuron=replace(a.leaky, bias=a.leaky.bias + 1e-6))
         planned = replace(planned, populations=(source, a, *rest))
     elif what == "population":
         del plan.populations["b"]

@@ -27,7 +27,6 @@ from support.framework_runs import (
     on_grid,
     spike_trains,
 )
-from support.narrow import there
 from support.snntorch_networks import CLASSES, exported, layer, leaky, node_of, run, snn
 from support.wording import refused
 
@@ -100,7 +99,7 @@ def test_integers_are_the_same_in_lava(kind: str, reset: str, tmp_path: Path) ->
     values = X[:, : quantized.contract.steps].astype(np.int32)
     samples = Samples(len(values), lambda a, b: values[a:b], None, quantized.contract, "x", True)
     check_engines(quantized, samples)
-    neurons = there(found.network.population(node_of(kind, "1")).neuron)
+    neurons = found.network.population(node_of(kind, "1")).leaky
     assert neurons.refractory_period == int(reset == "zero")
 
 

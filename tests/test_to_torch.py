@@ -64,9 +64,9 @@ def in_reals(operator: Operator, rng: np.random.Generator) -> Operator:
 
 def in_range(population: Population, rng: np.random.Generator, alike: bool) -> Population:
     """Thresholds and biases that suit such weights."""
-    neuron = population.neuron
-    if neuron is None:
+    if population.neuron is None:
         return population
+    neuron = population.leaky
     shape = neuron.bias.shape
     threshold = None if neuron.v_threshold is None else rng.uniform(0.5, 2, shape)
     if threshold is not None and rng.random() < 0.5:
@@ -114,8 +114,7 @@ def assert_same(network: Network, model: SpikingNetwork, x: np.ndarray) -> int:
     trace = trace_of(network, x)
     layers, outputs = run(model, x, payload)
     for population in network.populations:
-        neuron = population.neuron
-        if neuron is not None and neuron.v_threshold is not None:
+        if population.neuron is not None and population.leaky.v_threshold is not None:
             spikes = trace.populations[population.name].s
             found = layers[population.name.replace(".", "_")]
             np.testing.assert_array_equal(found, spikes, err_msg=population.name)
@@ -158,9 +157,9 @@ def test_on_the_integers_of_a_deployment(seed: int) -> None:
     batch = next(random_input(integers, seed, SAMPLES, True).batches(SAMPLES))
     if (
         min(
-            float(p.neuron.v_threshold.min())
+            float(p.leaky.v_threshold.min())
             for p in network.populations
-            if p.neuron is not None and p.neuron.v_threshold is not None
+            if p.neuron is not None and p.leaky.v_threshold is not None
         )
         == 0
     ):
@@ -232,9 +231,9 @@ def in_few_axes(network: Network) -> Network:
         return replace(p, operator=reading(operator, shapes[p.source]))
 
     def fitted(p: Population) -> Population:
-        neuron = p.neuron
-        if neuron is None:
+        if p.neuron is None:
             return p
+        neuron = p.leaky
         arrays: dict[str, Any] = {
             name: None if value is None else value.reshape(shapes[p.name])
             for name in ("u_keep", "v_keep", "bias", "v_threshold")
@@ -266,12 +265,11 @@ def assert_equal_networks(found: Network, expected: Network) -> None:
     for place, weights in theirs.items():
         np.testing.assert_allclose(ours[place], weights, rtol=3e-16, atol=0, err_msg=str(place))
     for population in expected.populations:
-        neuron = population.neuron
-        if neuron is None:
+        if population.neuron is None:
             continue
+        neuron = population.leaky
         name = found.output if population.name == expected.output else population.name
-        again = found.population(name).neuron
-        assert again is not None
+        again = found.population(name).leaky
         for field in ("u_keep", "v_keep", "bias", "v_threshold"):
             wanted = getattr(neuron, field)
             if wanted is not None:

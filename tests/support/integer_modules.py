@@ -35,8 +35,7 @@ class IntegerNeuron(snntorch.SpikingNeuron):
     def __init__(self, population: QuantizedPopulation) -> None:
         # The buffers that snnTorch's own neurons have are not those of this one.
         nn.Module.__init__(self)
-        neuron = population.neuron
-        assert neuron is not None
+        neuron = population.leaky
         self.init_hidden, self.output = True, False
         self.subtracts, self.least = neuron.reset == "subtract", int(neuron.comparison == ">")
         self.rest, self.fires = neuron.refractory_period, neuron.threshold is not None

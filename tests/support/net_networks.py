@@ -67,7 +67,7 @@ def random_net(seed: int, kinds: tuple[str, ...], steps: int, payload: int) -> Q
             held = f"{source}_{name}_{delay}", source, name
             carried = payload if source == "input" else 1
             projections.append(_projection(rng, *held, operator, form, carried, delay))
-    spiking = populations[-1].neuron and populations[-1].neuron.threshold is not None
+    spiking = populations[-1].neuron and populations[-1].leaky.threshold is not None
     contract = Contract(
         Semantics(1e-4, "zero", ">"),
         InputCode("direct", payload),

@@ -106,7 +106,7 @@ def _numbers(found: Imported) -> list[Any]:
     numbers: list[Any] = [network.contract.semantics.dt]
     for population in network.populations:
         if population.neuron is not None:
-            neuron = population.neuron
+            neuron = population.leaky
             parts = (neuron.u_keep, neuron.v_keep, neuron.bias, neuron.v_threshold)
             numbers += [np.asarray(part).tolist() for part in parts]
     numbers += [(p.name, p.operator.weights.tolist(), p.delay) for p in network.projections]
