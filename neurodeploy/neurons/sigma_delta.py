@@ -306,14 +306,7 @@ class QuantizedDelta(_Encoders):
         cls, table: Mapping[str, Any], arrays: Mapping[str, np.ndarray], where: str
     ) -> QuantizedDelta:
         known = build(_Table, table, where)
-        return cls(
-            known.threshold,
-            _bias(arrays, where),
-            known.exponent,
-            known.cumulative,
-            known.bits,
-            known.input_exponent,
-        )
+        return cls(**_encoder(known, arrays, where), input_exponent=known.input_exponent)
 
 
 @dataclass(frozen=True, eq=False)
@@ -340,17 +333,12 @@ class QuantizedSigmaDelta(_Encoders):
         cls, table: Mapping[str, Any], arrays: Mapping[str, np.ndarray], where: str
     ) -> QuantizedSigmaDelta:
         known = build(_Table, table, where)
-        return cls(
-            known.threshold,
-            _bias(arrays, where),
-            known.exponent,
-            known.cumulative,
-            known.bits,
-            known.rectified,
-        )
+        return cls(**_encoder(known, arrays, where), rectified=known.rectified)
 
 
-def _bias(arrays: Mapping[str, np.ndarray], where: str) -> np.ndarray:
+def _encoder(known: _Table, arrays: Mapping[str, np.ndarray], where: str) -> dict[str, Any]:
+    """What both kinds of encoders are made of."""
     if "bias" not in arrays:
         raise InputError(f"{where}: there is no bias")
-    return arrays["bias"]
+    names = ("threshold", "exponent", "cumulative", "bits")
+    return {"bias": arrays["bias"], **{name: getattr(known, name) for name in names}}
