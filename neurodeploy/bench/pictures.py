@@ -109,7 +109,10 @@ def pareto_picture(title: str, rows: Sequence[ParetoRow], path: Path) -> None:
         error = energies[0].energy_error.replace("; ", "\n")
         held = f"\nagainst the chip: {error}" if error else ""
         panels[1].set_xlabel(f"estimated dynamic energy per sample in nJ{held}")
-        panels[1].legend(frameon=False, fontsize=9, loc="lower right")
+        # Above the points, which may lie anywhere.
+        panels[1].legend(
+            frameon=False, fontsize=9, ncols=2, loc="lower right", bbox_to_anchor=(1.0, 1.0)
+        )
     for axes in panels:
         axes.set_xscale("log")
         # Numbers, of which there are some within a decade too.
