@@ -25,7 +25,7 @@ import numpy as np
 
 from neurodeploy.errors import InputError
 from neurodeploy.ir.contract import Comparison, Contract, Reset, plain
-from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, WEIGHT_BITS, WeightFormat
+from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, INT32_EXACT, WEIGHT_BITS, WeightFormat
 from neurodeploy.ir.models import AnyNeuron, IntegerModel, not_leaky
 from neurodeploy.ir.operators import Operator, Shape
 from neurodeploy.support.schema import build
@@ -129,6 +129,15 @@ class QuantizedProjection:
     delay: int = 0
     clipped: int = 0
     learning_bits: int | None = None
+
+    @property
+    def may_wrap(self) -> bool:
+        """Whether a sum may leave 32 bits before it is shifted to the right.
+
+        A left shift may go before or after, since bits that are lost above stay lost.
+        """
+        bound = self.operator.absolute_row_bound() * self.payload
+        return self.exponent < 0 and bound >= INT32_EXACT
 
 
 @dataclass(frozen=True, eq=False)

@@ -98,7 +98,7 @@ def _at_work(projection: QuantizedProjection, samples: int) -> int:
 def _as_a_process(projection: QuantizedProjection, delay: int) -> int:
     """Bytes of a projection that is one process of the stock engine."""
     operator = projection.operator
-    if not held_by_lava(operator, delay):
+    if not held_by_lava(projection, delay):
         outputs = math.prod(operator.output_shape)
         return _weights(projection) + _at_work(projection, 1) + 4 * (1 + delay) * outputs
     copies = 1 + delay

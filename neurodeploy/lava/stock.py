@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.errors import InputError, Setting, Text
-from neurodeploy.ir.fixed_point import INT32_EXACT
 from neurodeploy.ir.models import IntegerModel
 from neurodeploy.ir.operators import Dense as DenseOperator
-from neurodeploy.ir.operators import Operator
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
 from neurodeploy.ir.schedule import depths, guard_steps, needs_silence, pipeline_delay
 from neurodeploy.lava.compat import require_lava
@@ -166,7 +164,7 @@ def synapses_of(projection: QuantizedProjection, delay: int, graded: bool | None
     from neurodeploy.lava.processes.process import DeployedSynapses
 
     operator = projection.operator
-    if not held_by_lava(operator, delay) or (delay and sums_may_wrap(projection)):
+    if not held_by_lava(projection, delay):
         return DeployedSynapses(projection=projection, delay=delay, name=projection.name)
     graded = projection.payload > 1 if graded is None else graded
     dense = isinstance(operator, DenseOperator)
@@ -190,23 +188,16 @@ def synapses_of(projection: QuantizedProjection, delay: int, graded: bool | None
     return DelaySparse(delays=delays, **options)
 
 
-def held_by_lava(operator: Operator, delay: int) -> bool:
-    """Whether Lava's own process for such a projection is of a bearable size.
+def held_by_lava(projection: QuantizedProjection, delay: int) -> bool:
+    """Whether Lava's own process for a projection is exact, and of a bearable size.
 
-    Those with delays copy all connections for each step of delay, in every time step.
+    Those with delays copy all connections for each step of delay, in every time step, and add up in
+    64 bits what those without add up in 32, which a right shift tells apart.
     """
-    if isinstance(operator, DenseOperator) and not delay:
-        return True
-    return operator.connections * (1 + delay) <= MOST_WRITTEN_OUT
-
-
-def sums_may_wrap(projection: QuantizedProjection) -> bool:
-    """Whether sums may leave 32 bits before they are shifted to the right.
-
-    Lava's processes with delays then add up in 64 bits, those without in 32.
-    """
-    bound = projection.operator.absolute_row_bound() * projection.payload
-    return projection.exponent < 0 and bound >= INT32_EXACT
+    operator = projection.operator
+    if not delay:
+        return isinstance(operator, DenseOperator) or operator.connections <= MOST_WRITTEN_OUT
+    return operator.connections * (1 + delay) <= MOST_WRITTEN_OUT and not projection.may_wrap
 
 
 def run_by_hand(network: QuantizedNetwork, batches: Iterable[SampleBatch]) -> Iterator[None]:

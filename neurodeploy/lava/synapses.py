@@ -30,12 +30,11 @@ batch are taken together up to here; a single one may need more."""
 def batched_synapses(projection: QuantizedProjection) -> BatchedSynapses:
     """Clip, truncate, accumulate, shift; int32, or int64 where 32 bits could overflow."""
     operator = as_lava_holds_it(projection)
-    exponent = projection.exponent
+    exponent, may_wrap = projection.exponent, projection.may_wrap
     bound = operator.absolute_row_bound() * projection.payload
     dtype = np.float32 if bound < FLOAT32_EXACT else np.float64
     integer = np.int32 if bound * 2.0 ** max(exponent, 0) < INT32_EXACT else np.int64
     multiply = _multiply(operator, dtype)
-    may_wrap = exponent < 0 and bound >= INT32_EXACT
 
     def synapses(spikes: np.ndarray) -> np.ndarray:
         total = multiply(spikes).astype(integer)

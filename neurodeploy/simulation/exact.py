@@ -54,8 +54,7 @@ def accumulator(
     """
     bound = activation_bound(projection)
     multiply = _int8_dense(projection) or _floating(projection, bound)
-    exponent = projection.exponent
-    may_wrap = exponent < 0 and bound >= INT32_EXACT
+    exponent, may_wrap = projection.exponent, projection.may_wrap
 
     def accumulate(spikes: torch.Tensor) -> torch.Tensor:
         total = multiply(spikes).to(torch.int64 if may_wrap else dtype)
