@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from neurodeploy.interchange.from_relu import ReluNetwork
 from neurodeploy.interchange.nir.file import write_nir
 from neurodeploy.interchange.nir.network_out import network_to_nir
 from neurodeploy.ir.convolution import Convolution
+from neurodeploy.ir.network import Neuron
 from neurodeploy.lava.compat import lava_available
+from neurodeploy.nn.conversion import Balance
 from neurodeploy.nn.families.user import module_from
 from support.command import run_cli, run_json
 
@@ -64,10 +67,10 @@ def test_one_layer_sends_its_activation_in_levels(steps: int, half: bool) -> Non
     module = nn.Sequential(nn.Linear(6, 50), nn.ReLU(), nn.Linear(50, 4)).double()
     weight, bias, out, out_bias = (p.detach().numpy() for p in module.parameters())
     x = np.random.default_rng(steps).integers(0, LEVELS + 1, (40, 6))
-    network = nd.from_torch(module, (6,), levels=LEVELS).as_spiking(
-        x, steps, "percentile", percentile=90, half=half
-    )
-    (theta,) = {float(t) for p in network.populations if p.neuron for t in _thresholds(p)}
+    relus = nd.from_torch(module, (6,), levels=LEVELS)
+    network = relus.as_spiking(x, steps, "percentile", percentile=90, half=half)
+    (theta,) = relus.thresholds(x, steps, Balance("percentile", 90)).values()
+    assert {float(t) for p in network.populations if p.neuron for t in _thresholds(p)} == {1.0}
     drive = x / LEVELS @ weight.T + bias
     above = np.sort(drive[drive > 0])
     assert theta == pytest.approx(above[int(np.ceil(0.9 * len(above))) - 1])
@@ -107,12 +110,35 @@ def test_the_smallest_error_is_that_of_all_thresholds() -> None:
 
     found = {}
     for steps in (2, 16):
-        network = relus.as_spiking(x, steps)
-        found[steps] = float(_thresholds(network.population("relu"))[0])
+        found[steps] = relus.thresholds(x, steps, Balance())["relu"]
         tried = np.linspace(0.01, 1, 400) * above.max()
         best = min(error(theta, steps) for theta in tried)
         assert error(found[steps], steps) <= 1.02 * best
     assert found[2] < found[16] <= above.max()
+
+
+def test_units_of_the_threshold_leave_every_spike_where_it_is() -> None:
+    module, x = residual()
+    relus = nd.from_torch(module, (1, 8, 8), levels=LEVELS)
+    network = relus.as_spiking(x, 8)
+    units = relus.thresholds(x, 8, Balance())
+    back = replace(
+        network,
+        populations=tuple(
+            replace(p, neuron=replace(p.neuron, v_threshold=theta, bias=p.neuron.bias * theta))
+            if isinstance(p.neuron, Neuron) and (theta := units.get(p.name)) is not None
+            else p
+            for p in network.populations
+        ),
+        projections=tuple(
+            replace(p, operator=p.operator.scaled(np.array(units.get(p.target, 1.0))))
+            for p in network.projections
+        ),
+    )
+    ours, theirs = (nd.simulate(n, x, engine="float") for n in (network, back))
+    for name in units:
+        assert ours[name].spikes.any()
+        assert (ours[name].spikes == theirs[name].spikes).mean() > 0.999
 
 
 def test_poolings_stay_parts_of_convolutions() -> None:

@@ -48,7 +48,7 @@ def bench_conversion(
             raise InputError(Text(Setting("steps", str(T)), ": needs at least 1"))
     for T in steps:
         for name, balance in balances.items():
-            accuracy = source.accuracy_of(source.spiking(T, balance))
+            accuracy = source.accuracy_of(source.spiking(T, balance)[0])
             yield ConversionRow(T, name, accuracy, source.accuracy)
 
 

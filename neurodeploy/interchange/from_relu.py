@@ -21,7 +21,7 @@ from neurodeploy.interchange.sigma_delta import (
     within,
 )
 from neurodeploy.ir.contract import DataSource, Encoder, InputCode
-from neurodeploy.ir.network import Network, Neuron, Population
+from neurodeploy.ir.network import Network, Neuron, Population, Projection
 from neurodeploy.nn.conversion import Balance, Method, balanced, with_neurons
 from neurodeploy.nn.export import module_to_nir
 from neurodeploy.nn.network import SpikingNetwork
@@ -74,6 +74,60 @@ class ReluNetwork:
         layers = self.layers.eval()
         return torch.cat([layers(batch) for batch in self._batches(self._checked(samples))]).numpy()
 
+    def thresholds(self, samples: ArrayLike, steps: int, balance: Balance) -> dict[str, float]:
+        """Threshold of every ReLU, in units of its activation, balanced on samples.
+
+        Args:
+            samples: (N, *sample_shape) integers 0 to ``levels`` of the data that it was trained on;
+                a few hundred do.
+            steps: T, steps per sample.
+
+        Raises:
+            InputError: samples out of range, or a layer that is silent on them.
+        """
+        if not isinstance(steps, int) or steps < 1:
+            raise InputError(f"steps must be at least 1, found {steps!r}")
+        x = self._checked(samples)
+        return balanced(self.layers, lambda: self._batches(x), steps, balance)
+
+    def with_thresholds(
+        self,
+        thresholds: dict[str, float],
+        steps: int,
+        *,
+        half: bool = True,
+        encoder: Encoder = "direct",
+    ) -> Network:
+        """The network with integrate-and-fire neurons in place of its ReLUs.
+
+        Their reset subtracts the threshold, so that over T steps they send their activation,
+        rounded to one of T + 1 levels (``nn.conversion``). Membranes are in units of the threshold,
+        which is 1 everywhere: so training goes on with weights and surrogates of common size.
+
+        Args:
+            thresholds: by ReLU, in units of its activation.
+            steps: T, steps per sample.
+            half: whether a neuron gets half its threshold over T steps, which rounds activations to
+                the nearest level instead of down.
+            encoder: ``direct`` shows a sample's integers at every step, ``rate`` draws spikes.
+
+        Raises:
+            InputError: an encoder that does not bring a sample's values in the mean.
+            UnsupportedError: something has no spiking counterpart, which is named.
+        """
+        if encoder not in ("direct", "rate"):
+            raise InputError(
+                f"encoder {encoder!r}: rates stand for activations, so that input has to bring a "
+                "sample's values in the mean over steps; use 'direct' or 'rate'"
+            )
+        spiking = with_neurons(self.layers, thresholds)
+        code = InputCode(encoder, self.levels)
+        graph = module_to_nir(spiking, code, steps, self.dataset, self.source)
+        contract = contract_of(graph, self.name)
+        assert contract is not None  # it was just written
+        network = with_unit_thresholds(to_network(graph, contract, self.name))
+        return with_half_thresholds(network) if half else network
+
     def as_spiking(
         self,
         samples: ArrayLike,
@@ -84,43 +138,21 @@ class ReluNetwork:
         half: bool = True,
         encoder: Encoder = "direct",
     ) -> Network:
-        """The network with integrate-and-fire neurons in place of its ReLUs.
-
-        Their reset subtracts the threshold, so that over T steps they send their activation,
-        rounded to one of T + 1 levels (``nn.conversion``). Thresholds are balanced on samples.
+        """The network ``with_thresholds`` balanced on samples.
 
         Args:
-            samples: (N, *sample_shape) integers 0 to ``levels`` of the data that it was trained on;
-                a few hundred do.
-            steps: T, steps per sample.
+            samples, steps: as of ``thresholds``.
             method: ``mmse`` (Li et al. 2021), ``percentile`` (Rueckauer et al. 2017) or ``max``
                 (Diehl et al. 2015), as in ``nn.conversion.Balance``.
             percentile: of ``percentile``.
-            half: whether a neuron gets half its threshold over T steps, which rounds activations to
-                the nearest level instead of down.
-            encoder: ``direct`` shows a sample's integers at every step, ``rate`` draws spikes.
+            half, encoder: as of ``with_thresholds``.
 
         Raises:
             InputError: an option or samples out of range, or a layer that is silent on them.
             UnsupportedError: something has no spiking counterpart, which is named.
         """
-        if encoder not in ("direct", "rate"):
-            raise InputError(
-                f"encoder {encoder!r}: rates stand for activations, so that input has to bring a "
-                "sample's values in the mean over steps; use 'direct' or 'rate'"
-            )
-        if not isinstance(steps, int) or steps < 1:
-            raise InputError(f"steps must be at least 1, found {steps!r}")
-        balance = Balance(method, percentile, half)
-        x = self._checked(samples)
-        thresholds = balanced(self.layers, lambda: self._batches(x), steps, balance)
-        spiking = with_neurons(self.layers, thresholds)
-        code = InputCode(encoder, self.levels)
-        graph = module_to_nir(spiking, code, steps, self.dataset, self.source)
-        contract = contract_of(graph, self.name)
-        assert contract is not None  # it was just written
-        network = to_network(graph, contract, self.name)
-        return with_half_thresholds(network) if half else network
+        found = self.thresholds(samples, steps, Balance(method, percentile, half))
+        return self.with_thresholds(found, steps, half=half, encoder=encoder)
 
     def as_sigma_delta(
         self,
@@ -222,6 +254,30 @@ class ReluNetwork:
         for first in range(0, len(x), BATCH):
             part = torch.from_numpy(np.ascontiguousarray(x[first : first + BATCH]))
             yield part.to(parameter) / self.levels
+
+
+def with_unit_thresholds(network: Network) -> Network:
+    """The same spikes with membranes in units of each neuron's threshold."""
+    units: dict[str, np.ndarray] = {}
+
+    def measured(population: Population) -> Population:
+        neuron = population.neuron
+        if not isinstance(neuron, Neuron) or neuron.v_threshold is None:
+            return population
+        units[population.name] = neuron.v_threshold
+        ones = np.ones_like(neuron.v_threshold)
+        unit = replace(neuron, v_threshold=ones, bias=neuron.bias / neuron.v_threshold)
+        return replace(population, neuron=unit)
+
+    def read(projection: Projection) -> Projection:
+        unit = units.get(projection.target)
+        if unit is None:
+            return projection
+        return replace(projection, operator=projection.operator.scaled(1 / unit))
+
+    populations = tuple(map(measured, network.populations))
+    projections = tuple(map(read, network.projections))
+    return replace(network, populations=populations, projections=projections)
 
 
 def with_half_thresholds(network: Network) -> Network:

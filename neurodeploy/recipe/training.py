@@ -94,6 +94,9 @@ class TrainingRecipe:
             parameters move further than weights do.
         clip_norm: length of the gradient of all parameters together beyond which it is cut down to
             that length before an update; 0 for never.
+        average: keep a running mean of the weights, of which each update leaves this share; it is
+            what is validated and kept of an epoch (Polyak and Juditsky 1992). 0 for the weights
+            themselves; 0.99 is a mean over some 100 updates.
         warmup_epochs: linear rise of the learning rate before its cosine decay.
         start_from: start with the best weights of another run instead of random ones: its folder,
             or the name of a recipe, whose newest complete run in ``runs/`` is meant.
@@ -120,6 +123,7 @@ class TrainingRecipe:
     class_weights: ClassWeights = ""
     constants_rate: float = 1.0
     clip_norm: float = 0.0
+    average: float = 0.0
     warmup_epochs: int = 0
     start_from: str = ""
     threads: int = 0
@@ -147,8 +151,9 @@ class TrainingRecipe:
         for name in ("threads", "weight_decay", "checkpoint_minutes", "time_chunk", "clip_norm"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, found {getattr(self, name)}")
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum must be from 0 to below 1, found {self.momentum}")
+        for name in ("momentum", "average"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be from 0 to below 1, found {getattr(self, name)}")
         if not 0 <= self.warmup_epochs < self.epochs:
             raise ValueError(
                 f"warmup_epochs must be from 0 to below the {self.epochs} epochs, "

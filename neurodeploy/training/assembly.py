@@ -209,6 +209,11 @@ def quantization_aware(
             "rule rate goes backward through mean rates, which are not the integers that each "
             "step computes with; with [quantize], use sltt, sltt-k, bptt or ottt"
         )
+    if recipe.training.average:
+        raise UnsupportedError(
+            f"[training] average = {recipe.training.average:g}: a mean of weights that [quantize] "
+            "has put on integers is none of them; leave one of the two out"
+        )
     if recipe.training.precision in LOW:
         raise UnsupportedError(
             f"[training] precision = {recipe.training.precision}: too few digits for the integers "

@@ -50,8 +50,9 @@ class TrainingState:
     own number. There is no schedule either: the learning rate is a function of the epoch.
 
     Attributes:
-        model, best: parameters and buffers now and after the best epoch; ``best`` is empty while
-            there is none.
+        model: parameters and buffers now.
+        best: those kept of the best epoch, their average where the recipe asks for it; the same
+            object as ``model`` where it is no other, and empty while there is no best epoch.
         optimizer: what ``Updater.state`` gives, for example ``0.exp_avg``.
         history: metrics of the epochs done.
         best_epoch: counted from 1; 0 while there is none.
@@ -69,7 +70,7 @@ class TrainingState:
 
     @property
     def best_is_now(self) -> bool:
-        """Whether ``best`` and ``model`` are the same weights."""
+        """Whether the epoch just done is the best one."""
         return self.best_epoch == len(self.history) and self.partial.batches == 0
 
 
@@ -100,18 +101,21 @@ def copied(value: Tensor) -> Tensor:
     return value.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
-def check_room_for(run: Path, model: SpikingNetwork, optimizer: str) -> None:
+def check_room_for(
+    run: Path, model: SpikingNetwork, optimizer: str, averaged: bool = False
+) -> None:
     """Refuse a run whose checkpoints could not be written.
 
     Args:
         optimizer: as the recipe names it.
+        averaged: whether an average of the weights is kept.
 
     Raises:
         InputError: there is no room for them.
     """
     weights = sum(value.numel() * value.element_size() for value in model.state_dict().values())
     # With the best weights; Adam keeps two moments, momentum one.
-    last = weights * (2 + (2 if optimizer == "adam" else 1))
+    last = weights * (2 + averaged + (2 if optimizer == "adam" else 1))
     # The old ones stand beside the new ones until these are whole; the network is written as NIR.
     check_room(run / LAST, last, 2 * last + 3 * weights)
 
@@ -119,7 +123,7 @@ def check_room_for(run: Path, model: SpikingNetwork, optimizer: str) -> None:
 def save_state(run: Path, state: TrainingState) -> None:
     """Write ``last.safetensors``: from here on, a resumed run starts with this state."""
     parts = {"model": state.model, "optimizer": state.optimizer}
-    if not state.best_is_now:
+    if state.best is not state.model:
         # Else they are not stored twice.
         parts["best"] = state.best
     tensors = {
@@ -171,7 +175,8 @@ def load_state(run: Path) -> TrainingState | None:
         *(parts["model"], parts["optimizer"], parts["best"]),
         *(header.history, header.best_epoch, header.partial, header.initial_loss),
     )
-    return replace(state, best=state.model) if state.best_is_now else state
+    same = state.best_is_now and not state.best
+    return replace(state, best=state.model) if same else state
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from neurodeploy.artifacts.names import LAST
@@ -203,7 +204,8 @@ def fit(job: Job, run: Path, state: TrainingState | None, progress: bool) -> Tra
                 if recorder.end_batch() and guard.is_calm(model):
                     recorder.save(_within_epoch(now, job, updater, trained, guard))
             started = time.perf_counter()
-            validated = _validate(job)
+            with updater.averaged():
+                validated, kept, zeros = _validate(job), copy_weights(model), zero_share(model)
             guard.check_epoch(now, validated.loss, model, rate)
             seconds = trained.seconds + time.perf_counter() - started
             sparsity = sparsity_of(validated.spikes, job.connectivity, job.mean_steps)
@@ -217,10 +219,10 @@ def fit(job: Job, run: Path, state: TrainingState | None, progress: bool) -> Tra
                 synaptic_operations=sparsity.synaptic_operations,
                 silent=sparsity.silent,
                 saturated=sparsity.saturated,
-                zero_weights=zero_share(model),
+                zero_weights=zeros,
                 **_scores(job, trained.right / samples, validated.score),
             )
-            now = _after_epoch(now, job, updater, metrics, guard)
+            now = _after_epoch(now, job, updater, metrics, guard, kept)
             recorder.end_epoch(now)
     return now
 
@@ -292,16 +294,25 @@ def _within_epoch(
 
 
 def _after_epoch(
-    before: TrainingState, job: Job, updater: Updater, metrics: EpochMetrics, guard: Guard
+    before: TrainingState,
+    job: Job,
+    updater: Updater,
+    metrics: EpochMetrics,
+    guard: Guard,
+    kept: dict[str, Tensor],
 ) -> TrainingState:
-    """The state at the end of an epoch that began with ``before``."""
-    weights = copy_weights(job.model)
+    """The state at the end of an epoch that began with ``before``.
+
+    Args:
+        kept: the weights that were validated.
+    """
+    weights = copy_weights(job.model) if job.recipe.training.average else kept
     history, best, best_epoch = (*before.history, metrics), before.best, before.best_epoch
     first = job.recipe.first_epoch_to_keep
     # What was best in floats cannot be deployed as it is by a recipe that ends on integers.
     starts_over = best_epoch == 0 or best_epoch < first <= metrics.epoch
     if starts_over or metrics.better_than(history[best_epoch - 1]):
-        best, best_epoch = weights, metrics.epoch
+        best, best_epoch = kept, metrics.epoch
     return TrainingState(
         *(weights, updater.state(), best, history, best_epoch), initial_loss=guard.initial_loss
     )

@@ -6,7 +6,8 @@ On several processes, each holds the whole network and a share of every batch.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,10 +20,14 @@ from neurodeploy.nn.device import laid_out_as
 from neurodeploy.recipe import TrainingRecipe
 from neurodeploy.sparsity import Masks
 from neurodeploy.support.processes import Processes
+from neurodeploy.training.averaging import Average
 from neurodeploy.training.checkpoint import copied
 
 SCALER = "scaler"
 """Whose state this is, among the numbers of parameters."""
+
+AVERAGE = "average"
+"""Likewise."""
 
 FACTOR = "rate_factor"
 """On the learning rate of a group of parameters."""
@@ -49,6 +54,7 @@ class Updater:
         self._model = model
         self._processes = processes
         self._clip_norm = training.clip_norm
+        self._average = Average(model, training.average) if training.average else None
         device = next(model.parameters()).device
         self._scaler = torch.amp.GradScaler(device.type, enabled=training.precision == "fp16")
         # The loss is scaled elsewhere, but torch's scaler begins only with a tensor that it scales.
@@ -79,11 +85,23 @@ class Updater:
         self.masks.apply()
         self._scaler.update()
         self.optimizer.zero_grad()
+        if self._average:
+            self._average.update()
         if self.scale < LEAST_SCALE:
             raise DivergedError(
                 "gradients have become too large for fp16; lower training.learning_rate or set "
                 "training.precision=bf16"
             )
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The model has the weights that are to be kept: their average where the recipe has one."""
+        if self._average is None:
+            yield
+            return
+        with self._average.in_place():
+            self.masks.apply()
+            yield
 
     def state(self) -> dict[str, Tensor]:
         """Tensors by ``number.name`` of the parameter; options come from the recipe."""
@@ -94,7 +112,12 @@ class Updater:
             if isinstance(value, Tensor)
         }
         scaler = {name: torch.tensor(value) for name, value in self._scaler.state_dict().items()}
-        return tensors | {f"{SCALER}.{name}": value for name, value in scaler.items()}
+        average = self._average.state() if self._average else {}
+        return {
+            **tensors,
+            **{f"{SCALER}.{name}": value for name, value in scaler.items()},
+            **{f"{AVERAGE}.{name}": value for name, value in average.items()},
+        }
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Put back what ``state`` took.
@@ -104,11 +127,14 @@ class Updater:
         """
         state: dict[int, dict[str, Tensor]] = {}
         scaler: dict[str, float] = {}
+        average: dict[str, Tensor] = {}
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         for key, value in tensors.items():
             owner, _, name = key.partition(".")
             if owner == SCALER:
                 scaler[name] = value.item()
+            elif owner == AVERAGE:
+                average[name] = value
             else:
                 parameter = parameters[int(owner)]
                 if value.shape not in ((), parameter.shape):
@@ -119,6 +145,8 @@ class Updater:
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
         if scaler:
             self._scaler.load_state_dict(scaler)
+        if self._average:
+            self._average.restore(average)
 
 
 def make_optimizer(model: nn.Module, training: TrainingRecipe) -> torch.optim.Optimizer:

@@ -206,7 +206,9 @@ def train(
         model = quantization_aware(floats, recipe, code.payload, rule)
         if not resume:
             processes.on_main(lambda: check_deployable(model, recipe, dataset))
-        processes.on_main(lambda: check_room_for(planned, model, training.optimizer))
+        processes.on_main(
+            lambda: check_room_for(planned, model, training.optimizer, training.average > 0)
+        )
         # Only now: a recipe that cannot be trained leaves no folder behind.
         open_folder = reopen_run if resume else open_run
         run = processes.on_main(lambda: held.enter_context(open_folder(recipe, out)))

@@ -48,10 +48,13 @@ class Source:
     y: np.ndarray
     accuracy: float
 
-    def spiking(self, steps: int, balance: Balance, encoder: Encoder = "direct") -> Network:
-        """The spiking network for T steps."""
-        options = {"percentile": balance.percentile, "half": balance.half, "encoder": encoder}
-        return self.relus.as_spiking(self.balancing, steps, balance.method, **options)
+    def spiking(
+        self, steps: int, balance: Balance, encoder: Encoder = "direct"
+    ) -> tuple[Network, dict[str, float]]:
+        """The spiking network for T steps, and its thresholds in units of activations."""
+        found = self.relus.thresholds(self.balancing, steps, balance)
+        network = self.relus.with_thresholds(found, steps, half=balance.half, encoder=encoder)
+        return network, found
 
     def accuracy_of(self, network: Network) -> float:
         """Share of test samples whose class a spiking network names, in floats."""
@@ -69,7 +72,7 @@ class Conversion:
     Attributes:
         path: of the NIR file.
         network: in floats.
-        thresholds: by population, in units of its activation.
+        thresholds: by ReLU, in units of its activation.
         ann_accuracy, accuracy: of the ReLUs and of the spiking network, 0 to 1.
         samples: test samples that these are of.
     """
@@ -99,15 +102,10 @@ def convert(
     """
     path = Path(f"{source.relus.name}.nir") if out is None else out
     check_place(path)
-    network = source.spiking(steps, balance, encoder)
+    network, thresholds = source.spiking(steps, balance, encoder)
     graph = network_to_nir(network)
     accuracy = source.accuracy_of(network)
     write_own_nir(path, graph)
-    thresholds = {
-        p.name: float(p.leaky.v_threshold.flat[0])
-        for p in network.populations
-        if p.neuron is not None and p.leaky.v_threshold is not None
-    }
     count = len(source.x)
     return Conversion(path, network, thresholds, source.accuracy, accuracy, count)
 
