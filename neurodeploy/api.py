@@ -46,7 +46,9 @@ __all__ = [
 ]
 
 
-def import_nir(path: Path | str, **stated: Any) -> Network:
+def import_nir(
+    path: Path | str, *, target: str | Path | Target | None = None, **stated: Any
+) -> Network:
     """A NIR file of any framework as a network in discrete time and float64.
 
     A file of ours says everything. Any other needs ``steps``, and either ``framework`` (``norse``,
@@ -56,6 +58,9 @@ def import_nir(path: Path | str, **stated: Any) -> Network:
 
     Args:
         path: of a ``.nir`` file.
+        target: the chip that it is for. With graded spikes, sums of real numbers that several
+            neurons read become populations of relays, as ``export`` makes them; without a target
+            none do.
         stated: as in ``interchange.nir.importing.import_nir``: ``framework``, ``dt`` in seconds,
             ``reset``, ``comparison``, ``integrator``, ``gain``, ``steps``, ``encoder``, ``levels``,
             ``decode``, ``reset_delay``.
@@ -65,7 +70,8 @@ def import_nir(path: Path | str, **stated: Any) -> Network:
         UnsupportedError: the semantics are not stated in full, or the network asks for what cannot
             be expressed; everything is named at once.
     """
-    found = nir.import_nir(path, **stated)
+    relays = None if target is None else _target(target).relay_fan_in
+    found = nir.import_nir(path, relays=relays, **stated)
     for note in found.notes:
         warnings.warn(f"{path}: {note}", ImportNote, stacklevel=2)
     return found.network

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 
 import nir
 import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
 
+import neurodeploy as nd
 from neurodeploy.artifacts.deployment import float_network, read_deployment
-from neurodeploy.errors import UnsupportedError
+from neurodeploy.errors import ImportNote, UnsupportedError
 from neurodeploy.interchange.nir.file import write_nir
 from neurodeploy.interchange.nir.layout import Layout
 from neurodeploy.interchange.nir.network_in import (
@@ -197,6 +201,49 @@ def test_export_relays_where_the_target_has_graded_spikes(tmp_path: Path) -> Non
     assert [p.name for p in again.populations] == [p.name for p in new.network.populations]
     kernels = [p for p in new.network.projections if p.source == "stem_relay"]
     assert all(isinstance(p.operator, Convolution) for p in kernels)
+
+
+class Stream(nn.Module):
+    """A residual stream of real numbers that three blocks read and add to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.out = nn.Conv2d(1, 4, 3, padding=1), nn.Linear(4 * 36, 3)
+        self.neurons = nn.ModuleList(nd.nn.LIF(tau=2.0, v_threshold=0.1) for _ in range(3))
+        self.convs = nn.ModuleList(nn.Conv2d(4, 4, 3, padding=1) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        stream = self.stem(x)
+        for neurons, conv in zip(self.neurons, self.convs, strict=True):
+            stream = stream + conv(neurons(stream))
+        return self.out(stream.flatten(1))
+
+
+def test_the_library_relays_for_a_target_too(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = Stream().eval()
+    x = np.random.default_rng(0).integers(0, 17, (4, 1, 6, 6))
+    made = {
+        target: nd.from_torch(module, (1, 6, 6), steps=3, levels=16, target=target)
+        for target in (None, "loihi1", "loihi2")
+    }
+    assert [bool(relays_of(network)) for network in made.values()] == [False, False, True]
+    spikes = [
+        nd.simulate(network, x, engine="float")["neurons_2"].spikes for network in made.values()
+    ]
+    assert spikes[0].any()
+    for found in spikes[1:]:
+        np.testing.assert_array_equal(found, spikes[0])
+    integers = nd.quantize(made["loihi2"], "loihi2", bits=8)
+    assert nd.map(integers, "loihi2").violations == ()
+    file = tmp_path / "net.nir"
+    graph = residual_graph(0, 3)
+    graph.metadata[METADATA_KEY] = contract().to_metadata()
+    write_nir(file, graph)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ImportNote)
+        assert not relays_of(nd.import_nir(file))
+        assert relays_of(nd.import_nir(file, target="loihi2"))
 
 
 def test_a_neuron_with_more_synapses_than_a_core_holds_words_reads_relays() -> None:

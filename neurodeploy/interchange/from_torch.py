@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import overload
 
 import torch
@@ -14,6 +15,7 @@ from neurodeploy.ir.contract import Encoder, InputCode
 from neurodeploy.ir.network import Network
 from neurodeploy.nn.export import module_to_nir
 from neurodeploy.nn.tracing import spiking_network
+from neurodeploy.target import Target, load_target
 
 
 @overload
@@ -25,6 +27,7 @@ def from_torch(
     levels: int = 1,
     encoder: Encoder = "direct",
     name: str = "",
+    target: str | Path | Target | None = None,
 ) -> Network: ...
 
 
@@ -48,6 +51,7 @@ def from_torch(
     levels: int = 1,
     encoder: Encoder = "direct",
     name: str = "",
+    target: str | Path | Target | None = None,
 ) -> Network | ReluNetwork:
     """The network that a module computes in evaluation, in discrete time and float64.
 
@@ -69,6 +73,9 @@ def from_torch(
         encoder: how a sample becomes input; ``direct`` shows its integers at every step, the others
             are as in ``ir.contract.InputCode``. Of a network of ReLUs ``as_spiking`` says it.
         name: of the network; the module's class when empty.
+        target: the chip that it is for. With graded spikes, sums of real numbers that several
+            neurons read, as a residual stream, become populations of relays; without a target none
+            do.
 
     Raises:
         InputError: ``steps`` or ``levels`` below 1.
@@ -90,8 +97,11 @@ def from_torch(
     if steps is None:
         if code.encoder != "direct":
             raise InputError("from_torch: a network of ReLUs gets its encoder in as_spiking")
+        if target is not None:
+            raise InputError("from_torch: a network of ReLUs is for any target until it spikes")
         return ReluNetwork.of(module, shape, code.levels, name)
     graph = module_to_nir(spiking_network(module, shape, steps), code, steps)
     contract = contract_of(graph, name)
     assert contract is not None  # it was just written
-    return to_network(graph, contract, name)
+    chip = load_target(target) if isinstance(target, (str, Path)) else target
+    return to_network(graph, contract, name, relays=chip and chip.relay_fan_in)

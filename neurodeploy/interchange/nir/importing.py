@@ -122,6 +122,7 @@ def import_nir(
     levels: int | None = None,
     decode: Decode | None = None,
     reset_delay: bool | dict[str, bool] | None = None,
+    relays: int | None = None,
 ) -> Imported:
     """Import a file under what it says and what is stated here.
 
@@ -146,6 +147,7 @@ def import_nir(
         reset_delay: whether snnTorch's neurons, which alone have it, are reset at the step after a
             spike; of all nodes or by name. Where nothing says it, with ``reset="subtract"`` they
             are not, and otherwise they are, as by its own default.
+        relays: as for ``network_in.network_from_layout``: sums of real numbers may become relays.
 
     Raises:
         InputError: the file or what is stated cannot be read.
@@ -165,7 +167,7 @@ def import_nir(
         decode=decode,
         reset_delay=reset_delay,
     )
-    return import_nir_stated(as_path(path, "import_nir"), stated)
+    return import_nir_stated(as_path(path, "import_nir"), stated, relays=relays)
 
 
 # What leaves the floats on the way is refused by name where it would be used.
