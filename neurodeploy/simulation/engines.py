@@ -15,6 +15,7 @@ from neurodeploy.neurons.dynamics import FixedStepper, FloatStepper, ModelSteppe
 from neurodeploy.simulation.exact import accumulator, activation_bound
 from neurodeploy.simulation.layerwise import LayerwiseSimulator, ReadyProjection
 from neurodeploy.simulation.trace import Overflow, SampleBatch, SpikeTrace
+from neurodeploy.support.system import freed_memory_kept
 
 
 class ReferenceEngine:
@@ -67,12 +68,14 @@ class ReferenceEngine:
         Args:
             state: record the states of every step.
         """
-        for batch in batches:
-            trace = self.simulator.run(batch, state=state)
-            for name, stepper in self.steppers.items():
-                self.overflow.add(name, stepper.wraps, stepper.saturations)
-                stepper.wraps = stepper.saturations = 0
-            yield batch, trace
+        # Every batch takes and frees the same large blocks.
+        with freed_memory_kept():
+            for batch in batches:
+                trace = self.simulator.run(batch, state=state)
+                for name, stepper in self.steppers.items():
+                    self.overflow.add(name, stepper.wraps, stepper.saturations)
+                    stepper.wraps = stepper.saturations = 0
+                yield batch, trace
 
     def close(self) -> None:
         """Nothing to release; other engines have processes to end."""
