@@ -134,6 +134,7 @@ def test_plastic_synapses_are_the_operators_matrix() -> None:
     [
         ("dense", 8, LearningOptions(rate=2**-3), {}),
         ("dense", 4, LearningOptions(rate=2**-1, update="step", seed=5), {"reset": "zero"}),
+        ("dense", 8, LearningOptions(rate=2**-2, halvings=(2, 3, 5)), {}),
         ("dense", 8, LearningOptions(rate=2**-3, feedback="random"), {"comparison": ">"}),
         ("conv", 8, LearningOptions(rate=2**-5), {"payload": 16}),
         ("conv", 3, LearningOptions(rate=2**-4, update="step"), {"steps": 2}),

@@ -53,7 +53,12 @@ def halves(chunk: StreamChunk) -> list[StreamChunk]:
     ("kind", "bits", "options", "chain_options"),
     [
         ("dense", 8, LearningOptions(rate=2**-2), {"comparison": ">"}),
-        ("conv", 4, LearningOptions(rate=2**-3, update="step", seed=3), {"payload": 16}),
+        (
+            "conv",
+            4,
+            LearningOptions(rate=2**-3, update="step", seed=3, halvings=(4, 20)),
+            {"payload": 16},
+        ),
         ("conv", 8, LearningOptions(rate=2**-4, feedback="random"), {"reset": "zero"}),
     ],
     ids=["dense", "conv-step", "conv-random"],

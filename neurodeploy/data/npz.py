@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def load_npz(request: Request) -> Dataset:
     x is (N, F) features, (N, H, W) images, which get a channel axis, or (N, C, H, W) images; over
     time (N, T, F) features, (N, T, H, W) frames, which get a channel axis, or (N, T, C, H, W)
     frames. It holds integers 0 to 255, bools, or, where levels are stated, floats 0 to 1. y is (N,)
-    class numbers. The file may also hold
+    class numbers. Of images with a ``side`` asked for, the middle is taken. The file may also hold
 
     levels, classes             largest integer of the samples, and number of classes, where the
                                 request does not say
@@ -58,6 +59,13 @@ def load_npz(request: Request) -> Dataset:
         raise InputError(
             f"{path}: samples differ: x_train {x_train.shape[1:]}, x_test {x_test.shape[1:]}"
         )
+    side = request.source.side
+    if side:
+        x_train, x_test = (
+            centre(x, side, f"{path}: {n}")
+            for n, x in zip(NAMES[::2], (x_train, x_test), strict=True)
+        )
+        source = replace(source, side=side)
     over_time = request.over_time or x_train.ndim == 5
     if over_time and x_train.shape[1] != request.steps:
         raise InputError(
@@ -163,6 +171,26 @@ def silent_after(
         f"samples last {lengths.min()} to {lengths.max()} of {steps} steps and are silent after "
         "that; the class of each is read at its own end"
     )
+
+
+def centre(images: np.ndarray, side: int, where: str) -> np.ndarray:
+    """The middle of images, side x side pixels; of an odd rest the larger half comes after it.
+
+    Args:
+        images: (..., H, W).
+
+    Raises:
+        InputError: no images, or smaller ones.
+    """
+    shape = images.shape
+    if len(shape) < 4 or min(shape[-2:]) < side:
+        raise InputError(
+            f"{where} has shape {shape}: the middle of {side} x {side} pixels is taken of images "
+            "that are at least as large",
+            fix=Text("choose another ", Setting("data.side"), ", or 0 for whole samples"),
+        )
+    top, left = ((size - side) // 2 for size in shape[-2:])
+    return images[..., top : top + side, left : left + side]
 
 
 SHAPES = "(N, F), (N, H, W) or (N, C, H, W)"

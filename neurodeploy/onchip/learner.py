@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal, Protocol
 
 import numpy as np
@@ -32,6 +33,7 @@ class LearningOptions:
         feedback: errors go back through the ``transposed`` weights, or through fixed ``random``
             ones (feedback alignment, Lillicrap et al. 2016).
         seed: of stochastic rounding and of random feedback; from 0 to 2^32 - 1.
+        halvings: updates, counted from 0, from which on the rate is half of what it was; ascending.
     """
 
     rule: RuleName = "sltt"
@@ -39,6 +41,7 @@ class LearningOptions:
     update: UpdateTime = "sample"
     feedback: Feedback = "transposed"
     seed: int = 0
+    halvings: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         lowest, highest = RATE_EXPONENTS
@@ -52,6 +55,15 @@ class LearningOptions:
             raise ValueError(f"the seed must be from 0 to 2^32 - 1, found {self.seed}")
         if self.rule == "delta" and self.feedback == "random":
             raise ValueError("rule delta carries no error back: leave feedback to rule sltt")
+        if self.rule == "delta" and self.halvings:
+            raise ValueError(
+                "rule delta has its rate in the factors of Loihi's rule, which stay: leave a rate "
+                "that falls to rule sltt"
+            )
+        if any(after <= before for before, after in pairwise((0, *self.halvings))):
+            raise ValueError(
+                f"the rate is halved at updates that ascend from 1, found {list(self.halvings)}"
+            )
 
 
 def rate_text(rate: float) -> str:

@@ -14,12 +14,14 @@ and a gradient G = sum_t e_int[t] s[t]^T changes the synapses by
     X -= G / 2^rate_shift,   2^-rate_shift ~ eta S_l 2^(tag-x) / (payload^2 kappa_l step)
 
 to the nearest power of two: a layer's true rate is within a factor of sqrt(2) of eta. payload is
-the largest integer a source spike carries, which the float network takes for 1.
+the largest integer a source spike carries, which the float network takes for 1. A rate that falls
+does so by halves: each makes every layer's shift one larger, from a given update on.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -58,7 +60,8 @@ class SynapsePlan:
     Attributes:
         index: of its random numbers, and its place in the chain.
         per_rate: what a rate of 1 makes of a unit of gradient, in units of X.
-        rate_shift: right shift from gradient to update.
+        rate_shift: right shift from gradient to update, at first.
+        halvings: updates from which on the shift is one larger than before.
         tag: bits below the weight.
         step, lowest, highest: weights are step n, lowest <= n <= highest.
         feedback: the weights that errors go back through if not the projection's own.
@@ -75,6 +78,11 @@ class SynapsePlan:
     highest: int
     feedback: np.ndarray | None
     tags: np.ndarray
+    halvings: tuple[int, ...] = ()
+
+    def shift_at(self, update: int) -> int:
+        """The right shift of an update, counted from 0 over all samples."""
+        return self.rate_shift + bisect_right(self.halvings, update)
 
     @property
     def bounds(self) -> tuple[int, int]:
@@ -184,10 +192,12 @@ def make_plan(
     plan = plan_of_any_rate(network, options, tags)
     lowest, highest = _SHIFTS
     for layer in plan.layers:
-        if not lowest <= layer.synapses.rate_shift <= highest:
+        first = layer.synapses.rate_shift
+        if not lowest <= first <= highest - len(options.halvings):
             low, high = _rates_of(layer.synapses)
+            falling = f" and is halved {len(options.halvings)} times" if options.halvings else ""
             raise InputError(
-                f"rate {rate_text(options.rate)} is out of range for projection "
+                f"rate {rate_text(options.rate)}{falling} is out of range for projection "
                 f"{layer.synapses.projection.name!r}; use 2^{low} to 2^{high}"
             )
     return plan
@@ -281,10 +291,11 @@ def _synapse_plan(
         highest=form.maximum // form.step,
         feedback=feedback,
         tags=np.zeros(projection.operator.weights.size, np.int64) if tags is None else tags,
+        halvings=options.halvings,
     )
 
 
 def _rates_of(synapses: SynapsePlan) -> tuple[int, int]:
-    lowest, highest = _SHIFTS
+    lowest, highest = _SHIFTS[0], _SHIFTS[1] - len(synapses.halvings)
     low, high = (math.frexp(2.0**-shift / synapses.per_rate)[1] - 1 for shift in (highest, lowest))
     return low + 1, high

@@ -212,8 +212,9 @@ class _Layer:
 
     def _update(self, gradient: np.ndarray, update: int, seed: int) -> None:
         plan, counts = self.synapses, self.counts
-        bits = random_bits(seed, update, plan.index, gradient.size, max(plan.rate_shift, 0))
-        change = shifted_stochastically(-gradient, plan.rate_shift, bits)
+        shift = plan.shift_at(update)
+        bits = random_bits(seed, update, plan.index, gradient.size, max(shift, 0))
+        change = shifted_stochastically(-gradient, shift, bits)
         largest = (1 << (UPDATE_BITS - 1)) - 1
         kept = np.clip(change, -largest, largest)
         counts.clipped_updates += int(np.count_nonzero(kept != change))

@@ -9,7 +9,7 @@ import numpy as np
 
 from neurodeploy.data import Dataset, SampleArray, choose, class_numbers, load_dataset
 from neurodeploy.data.labels import target_values
-from neurodeploy.data.npz import silent_after, stated_number
+from neurodeploy.data.npz import centre, silent_after, stated_number
 from neurodeploy.data.scan import in_scan_order
 from neurodeploy.data.values import BYTE, integers
 from neurodeploy.errors import InputError, Setting, Text
@@ -122,6 +122,8 @@ def file_samples(
     _check_labels(stored, name, label, where)
     contract, warnings, lengths = network.contract, [], None
     given = arrays[name]
+    if name == "x_test" and contract.dataset == "npz" and contract.source.side:
+        given = centre(given[:, None] if given.ndim == 3 else given, contract.source.side, where)
     if contract.source.scan and name == "x_test":
         given = _as_series(given, contract, where)
     x, over_time = with_channel(given, network)

@@ -197,6 +197,8 @@ class _SlowLayer:
 
     def update(self, seed: int, number: int) -> None:
         shift = self.synapses.rate_shift
+        for halved in self.synapses.halvings:
+            shift += 1 if number >= halved else 0
         bits = random_bits(seed, number, self.synapses.index, len(self.x), max(shift, 0))
         change = (-self.gradient + bits) // 2**shift if shift > 0 else -self.gradient * 2**-shift
         x = self.x + np.clip(change, -32767, 32767)

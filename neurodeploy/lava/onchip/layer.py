@@ -124,11 +124,13 @@ class FixedSynapses:
         """Change every synapse by its gradient and forget that."""
         plan = self.plan
         change = -self.gradient
-        if plan.rate_shift > 0:
-            change += random_bits(self.seed, number, plan.index, change.size, plan.rate_shift)
-            change >>= plan.rate_shift
+        # As many as a counter of updates has passed, each a bit more.
+        shift = plan.rate_shift + sum(number >= halved for halved in plan.halvings)
+        if shift > 0:
+            change += random_bits(self.seed, number, plan.index, change.size, shift)
+            change >>= shift
         else:
-            change <<= -plan.rate_shift
+            change <<= -shift
         most = 2 ** (UPDATE_BITS - 1) - 1
         tags = self.tags + np.maximum(np.minimum(change, most), -most)
         # What a tag cannot hold goes over into the weight.
