@@ -23,8 +23,8 @@ from neurodeploy.onchip.tasks import ROTATION, make_task, rotated
 from neurodeploy.recipe import load_recipe
 from neurodeploy.training.assembly import split_of
 from neurodeploy.workflow.learning.data import thinned
-from neurodeploy.workflow.learning.deployment import first_tags
 from neurodeploy.workflow.learning.learn import recovered
+from neurodeploy.workflow.learning.tags import first_tags
 from support.command import run_cli, run_json
 from support.command_processes import members, running, wait_until_lava_runs
 

@@ -23,7 +23,6 @@ from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.onchip.learner import LearningOptions, StreamChunk
 from neurodeploy.onchip.tasks import make_task
 from neurodeploy.workflow.learning.data import labelled_samples, learning_data
-from neurodeploy.workflow.learning.deployment import first_tags
 from neurodeploy.workflow.learning.learn import make_options
 from neurodeploy.workflow.learning.learners import (
     ENGINES,
@@ -32,6 +31,7 @@ from neurodeploy.workflow.learning.learners import (
     most_samples,
     with_suitable_rate,
 )
+from neurodeploy.workflow.learning.tags import first_tags
 
 CHUNK, CHUNKS = 25, 8
 """Samples between two looks at the clock, and different chunks of them, which come in turn."""

@@ -180,7 +180,7 @@ def validate(
 
 
 @click.command()
-@click.argument("deployment", required=False, type=PATH)
+@click.argument("deployment", nargs=-1, type=PATH, metavar="[DEPLOYMENT | RECIPE]")
 @click.option(
     "--rule",
     type=click.Choice(["sltt", "delta"]),
@@ -190,15 +190,17 @@ def validate(
 )
 @click.option(
     "--task",
-    type=click.Choice(["continue", "drift", "new-class"]),
+    type=click.Choice(["continue", "drift", "new-class", "scratch"]),
     default="continue",
     show_default=True,
-    help="Go on with the training samples, meet them rotated, or meet a class never seen.",
+    help="Go on with the training samples, meet them rotated, meet a class never seen, or begin "
+    "with random weights.",
 )
 @click.option(
     "--samples",
     type=int,
-    help="Samples to learn from.  [default: 1500, but none twice; drift: 500; new-class: 200]",
+    help="Samples to learn from.  [default: 1500, but none twice; drift: 500; new-class: 200; "
+    "scratch: all, as often as the recipe has epochs]",
 )
 @click.option(
     "--degrees", type=float, help="Angle by which --task drift turns images.  [default: 25]"
@@ -207,6 +209,12 @@ def validate(
     "--rate",
     metavar="2^-K",
     help="Learning rate, a power of two.  [default: the largest that moves no neuron too far]",
+)
+@click.option(
+    "--halve",
+    metavar="SHARE,...",
+    help="Halve the rate after these shares of the stream, as 0.5,0.75, or none.  [default: none; "
+    "scratch: 0.5,0.75,0.9]",
 )
 @click.option(
     "--update",
@@ -224,23 +232,39 @@ def validate(
 )
 @seed_option
 @click.option("--engine", default="lava", show_default=True, help="lava, lava-fused or reference.")
-@click.option("--data", type=PATH, help="Where the deployment's data set lies now.")
+@click.option("--data", type=PATH, help="Where the data set lies now.")
+@click.option("--target", help="With scratch: a chip, as for export.")
+@click.option("--weight-bits", type=int, help="With scratch: width of all weights.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="With scratch: override a recipe key, e.g. training.epochs=1.",
+)
 @click.option(
     "--held-out", type=int, default=1000, show_default=True, help="At most so many test samples."
 )
 @click.option(
     "--ceiling/--no-ceiling",
-    default=True,
-    show_default=True,
-    help="Have PyTorch learn in floats from the same samples, to compare with.",
+    default=None,
+    help="Have PyTorch learn in floats from the same samples, to compare with.  [default: yes; "
+    "scratch: no]",
 )
 @click.option("--out", type=PATH, help="New folder.  [default: DEPLOYMENT-learned-NNN]")
 @timeout_option
 @json_option
 def learn(
-    deployment: Path | None, task: str, rate: str | None, as_json: bool, **options: Any
+    deployment: tuple[Path, ...],
+    task: str,
+    rate: str | None,
+    halve: str | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Let DEPLOYMENT (default: the newest) go on learning, sample by sample, on its integers.
+
+    With --task scratch a RECIPE takes its place, whose network begins with random weights.
 
     Writes a new deployment with the learnt weights and leaves the old one as it is. In Lava,
     weights are compared with the integer reference after every update; exits with 1 when any
@@ -248,14 +272,26 @@ def learn(
     """
     from neurodeploy.artifacts.deployment import read_deployment
     from neurodeploy.artifacts.folders import newest_deployment
-    from neurodeploy.onchip.rates import parse_rate
+    from neurodeploy.onchip.rates import parse_rate, parse_shares
     from neurodeploy.workflow.learning.learn import learn as run
 
-    number = None if rate is None else parse_rate(rate)
-    chosen = deployment or newest_deployment()
-    loaded = read_deployment(chosen)
-    say(as_json, f"Deployment {chosen}")
-    result = run(loaded, task, rate=number, progress=show_progress(), **options)
+    if len(deployment) > 1:
+        given = " and ".join(map(str, deployment))
+        raise InputError(
+            f"learn begins with one network, found {given}: name a deployment, or with --task "
+            "scratch a recipe"
+        )
+    options["rate"] = None if rate is None else parse_rate(rate)
+    options["halve"] = None if halve is None else parse_shares(halve)
+    chosen = next(iter(deployment), None)
+    if task == "scratch":
+        say(as_json, f"Recipe {chosen}, random weights")
+        result = run(chosen, task, progress=show_progress(), **options)
+    else:
+        chosen = chosen or newest_deployment()
+        loaded = read_deployment(chosen)
+        say(as_json, f"Deployment {chosen}")
+        result = run(loaded, task, progress=show_progress(), **options)
     if as_json:
         print_json(result.as_dict())
     else:

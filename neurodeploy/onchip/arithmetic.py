@@ -164,7 +164,7 @@ def random_bits(
         return 0
     if not 0 < bits <= MOST_BITS:
         raise ValueError(f"random bits from 0 to {MOST_BITS}, asked for {bits}")
-    key = _split_mix(_split_mix(_split_mix(seed) ^ update) ^ projection)
+    key = random_key(seed, update, projection)
     x = np.arange(synapses, dtype=np.uint32)
     x *= np.uint32(GOLDEN)
     x += np.uint32(key & 0xFFFFFFFF)
@@ -175,6 +175,11 @@ def random_bits(
     x *= np.uint32(0x846CA68B)
     x ^= x >> np.uint32(16)
     return (x >> np.uint32(32 - bits)).astype(np.int64)
+
+
+def random_key(seed: int, update: int, projection: int) -> int:
+    """The 64 bits that ``random_bits`` mixes the numbers of an update's synapses with."""
+    return _split_mix(_split_mix(_split_mix(seed) ^ update) ^ projection)
 
 
 def _split_mix(x: int) -> int:

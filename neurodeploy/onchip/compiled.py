@@ -49,11 +49,11 @@ def activations(values, weights, exponent, found):
 
 @compiled
 def integrate(activation, u, v, u_kept, v_kept, bias, threshold, zeroes, strict, membranes, spikes):
-    """All steps of a population from rest, as ``ir.quantized`` has them.
+    """Steps of a population one after the other, as ``ir.quantized`` has them.
 
     Args:
         activation: (T or 1, n) int32; one row stands for all steps.
-        u, v: (n,) int64, written: the state after the last step.
+        u, v: (n,) int64, the state from before, changed in place.
         u_kept, v_kept: (n,) int64 in 1/4096.
         bias: (n,) int64.
         threshold: in state units, or below 0 for none.
@@ -68,7 +68,7 @@ def integrate(activation, u, v, u_kept, v_kept, bias, threshold, zeroes, strict,
     """
     wraps = saturations = 0
     for i in range(u.shape[0]):
-        current = state = np.int64(0)
+        current, state = u[i], v[i]
         for t in range(membranes.shape[0]):
             arrived = np.int64(activation[t % activation.shape[0], i]) << ACTIVATION_SHIFT
             kept = (abs(current) * u_kept[i]) >> DECAY_BITS
@@ -140,6 +140,18 @@ def errors_below(errors, back, membranes, threshold, slope_shift, shift, found):
 
 
 @compiled
+def random_number(number, key_low, key_high, bits):
+    """One synapse's of ``arithmetic.random_bits``; numba would widen every product to 64 bits."""
+    x = np.uint32(np.uint32(number) * np.uint32(GOLDEN) + np.uint32(key_low))
+    x = np.uint32(x ^ (x >> np.uint32(16)))
+    x = np.uint32(np.uint32(x * np.uint32(0x7FEB352D)) ^ np.uint32(key_high))
+    x = np.uint32(x ^ (x >> np.uint32(15)))
+    x = np.uint32(x * np.uint32(0x846CA68B))
+    x = np.uint32(x ^ (x >> np.uint32(16)))
+    return np.int64(x >> np.uint32(32 - bits))
+
+
+@compiled
 def update(
     errors, values, state, weights, step, tag, shift, lowest, highest, most, key_low, key_high,
     changed, changed_to,
@@ -201,14 +213,7 @@ def update(
                 continue
             number = i * inputs + j
             if shift > 0:
-                x = np.uint32(number) * np.uint32(GOLDEN) + np.uint32(key_low)
-                x ^= x >> np.uint32(16)
-                x = np.uint32(x * np.uint32(0x7FEB352D))
-                x ^= np.uint32(key_high)
-                x ^= x >> np.uint32(15)
-                x = np.uint32(x * np.uint32(0x846CA68B))
-                x ^= x >> np.uint32(16)
-                change = (change + np.int64(x >> np.uint32(32 - shift))) >> shift
+                change = (change + random_number(number, key_low, key_high, shift)) >> shift
             else:
                 change <<= -shift
             if change > most or change < -most:

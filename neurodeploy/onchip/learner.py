@@ -93,18 +93,80 @@ class LayerCounts:
 
 
 @dataclass(frozen=True, eq=False)
+class Changes:
+    """X of a projection's synapses after every update, as what each of them changed.
+
+    Attributes:
+        first, last: (synapses,) X before the first update and after the last.
+        ends: (samples, updates per sample) where the changes of each update end in the others.
+        numbers, values: (changes,) which synapses changed, and their X from then on.
+    """
+
+    first: np.ndarray
+    last: np.ndarray
+    ends: np.ndarray
+    numbers: np.ndarray
+    values: np.ndarray
+
+    def states(self) -> np.ndarray:
+        """(samples, updates per sample, synapses) X, written out; ``last`` stands as recorded."""
+        found = np.empty((self.ends.size, len(self.first)), self.first.dtype)
+        state, start = self.first.copy(), 0
+        for row, end in zip(found, self.ends.ravel(), strict=True):
+            state[self.numbers[start:end]] = self.values[start:end]
+            row[:], start = state, end
+        found[-1] = self.last
+        return found.reshape(*self.ends.shape, -1)
+
+    def equals(self, other: Changes) -> bool:
+        """Whether the same synapses changed to the same X in every update, and nothing else."""
+        mine, theirs = self.__dict__, other.__dict__
+        return all(np.array_equal(found, theirs[name]) for name, found in mine.items())
+
+
+@dataclass(frozen=True, eq=False)
 class Trajectory:
     """Consecutive samples.
 
     Attributes:
-        states: by projection that learns, (samples, updates per sample, synapses) X after every
-            update; for rule delta the weights, and the tags behind them where it uses any.
+        records: by projection that learns, (samples, updates per sample, synapses) X after every
+            update, or the changes that these come to; for rule delta the weights, and the tags
+            behind them where it uses any.
         scores: (samples, classes) v of the read-out after the last step, from before the update
             that the sample caused (with one update per sample).
     """
 
-    states: Mapping[str, np.ndarray]
+    records: Mapping[str, np.ndarray | Changes]
     scores: np.ndarray
+
+    @property
+    def states(self) -> dict[str, np.ndarray]:
+        """X after every update, written out where changes were recorded."""
+        found = self.records.items()
+        return {name: r.states() if isinstance(r, Changes) else r for name, r in found}
+
+    @property
+    def last(self) -> dict[str, np.ndarray]:
+        """X after the last update, by projection."""
+        found = self.records.items()
+        return {name: r.last if isinstance(r, Changes) else r[-1, -1] for name, r in found}
+
+    @property
+    def updates(self) -> int:
+        """Of a sample."""
+        record = next(iter(self.records.values()))
+        return (record.ends if isinstance(record, Changes) else record).shape[1]
+
+    def differences(self, other: Trajectory) -> int:
+        """How many X differ, over all updates together."""
+        count = 0
+        for name, record in other.records.items():
+            mine = self.records[name]
+            if isinstance(mine, Changes) and isinstance(record, Changes) and mine.equals(record):
+                continue
+            mine, theirs = (r.states() if isinstance(r, Changes) else r for r in (mine, record))
+            count += int(np.count_nonzero(mine != theirs))
+        return count
 
 
 @dataclass(frozen=True, eq=False)

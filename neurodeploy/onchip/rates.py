@@ -48,6 +48,22 @@ def parse_rate(text: str) -> float:
         ) from None
 
 
+def parse_shares(text: str) -> tuple[float, ...]:
+    """``0.5,0.75`` as numbers, ``none`` as no numbers.
+
+    Raises:
+        InputError: neither.
+    """
+    if text.strip() == "none":
+        return ()
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(
+            Text(Setting("halve", text), ": expected shares such as 0.5,0.75, or none")
+        ) from None
+
+
 def suitable_rate(
     network: QuantizedNetwork, options: LearningOptions, batch: SampleBatch, factor: float = 1.0
 ) -> float:

@@ -196,10 +196,13 @@ class FixedReadout:
 
     def step(self, activation: np.ndarray, label: int) -> np.ndarray:
         """One step: the error of what it adds to v."""
+        return self.error(self.added(activation)[None], label)[0]
+
+    def added(self, activation: np.ndarray) -> np.ndarray:
+        """One step: what it adds to v."""
         neurons = self.neurons
         neurons.subthr_dynamics(activation_in=activation.astype(np.int32))
-        outputs = neurons.u.astype(np.int64) + neurons.effective_bias
-        return self.error(outputs[None], label)[0]
+        return neurons.u.astype(np.int64) + neurons.effective_bias
 
     @property
     def scores(self) -> np.ndarray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from neurodeploy.lava.onchip.shared import DeltaTimetable, LearningFiles, Learni
 from neurodeploy.onchip.delta_reference import with_learned
 from neurodeploy.onchip.learner import StreamChunk, Trajectory
 from neurodeploy.onchip.loihi_rule import EPOCH, DeltaPlan
-from neurodeploy.onchip.plan import LearningPlan
+from neurodeploy.onchip.plan import LearningPlan, SynapsePlan
 
 
 class LavaLearner(ABC):
@@ -82,7 +82,13 @@ class LavaLearner(ABC):
 
 
 class PlannedLearner(LavaLearner):
-    """Both forms of ``sltt`` in fixed point."""
+    """Both forms of ``sltt`` in fixed point.
+
+    Attributes:
+        changes: whether what changed is recorded, and not every weight after every update.
+    """
+
+    changes = False
 
     def __init__(
         self, plan: LearningPlan, *, capacity: int = 16, timeout: float | None = None
@@ -97,7 +103,7 @@ class PlannedLearner(LavaLearner):
     def learn(self, chunk: StreamChunk) -> Trajectory:
         """Go on with these samples, one after the other."""
         trajectory = super().learn(chunk)
-        self._last = {name: states[-1, -1] for name, states in trajectory.states.items()}
+        self._last = trajectory.last
         return trajectory
 
     def learned(self) -> QuantizedNetwork:
@@ -113,16 +119,17 @@ class PlannedLearner(LavaLearner):
             self.plan.steps // self.plan.block,
             math.prod(self.plan.layers[-1].population.shape),
             self.capacity,
+            changes=self.changes,
         )
 
-    def _layers(self) -> list[tuple[Any, Any]]:
+    def _layers(self, synapses: Callable[[SynapsePlan, int], Any]) -> list[tuple[Any, Any]]:
         """Synapses and neurons of each layer, the last neurons being the read-out."""
-        from neurodeploy.lava.onchip.layer import FixedNeurons, FixedReadout, FixedSynapses
+        from neurodeploy.lava.onchip.layer import FixedNeurons, FixedReadout
 
         seed = self.plan.options.seed
         return [
             (
-                FixedSynapses(layer.synapses, seed),
+                synapses(layer.synapses, seed),
                 FixedNeurons(layer) if layer.neurons else FixedReadout(layer, self.plan.readout),
             )
             for layer in self.plan.layers
@@ -135,24 +142,29 @@ class StockLearner(PlannedLearner):
     name = "lava"
 
     def _build(self, files: LearningFiles) -> Any:
-        return connect(self._layers(), files, self.timetable)
+        from neurodeploy.lava.onchip.layer import FixedSynapses
+
+        return connect(self._layers(FixedSynapses), files, self.timetable)
 
     def _run_length(self, samples: int) -> int:
         return samples * self.timetable.interval
 
 
 class FusedLavaLearner(PlannedLearner):
-    """All layers in one process."""
+    """All layers in one process, which learns from a chunk in a time step."""
 
     name = "lava-fused"
+    changes = True
 
     def _build(self, files: LearningFiles) -> Any:
+        from neurodeploy.lava.onchip.events import EventSynapses
         from neurodeploy.lava.onchip.processes.process import FusedLearner
 
-        return FusedLearner(files=files, timetable=self.timetable, layers=self._layers())
+        layers = self._layers(EventSynapses)
+        return FusedLearner(files=files, timetable=self.timetable, layers=layers)
 
     def _run_length(self, samples: int) -> int:
-        return samples
+        return 1
 
 
 def connect(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.lava.shared import SharedArrays
-from neurodeploy.onchip.learner import StreamChunk, Trajectory, UpdateTime
+from neurodeploy.onchip.learner import Changes, StreamChunk, Trajectory, UpdateTime
 from neurodeploy.onchip.loihi_rule import EPOCH, DeltaPlan
 
 
@@ -24,6 +24,7 @@ class LearningFiles:
         classes: outputs of the read-out.
         capacity: most samples in a chunk.
         number: dtype of records: integers for the fixed-point form.
+        changes: whether records are of what changes, and not of all weights after every update.
     """
 
     def __init__(
@@ -35,8 +36,10 @@ class LearningFiles:
         classes: int,
         capacity: int,
         number: Any = np.int32,
+        changes: bool = False,
     ) -> None:
         self.inputs, self.capacity, self.sizes = drive[1], capacity, sizes
+        self.changes, self.static = changes, drive[0] == 1
         layout: dict[str, tuple[tuple[int, ...], Any]] = {
             "clock": ((2,), np.int64),
             "drive": ((capacity, *drive), np.int32),
@@ -44,7 +47,13 @@ class LearningFiles:
             "scores": ((capacity, classes), np.float64),
         }
         for name, size in sizes.items():
-            layout[f"{name}.state"] = ((capacity, updates, size), number)
+            if changes:
+                layout[f"{name}.ends"] = ((capacity, updates), np.int64)
+                layout |= {f"{name}.{end}": ((size,), number) for end in ("first", "last")}
+                most = (capacity * updates * size,)
+                layout |= {f"{name}.{what}": (most, number) for what in ("numbers", "values")}
+            else:
+                layout[f"{name}.state"] = ((capacity, updates, size), number)
         self.arrays = SharedArrays(folder, layout)
 
     def load(self, chunk: StreamChunk, start: int) -> None:
@@ -76,14 +85,39 @@ class LearningFiles:
         """Keep what a projection's synapses are after an update."""
         self.arrays[f"{projection}.state"][sample, number] = state
 
+    def record_end(self, projection: str, end: str, state: np.ndarray) -> None:
+        """Keep what a projection's synapses are ``first`` or ``last`` in a chunk."""
+        self.arrays[f"{projection}.{end}"][:] = state
+
+    def record_changes(
+        self, projection: str, sample: int, number: int, numbers: np.ndarray, values: np.ndarray
+    ) -> None:
+        """Keep which synapses an update changed, behind those of the update before."""
+        ends = self.arrays[f"{projection}.ends"].reshape(-1)
+        place = sample * self.arrays[f"{projection}.ends"].shape[1] + number
+        start = int(ends[place - 1]) if place else 0
+        end = ends[place] = start + len(numbers)
+        self.arrays[f"{projection}.numbers"][start:end] = numbers
+        self.arrays[f"{projection}.values"][start:end] = values
+
     def record_scores(self, sample: int, scores: np.ndarray) -> None:
         """Keep v of the read-out after the last step."""
         self.arrays["scores"][sample] = scores
 
     def trajectory(self, samples: int) -> Trajectory:
         """All that was recorded of the chunk."""
-        states = {name: self.arrays[f"{name}.state"][:samples].copy() for name in self.sizes}
-        return Trajectory(states, self.arrays["scores"][:samples].copy())
+        record = self._changes if self.changes else self._states
+        records = {name: record(name, samples) for name in self.sizes}
+        return Trajectory(records, self.arrays["scores"][:samples].copy())
+
+    def _states(self, name: str, samples: int) -> np.ndarray:
+        return self.arrays[f"{name}.state"][:samples].copy()
+
+    def _changes(self, name: str, samples: int) -> Changes:
+        ends = self.arrays[f"{name}.ends"][:samples].copy()
+        parts = {"first": None, "last": None, "numbers": ends[-1, -1], "values": ends[-1, -1]}
+        found = {what: self.arrays[f"{name}.{what}"][:end].copy() for what, end in parts.items()}
+        return Changes(ends=ends, **found)
 
 
 @dataclass(frozen=True)

@@ -3,51 +3,46 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save
 
-from neurodeploy.artifacts.deployment import (
-    Deployment,
-    float_network,
-    read_deployment,
-    write_deployment,
-)
-from neurodeploy.artifacts.names import LEARNING, LEARNING_CURVE, NIR_FILE, TAGS
+from neurodeploy.artifacts.deployment import Deployment, read_deployment, write_deployment
+from neurodeploy.artifacts.names import LEARNING, LEARNING_CURVE, NIR_FILE
 from neurodeploy.errors import CheckFailedError, InputError, Text, in_lines
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import CoreMapping, map_network
 from neurodeploy.onchip.learner import rate_text
-from neurodeploy.onchip.real import remainders
 from neurodeploy.quantization.planned import real_network
 from neurodeploy.reporting.pictures import CurvePoint, learning_figure
 from neurodeploy.support.figures import ornament, png
 from neurodeploy.support.files import write_whole
-from neurodeploy.support.tensors import read_arrays
+from neurodeploy.workflow.learning.origin import Origin
 from neurodeploy.workflow.learning.result import LearningResult
+from neurodeploy.workflow.learning.tags import tags_file
 from neurodeploy.workflow.netx import netx_part
 
 FLOATS = "engines float and norse run the integers after learning over their scales"
 
 
-def mapped(network: QuantizedNetwork, deployment: Deployment) -> CoreMapping:
-    """A network on the target of a deployment.
+def mapped(network: QuantizedNetwork, origin: Origin | Deployment) -> CoreMapping:
+    """A network on the target of what it came from.
 
     Raises:
-        InputError: what the deployment holds does not fit as it is.
+        InputError: what a deployment holds does not fit as it is.
         CheckFailedError: it does not fit; every violation is listed.
     """
-    target = deployment.target
+    target = origin.target
     mapping = map_network(network, target)
     if mapping.violations:
-        own = map_network(deployment.network, target).violations
+        deployed = isinstance(origin, Deployment) or origin.deployment is not None
+        own = map_network(origin.network, target).violations if deployed else ()
         if own:
             raise InputError(
                 Text(
-                    f"{deployment.path}: its own integers do not fit {target.name}, so that they "
+                    f"{origin.path}: its own integers do not fit {target.name}, so that they "
                     "are not as they were exported: ",
                     own[0].text,
                 )
@@ -63,7 +58,7 @@ def mapped(network: QuantizedNetwork, deployment: Deployment) -> CoreMapping:
 
 def write_learned(
     out: Path,
-    old: Deployment,
+    old: Origin,
     result: LearningResult,
     network: QuantizedNetwork,
     tags: Mapping[str, np.ndarray],
@@ -73,6 +68,7 @@ def write_learned(
     """Write the new deployment and its report.
 
     Args:
+        old: what learnt.
         network: with the learnt weights.
         tags: what is below them, by projection.
         points, levels: of the learning curve.
@@ -119,52 +115,9 @@ def write_learned(
             **integers,
             **part.files,
             **tags_file(tags),
-            LEARNING: lambda path: _write_bytes(path, f"{summary}\n".encode()),
+            LEARNING: lambda path: write_whole(path, f"{summary}\n".encode()),
         },
     )
     with ornament(out / LEARNING_CURVE):
         write_whole(out / LEARNING_CURVE, png(learning_figure(title, points, levels, kept)))
     write_report(read_deployment(out))
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-
-
-def first_tags(deployment: Deployment) -> Mapping[str, np.ndarray]:
-    """By projection, flat int64: those that learning left, else what rounding left of the floats.
-
-    Empty where neither is known: for a network that came as integers, and for weights learnt by
-    rule ``delta``.
-    """
-    file = deployment.listed(TAGS)
-    if file is not None:
-        return _stored_tags(file, deployment)
-    if deployment.learned or deployment.listed(NIR_FILE) is None:
-        return {}
-    return remainders(deployment.network, float_network(deployment))
-
-
-def _stored_tags(path: Path, deployment: Deployment) -> dict[str, np.ndarray]:
-    """The tags in a deployment's file.
-
-    Raises:
-        InputError: it is damaged, or holds other tags than one of a byte for each weight.
-    """
-    found = read_arrays(path)
-    sizes = {p.name: p.operator.weights.size for p in deployment.network.projections}
-    for name, tags in found.items():
-        if tags.dtype != np.int8 or tags.shape != (sizes.get(name),):
-            raise InputError(
-                f"{path}: {name!r} holds {tags.dtype} {tags.shape}; expected int8 "
-                f"({sizes.get(name, 0)},), one of each weight"
-            )
-    return {name: tags.astype(np.int64) for name, tags in found.items()}
-
-
-def tags_file(tags: Mapping[str, np.ndarray]) -> dict[str, Callable[[Path], None]]:
-    """What writes tags into a deployment; nothing when there are none."""
-    if not tags:
-        return {}
-    narrow = {name: found.astype(np.int8) for name, found in tags.items()}
-    return {TAGS: lambda path: _write_bytes(path, save(narrow))}

@@ -1,13 +1,14 @@
 """Learn: a deployment goes on learning, sample by sample, and becomes a new deployment.
 
-The old deployment is only read. The new one is written whole when everything is over.
+Or a network with random weights begins. The old deployment is only read. The new one is written
+whole when everything is over.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +17,23 @@ import numpy as np
 from neurodeploy.artifacts.deployment import Deployment, deployment_at, float_network
 from neurodeploy.artifacts.folders import NewFolder
 from neurodeploy.artifacts.names import NIR_FILE
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.onchip.cost import learning_cost
 from neurodeploy.onchip.learner import LearningOptions, StreamChunk
 from neurodeploy.onchip.tasks import SET_ASIDE, Task, make_task
 from neurodeploy.reporting.pictures import CurvePoint
 from neurodeploy.simulation.trace import Samples
-from neurodeploy.support.file_names import file_name
 from neurodeploy.support.files import as_path
 from neurodeploy.workflow.learning.data import (
-    excluded_classes,
     float_learner,
     labelled_samples,
-    learning_data,
     learnt_floats,
     measure,
     measure_float,
     thinned,
 )
-from neurodeploy.workflow.learning.deployment import first_tags, mapped, write_learned
+from neurodeploy.workflow.learning.deployment import mapped, write_learned
 from neurodeploy.workflow.learning.learners import (
     Learners,
     check_learning_engine,
@@ -43,6 +41,7 @@ from neurodeploy.workflow.learning.learners import (
     most_samples,
     with_suitable_rate,
 )
+from neurodeploy.workflow.learning.origin import Origin, deployed_origin, random_origin
 from neurodeploy.workflow.learning.result import LearningResult
 from neurodeploy.workflow.task import check_tells_classes
 
@@ -54,13 +53,17 @@ HELD_OUT = 1000
 
 FLOAT_LEVEL = "float network"
 
+HALVED = (0.5, 0.75, 0.9)
+"""Shares of the stream of ``scratch`` after which its rate is halved, when nobody says."""
+
 
 def learn(
-    deployment: Deployment | Path | str,
+    source: Deployment | Path | str | None,
     task_name: str = "continue",
     *,
     rule: str = "sltt",
     rate: float | None = None,
+    halve: tuple[float, ...] | None = None,
     update: str = "sample",
     feedback: str = "transposed",
     seed: int = 0,
@@ -68,8 +71,11 @@ def learn(
     degrees: float | None = None,
     engine: str = "lava",
     data: Path | str | None = None,
+    target: Path | str | None = None,
+    weight_bits: int | None = None,
+    overrides: Iterable[str] = (),
     held_out: int = HELD_OUT,
-    ceiling: bool = True,
+    ceiling: bool | None = None,
     out: Path | str | None = None,
     timeout: float | None = None,
     progress: bool = True,
@@ -80,17 +86,24 @@ def learn(
     samples set aside, and those from before learning unless others did better.
 
     Args:
-        deployment: or its path.
+        source: a deployment or its path; of task ``scratch``, which begins with random weights,
+            the name of a recipe or its file.
         task_name: a key of ``neurodeploy.onchip.tasks.TASKS``.
         rate: a power of two; the largest that moves no potential too far when None, see
             ``onchip.rates.suitable_rate``.
+        halve: shares of the stream, ascending between 0 and 1, after each of which the rate is
+            halved; ``HALVED`` for ``scratch`` and never for other tasks when None.
         samples: length of the stream; the task's own when None.
         degrees: by which ``drift`` turns images; the task's own when None.
         engine: ``lava``, ``lava-fused`` or ``reference``.
-        data: where the deployment's data set lies now.
+        data: where the data set lies now.
+        target, weight_bits, overrides: of ``scratch``: the chip, the width of all weights (the
+            target's when None) and KEY=VALUE in place of what the recipe says.
         held_out: at most so many samples of each held-out set, spread evenly.
-        ceiling: whether PyTorch learns in floats from the same samples beside it.
-        out: the new directory; ``NAME-learned-NNN`` beside the old one when None.
+        ceiling: whether PyTorch learns in floats from the same samples beside it; when None,
+            unless the task is ``scratch``.
+        out: the new directory; when None ``NAME-learned-NNN`` beside the old one, or in
+            ``deployments/``.
         timeout: wall-clock seconds for Lava's learning, and for each measurement in Lava.
 
     Raises:
@@ -98,32 +111,43 @@ def learn(
         CheckFailedError: the learnt network would not fit the target.
         SimulationError: Lava failed.
     """
-    deployment = deployment_at(deployment, "learn")
-    network = deployment.network
-    check_tells_classes(network, "learn")
-    data = None if data is None else as_path(data, "learn")
-    out = None if out is None else as_path(out, "learn")
-    path = deployment.path
-    if path.name in ("", ".."):
-        # Of "." and ".." the last part is no name.
-        path = path.resolve()
-    place = NewFolder(out, path.parent / f"{file_name(path.name)}-learned")
-    place.check()
+    from_nothing = task_name == "scratch"
     options = make_options(rule, 1.0 if rate is None else rate, update, feedback, seed)
     check_learning_engine(engine, options)
-    unseen = excluded_classes(deployment)
-    task = make_task(task_name, learning_data(network, data), samples, seed, unseen, degrees)
+    data = None if data is None else as_path(data, "learn")
+    out = None if out is None else as_path(out, "learn")
+    if from_nothing:
+        if isinstance(source, Deployment):
+            source = source.path
+        origin = random_origin(source, target, weight_bits, seed, data, overrides)
+    else:
+        _check_for_scratch(target=target, weight_bits=weight_bits, overrides=tuple(overrides))
+        if source is None:
+            raise InputError("learn goes on with a deployment, and none is named")
+        deployment = deployment_at(source, "learn")
+        check_tells_classes(deployment.network, "learn")
+        origin = deployed_origin(deployment, data)
+    network = origin.network
+    place = NewFolder(out, origin.folder)
+    place.check()
+    task = make_task(
+        *(task_name, origin.dataset, samples, seed, origin.unseen, degrees, origin.epochs)
+    )
     task = thinned(task, held_out)
     stream = labelled_samples(task.x, task.y, network, seed)
+    if halve is None and from_nothing and rule == "sltt":
+        halve = HALVED
+    options = replace(options, halvings=halvings(halve or (), stream.count, network, options))
     if rate is None:
         options = with_suitable_rate(network, options, stream, task.rate_factor)
     size = min(_between_points(stream), most_samples(network, options))
-    learners = make_learners(network, options, engine, size, timeout, first_tags(deployment))
+    learners = make_learners(network, options, engine, size, timeout, origin.tags)
     # Before hours of learning rather than after: the structure is what takes room.
-    mapped(learners.chosen.learned(), deployment)
+    mapped(learners.chosen.learned(), origin)
+    ceiling = not from_nothing if ceiling is None else ceiling
     beside = float_learner(network, options) if ceiling else None
     try:
-        session = _Session(deployment, task, learners, engine, timeout, beside)
+        session = _Session(origin, task, learners, engine, timeout, beside)
         session.run(stream, size, progress)
     finally:
         learners.close()
@@ -141,6 +165,40 @@ def make_options(rule: str, rate: float, update: str, feedback: str, seed: int) 
         return LearningOptions(**given)
     except ValueError as error:
         raise InputError(str(error)) from None
+
+
+def halvings(
+    shares: tuple[float, ...], samples: int, network: QuantizedNetwork, options: LearningOptions
+) -> tuple[int, ...]:
+    """The updates from which on a rate is halved, after these shares of a stream.
+
+    Raises:
+        InputError: not ascending between 0 and 1, or the rule's rate stays.
+    """
+    if list(shares) != sorted(set(shares)) or not all(0 < share < 1 for share in shares):
+        given = ",".join(f"{share:g}" for share in shares)
+        raise InputError(
+            Text(
+                Setting("halve", given),
+                ": expected ascending shares of the stream above 0 and below 1, such as 0.5,0.75",
+            )
+        )
+    updates = samples * (1 if options.update == "sample" else network.contract.steps)
+    # Of a short stream several may fall on one update, and none before the first.
+    found = tuple(sorted({max(round(share * updates), 1) for share in shares}))
+    try:
+        return replace(options, halvings=found).halvings
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
+def _check_for_scratch(**given: Any) -> None:
+    """Refuse what is said of a network that begins with nothing when there is a deployment."""
+    for name, value in given.items():
+        if value not in (None, ()):
+            raise InputError(
+                Text(Setting(name), " is for ", Setting("task", "scratch"), ": a deployment has it")
+            )
 
 
 def recovered(before: float, after: float, wanted: float | None) -> float | None:
@@ -164,14 +222,14 @@ class _Session:
 
     def __init__(
         self,
-        deployment: Deployment,
+        origin: Origin,
         task: Task,
         learners: Learners,
         engine: str,
         timeout: float | None,
         beside: Any,
     ) -> None:
-        self.deployment, self.task, self.learners = deployment, task, learners
+        self.origin, self.task, self.learners = origin, task, learners
         self.engine, self.timeout, self.beside = engine, timeout, beside
         self.points: list[CurvePoint] = []
         self.states = learners.first_states()
@@ -205,14 +263,11 @@ class _Session:
         self.seconds += time.perf_counter() - started
         if learners.lava is not None:
             wanted = learners.reference.learn(chunk)
-            self.mismatches += sum(
-                int(np.count_nonzero(found.states[name] != states))
-                for name, states in wanted.states.items()
-            )
+            self.mismatches += found.differences(wanted)
         if self.beside is not None:
             self.beside.learn(chunk.values, chunk.labels)
-        self.states = {name: states[-1, -1] for name, states in found.states.items()}
-        self.updates += len(chunk) * next(iter(found.states.values())).shape[1]
+        self.states = found.last
+        self.updates += len(chunk) * found.updates
         return int((found.scores.argmax(axis=1) == chunk.labels).sum())
 
     def _point(self, stream: float | None) -> CurvePoint:
@@ -237,9 +292,7 @@ class _Session:
         tags = self.learners.tags(self.kept.states)
         with place.made() as out:
             result = self._result(options, levels, out)
-            write_learned(
-                out, self.deployment, result, self.kept.network, tags, self.points, levels
-            )
+            write_learned(out, self.origin, result, self.kept.network, tags, self.points, levels)
         return result
 
     def _result(
@@ -251,7 +304,7 @@ class _Session:
         reference = self.learners.reference
         return LearningResult(
             deployment=out,
-            source=self.deployment.path,
+            source=self.origin.path,
             task=task.name,
             description=task.description,
             engine=self.engine,
@@ -273,21 +326,22 @@ class _Session:
             overflow=dict(reference.overflow),
             cost=learning_cost(
                 self.learners.plan,
-                self.deployment.target,
+                self.origin.target,
                 reference.counts.layers,
                 self.samples,
             ),
             seconds=self.seconds,
-            warnings=self.deployment.warnings,
+            warnings=self.origin.warnings,
         )
 
     def _levels(self, first: CurvePoint) -> dict[str, float]:
         """What the task's measure is to come back to."""
         if self.task.baseline is not None:
             return {f"{self.task.baseline}, before": first.accuracies[self.task.baseline]}
-        deployment = self.deployment
-        from_floats = not deployment.learned and deployment.listed(NIR_FILE) is not None
-        if self.task.name != "continue" or not from_floats:
+        deployment = self.origin.deployment
+        if self.task.name != "continue" or deployment is None:
+            return {}
+        if deployment.learned or deployment.listed(NIR_FILE) is None:
             return {}
         found = measure_float(float_network(deployment), self.task.held_out)
         return {FLOAT_LEVEL: found[self.task.measure]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from neurodeploy.onchip.plan import LearningPlan, make_plan
 from neurodeploy.onchip.rates import suitable_rate
 from neurodeploy.onchip.reference import ReferenceLearner
 from neurodeploy.simulation.trace import Samples
+
+if TYPE_CHECKING:
+    from neurodeploy.onchip.event_reference import EventReference
 
 ENGINES = ("lava", "lava-fused", "reference")
 
@@ -36,7 +39,7 @@ class Learners:
     plan: what both compute.
     """
 
-    reference: ReferenceLearner | DeltaReference
+    reference: ReferenceLearner | EventReference | DeltaReference
     lava: Learner | None
     plan: Any
 
@@ -121,7 +124,14 @@ def make_learners(
         return Learners(DeltaReference(delta), lava, delta)
     plan = make_plan(network, options, tags)
     lava = SLTT_IN_LAVA[engine](plan, capacity, timeout) if engine != "reference" else None
-    return Learners(ReferenceLearner(plan), lava, plan)
+    return Learners(_reference(plan), lava, plan)
+
+
+def _reference(plan: LearningPlan) -> ReferenceLearner | EventReference:
+    """The faster of the two that can: both compute the same."""
+    from neurodeploy.onchip.event_reference import EventReference, is_dense
+
+    return EventReference(plan) if is_dense(plan) else ReferenceLearner(plan)
 
 
 def _delta_in_lava(plan: Any, capacity: int, timeout: float | None) -> Learner:

@@ -209,7 +209,7 @@ class PyErrorReadoutModelFloat(PyErrorReadoutModel):
 @requires(CPU)
 @tag("fixed_pt")
 class PyFusedLearnerModel(_Model):
-    """Learns from one sample per time step: no pipeline, so nothing has to be remembered."""
+    """Learns from a chunk per time step: no pipeline, so nothing has to be remembered."""
 
     def __init__(self, proc_params: dict[str, Any]) -> None:
         super().__init__(proc_params)
@@ -217,38 +217,59 @@ class PyFusedLearnerModel(_Model):
         self.updates = 0
 
     def run_spk(self) -> None:
-        """One sample, step by step."""
-        sample = self.time_step - 1 - self.files.start
-        by_sample = self.timetable.update == "sample"
+        """One sample after the other."""
+        for synapses, _ in self.layers:
+            self.files.record_end(synapses.name, "first", synapses.state)
+        for sample in range(self.files.samples):
+            self._learn(sample)
+        for synapses, _ in self.layers:
+            synapses.check()
+            self.files.record_end(synapses.name, "last", synapses.state)
+
+    def _learn(self, sample: int) -> None:
+        """A sample, from update to update."""
+        block = self.timetable.steps if self.timetable.update == "sample" else 1
         for _, neurons in self.layers:
             neurons.reset()
-        for step in range(self.timetable.steps):
-            self._learn_step(sample, step)
-            if not by_sample:
-                self._update(sample, step)
-        if by_sample:
-            self._update(sample, 0)
+        for number in range(self.timetable.steps // block):
+            self._learn_block(sample, range(number * block, (number + 1) * block))
+            for synapses, _ in self.layers:
+                synapses.update(self.updates)
+                self.files.record_changes(
+                    *(synapses.name, sample, number, synapses.numbers, synapses.values)
+                )
+            self.updates += 1
         self.files.record_scores(sample, self.layers[-1][1].scores)
 
-    def _learn_step(self, sample: int, step: int) -> None:
-        """Forward through all layers and back again."""
-        spikes = self.files.frame(sample, step)
+    def _learn_block(self, sample: int, steps: range) -> None:
+        """Forward through all layers step by step, and back again."""
         *hidden, (last, readout) = self.layers
-        met, slopes = [spikes], []
-        for synapses, neurons in hidden:
-            spikes, slope = neurons.step(synapses.activate(spikes))
-            met.append(spikes)
-            slopes.append(slope)
-        errors = readout.step(last.activate(spikes), self.files.label(sample))
-        for number in reversed(range(len(self.layers))):
-            synapses = self.layers[number][0]
-            synapses.accumulate(errors, met[number])
-            if number:
-                carried = synapses.carry_back(errors)
-                errors = hidden[number - 1][1].errors(carried, slopes[number - 1])
-
-    def _update(self, sample: int, number: int) -> None:
-        for synapses, _ in self.layers:
-            synapses.update(self.updates)
-            self.files.record(synapses.name, sample, number, synapses.state)
-        self.updates += 1
+        first = self.layers[0][0]
+        # An input that never changes is sent, and paired with errors, once.
+        constant = first.activate(self.files.frame(sample, 0)) if self.files.static else None
+        met: list[list[np.ndarray]] = [[] for _ in self.layers]
+        slopes: list[list[np.ndarray]] = [[] for _ in hidden]
+        outputs = []
+        for step in steps:
+            spikes = self.files.frame(sample, step)
+            for depth, (synapses, neurons) in enumerate(hidden):
+                met[depth].append(spikes)
+                fixed = constant if depth == 0 else None
+                arrived = synapses.activate(spikes) if fixed is None else fixed
+                spikes, slope = neurons.step(arrived)
+                slopes[depth].append(slope)
+            met[-1].append(spikes)
+            fixed = None if hidden else constant
+            outputs.append(readout.added(last.activate(spikes) if fixed is None else fixed))
+        errors = readout.error(np.array(outputs), self.files.label(sample))
+        for depth in reversed(range(len(self.layers))):
+            synapses = self.layers[depth][0]
+            if depth == 0 and self.files.static:
+                synapses.accumulate(errors.sum(axis=0), met[0][0])
+                break
+            for error, spikes in zip(errors, met[depth], strict=True):
+                synapses.accumulate(error, spikes)
+            if depth:
+                slope = np.array(slopes[depth - 1])
+                carried = [synapses.carry_back(e, s) for e, s in zip(errors, slope, strict=True)]
+                errors = hidden[depth - 1][1].errors(np.array(carried), slope)

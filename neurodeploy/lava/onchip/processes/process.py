@@ -68,11 +68,10 @@ class ErrorReadout(AbstractProcess):
 
 
 class FusedLearner(AbstractProcess):
-    """All layers in one process; a sample per Lava time step.
+    """All layers in one process; a chunk of samples per Lava time step.
 
     Args:
         layers: (synapses, neurons) of each layer, the last neurons being the read-out.
-        block: model steps between two updates.
     """
 
     def __init__(self, *, files: LearningFiles, timetable: LearningTimetable, layers: Any) -> None:
