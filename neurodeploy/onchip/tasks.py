@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurodeploy.data import Dataset, SampleArray
-from neurodeploy.data.dataset import Subset
 from neurodeploy.errors import InputError, Setting, Text
 
 MOST_SAMPLES = 2**31 - 1
@@ -78,7 +77,7 @@ class Task:
 
     name: str
     description: str
-    x: SampleArray
+    x: np.ndarray
     y: np.ndarray
     held_out: Mapping[str, HeldOut]
     baseline: str | None = None
@@ -120,7 +119,7 @@ def scratch(dataset: Dataset, samples: int | None, rng: np.random.Generator, new
     return Task(
         "scratch",
         f"{len(numbers):,} training samples of {dataset.name}{each}, from random weights",
-        Subset(dataset.x_train, numbers),
+        dataset.x_train[numbers],
         dataset.y_train[numbers],
         {
             "test": HeldOut(dataset.x_test, dataset.y_test),
