@@ -138,6 +138,10 @@ class SimulationError(NeurodeployError):
     """A simulation ran into an exception, a time limit or an interruption."""
 
 
+class TimeLimitError(SimulationError):
+    """A simulation took longer than it was allowed to."""
+
+
 class DivergedError(SimulationError):
     """A training has run away: its loss or its weights are beyond use."""
 

@@ -26,11 +26,12 @@ from neurodeploy.bench.paper import (
     rule_named,
 )
 from neurodeploy.bench.paper_summary import draw, summarized, table
-from neurodeploy.bench.side_by_side import Task, side_by_side
+from neurodeploy.bench.side_by_side import Task, on_workers, side_by_side
 from neurodeploy.bench.train import alone
 from neurodeploy.data import Dataset
 from neurodeploy.data.dataset import Subset
 from neurodeploy.errors import InputError, InterruptionError, SimulationError
+from neurodeploy.farm import Place
 from neurodeploy.recipe import load_recipe, recipe_from_dict
 from support.command import run_cli, run_json
 from support.small_runs import make_recipe
@@ -266,6 +267,13 @@ def test_processes_run_side_by_side_and_none_is_left(tmp_path: Path) -> None:
     with pytest.raises(SimulationError, match=r"bench of bad\.json failed: Expecting value"):
         list(side_by_side([slow, bad], 2))
     assert time.monotonic() - started < 300
+
+
+def test_workers_run_the_same_tasks(tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    (tmp_path / "a.json").write_text('{"a": 1}')
+    good = Task("json.tool", ("--compact", str(tmp_path / "a.json")), "a.json")
+    assert dict(on_workers(Place(2), [good] * 3, tmp_path)) == {n: {"a": 1} for n in range(3)}
 
 
 # --- memory

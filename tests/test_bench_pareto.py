@@ -55,6 +55,15 @@ def test_each_point_is_trained_deployed_and_simulated(tmp_path: Path) -> None:
     assert "Energies against the chip: within 1.1x on PilotNet LIF" in said
 
 
+@pytest.mark.slow
+def test_points_are_the_same_on_workers(tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    options = ("--set", f"{KEY}=0,20", *QUICK, "--out", "p.png")
+    alone = run_json("bench", "pareto", *options, folder=tmp_path)
+    shared = run_json("bench", "pareto", *options, "--workers", "2", folder=tmp_path)
+    assert shared == alone
+
+
 def test_the_best_are_those_that_none_beats() -> None:
     rows = [row(0.9, 100), row(0.95, 200), row(0.95, 210), row(0.8, 150), row(0.9, 100)]
     assert [r.best for r in with_best(rows)] == [True, True, False, False, True]

@@ -72,6 +72,14 @@ def test_kept_runs_are_taken_again_or_gone_on_with(workspace: Path, tmp_path: Pa
         rows(epochs=1)
 
 
+@pytest.mark.slow
+def test_widths_are_the_same_on_workers(workspace: Path) -> None:
+    pytest.importorskip("distributed")
+    run = workspace / "runs/digits_conv-001"
+    alone = [*bench_quantization(run, [4, 3], epochs=1)]
+    assert [*bench_quantization(run, [4, 3], epochs=1, workers=2)] == alone
+
+
 def test_an_interruption_says_how_to_go_on(
     workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,7 @@ ROOT = Path(neurodeploy.__file__).parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("support",),
-    ("target",),
+    ("farm", "target"),
     ("ir",),
     ("data", "mapping", "neurons", "recipe"),
     ("simulation",),
@@ -121,12 +121,15 @@ def outside(*folders: str) -> list[Path]:
     return [path for path in files() if room_of(module_of(path)) not in folders]
 
 
-@pytest.mark.parametrize("package", ["lava", "norse"])
-def test_an_optional_package_is_imported_in_its_room_only(package: str) -> None:
+@pytest.mark.parametrize(
+    ("package", "room"),
+    [("lava", "lava"), ("norse", "norse"), ("dask", "farm"), ("distributed", "farm")],
+)
+def test_an_optional_package_is_imported_in_its_room_only(package: str, room: str) -> None:
     def of_package(path: Path) -> list[str]:
         return [place(path, line) for name, line in imports(path) if name.split(".")[0] == package]
 
-    assert [where for path in outside(package) for where in of_package(path)] == []
+    assert [where for path in outside(room) for where in of_package(path)] == []
     assert any(of_package(path) for path in files())
 
 
@@ -250,6 +253,7 @@ def test_the_command_line_starts_without_heavy_packages(statement: str) -> None:
         "nir",
         "norse",
         "tensorboard",
+        "distributed",
     )
     program = (
         f"import sys, json\n{statement}\n"

@@ -145,6 +145,12 @@ class ActivityCount:
             self._spikes[name] = self._spikes.get(name, 0) + spikes
         self.samples += len(next(iter(trace.populations.values())).s)
 
+    def join(self, other: ActivityCount) -> None:
+        """Count what another one has counted."""
+        for name, spikes in other._spikes.items():
+            self._spikes[name] = self._spikes.get(name, 0) + spikes
+        self.samples += other.samples
+
     def mean(self) -> dict[str, np.ndarray]:
         """Population to spikes per sample, float64 of its shape."""
         return {name: spikes / self.samples for name, spikes in self._spikes.items()}

@@ -18,8 +18,9 @@ from typing import Any
 from neurodeploy.artifacts.folders import as_read_back
 from neurodeploy.bench import paper_run
 from neurodeploy.bench.configuration import METHODS, YARDSTICK, rule_options
-from neurodeploy.bench.side_by_side import Task, side_by_side
+from neurodeploy.bench.side_by_side import Task, on_workers, side_by_side
 from neurodeploy.errors import InputError, InterruptionError, Setting, Text, UnsupportedError
+from neurodeploy.farm import plan
 from neurodeploy.recipe import Recipe, load_recipe, recipe_from_dict
 from neurodeploy.rules import RULES
 from neurodeploy.support.file_names import file_name
@@ -209,13 +210,22 @@ def _with_steps(recipe: Recipe, T: int) -> Recipe:
         raise InputError(Text(Setting("steps", str(T)), f": {error}")) from None
 
 
-def bench_paper(chosen: Sequence[Combination], out: Path, processes: int = 1) -> Iterator[PaperRow]:
+def bench_paper(
+    chosen: Sequence[Combination],
+    out: Path,
+    processes: int = 1,
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> Iterator[PaperRow]:
     """Measure the combinations; yields the row of each as soon as it is there.
 
     Args:
         chosen: what to measure. What the folder has of it is not measured again.
         out: the folder, made where it is not there.
         processes: how many run at a time; more than one makes times longer.
+        workers: the same, where one that is killed is tried again.
+        scheduler: address of a Dask scheduler whose workers measure; they share ``out``.
 
     Raises:
         InputError: a combination cannot be trained, or the folder has it with other options;
@@ -225,6 +235,9 @@ def bench_paper(chosen: Sequence[Combination], out: Path, processes: int = 1) ->
     """
     if processes < 1:
         raise InputError(Text(Setting("processes", str(processes)), ": needs at least 1"))
+    if processes > 1 and (workers or scheduler):
+        raise InputError(Text("give either ", Setting("processes"), " or ", Setting("workers")))
+    place = plan(workers, scheduler)
     check_writable(out / RECORDS)
     pending: list[Combination] = []
     for combination, refused in _checked(chosen):
@@ -241,11 +254,18 @@ def bench_paper(chosen: Sequence[Combination], out: Path, processes: int = 1) ->
     # Memory depends neither on the seed nor on tau.
     alike = {_memory_key(combination): combination for combination in reversed(pending)}
     tasks = [_task("memory", one, "") for one in alike.values()]
-    tasks += [_task("train", one, str(out / RUNS / one.name)) for one in pending]
+    # Workers elsewhere have a working directory of their own.
+    base = out if place is None else out.absolute()
+    tasks += [_task("train", one, str(base / RUNS / one.name)) for one in pending]
     peaks: dict[tuple[Any, ...], float] = {}
     trained: dict[int, dict[str, Any]] = {}
     try:
-        for number, answer in side_by_side(tasks, processes):
+        found = (
+            side_by_side(tasks, processes)
+            if place is None
+            else on_workers(place, tasks, out.absolute())
+        )
+        for number, answer in found:
             if number < len(alike):
                 peaks[[*alike][number]] = answer["peak_mb_above_model"]
             else:

@@ -11,17 +11,17 @@ import numpy as np
 from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.artifacts.folders import read_run
 from neurodeploy.artifacts.names import MANIFEST
-from neurodeploy.bench.kept_runs import folder_for_runs, trained, with_data_at
 from neurodeploy.errors import InputError, Setting, Text
+from neurodeploy.farm import Calls, Farm, plan
 from neurodeploy.mapping.readings import error_text
 from neurodeploy.recipe import Recipe, load_recipe
+from neurodeploy.support.files import make_folder
 from neurodeploy.target import load_target
 from neurodeploy.workflow.export import export
+from neurodeploy.workflow.kept_runs import check_kept, folder_for_runs, trained, with_data_at
 from neurodeploy.workflow.simulate import simulate
+from neurodeploy.workflow.sweep.keys import values_of
 from neurodeploy.workflow.task import check_tells_classes
-
-BRACKETS = {"[": "]", "{": "}", '"': '"', "'": "'"}
-"""Within these a comma does not part two values."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def knob_of(overrides: Sequence[str]) -> tuple[Knob, tuple[str, ...]]:
     Raises:
         InputError: none lists several values, or more than one does.
     """
-    listed = [(text, values) for text in overrides if len(values := _values(text)) > 1]
+    listed = [(text, values) for text in overrides if len(values := values_of(text)) > 1]
     if len(listed) != 1:
         found = ", ".join(text for text, _ in listed) or "none"
         raise InputError(
@@ -96,21 +96,6 @@ def knob_of(overrides: Sequence[str]) -> tuple[Knob, tuple[str, ...]]:
     return Knob(text.partition("=")[0], values), tuple(t for t in overrides if t != text)
 
 
-def _values(override: str) -> tuple[str, ...]:
-    """What stands behind ``=``, parted at commas that are in no brackets."""
-    parts, within = [""], []
-    for letter in override.partition("=")[2]:
-        if within and letter == within[-1]:
-            within.pop()
-        elif letter in BRACKETS:
-            within.append(BRACKETS[letter])
-        if letter == "," and not within:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return tuple(dict.fromkeys(part.strip() for part in parts))
-
-
 def bench_pareto(
     recipe: str,
     overrides: Sequence[str],
@@ -118,6 +103,8 @@ def bench_pareto(
     target: str = "loihi2",
     data: Path | None = None,
     keep: Path | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
     progress: bool = False,
 ) -> Iterator[ParetoRow]:
     """Train, export and simulate a recipe for each value; yields each as soon as it is there.
@@ -131,7 +118,9 @@ def bench_pareto(
         data: where the data set lies; None for where the recipe says.
         keep: folder that runs and deployments are left in. Runs that are there are taken, or
             finished where they were interrupted.
-        progress: show bars on stderr where that is a terminal.
+        workers: processes of this machine that take points at the same time.
+        scheduler: address of a Dask scheduler whose workers take them; they share ``keep``.
+        progress: show bars on stderr where that is a terminal, with one point at a time.
 
     Raises:
         InputError: no knob, or a kept run of another recipe.
@@ -142,10 +131,25 @@ def bench_pareto(
     load_target(target)
     # All of them before the first is trained.
     recipes = {value: _recipe(recipe, (*others, knob.set_to(value)), data) for value in knob.values}
+    place = plan(workers, scheduler)
+    check_kept(place, keep)
     with folder_for_runs(keep) as folder:
-        for number, (value, chosen) in enumerate(recipes.items(), start=1):
-            place = folder / f"{number:02}"
-            yield _point(knob, value, chosen, place, target, progress)
+        # Workers elsewhere have a working directory of their own.
+        base = folder if place is None else folder.absolute()
+        points = [
+            _Point(knob, value, chosen, base / f"{number:02}", target)
+            for number, (value, chosen) in enumerate(recipes.items(), start=1)
+        ]
+        if place is None:
+            for point in points:
+                yield _measured(replace(point, progress=progress))
+            return
+        make_folder(folder)
+        with Farm(place, Calls(_measured), len(points)) as farm:
+            farm.check_sees(str(folder.absolute()), "keep")
+            yield from farm.in_order(
+                points, lambda number: f"{knob.key}={points[number].value}", lambda row: None
+            )
 
 
 def _recipe(name: str, overrides: Sequence[str], data: Path | None) -> Recipe:
@@ -154,13 +158,24 @@ def _recipe(name: str, overrides: Sequence[str], data: Path | None) -> Recipe:
     return with_data_at(recipe, data)
 
 
-def _point(
-    knob: Knob, value: str, recipe: Recipe, place: Path, target: str, progress: bool
-) -> ParetoRow:
-    run = trained(recipe, place / "run", progress)
-    deployed = place / "deployed"
+@dataclass(frozen=True)
+class _Point:
+    """What is trained, exported and simulated for one value."""
+
+    knob: Knob
+    value: str
+    recipe: Recipe
+    folder: Path
+    target: str
+    progress: bool = False
+
+
+def _measured(point: _Point) -> ParetoRow:
+    knob, recipe = point.knob, point.recipe
+    run = trained(recipe, point.folder / "run", point.progress)
+    deployed = point.folder / "deployed"
     if not (deployed / MANIFEST).is_file():
-        export(run, target, deployed)
+        export(run, point.target, deployed)
     deployment = read_deployment(deployed)
     found = simulate(deployment, engine_name="reference", progress=False)
     if found.accuracy is None:
@@ -169,7 +184,7 @@ def _point(
     energy = None if cost.energy is None else cost.energy.total
     return ParetoRow(
         key=knob.key,
-        value=value,
+        value=point.value,
         accuracy=found.accuracy,
         trained_accuracy=read_run(run)["test_accuracy"],
         energy_low_nj=energy and energy.low,

@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import ctypes
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tqdm import tqdm
 
 from neurodeploy.errors import NeurodeployError, SimulationError
-from neurodeploy.support.signals import die_with, exit_on, libc, signals_deferred
+from neurodeploy.support.children import PATIENCE, end, start_tied
+from neurodeploy.support.signals import exit_on, signals_deferred
 from neurodeploy.support.system import (
     M_MMAP_THRESHOLD,
     M_TRIM_THRESHOLD,
@@ -32,9 +29,6 @@ from neurodeploy.support.system import (
 Row = TypeVar("Row")
 
 OWN = Path("/proc/self")
-
-PATIENCE = 5.0
-"""Seconds that a child has to take down what it made, before it is killed."""
 
 PAGES_OF_THEIR_OWN = 1 << 16
 """Bytes from which on an allocation gets pages of its own in ``allocate_exactly``."""
@@ -81,28 +75,6 @@ def run_to_its_end(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
                 end([child], PATIENCE)
             raise
     return subprocess.CompletedProcess(command, child.returncode, out, err)
-
-
-def start_tied(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
-    """Start a program that is killed when this one ends.
-
-    Args:
-        options: of ``subprocess.Popen``.
-    """
-    libc()  # loaded before the fork
-    return subprocess.Popen(command, preexec_fn=partial(die_with, os.getpid()), **options)
-
-
-def end(children: Sequence[subprocess.Popen[Any]], seconds: float) -> None:
-    """Ask programs to end, wait so long for all of them, and kill those that have not."""
-    for child in children:
-        child.terminate()
-    until = time.monotonic() + seconds
-    for child in children:
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(max(0.0, until - time.monotonic()))
-        child.kill()
-        child.wait()
 
 
 def answer(measure: Callable[[], dict[str, Any]]) -> None:

@@ -14,9 +14,8 @@ from typing import Literal
 
 from neurodeploy.artifacts.folders import read_training
 from neurodeploy.artifacts.names import NIR_FILE
-from neurodeploy.bench.kept_runs import folder_for_runs, with_data_at
-from neurodeploy.bench.kept_runs import trained as trained_run
 from neurodeploy.errors import InputError, Setting, Text
+from neurodeploy.farm import Calls, Farm, plan
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizationPlan
 from neurodeploy.ir.stated import Stated
@@ -25,6 +24,8 @@ from neurodeploy.recipe import QuantizeRecipe, Recipe, load_recipe
 from neurodeploy.simulation.engines import FloatEngine, ReferenceEngine
 from neurodeploy.target import load_target
 from neurodeploy.workflow.exported import read_planned
+from neurodeploy.workflow.kept_runs import check_kept, folder_for_runs, with_data_at
+from neurodeploy.workflow.kept_runs import trained as trained_run
 from neurodeploy.workflow.quantization import QuantizationOptions, quantized
 from neurodeploy.workflow.samples import dataset_samples
 from neurodeploy.workflow.task import check_tells_classes
@@ -67,6 +68,8 @@ def bench_quantization(
     epochs: int = 0,
     data: Path | None = None,
     keep: Path | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
     progress: bool = False,
 ) -> Iterator[QuantizationRow]:
     """Measure every width in every mode; yields each as soon as it is there.
@@ -79,7 +82,10 @@ def bench_quantization(
         data: where the data set lies now; None for where the recipe or the run says.
         keep: folder that all runs are left in. Those that are there are taken, or finished where
             they were interrupted, instead of trained again.
-        progress: show bars on stderr where that is a terminal.
+        workers: processes of this machine that take widths at the same time, once the float
+            network is trained.
+        scheduler: address of a Dask scheduler whose workers take them; they share ``keep``.
+        progress: show bars on stderr where that is a terminal, with one width at a time.
 
     Raises:
         InputError: a width that the target does not have, no such run, or a kept one of another
@@ -101,23 +107,68 @@ def bench_quantization(
         )
     recipe = with_data_at(source if isinstance(source, Recipe) else _recipe_of(source), data)
     check_tells_classes(recipe, "bench quantization")
+    place = plan(workers, scheduler)
+    check_kept(place, keep)
     with folder_for_runs(keep) as folder:
         given = source if isinstance(source, Path) else None
         run = given or trained_run(recipe, folder / "float", progress)
         network, _ = _network_of(run, recipe)
         floats = _accuracy(FloatEngine(network), network)
-        for width in bits:
-            for mode in modes:
-                if mode == "aware":
-                    tuned = _on_integers(recipe, run, width, target, epochs)
-                    found = trained_run(tuned, folder / f"aware-{width}", progress)
-                    trained, plan = _network_of(found, recipe)
-                    integers = quantized(trained, chip, QuantizationOptions(), plan)
-                else:
-                    options = QuantizationOptions(width, scale)
-                    integers = quantized(network, chip, options, None)
-                accuracy = _accuracy(ReferenceEngine(integers), network)
-                yield QuantizationRow(width, mode, accuracy, floats)
+        # Workers elsewhere have a working directory of their own.
+        base = folder if place is None else folder.absolute()
+        cases = [
+            _Case(recipe, run.absolute(), base, width, mode, target, scale, epochs)
+            for width in bits
+            for mode in modes
+        ]
+        if place is None:
+            for case in cases:
+                accuracy = _measured(replace(case, progress=progress))
+                yield QuantizationRow(case.bits, case.mode, accuracy, floats)
+            return
+        with Farm(place, Calls(_measured), len(cases)) as farm:
+            farm.check_sees(str(run.absolute()), "keep")
+            answers = farm.in_order(
+                cases,
+                lambda number: f"{cases[number].bits} bits, {cases[number].mode}",
+                lambda row: None,
+            )
+            for case, accuracy in zip(cases, answers, strict=True):
+                yield QuantizationRow(case.bits, case.mode, accuracy, floats)
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One width in one mode.
+
+    Attributes:
+        run: with the float network.
+        folder: that trainings on integers go to.
+    """
+
+    recipe: Recipe
+    run: Path
+    folder: Path
+    bits: int
+    mode: Mode
+    target: str
+    scale: ScaleMethod | None
+    epochs: int
+    progress: bool = False
+
+
+def _measured(case: _Case) -> float:
+    """Accuracy of its integers on the test set."""
+    recipe, chip = case.recipe, load_target(case.target)
+    network, _ = _network_of(case.run, recipe)
+    if case.mode == "aware":
+        tuned = _on_integers(recipe, case.run, case.bits, case.target, case.epochs)
+        found = trained_run(tuned, case.folder / f"aware-{case.bits}", case.progress)
+        trained, chosen = _network_of(found, recipe)
+        integers = quantized(trained, chip, QuantizationOptions(), chosen)
+    else:
+        integers = quantized(network, chip, QuantizationOptions(case.bits, case.scale), None)
+    return _accuracy(ReferenceEngine(integers), network)
 
 
 def source_named(recipe: str | None, run: Path | None) -> Recipe | Path:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from neurodeploy.bench.process import answered, end, start_tied
+from neurodeploy.bench.process import answered, run_alone
+from neurodeploy.farm import Calls, Farm, Place
+from neurodeploy.support.children import end, start_tied
 from neurodeploy.support.partial import temporary_folder
 from neurodeploy.support.signals import signals_deferred
 
@@ -75,3 +77,25 @@ def side_by_side(tasks: Sequence[Task], processes: int) -> Iterator[tuple[int, d
         finally:
             with signals_deferred():
                 end([one.process for one in running], PATIENCE)
+
+
+def run_task(task: Task) -> dict[str, Any]:
+    """Run one task in a process of its own; its answer. Workers of a farm call this.
+
+    Raises:
+        SimulationError: it failed or was killed.
+    """
+    return run_alone(task.module, task.arguments, task.what)
+
+
+def on_workers(
+    place: Place, tasks: Sequence[Task], folder: Path
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """As ``side_by_side``, on the workers of a place.
+
+    Args:
+        folder: that all of them must see.
+    """
+    with Farm(place, Calls(run_task), len(tasks)) as farm:
+        farm.check_sees(str(folder), "out")
+        yield from farm.answers(tasks, lambda number: tasks[number].what)

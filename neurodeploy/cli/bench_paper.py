@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from neurodeploy.cli.bench_training import ANY, WHOLE
-from neurodeploy.cli.options import COUNT, PATH, json_option, print_json, say
+from neurodeploy.cli.options import COUNT, PATH, json_option, print_json, say, worker_options
 
 
 @click.command("paper")
@@ -51,6 +51,7 @@ from neurodeploy.cli.options import COUNT, PATH, json_option, print_json, say
     show_default=True,
     help="Folder for the runs and the picture; what it has is not measured again.",
 )
+@worker_options
 @json_option
 def bench_paper(
     recipes: tuple[str, ...],
@@ -64,6 +65,8 @@ def bench_paper(
     device: str,
     processes: int,
     out: Path,
+    workers: int | None,
+    scheduler: str | None,
     as_json: bool,
 ) -> None:
     """Train RECIPES by each rule over T and tau, and compare accuracy, memory and time.
@@ -88,7 +91,7 @@ def bench_paper(
         )
     ]
     rows = []
-    for row in measure(chosen, out, processes):
+    for row in measure(chosen, out, processes, workers=workers, scheduler=scheduler):
         rows.append(row)
         found = f"accuracy {row.accuracy:.2%}" if row.accuracy is not None else row.refused
         tau = "" if row.tau is None else f", tau = {row.tau:g}"

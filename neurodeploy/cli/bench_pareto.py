@@ -6,7 +6,14 @@ from pathlib import Path
 
 import click
 
-from neurodeploy.cli.options import PATH, json_option, print_json, say, show_progress
+from neurodeploy.cli.options import (
+    PATH,
+    json_option,
+    print_json,
+    say,
+    show_progress,
+    worker_options,
+)
 
 
 @click.command("pareto")
@@ -27,6 +34,7 @@ from neurodeploy.cli.options import PATH, json_option, print_json, say, show_pro
     help="Leave all runs and deployments there, and take runs that an earlier bench has left.",
 )
 @click.option("--out", type=PATH, default=Path("pareto.png"), show_default=True, help="Picture.")
+@worker_options
 @json_option
 def bench_pareto(
     recipe: str,
@@ -35,6 +43,8 @@ def bench_pareto(
     target: str,
     keep: Path | None,
     out: Path,
+    workers: int | None,
+    scheduler: str | None,
     as_json: bool,
 ) -> None:
     """Accuracy against energy and synaptic operations over one key of a recipe.
@@ -54,6 +64,7 @@ def bench_pareto(
     check_place(out)
     rows = []
     chosen = {"target": target, "data": data, "keep": keep, "progress": show_progress()}
+    chosen |= {"workers": workers, "scheduler": scheduler}
     for row in measure(recipe, overrides, **chosen):
         say(
             as_json,

@@ -16,6 +16,7 @@ from neurodeploy.cli.options import (
     print_json,
     say,
     show_progress,
+    worker_options,
 )
 
 
@@ -198,6 +199,7 @@ def bench_gradients(
 @click.option(
     "--out", type=PATH, default=Path("quantization.png"), show_default=True, help="Picture."
 )
+@worker_options
 @json_option
 def bench_quantization(
     recipe: str | None,
@@ -210,6 +212,8 @@ def bench_quantization(
     epochs: int,
     keep: Path | None,
     out: Path,
+    workers: int | None,
+    scheduler: str | None,
     as_json: bool,
 ) -> None:
     """Accuracy against weight bits: rounded after training, and trained further on the integers.
@@ -236,6 +240,8 @@ def bench_quantization(
         epochs=epochs or 0,
         data=data,
         keep=keep,
+        workers=workers,
+        scheduler=scheduler,
         progress=show_progress(),
     ):
         say(as_json, f"{row.bits}-bit weights, {row.mode}: {row.accuracy:.2%}")

@@ -20,6 +20,7 @@ from neurodeploy.cli.options import (
     show_progress,
     timeout_option,
     worded_here,
+    worker_options,
     wrote,
 )
 from neurodeploy.errors import InputError
@@ -51,6 +52,7 @@ from neurodeploy.errors import InputError
     metavar="MARGIN",
     help="Also read each class once it is so far above the second.",
 )
+@worker_options
 @json_option
 def simulate(
     deployment: Path | None,
@@ -62,6 +64,8 @@ def simulate(
     forecast: bool,
     early_exit: float | None,
     timeout: float | None,
+    workers: int | None,
+    scheduler: str | None,
     as_json: bool,
     **choice: Any,
 ) -> None:
@@ -94,6 +98,8 @@ def simulate(
         forecast=forecast,
         early_exit=early_exit,
         timeout=timeout,
+        workers=workers,
+        scheduler=scheduler,
         progress=show_progress(),
     )
     if as_json:
@@ -136,12 +142,15 @@ def simulate(
 )
 @click.option("--strict", is_flag=True, help="Fail where a population never spiked.")
 @sample_options
+@worker_options
 @json_option
 def validate(
     deployment: Path | None,
     engines: str | None,
     strict: bool,
     timeout: float | None,
+    workers: int | None,
+    scheduler: str | None,
     as_json: bool,
     **choice: Any,
 ) -> None:
@@ -162,7 +171,15 @@ def validate(
     from neurodeploy.workflow.validate import check_strict
     from neurodeploy.workflow.validate import validate as run
 
-    result = run(loaded, samples, names, timeout=timeout, progress=show_progress())
+    result = run(
+        loaded,
+        samples,
+        names,
+        timeout=timeout,
+        workers=workers,
+        scheduler=scheduler,
+        progress=show_progress(),
+    )
     report = result.report
     if as_json:
         print_json({**result.as_dict(), "picture": str(result.picture)})

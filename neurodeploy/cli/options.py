@@ -77,6 +77,25 @@ timeout_option = click.option(
 )
 
 
+def worker_options(command: Any) -> Any:
+    """Options that spread work over processes or machines."""
+    for option in (
+        click.option(
+            "--workers",
+            type=COUNT,
+            metavar="N",
+            help="Share the work among N processes of this machine; the result is the same.",
+        ),
+        click.option(
+            "--scheduler",
+            metavar="ADDRESS",
+            help="Share it among the workers of a Dask scheduler, as at tcp://10.0.0.1:8786.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def sample_options(command: Any) -> Any:
     """Options that choose samples, shared by simulate and validate."""
     for option in (

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from neurodeploy.errors import SimulationError
+from neurodeploy.errors import SimulationError, TimeLimitError
 from neurodeploy.lava.actors import Crew
 from neurodeploy.support.signals import ended_by_alarm, exit_on, restore, signals_deferred
 
@@ -60,7 +60,7 @@ class Budget:
             self._end()
 
     def _end(self) -> None:
-        raise SimulationError(
+        raise TimeLimitError(
             f"the Lava simulation passed its time limit of {self._limit:g} s and was "
             "ended; allow more time, or simulate fewer samples or steps"
         )

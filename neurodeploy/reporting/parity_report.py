@@ -96,6 +96,27 @@ class PopulationParity:
     mismatches_by_step: list[int] = field(default_factory=list)
     first_divergence: Divergence | None = None
 
+    def join(self, following: PopulationParity) -> None:
+        """Count what was counted of the samples that follow."""
+        self.quantity = following.quantity
+        self.compared += following.compared
+        self.mismatches += following.mismatches
+        self.spikes_compared += following.spikes_compared
+        self.spike_mismatches += following.spike_mismatches
+        self.spikes = (self.spikes[0] + following.spikes[0], self.spikes[1] + following.spikes[1])
+        if following.max_v_difference > self.max_v_difference:
+            self.max_v_difference = following.max_v_difference
+            self.max_v_place = following.max_v_place
+        if self.v_range is None or following.v_range is None:
+            self.v_range = self.v_range or following.v_range
+        else:
+            (low, high), (lowest, highest) = self.v_range, following.v_range
+            self.v_range = min(low, lowest), max(high, highest)
+        own = self.mismatches_by_step or [0] * len(following.mismatches_by_step)
+        theirs = following.mismatches_by_step or [0] * len(own)
+        self.mismatches_by_step = [x + y for x, y in zip(own, theirs, strict=True)]
+        self.first_divergence = self.first_divergence or following.first_divergence
+
     @property
     def spike_agreement(self) -> float:
         """Share of equal spikes; 1 where there are none to compare."""
@@ -132,6 +153,24 @@ class ParityReport:
     accuracies: dict[str, float] | None = None
     predictions: dict[str, AnyPredictions] = field(default_factory=dict)
     max_value_difference: float | None = None
+
+    def join(self, following: ParityReport) -> None:
+        """Count what was compared of the samples that follow, of the same engines."""
+        for own, theirs in zip(self.populations, following.populations, strict=True):
+            own.join(theirs)
+        self.samples += following.samples
+        self.agreeing_predictions += following.agreeing_predictions
+        self.first_disagreement = self.first_disagreement or following.first_disagreement
+        for engine, found in following.predictions.items():
+            before: Any = self.predictions.get(engine)
+            self.predictions[engine] = found if before is None else before.followed_by(found)
+        if following.accuracies is not None:
+            self.accuracies = {
+                engine: found.accuracy or 0.0 for engine, found in self.predictions.items()
+            }
+        if following.max_value_difference is not None:
+            most = max(self.max_value_difference or 0.0, following.max_value_difference)
+            self.max_value_difference = most
 
     @property
     def compared(self) -> int:

@@ -250,6 +250,25 @@ class NeuroBenchCount:
         self.samples += count
         self._batch = max(self._batch, count)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Counts alone travel, without the weights; what arrives can only be joined."""
+        return {**vars(self), "network": None, "_layers": [], "_neurons": []}
+
+    def join(self, other: NeuroBenchCount) -> None:
+        """Count what another one has counted of the same network."""
+        for own, theirs in (
+            (self._macs, other._macs),
+            (self._acs, other._acs),
+            (self._dense, other._dense),
+            (self._updates, other._updates),
+        ):
+            for name, count in theirs.items():
+                own[name] += count
+        self._silent += other._silent
+        self._activations += other._activations
+        self.samples += other.samples
+        self._batch = max(self._batch, other._batch)
+
     def _operations(self, layer: _Layer, spikes: np.ndarray, own: np.ndarray) -> None:
         """Add a layer's operations on (N, T, *source) of a batch."""
         delay = layer.projection.delay

@@ -219,6 +219,11 @@ class Overflow:
         counters.wraps += wraps
         counters.saturations += saturations
 
+    def join(self, other: Overflow) -> None:
+        """Add what another one has counted."""
+        for name, counters in other.populations.items():
+            self.add(name, counters.wraps, counters.saturations)
+
     @property
     def total(self) -> int:
         """All events of all populations."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -158,7 +158,13 @@ def reproducible(device: torch.device, threads: int = 0) -> Iterator[Threads]:
         torch.set_num_threads(threads_before)
 
 
-def fit(job: Job, run: Path, state: TrainingState | None, progress: bool) -> TrainingState:
+def fit(
+    job: Job,
+    run: Path,
+    state: TrainingState | None,
+    progress: bool,
+    after_epoch: Callable[[EpochMetrics], None] | None = None,
+) -> TrainingState:
     """Train the job's model in place for the recipe's epochs, or for what ``state`` lacks of them.
 
     Every batch draws from generators seeded with the recipe's seed and the batch's own number, so
@@ -169,6 +175,7 @@ def fit(job: Job, run: Path, state: TrainingState | None, progress: bool) -> Tra
         run: folder for metrics and checkpoints.
         state: of an interrupted run, or None.
         progress: show a bar on stderr where that is a terminal.
+        after_epoch: is told of each epoch on the main process once it is on disk.
 
     Returns:
         The state after the last epoch, which is also on disk.
@@ -224,6 +231,8 @@ def fit(job: Job, run: Path, state: TrainingState | None, progress: bool) -> Tra
             )
             now = _after_epoch(now, job, updater, metrics, guard, kept)
             recorder.end_epoch(now)
+            if after_epoch is not None and job.processes.is_main:
+                after_epoch(metrics)
     return now
 
 

@@ -149,6 +149,7 @@ def train(
     resume: bool = False,
     progress: bool = True,
     remark: Callable[[str], None] = _to_stderr,
+    after_epoch: Callable[[EpochMetrics], None] | None = None,
 ) -> RunResult:
     """Train a recipe's network and fill a run folder.
 
@@ -163,6 +164,8 @@ def train(
         resume: go on with the incomplete run of this very recipe in ``out``.
         progress: show a bar on stderr where that is a terminal.
         remark: with ``progress``, is told before the first epoch what is worth knowing of the data.
+        after_epoch: is told of each epoch on the main process once it is on disk. What it raises
+            ends the training there, which can be resumed.
 
     Raises:
         InputError: the recipe, device or folder cannot be used.
@@ -216,7 +219,7 @@ def train(
         job = Job(recipe, model, rule, split, code, processes, threads, regularisers, floats)
         try:
             before = processes.on_main(lambda: load_state(run) if resume else None)
-            state = fit(job, run, before, progress)
+            state = fit(job, run, before, progress, after_epoch)
             return _finish(run, job, dataset, state)
         except KeyboardInterrupt:
             raise InterruptionError(

@@ -34,6 +34,7 @@ def check_memory(
     *,
     state: bool,
     setting: str = "engine",
+    copies: int = 1,
 ) -> None:
     """Refuse engines that would not fit into memory together, before any of them is built.
 
@@ -41,14 +42,16 @@ def check_memory(
         names: of the engines; with one of Lava the reference counts overflow.
         batch, state: as for ``needed``.
         setting: what the caller chose them by.
+        copies: of all of them, on as many workers of this machine.
 
     Raises:
         SimulationError: with what they need, what is free and which would fit.
     """
-    free = available_memory()
+    found = available_memory()
     need = _together(names, network, batch, state)
-    if free is None or need <= free:
+    if found is None or need * copies <= found:
         return
+    free = found // copies
     largest = max(names, key=lambda name: needed(name, network, batch, state=state))
     alternatives = [
         [other if name == largest else name for name in names]
@@ -60,7 +63,7 @@ def check_memory(
     raise SimulationError(
         f"{'engines' if len(names) > 1 else 'engine'} {' and '.join(names)} would need about "
         f"{_gigabytes(need)} of memory for {batch} sample{'s' * (batch > 1)} at a time, "
-        f"{_gigabytes(free)} are free",
+        f"{_gigabytes(free)} are free" + (f" for each of {copies} workers" if copies > 1 else ""),
         fix=Text("free some, or simulate on a machine with more")
         if chosen is None
         else Text(

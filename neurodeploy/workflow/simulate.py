@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Collection
+from collections.abc import Collection, Generator, Sequence
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -12,22 +12,31 @@ import numpy as np
 from neurodeploy.artifacts.deployment import Deployment, deployment_at
 from neurodeploy.artifacts.names import ACTIVITY, PREDICTIONS, RASTER, SUMMARY
 from neurodeploy.artifacts.results import write_result
-from neurodeploy.artifacts.simulations import ActivityCount, TraceFile, write_activity
+from neurodeploy.artifacts.simulations import TraceFile, write_activity
 from neurodeploy.errors import CheckFailedError, InputError, Setting, Text, nearest
+from neurodeploy.farm import Farm, Place, plan
 from neurodeploy.mapping.estimate import estimate
 from neurodeploy.simulation.early_exit import EarlyExit, EarlyReader, Exits
 from neurodeploy.simulation.firing import firing_rates, firing_warnings, input_names
-from neurodeploy.simulation.neurobench import NeuroBenchCount
-from neurodeploy.simulation.reading import AnyPredictions, predictions_of, read
-from neurodeploy.simulation.trace import Overflow, SampleBatch, Samples, SpikeTrace
+from neurodeploy.simulation.reading import AnyPredictions, predictions_of
+from neurodeploy.simulation.trace import Samples, SpikeTrace
 from neurodeploy.simulation.values import PredictedValues, numbers
 from neurodeploy.support.figures import ornament, write_picture
 from neurodeploy.support.files import as_path, check_writable, make_folder, write_whole
-from neurodeploy.workflow.engines import OverflowCount, batch_size, make_engine
+from neurodeploy.workflow.bar import Bar
+from neurodeploy.workflow.engines import (
+    EngineSettings,
+    OverflowCount,
+    batch_size,
+    check_engine,
+    make_engine,
+)
 from neurodeploy.workflow.forecast import forecast_series, series_of
 from neurodeploy.workflow.memory import check_memory, default_engine
 from neurodeploy.workflow.samples import check_samples, choose_samples
+from neurodeploy.workflow.shards import Cut, SimulationWork, cut, load_for, packed
 from neurodeploy.workflow.simulation_result import SimulationResult
+from neurodeploy.workflow.tally import Tally
 
 METRICS = ("neurobench",)
 """Sets of metrics that can be asked for beside what is always counted."""
@@ -45,6 +54,8 @@ def simulate(
     forecast: bool = False,
     early_exit: float | None = None,
     timeout: float | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
     progress: bool = True,
 ) -> SimulationResult:
     """Simulate samples and keep a summary and a raster in the deployment's ``results/``.
@@ -63,7 +74,9 @@ def simulate(
         forecast: also predict the test part of a series from the network's own predictions.
         early_exit: also read each class as soon as it is sure, by this margin between the first and
             the second; see ``simulation.early_exit``.
-        timeout: wall-clock limit in seconds for the Lava engines.
+        timeout: wall-clock limit in seconds for the Lava engines, on each worker.
+        workers: processes of this machine that share the samples; the result is the same.
+        scheduler: address of a Dask scheduler whose workers share them instead.
 
     Raises:
         CheckFailedError: ``strict``, and something overflowed.
@@ -72,8 +85,6 @@ def simulate(
         UnsupportedError: ``forecast``, and the network predicts no series one value ahead.
         SimulationError: the engine failed, or would not fit into memory.
     """
-    from tqdm import tqdm
-
     from neurodeploy.reporting.report import write_report
 
     check_metrics(metrics)
@@ -86,103 +97,131 @@ def simulate(
     check_samples(samples, "simulate")
     neurons = {p.name: p.shape for p in deployment.network.populations if p.neuron}
     deployment.mapping.check_holds(neurons)
+    place = plan(workers, scheduler)
     size = batch_size(deployment.network)
     at_once = min(size, samples.count)
-    reason, state = None, trace_state or bool(metrics)
+    copies = 1 if place is None else place.workers
+    said: list[str] = []
+    state = trace_state or bool(metrics)
     if engine_name is None:
         engine_name, reason = default_engine(deployment.network, at_once, state=state)
-    check_memory([engine_name], deployment.network, at_once, state=state)
+        said += [] if reason is None else [reason]
+    check_engine(engine_name)
+    pieces = None
+    if place is not None:
+        pieces = cut(
+            samples, deployment.network, [engine_name], copies, whole_batches=bool(metrics)
+        )
+        said += pieces.too_many(place)
+        load_for([engine_name])
+        at_once, copies = min(pieces.batch, samples.count), min(copies, pieces.shards)
+    if place is None or place.here:
+        check_memory([engine_name], deployment.network, at_once, state=state, copies=copies)
     check_writable(deployment.results / engine_name / SUMMARY)
-    engine = make_engine(engine_name, deployment, state=state, timeout=timeout)
-    tally = _Tally(deployment, samples, metrics, reader)
-    overflow = OverflowCount(engine, deployment.network)
+    settings = EngineSettings(at_once, state, timeout)
+    tally = Tally(deployment.network, metrics, reader)
     file = None if trace is None else as_path(trace, "simulate")
     writer = None if file is None else TraceFile(file, samples.count)
-    started = time.perf_counter()
-    spent_elsewhere = 0.0
-    bar = tqdm(total=samples.count, desc=engine_name, unit="sample", disable=not progress)
+    outcome = _Outcome(deployment, samples, tally)
+    bar = Bar(samples.count, engine_name, progress)
     try:
-        for batch, record in engine.run(samples.batches(size), state=state):
-            pause = time.perf_counter()
-            tally.add(record, batch)
-            if writer:
-                writer.add(record if trace_state else record.without_state())
-            overflow.add(batch)
-            bar.update(len(batch))
-            spent_elsewhere += time.perf_counter() - pause
-        seconds = time.perf_counter() - started - spent_elsewhere
+        if place is None or pieces is None:
+            counted = _here(deployment, samples, engine_name, settings, tally, bar)
+        else:
+            work = SimulationWork(
+                packed(deployment, [engine_name]),
+                engine_name,
+                settings,
+                tuple(metrics),
+                early_exit,
+                traces=writer is not None,
+                with_state=trace_state,
+            )
+            counted = _on_workers(place, work, pieces, samples, tally, bar)
+        with closing(counted):
+            for record in counted:
+                if writer:
+                    with bar.paused():
+                        writer.add(record if trace_state else record.without_state())
+        seconds = bar.seconds
         if writer:
-            writer.finish(tally.predictions())
+            writer.finish(outcome.predictions())
     finally:
         bar.close()
-        engine.close()
         if writer:
             writer.discard()
     foreseen = forecast_series(deployment, engine_name, timeout=timeout) if forecast else None
-    result = tally.result(engine_name, seconds, overflow.found, reason, foreseen)
+    result = outcome.result(engine_name, seconds, said, foreseen)
     write_report(deployment)
     if strict:
         check_strict(result.wraps, result.saturations)
     return result
 
 
-class _Tally:
-    """Sums over batches, and the first sample for the raster."""
+def _here(
+    deployment: Deployment,
+    samples: Samples,
+    engine_name: str,
+    settings: EngineSettings,
+    tally: Tally,
+    bar: Bar,
+) -> Generator[SpikeTrace, None, None]:
+    """Simulate in this process; yields what was counted, batch by batch."""
+    engine = make_engine(engine_name, deployment, state=settings.state, timeout=settings.timeout)
+    try:
+        overflow = OverflowCount(engine, deployment.network)
+        tally.overflow = overflow.found
+        bar.start()
+        batches = samples.batches(batch_size(deployment.network))
+        for batch, record in engine.run(batches, state=settings.state):
+            with bar.paused():
+                tally.add(record, batch)
+                overflow.add(batch)
+                bar.update(len(batch))
+            yield record
+    finally:
+        engine.close()
 
-    def __init__(
-        self,
-        deployment: Deployment,
-        samples: Samples,
-        metrics: Collection[str] = (),
-        reader: EarlyReader | None = None,
-    ) -> None:
+
+def _on_workers(
+    place: Place, work: SimulationWork, pieces: Cut, samples: Samples, tally: Tally, bar: Bar
+) -> Generator[SpikeTrace, None, None]:
+    """Simulate on workers; yields traces, where these are wanted, in the order of the samples."""
+    bar.start()
+    with Farm(place, work, pieces.shards) as farm:
+        for done in farm.in_order(
+            pieces.of(samples), pieces.name, lambda one: bar.update(one.tally.activity.samples)
+        ):
+            tally.join(done.tally)
+            yield from done.traces
+
+
+class _Outcome:
+    """What comes of a simulation once it is counted."""
+
+    def __init__(self, deployment: Deployment, samples: Samples, tally: Tally) -> None:
         self.deployment = deployment
-        network = deployment.network
-        self.neurobench = NeuroBenchCount(network) if "neurobench" in metrics else None
         self.samples = samples
-        self.reader = reader
-        self.exits: list[Exits] = []
-        self.until_exit = ActivityCount()
-        self.events: dict[str, int] = {}
-        self.values: dict[str, int] = {}
-        self.activity = ActivityCount()
-        self.found: list[np.ndarray] = []
-        self.first: SpikeTrace | None = None
-        self.labels: np.ndarray | None = None
-
-    def add(self, trace: SpikeTrace, batch: SampleBatch) -> None:
-        until_end = trace.until(batch.lengths)
-        for name, record in until_end.populations.items():
-            self.events[name] = self.events.get(name, 0) + record.events
-            self.values[name] = self.values.get(name, 0) + int(record.s.sum(dtype=np.int64))
-        self.activity.add(until_end)
-        if self.reader:
-            self.exits.append(self.reader.read(trace, batch.lengths))
-            self.until_exit.add(trace.until(self.exits[-1].steps))
-        if self.neurobench:
-            self.neurobench.add(trace.populations, batch.lengths)
-        self.found.append(read(self.deployment.network, trace, batch.lengths))
-        if self.first is None:
-            self.first, self.labels = trace, batch.labels
+        self.tally = tally
 
     def predictions(self) -> AnyPredictions:
         """The classes or values of all samples so far."""
-        found = np.concatenate(self.found) if self.found else np.zeros(0, np.int64)
+        found = np.concatenate(self.tally.found) if self.tally.found else np.zeros(0, np.int64)
         return predictions_of(self.deployment.network, found, self.samples.labels)
 
     def result(
         self,
         engine: str,
         seconds: float,
-        overflow: Overflow,
-        reason: str | None,
+        said: Sequence[str] = (),
         foreseen: PredictedValues | None = None,
     ) -> SimulationResult:
         network, count = self.deployment.network, self.samples.count
         predictions = self.predictions()
         folder = self.deployment.results / engine
         make_folder(folder)
-        activity = self.activity.mean()
+        tally, overflow = self.tally, self.tally.overflow
+        activity = tally.activity.mean()
         write_activity(folder / ACTIVITY, activity)
         rates = firing_rates(network, activity, self.samples.mean_steps)
         over = f"{count:,} samples ({self.samples.origin})"
@@ -196,8 +235,8 @@ class _Tally:
             seconds=seconds,
             accuracy=predictions.accuracy,
             predictions=predictions,
-            spikes_per_sample={name: events / count for name, events in self.events.items()},
-            values_per_sample={name: values / count for name, values in self.values.items()},
+            spikes_per_sample={name: events / count for name, events in tally.events.items()},
+            values_per_sample={name: values / count for name, values in tally.values.items()},
             wraps={name: c.wraps for name, c in overflow.populations.items()},
             saturations={name: c.saturations for name, c in overflow.populations.items()},
             clipped_weights={p.name: p.clipped for p in network.projections},
@@ -207,14 +246,14 @@ class _Tally:
             digest=self.deployment.digest,
             warnings=(
                 *self.deployment.warnings,
-                *([] if reason is None else [reason]),
+                *said,
                 *self.samples.warnings,
                 *firing_warnings(rates, over, input_names(network)),
                 *predictions.warnings(),
             ),
             forecast=foreseen,
-            metrics={"neurobench": self.neurobench.result(self.deployment.target)}
-            if self.neurobench
+            metrics={"neurobench": tally.neurobench.result(self.deployment.target)}
+            if tally.neurobench
             else {},
             early_exit=self.early_exit(predictions),
         )
@@ -229,22 +268,22 @@ class _Tally:
 
     def early_exit(self, predictions: AnyPredictions) -> EarlyExit | None:
         """What early exit makes of the samples so far, beside their classes after all steps."""
-        if self.reader is None:
+        reader = self.tally.reader
+        if reader is None:
             return None
         network, labels = self.deployment.network, self.samples.labels
-        found = Exits.joined(self.exits)
-        cost = estimate(
-            network, self.deployment.target, self.deployment.mapping, self.until_exit.mean()
-        )
+        found = Exits.joined(self.tally.exits)
+        spikes = self.tally.until_exit.mean()
+        cost = estimate(network, self.deployment.target, self.deployment.mapping, spikes)
         mean_steps, energy = float(found.steps.mean()), None
         if cost.energy is not None:
             # Guard steps come after a sample however long it was.
             used = cost.steps - network.contract.steps + mean_steps
             energy = replace(cost.energy, updates=cost.energy.updates.scaled(used / cost.steps))
         return EarlyExit(
-            margin=self.reader.margin,
-            unit=self.reader.unit,
-            decode=self.reader.decode,
+            margin=reader.margin,
+            unit=reader.unit,
+            decode=reader.decode,
             accuracy=None if labels is None else float((found.classes == labels).mean()),
             agreement=float((found.classes == predictions.predicted).mean()),
             mean_steps=mean_steps,
@@ -257,13 +296,14 @@ class _Tally:
     def _draw(self, path: Path, engine: str) -> None:
         from neurodeploy.reporting.pictures import raster
 
-        if self.first is None:
+        tally = self.tally
+        if tally.first is None:
             return
         title = f"{self.deployment.path.name} on {engine}: {self.samples.origin}, sample 0"
-        title += f", predicted {_text(self.found[0])}"
-        if self.labels is not None:
-            title += f" (label {_text(self.labels)})"
-        write_picture(raster(self.first, title), path)
+        title += f", predicted {_text(tally.found[0])}"
+        if tally.labels is not None:
+            title += f" (label {_text(tally.labels)})"
+        write_picture(raster(tally.first, title), path)
 
 
 def _text(found: np.ndarray) -> str:

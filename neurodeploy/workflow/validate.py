@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
@@ -12,21 +13,25 @@ from neurodeploy.artifacts.deployment import Deployment, deployment_at
 from neurodeploy.artifacts.names import PARITY, PARITY_MAP, REPORT
 from neurodeploy.artifacts.results import write_result
 from neurodeploy.errors import CheckFailedError, InputError, Setting, Text
+from neurodeploy.farm import Farm, Place, plan
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.reporting.parity import ParityComparison, ParityReport
 from neurodeploy.simulation.trace import SampleBatch, Samples
 from neurodeploy.support.figures import ornament, write_picture
 from neurodeploy.support.files import check_writable, make_folder
+from neurodeploy.workflow.bar import Bar
 from neurodeploy.workflow.engines import (
     FLOAT_ENGINES,
     Engine,
+    EngineSettings,
     batch_size,
     check_engine,
     make_engine,
 )
 from neurodeploy.workflow.memory import check_memory, default_pair
 from neurodeploy.workflow.samples import check_samples, choose_samples
+from neurodeploy.workflow.shards import Cut, ValidationWork, cut, load_for, packed
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,8 @@ def validate(
     engines: tuple[str, str] | None = None,
     *,
     timeout: float | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
     progress: bool = True,
 ) -> ValidationResult:
     """Compare every population, step and sample of two engines.
@@ -68,14 +75,14 @@ def validate(
             part of the data set that the deployment names, at most 64.
         engines: when None ``reference`` and ``lava``, or where that does not fit into memory
             ``lava-fused``, which ``warnings`` then say.
-        timeout: wall-clock limit in seconds for the Lava engines.
+        timeout: wall-clock limit in seconds for the Lava engines, on each worker.
+        workers: processes of this machine that share the samples; the result is the same.
+        scheduler: address of a Dask scheduler whose workers share them instead.
 
     Raises:
         InputError: the same engine twice, or one that does not exist.
         SimulationError: an engine failed, or both would not fit into memory.
     """
-    from tqdm import tqdm
-
     from neurodeploy.reporting.pictures import parity_map
     from neurodeploy.reporting.report import write_report
 
@@ -83,32 +90,38 @@ def validate(
     if samples is None:
         samples = choose_samples(deployment.network, default_count=64)
     check_samples(samples, "validate")
-    size = batch_size(deployment.network)
-    at_once = min(size, samples.count)
-    reason = None
+    place = plan(workers, scheduler)
+    network, size = deployment.network, batch_size(deployment.network)
+    at_once, copies = min(size, samples.count), 1
+    said: list[str] = []
     if engines is None:
-        engines, reason = default_pair(deployment.network, at_once)
+        engines, reason = default_pair(network, at_once)
+        said += [] if reason is None else [reason]
     check_pair(engines)
-    check_memory(engines, deployment.network, at_once, state=True, setting="engines")
+    pieces = None
+    if place is not None:
+        pieces = cut(samples, network, engines, place.workers)
+        said += pieces.too_many(place)
+        load_for(engines)
+        at_once, copies = min(pieces.batch, samples.count), min(place.workers, pieces.shards)
+    if place is None or place.here:
+        check_memory(engines, network, at_once, state=True, setting="engines", copies=copies)
     folder = deployment.results / f"{engines[0]}-{engines[1]}"
     check_writable(folder / PARITY)
-    first, second = (make_engine(name, deployment, state=True, timeout=timeout) for name in engines)
-    bar = tqdm(
-        total=samples.count,
-        desc=" against ".join(engines),
-        unit="sample",
-        disable=not progress,
-    )
+    settings = EngineSettings(at_once, True, timeout)
+    bar = Bar(samples.count, " against ".join(engines), progress)
     try:
-        report = compare(deployment.network, (first, second), samples.batches(size), bar.update)
+        if place is None or pieces is None:
+            report = _compared_here(deployment, engines, settings, samples.batches(size), bar)
+        else:
+            work = ValidationWork(packed(deployment, engines), engines, settings)
+            report = _compared_on_workers(place, work, pieces, samples, bar)
     finally:
         bar.close()
-        for engine in (first, second):
-            engine.close()
     make_folder(folder)
-    said = (warning for found in report.predictions.values() for warning in found.warnings())
-    chosen = (*deployment.warnings, *([] if reason is None else [reason]))
-    warnings = (*chosen, *samples.warnings, *report.warnings, *dict.fromkeys(said))
+    doubts = (warning for found in report.predictions.values() for warning in found.warnings())
+    chosen = (*deployment.warnings, *said)
+    warnings = (*chosen, *samples.warnings, *report.warnings, *dict.fromkeys(doubts))
     picture = folder / PARITY_MAP
     result = ValidationResult(
         report, folder / PARITY, picture, deployment.path / REPORT, deployment.digest, warnings
@@ -120,6 +133,35 @@ def validate(
         write_result(result.summary, result.as_dict(), deployment, drawn)
     write_report(deployment)
     return result
+
+
+def _compared_here(
+    deployment: Deployment,
+    engines: tuple[str, str],
+    settings: EngineSettings,
+    batches: Iterable[SampleBatch],
+    bar: Bar,
+) -> ParityReport:
+    """Compare in this process."""
+    made = {"state": True, "timeout": settings.timeout}
+    with ExitStack() as held:
+        pair = [make_engine(name, deployment, **made) for name in engines]
+        for engine in pair:
+            held.callback(engine.close)
+        return compare(deployment.network, (pair[0], pair[1]), batches, bar.update)
+
+
+def _compared_on_workers(
+    place: Place, work: ValidationWork, pieces: Cut, samples: Samples, bar: Bar
+) -> ParityReport:
+    """Compare on workers, and put their reports together in the order of the samples."""
+    report = work.comparison().report
+    with Farm(place, work, pieces.shards) as farm:
+        for part in farm.in_order(
+            pieces.of(samples), pieces.name, lambda one: bar.update(one.samples)
+        ):
+            report.join(part)
+    return report
 
 
 def check_pair(engines: tuple[str, str]) -> None:

@@ -1,0 +1,82 @@
+"""Where work is done: processes of this machine, or the workers of a Dask scheduler."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from neurodeploy.errors import InputError, MissingDependencyError, Setting, Text
+
+MOST_WORKERS = 1024
+
+INSTALL_COMMAND = "pip install 'neurodeploy[dask]'"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where pieces of work are computed.
+
+    Attributes:
+        workers: processes of this machine.
+        scheduler: address of a Dask scheduler, as in ``tcp://10.0.0.1:8786``, whose workers are
+            used instead.
+    """
+
+    workers: int = 1
+    scheduler: str | None = None
+
+    @property
+    def here(self) -> bool:
+        """Whether all of it is done on this machine."""
+        return self.scheduler is None
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of each worker, such that all together have no more than there are cores."""
+        return max(1, len(os.sched_getaffinity(0)) // self.workers) if self.here else 1
+
+
+def plan(workers: int | None, scheduler: str | None) -> Place | None:
+    """The place that a caller means; None for this process alone.
+
+    Args:
+        workers: processes of this machine; one is this process.
+        scheduler: address of a Dask scheduler.
+
+    Raises:
+        InputError: both are named, or a number that cannot be.
+        MissingDependencyError: Dask is not installed.
+    """
+    if workers is not None and scheduler is not None:
+        raise InputError(
+            Text(
+                "give either ",
+                Setting("workers"),
+                " or ",
+                Setting("scheduler"),
+                ", not both: a scheduler has workers of its own",
+            )
+        )
+    if workers is not None and not 1 <= workers <= MOST_WORKERS:
+        raise InputError(
+            Text(Setting("workers", str(workers)), f": needs a number from 1 to {MOST_WORKERS:,}")
+        )
+    if scheduler is None and workers in (None, 1):
+        return None
+    _require_dask()
+    return Place(workers or 1, scheduler)
+
+
+def _require_dask() -> None:
+    try:
+        import distributed
+    except ImportError:
+        raise MissingDependencyError(
+            Text(
+                Setting("workers"),
+                " and ",
+                Setting("scheduler"),
+                f" need Dask: {INSTALL_COMMAND}",
+            )
+        ) from None
+    _ = distributed
