@@ -150,7 +150,7 @@ def simulated(folder: Path, *options: str) -> tuple[dict, dict]:
         return found, dict(arrays)
 
 
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("workers", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_simulation_is_the_same_on_workers(
     workspace: Path, alone: tuple[dict, dict], workers: int
 ) -> None:
@@ -206,6 +206,7 @@ def test_a_comparison_is_the_same_on_workers(
     assert reports[1].mismatches == len(Wrong.at)
 
 
+@pytest.mark.slow
 def test_floats_are_added_up_in_the_batches_of_one_process(workspace: Path) -> None:
     deployment = read_deployment(workspace / DEPLOYED)
     network = deployment.network

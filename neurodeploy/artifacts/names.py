@@ -11,6 +11,7 @@ from pathlib import Path
 
 RUNS = Path("runs")
 DEPLOYMENTS = Path("deployments")
+SWEEPS = Path("sweeps")
 
 # In a run folder and in a deployment.
 
@@ -67,3 +68,7 @@ VALIDATION_PREDICTIONS = "validation_predictions.csv"
 RASTER = "raster.png"
 PARITY_MAP = "parity.png"
 """Pictures, each with the same as ``.svg`` beside it."""
+
+# In the folder of a sweep.
+
+SWEEP_PICTURE = "sweep.png"

@@ -13,6 +13,7 @@ from neurodeploy.cli.deployed import learn, simulate, validate
 from neurodeploy.cli.export import export
 from neurodeploy.cli.listing import doctor, inspect, models, targets
 from neurodeploy.cli.options import Commands
+from neurodeploy.cli.sweep import sweep
 from neurodeploy.cli.train import train
 
 
@@ -33,7 +34,7 @@ def main() -> None:
 
 
 for command in (
-    *(train, convert, export, simulate, validate, learn),
+    *(train, sweep, convert, export, simulate, validate, learn),
     *(targets, models, inspect, doctor, bench),
 ):
     main.add_command(command)
