@@ -127,12 +127,12 @@ def test_a_search_gives_up_runs_and_goes_on(tmp_path: Path) -> None:
         *("sweep", "digits_mlp", "--set", "training.learning_rate=1e-4..0.1@log"),
         *("--set", "neuron.tau=1.5,4", *SMALL, "--set", "training.epochs=3", "--out", "s"),
     )
-    first = run_json(*command, "--trials", "5", folder=tmp_path)
-    assert len(first["rows"]) == 5
-    found = run_json(*command, "--trials", "8", folder=tmp_path)
-    assert found["rows"][:5] == first["rows"] and len(found["rows"]) == 8
+    first = run_json(*command, "--trials", "6", folder=tmp_path)
+    assert len(first["rows"]) == 6
+    found = run_json(*command, "--trials", "9", folder=tmp_path)
+    assert found["rows"][:6] == first["rows"] and len(found["rows"]) == 9
     rates = [row["settings"]["training.learning_rate"] for row in found["rows"]]
-    assert len(set(rates)) == 8 and all(1e-4 <= float(rate) <= 0.1 for rate in rates)
+    assert len(set(rates)) == 9 and all(1e-4 <= float(rate) <= 0.1 for rate in rates)
     ended = [row["ended"] for row in found["rows"] if row["accuracy"] is None]
     assert ended and all(said.startswith("given up after epoch") for said in ended)
     other = run_cli(*command, "--set", "neuron.v_threshold=0.7", "--trials", "3", folder=tmp_path)
