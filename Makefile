@@ -1,9 +1,12 @@
 # What a person and CI both run. `make help` lists the targets.
 
-# The first of these that is Python 3.10, 3.11 or 3.12; name another with make PYTHON=...
-PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
+# The first of these that is Python 3.10 or later; name another with make PYTHON=...
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; do \
 	$$p -c $(SUPPORTED) 2>/dev/null && echo $$p && break; done)
-SUPPORTED = 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))'
+SUPPORTED = 'import sys; sys.exit(sys.version_info < (3, 10))'
+# Where Lava has been tried; `make install LAVA=` leaves it out, and tests that run it are skipped.
+RUNS_LAVA = 'import sys; sys.exit(sys.version_info >= (3, 14))'
+LAVA ?= $(shell $(PYTHON) -c $(RUNS_LAVA) 2>/dev/null && echo lava-nc lava-dl)
 
 PY = .venv/bin/python
 PIP = $(PY) -m pip -qq --disable-pip-version-check --no-input install -c constraints.txt
@@ -16,7 +19,7 @@ export PIP_ROOT_USER_ACTION = ignore
 .PHONY: help install demo test test-kernels lint types docs clean
 
 help:
-	@echo "make install       make .venv with the pinned dependencies, neurodeploy and Lava"
+	@echo "make install       make .venv with the pinned dependencies, neurodeploy and, to Python 3.13, Lava"
 	@echo "make demo          train, export, simulate and validate a small network, in demo/"
 	@echo "make test          lint, types and the quick tests; what CI runs"
 	@echo "make test-kernels  the quick tests as processors of other kinds would run them"
@@ -32,18 +35,19 @@ install: .venv/.installed
 # wrong or unused, and would replace PyTorch (see [tool.uv] in pyproject.toml).
 .venv/.installed: pyproject.toml setup.py constraints.txt
 	@if [ -z "$(PYTHON)" ]; then \
-		echo "neurodeploy needs Python 3.10, 3.11 or 3.12 and found none; name one with" \
+		echo "neurodeploy needs Python 3.10 or later and found none; name one with" \
 			"make install PYTHON=/path/to/python" >&2; exit 1; fi
 	@$(PYTHON) -c $(SUPPORTED) 2>/dev/null || { \
-		echo "neurodeploy needs Python 3.10, 3.11 or 3.12; $(PYTHON) --version says:" \
+		echo "neurodeploy needs Python 3.10 or later; $(PYTHON) --version says:" \
 			"$$($(PYTHON) --version 2>&1 | head -n 1)" >&2; exit 1; }
 	@$(PY) -c $(SUPPORTED) 2>/dev/null && $(PY) -m pip --version >/dev/null 2>&1 \
 		|| $(PYTHON) -m venv --clear .venv
 	@echo "Installing into .venv; the first time takes a few minutes, most of it PyTorch."
 	@$(PIP) setuptools setuptools-scm
 	@$(PIP) --no-build-isolation --no-warn-conflicts -e '.[dev]'
-	@$(PIP) --no-build-isolation --no-deps --ignore-requires-python lava-nc lava-dl neurobench nirtorch \
+	@$(PIP) --no-build-isolation --no-deps --ignore-requires-python $(LAVA) neurobench nirtorch \
 		norse sinabs snntorch spikingjelly
+	@echo "Lava: $(if $(strip $(LAVA)),$(LAVA),left out; the other engines work without it)"
 	@touch $@
 
 demo: install

@@ -13,7 +13,30 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 pytest.register_assert_rewrite("support")  # so that its assertions say what they found, too
 
+from neurodeploy.lava.compat import lava_available, lava_version  # noqa: E402
 from support.command import run_json  # noqa: E402
+
+WITHOUT_LAVA = "Lava is not installed"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what is marked ``lava`` where there is none."""
+    if not lava_available():
+        skipped = pytest.mark.skip(reason=WITHOUT_LAVA)
+        for item in items:
+            if item.get_closest_marker("lava") is not None:
+                item.add_marker(skipped)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Which of both was run: with Lava, or without."""
+    reports = terminalreporter.stats.get("skipped", [])
+    skipped = [r for r in reports if r.longrepr and WITHOUT_LAVA in str(r.longrepr[-1])]
+    terminalreporter.write_line(
+        f"Run with Lava {lava_version()}."
+        if lava_available()
+        else f"Run without Lava, which is not installed: {len(skipped)} tests of it were skipped."
+    )
 
 
 @pytest.fixture(scope="session")

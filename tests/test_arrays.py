@@ -12,7 +12,6 @@ from neurodeploy.ir.contract import Contract, InputCode, Semantics
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
 from neurodeploy.ir.operators import Dense
 from neurodeploy.ir.quantized import QuantizedNetwork
-from neurodeploy.lava.compat import lava_available
 from neurodeploy.norse.compat import norse_available
 from neurodeploy.quantization.planned import on_grid
 from neurodeploy.simulation.trace import WholeTrace
@@ -20,7 +19,6 @@ from neurodeploy.workflow.arrays import simulate_arrays, validate_arrays
 from support.net_networks import random_net
 from support.random_networks import random_network
 
-needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
 needs_norse = pytest.mark.skipif(not norse_available(), reason="Norse is not installed")
 
 NETWORK = random_network(7, ("LIF", "CubaLIF", "LIF"), ("conv2d", "dense"), "skip", 16)
@@ -116,7 +114,7 @@ def test_batches_and_repeated_samples_change_nothing(network: QuantizedNetwork) 
     assert_equal(whole, simulate_arrays(network, np.repeat(x[:, None], STEPS, axis=1)))
 
 
-@needs_lava
+@pytest.mark.lava
 @pytest.mark.parametrize("network", [NETWORK, READOUT])
 @pytest.mark.parametrize("over_time", [False, True])
 def test_lava_gives_what_the_reference_gives(network: QuantizedNetwork, over_time: bool) -> None:
@@ -127,7 +125,7 @@ def test_lava_gives_what_the_reference_gives(network: QuantizedNetwork, over_tim
         assert_equal(expected, found)
 
 
-@needs_lava
+@pytest.mark.lava
 def test_lava_runs_without_state_and_for_one_sample() -> None:
     x = samples(READOUT, 1)
     expected = simulate_arrays(READOUT, x, state=False)
@@ -135,7 +133,7 @@ def test_lava_runs_without_state_and_for_one_sample() -> None:
         assert_equal(expected, simulate_arrays(READOUT, x, engine, state=False, timeout=60))
 
 
-@needs_lava
+@pytest.mark.lava
 @pytest.mark.parametrize("engines", [("reference", "lava"), ("lava-fused", "reference")])
 def test_validation_counts_every_value(engines: tuple[str, str]) -> None:
     x = samples(NETWORK)
@@ -149,7 +147,7 @@ def test_validation_counts_every_value(engines: tuple[str, str]) -> None:
     assert report.accuracies is None
 
 
-@needs_lava
+@pytest.mark.lava
 def test_lava_dl_runs_a_network_that_its_format_holds() -> None:
     network = random_net(1, ("conv", "dense"), STEPS, 1)
     x = samples(network, 3, over_time=True)

@@ -7,14 +7,12 @@ from pathlib import Path
 import pytest
 
 from neurodeploy.bench.learn import measure
-from neurodeploy.lava.compat import lava_available
 from support.command import run_cli, run_json
 
 OLD = "deployments/digits_conv-loihi2-001"
-needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
 
 
-@needs_lava
+@pytest.mark.lava
 def test_every_engine_has_a_row_and_ratios_are_to_the_slowest(workspace: Path) -> None:
     options = ("--seconds", "0.2", "--rounds", "1")
     rows = run_json("bench", "learn", OLD, *options, folder=workspace)["rows"]

@@ -13,10 +13,7 @@ import nir
 import numpy as np
 import pytest
 
-from neurodeploy.lava.compat import lava_available
 from support.command import run_cli, run_json
-
-with_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
 
 
 def test_each_command_takes_the_newest_output_and_says_what_is_next(workspace: Path) -> None:
@@ -34,7 +31,7 @@ def test_each_command_takes_the_newest_output_and_says_what_is_next(workspace: P
     shutil.rmtree(workspace / written.group(1))
 
 
-@with_lava
+@pytest.mark.lava
 def test_simulate_lava_and_reference_find_the_same(workspace: Path) -> None:
     lava = run_json("simulate", "--samples", "40", folder=workspace)
     reference = run_json("simulate", "--samples", "40", "--engine", "reference", folder=workspace)
@@ -46,7 +43,7 @@ def test_simulate_lava_and_reference_find_the_same(workspace: Path) -> None:
     assert lava["samples_per_second"] == pytest.approx(lava["samples"] / lava["seconds"])
 
 
-@with_lava
+@pytest.mark.lava
 def test_validate_finds_no_mismatch(workspace: Path) -> None:
     report = run_json("validate", "--samples", "20", folder=workspace)
     assert report["mismatches"] == 0
@@ -66,7 +63,7 @@ def test_validate_takes_64_samples_and_compares_float_by_spikes(workspace: Path)
     assert set(report["accuracies"]) == {"float", "reference"}
 
 
-@with_lava
+@pytest.mark.lava
 def test_validate_exits_with_1_and_names_the_first_divergence(
     workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,6 @@ from neurodeploy.ir.convolution import Convolution, pool
 from neurodeploy.ir.network import Network, Neuron, Population, Projection
 from neurodeploy.ir.operators import Dense
 from neurodeploy.ir.quantized import QuantizedNetwork
-from neurodeploy.lava.compat import lava_available
 from neurodeploy.neurons.constant import CONSTANT
 from neurodeploy.quantization.post_training import quantize
 from neurodeploy.simulation.engines import ReferenceEngine
@@ -29,7 +28,7 @@ from support.random_networks import (
 )
 from support.temporal_networks import sparse_events, temporal_network
 
-pytestmark = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
+pytestmark = pytest.mark.lava
 
 networks = st.builds(
     random_network,

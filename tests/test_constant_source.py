@@ -17,7 +17,6 @@ from neurodeploy.interchange.nir.network_out import network_to_nir
 from neurodeploy.interchange.nir_file import read_nir, write_nir
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
 from neurodeploy.ir.network import Network
-from neurodeploy.lava.compat import lava_available
 from neurodeploy.neurons.constant import CONSTANT
 from neurodeploy.norse.compat import norse_available
 from neurodeploy.reporting.parity import ParityComparison
@@ -26,7 +25,6 @@ from neurodeploy.simulation.trace import SampleBatch, WholeTrace
 from support.command import run_cli
 from support.random_nir import DT, chain, contract, joined, neuron
 
-needs_lava = pytest.mark.skipif(not lava_available(), reason="needs Lava")
 needs_norse = pytest.mark.skipif(not norse_available(), reason="Norse is not installed")
 
 
@@ -221,7 +219,7 @@ NETWORKS = {
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("engine", ["lava", "lava-fused"])
-@needs_lava
+@pytest.mark.lava
 def test_lava_computes_the_reference(name: str, engine: str) -> None:
     make, shape = NETWORKS[name]
     network, x = nd.quantize(make(), "loihi2"), events(3, *shape)

@@ -21,7 +21,6 @@ from neurodeploy.interchange.nir.file import write_nir
 from neurodeploy.interchange.nir.network_out import network_to_nir
 from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.network import Neuron
-from neurodeploy.lava.compat import lava_available
 from neurodeploy.nn.conversion import Balance
 from neurodeploy.nn.families.user import module_from
 from support.command import run_cli, run_json
@@ -148,7 +147,7 @@ def test_poolings_stay_parts_of_convolutions() -> None:
     assert kinds == [Convolution] * 3
 
 
-@pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
+@pytest.mark.lava
 def test_a_converted_network_goes_all_the_way(tmp_path: Path) -> None:
     module, x = residual()
     network = nd.from_torch(module, (1, 8, 8), levels=LEVELS, name="ours").as_spiking(x, 12)

@@ -11,14 +11,13 @@ from pathlib import Path
 import pytest
 
 from neurodeploy.artifacts.deployment import read_deployment
-from neurodeploy.lava.compat import lava_available
 from support.command import run_cli
 from support.forked import Job, run_each
 from support.zygote import zygote
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not lava_available(), reason="Lava is not installed"),
+    pytest.mark.lava,
 ]
 
 RUN, DEPLOYED = "runs/digits_conv-001", "deployments/digits_conv-loihi2-001"

@@ -15,7 +15,6 @@ import pytest
 from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.errors import DataWarning, SimulationError
 from neurodeploy.ir.quantized import QuantizedNetwork
-from neurodeploy.lava.compat import lava_available
 from neurodeploy.simulation.engines import ReferenceEngine
 from neurodeploy.support.memory import available_memory
 from neurodeploy.workflow import memory
@@ -25,8 +24,6 @@ from neurodeploy.workflow.simulate import simulate
 from neurodeploy.workflow.validate import validate
 from support.engine_memory import integers
 from support.wording import refused
-
-needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
 
 FACTOR = 2.0
 """How far an estimate may be off, either way, where an engine takes more than ``SMALL``."""
@@ -58,7 +55,7 @@ LARGE = [
 ]
 
 
-@needs_lava
+@pytest.mark.lava
 @pytest.mark.parametrize(
     "case",
     [
@@ -75,7 +72,7 @@ def test_an_estimate_is_within_a_factor_of_what_the_kernel_counts(case: tuple[ob
     assert used / FACTOR < found["estimate"] < FACTOR * used, found
 
 
-@needs_lava
+@pytest.mark.lava
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "steps"), [("resnet18", 6), ("vgg11", 10)])
 def test_networks_of_the_paper_fit_and_agree_on_all_engines(name: str, steps: int) -> None:
@@ -102,7 +99,7 @@ def test_networks_of_the_paper_fit_and_agree_on_all_engines(name: str, steps: in
     assert min(rates.values()) > 0.005, rates
 
 
-@needs_lava
+@pytest.mark.lava
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("engine", "batch", "most", "seconds"), [("lava", 1, 8e9, 300), ("lava-fused", 32, 2e9, 3)]
@@ -142,7 +139,7 @@ def deployed(workspace: Path) -> Any:
     return read_deployment(workspace / "deployments" / "digits_conv-loihi2-001")
 
 
-@needs_lava
+@pytest.mark.lava
 def test_an_engine_that_does_not_fit_is_refused_before_it_is_built(
     deployed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,7 +163,7 @@ def test_an_engine_that_does_not_fit_is_refused_before_it_is_built(
         simulate(deployed, samples, "lava", progress=False)
 
 
-@needs_lava
+@pytest.mark.lava
 def test_two_engines_have_to_fit_together(deployed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     samples = choose_samples(deployed.network, samples=2)
     needs(monkeypatch, lava=6, lava_fused=3, reference=2)
@@ -182,7 +179,7 @@ def test_two_engines_have_to_fit_together(deployed: Any, monkeypatch: pytest.Mon
         simulate_arrays(deployed.network, x, "lava-fused")
 
 
-@needs_lava
+@pytest.mark.lava
 def test_the_default_is_the_first_engine_that_fits(
     deployed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

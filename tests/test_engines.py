@@ -11,7 +11,6 @@ import pytest
 
 from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.ir.quantized import QuantizedNetwork
-from neurodeploy.lava.compat import lava_available
 from neurodeploy.quantization.planned import on_grid
 from neurodeploy.simulation.engines import FloatEngine, ReferenceEngine
 from neurodeploy.simulation.trace import SampleBatch, Samples
@@ -20,8 +19,6 @@ from neurodeploy.workflow.samples import choose_samples
 from neurodeploy.workflow.simulate import simulate
 from neurodeploy.workflow.validate import validate
 from support.random_networks import random_input, random_network
-
-needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
 
 
 def lava(network: QuantizedNetwork) -> Engine:
@@ -39,8 +36,8 @@ def lava_fused(network: QuantizedNetwork) -> Engine:
 ENGINES: list[Any] = [
     pytest.param(ReferenceEngine, id="reference"),
     pytest.param(lambda network: FloatEngine(on_grid(network)), id="float"),
-    pytest.param(lava, id="lava", marks=needs_lava),
-    pytest.param(lava_fused, id="lava-fused", marks=needs_lava),
+    pytest.param(lava, id="lava", marks=pytest.mark.lava),
+    pytest.param(lava_fused, id="lava-fused", marks=pytest.mark.lava),
 ]
 
 

@@ -26,7 +26,7 @@ from neurodeploy.ir.quantized import (
     QuantizedPopulation,
     QuantizedProjection,
 )
-from neurodeploy.lava.compat import lava_available, require_lava
+from neurodeploy.lava.compat import require_lava
 from neurodeploy.neurons.dynamics import FixedStepper, FloatStepper
 from neurodeploy.simulation.engines import ReferenceEngine
 from neurodeploy.simulation.exact import exact_dtype
@@ -42,7 +42,7 @@ FORMATS = [
 # --- weights ---
 
 
-@pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
+@pytest.mark.lava
 @pytest.mark.parametrize("form", FORMATS, ids=lambda form: f"{form.bits}-{form.sign}")
 def test_a_format_holds_exactly_the_weights_that_lava_leaves_alone(form: WeightFormat) -> None:
     require_lava()

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.interchange.from_torch import from_torch
 from neurodeploy.ir.contract import NodeSemantics
-from neurodeploy.lava.compat import lava_available
 from neurodeploy.nn.current import LI, CubaLIF
 from neurodeploy.nn.layers import Scale, SkipInit, WSConv2d
 from neurodeploy.nn.neuron import LIF
@@ -313,7 +312,7 @@ def test_torch_float_engine_and_reference_agree_at_every_step(name: str) -> None
     assert {p.name for p in quantized.populations} == {p.name for p in network.populations}
 
 
-@pytest.mark.skipif(not lava_available(), reason="needs Lava")
+@pytest.mark.lava
 @pytest.mark.parametrize("name", ["residual", "recurrent", "recurrent-bias", "currents"])
 def test_lava_computes_the_reference_of_a_users_module(name: str) -> None:
     from neurodeploy.lava.stock import LavaEngine

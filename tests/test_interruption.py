@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from neurodeploy.lava.compat import lava_available
 from support.command_processes import members, running, wait_until_lava_runs
 
-pytestmark = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
+pytestmark = pytest.mark.lava
 
 
 def shared_memory() -> set[str]:

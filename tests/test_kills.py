@@ -17,7 +17,6 @@ import pytest
 from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.artifacts.folders import read_run
 from neurodeploy.artifacts.results import read_results
-from neurodeploy.lava.compat import lava_available
 from support.command_processes import catches, members
 from support.zygote import Zygote, zygote
 
@@ -93,7 +92,7 @@ def check_whole(place: Path, commands: Zygote) -> None:
         read_run(path)
 
 
-@pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
+@pytest.mark.lava
 @pytest.mark.parametrize(
     ("commands", "count"),
     [(QUICK, 4), pytest.param(ALL, 200, marks=pytest.mark.slow)],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from neurodeploy.lava.compat import INSTALL_COMMAND, lava_available
-from support.lava_program import needs_lava, needs_proc, run
+from support.lava_program import needs_proc, run
 
 pytestmark = needs_proc
 
@@ -30,7 +30,7 @@ say(loaded=loaded(), method=multiprocessing.get_start_method(allow_none=True))
     assert outcome.said == [{"loaded": [], "method": None}]
 
 
-@needs_lava
+@pytest.mark.lava
 @pytest.mark.parametrize("before", ["", "multiprocessing.Queue()"])
 def test_lava_imports_and_leaves_dataclass_and_start_method_as_they_should_be(before: str):
     outcome = run(
@@ -58,7 +58,7 @@ say(restored=dataclasses.dataclass is original, others=others, axon=repr(AxonEnc
     assert said["method"] == "fork"
 
 
-@needs_lava
+@pytest.mark.lava
 def test_another_start_method_is_refused_and_kept():
     outcome = run(
         LOADED

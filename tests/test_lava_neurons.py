@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from neurodeploy.ir.models import IntegerModel
-from neurodeploy.lava.compat import lava_available, require_lava
+from neurodeploy.lava.compat import require_lava
 from neurodeploy.neurons.adaptive import QuantizedAdaptive
 from neurodeploy.neurons.dynamics import ModelStepper
 from neurodeploy.neurons.resonators import QuantizedResonator
 from support.random_models import random_adaptive, random_resonators
 
-pytestmark = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
+pytestmark = pytest.mark.lava
 
 NEURONS, STEPS = 12, 30
 

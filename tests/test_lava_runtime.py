@@ -10,10 +10,10 @@ from functools import partial
 
 import pytest
 
-from support.lava_program import SAY, needs_lava, needs_proc, to_group, to_program
+from support.lava_program import SAY, needs_proc, to_group, to_program
 from support.lava_program import run as run_program
 
-pytestmark = [needs_lava, needs_proc]
+pytestmark = [pytest.mark.lava, needs_proc]
 FAULTY = "support.lava_faulty.chain"
 
 PRELUDE = (

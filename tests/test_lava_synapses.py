@@ -11,10 +11,10 @@ from neurodeploy.ir.convolution import Convolution, pool
 from neurodeploy.ir.fixed_point import WeightFormat
 from neurodeploy.ir.operators import Dense, Operator
 from neurodeploy.ir.quantized import QuantizedPopulation, QuantizedProjection
-from neurodeploy.lava.compat import lava_available, require_lava
+from neurodeploy.lava.compat import require_lava
 from support.random_networks import OPERATORS, random_operator, random_projection
 
-pytestmark = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
+pytestmark = pytest.mark.lava
 
 STEPS = 12
 

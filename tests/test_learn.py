@@ -16,7 +16,6 @@ import pytest
 from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.data import load_dataset
 from neurodeploy.errors import InputError
-from neurodeploy.lava.compat import lava_available
 from neurodeploy.onchip.learner import StreamChunk, Trajectory
 from neurodeploy.onchip.reference import ReferenceLearner
 from neurodeploy.onchip.tasks import ROTATION, make_task, rotated
@@ -28,7 +27,6 @@ from neurodeploy.workflow.learning.tags import first_tags
 from support.command import run_cli, run_json
 from support.command_processes import members, running, wait_until_lava_runs
 
-needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
 OLD = "deployments/digits_conv-loihi2-001"
 
 
@@ -137,7 +135,7 @@ def test_the_ceiling_learns_from_the_same_samples(workspace: Path, tmp_path: Pat
     assert found["accuracy_ceiling"] == pytest.approx(found["accuracy_after"], abs=0.06)
 
 
-@needs_lava
+@pytest.mark.lava
 @pytest.mark.parametrize("engine", ["lava", "lava-fused"])
 def test_learning_in_lava_matches_the_reference(
     workspace: Path, tmp_path: Path, engine: str
@@ -153,7 +151,7 @@ def test_learning_in_lava_matches_the_reference(
         assert np.array_equal(ours.operator.weights, theirs.operator.weights)
 
 
-@needs_lava
+@pytest.mark.lava
 def test_delta_changes_the_output_layer_alone(workspace: Path, tmp_path: Path) -> None:
     found = learn(
         workspace, tmp_path, "--rule", "delta", "--samples", "20", "--update", "step",
@@ -169,7 +167,7 @@ def test_delta_changes_the_output_layer_alone(workspace: Path, tmp_path: Path) -
     assert same == [True, True, False]
 
 
-@needs_lava
+@pytest.mark.lava
 def test_weights_that_differ_are_counted_and_nothing_is_written(
     workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,7 +187,7 @@ def test_weights_that_differ_are_counted_and_nothing_is_written(
     assert "MISMATCH: 1 weights differ from the reference's over 4 updates" in result.stdout
 
 
-@needs_lava
+@pytest.mark.lava
 def test_ctrl_c_leaves_the_old_deployment_and_nothing_else(workspace: Path, tmp_path: Path) -> None:
     before = fingerprint(workspace / OLD)
     out = tmp_path / "out" / "learnt"
@@ -344,7 +342,7 @@ def test_an_excluded_class_is_seen_neither_in_training_nor_in_validation() -> No
         split_of(load_recipe("digits_conv", ["data.exclude=[10]"]), digits)
 
 
-@needs_lava
+@pytest.mark.lava
 @pytest.mark.slow
 def test_digits_learn_what_they_should(tmp_path: Path) -> None:
     """Fifty epochs of digits_conv, with and without class 9, then every task in Lava."""

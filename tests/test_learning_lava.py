@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from neurodeploy.errors import InputError, UnsupportedError
-from neurodeploy.lava.compat import lava_available
 from neurodeploy.lava.onchip.shared import DeltaTimetable, LearningTimetable
 from neurodeploy.onchip.delta_reference import DeltaReference
 from neurodeploy.onchip.learner import Learner, LearningOptions, StreamChunk
@@ -18,8 +17,6 @@ from neurodeploy.onchip.plan import make_plan
 from neurodeploy.onchip.reference import ReferenceLearner
 from neurodeploy.training.continued import FloatLearner
 from support.learning_networks import float_chain, random_tags, small_chain, small_chunk
-
-needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
 
 
 def assert_same(lava: Learner, reference: Learner, chunks: list[StreamChunk]) -> None:
@@ -47,7 +44,7 @@ def halves(chunk: StreamChunk) -> list[StreamChunk]:
     return [StreamChunk(chunk.values[part], chunk.labels[part]) for part in parts]
 
 
-@needs_lava
+@pytest.mark.lava
 @pytest.mark.parametrize("form", ["stock", "fused"])
 @pytest.mark.parametrize(
     ("kind", "bits", "options", "chain_options"),
@@ -77,7 +74,7 @@ def test_weights_in_lava_equal_the_references_after_every_update(
     assert len(changed) == 3 and min(changed) > 0, "a layer learnt nothing: the test is empty"
 
 
-@needs_lava
+@pytest.mark.lava
 @pytest.mark.parametrize("kind", ["dense", "conv"])
 def test_the_gradient_accumulated_in_lava_is_pytorchs(kind: str) -> None:
     from neurodeploy.lava.onchip.learner import FloatStockLearner
@@ -101,7 +98,7 @@ def test_the_gradient_accumulated_in_lava_is_pytorchs(kind: str) -> None:
         assert np.abs(accumulated[:, 0] - gradients).max() < 1e-6 * largest, name
 
 
-@needs_lava
+@pytest.mark.lava
 @pytest.mark.parametrize(
     ("rate", "update", "bits"), [(2**-1, "step", 8), (2**4, "step", 4), (2**1, "sample", 8)]
 )
@@ -125,7 +122,7 @@ def test_lavas_own_rule_is_reproduced(rate: float, update: Any, bits: int) -> No
     assert all(ours is theirs for ours, theirs in frozen)
 
 
-@needs_lava
+@pytest.mark.lava
 def test_tags_that_overflow_do_so_as_in_lava() -> None:
     """Errors of one sign over many steps leave the tag's 8 bits."""
     from neurodeploy.lava.onchip.learner import DeltaLavaLearner

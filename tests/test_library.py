@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 import neurodeploy as nd
 from neurodeploy.errors import CheckFailedError, ImportNote, InputError, UnsupportedError
-from neurodeploy.lava.compat import lava_available
 
 T = 4
 
@@ -107,7 +106,7 @@ def test_the_road_in_memory(network: nd.Network, digits: tuple[np.ndarray, np.nd
     np.testing.assert_array_equal(again["l1"].spikes, trace["l1"].spikes)
 
 
-@pytest.mark.skipif(not lava_available(), reason="needs Lava")
+@pytest.mark.lava
 def test_lava_gives_the_reference_bit_for_bit(
     network: nd.Network, digits: tuple[np.ndarray, np.ndarray]
 ) -> None:

@@ -26,7 +26,6 @@ from neurodeploy.ir.contract import Contract, InputCode, Semantics
 from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.operators import Dense
 from neurodeploy.ir.quantized import QuantizedNetwork
-from neurodeploy.lava.compat import lava_available
 from neurodeploy.neurons.sigma_delta import QuantizedDelta, QuantizedSigma, QuantizedSigmaDelta
 from neurodeploy.simulation.engines import ReferenceEngine
 from neurodeploy.simulation.trace import Samples
@@ -34,7 +33,7 @@ from support.narrow import group
 from support.sigma_delta_networks import slayer_changes
 from support.wording import refused
 
-pytestmark = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
+pytestmark = pytest.mark.lava
 SEMANTICS = Semantics(1e-4, "zero", ">")
 SHAPES = {"dense": (8,), "conv": (2, 8, 8)}
 LEVELS = 4

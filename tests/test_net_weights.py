@@ -12,9 +12,7 @@ from hypothesis.extra import numpy as arrays
 
 from neurodeploy.interchange.netx.layers import LARGEST_SHIFT, packing, refused_by_lava_dl
 from neurodeploy.ir.fixed_point import WeightFormat
-from neurodeploy.lava.compat import lava_available, netx_without_slayer, require_lava
-
-with_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
+from neurodeploy.lava.compat import netx_without_slayer, require_lava
 
 powers = st.sampled_from([sign * 2**power for power in range(9) for sign in (1, -1)])
 values = st.one_of(st.integers(-260, 260), powers, st.integers(-4, 4), st.just(0))
@@ -50,7 +48,7 @@ def run_by_lava(parts: list[np.ndarray]) -> list[np.ndarray] | None:
     return run
 
 
-@with_lava
+@pytest.mark.lava
 @settings(deadline=None, max_examples=200, derandomize=True)
 @given(st.integers(1, 3).flatmap(lambda rows: st.lists(matrices(rows), min_size=1, max_size=2)))
 @example([np.array([[-4, 0]])])  # half of it is lost

@@ -17,13 +17,12 @@ from neurodeploy.interchange.netx.read import read_net
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
 from neurodeploy.ir.operators import Dense
 from neurodeploy.ir.quantized import QuantizedNetwork
-from neurodeploy.lava.compat import lava_available
 from neurodeploy.simulation.engines import ReferenceEngine
 from neurodeploy.simulation.trace import Samples
 from support.net_networks import CASES, plain_net, random_net, slayer_files
 from support.random_networks import random_input
 
-pytestmark = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
+pytestmark = pytest.mark.lava
 
 
 def check(network: QuantizedNetwork, path: Path, samples: Samples) -> int:

@@ -23,14 +23,12 @@ from neurodeploy.interchange.netx.layers import (
     NetLayer,
     NetNeuron,
 )
-from neurodeploy.lava.compat import lava_available
 from neurodeploy.simulation.trace import WholeTrace
 from support.command import run_cli, run_json
 from support.narrow import group
 from support.wording import refused
 
 WEIGHT, BIAS, STEPS = 64, 16, 12
-needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
 
 
 def neuron(threshold: int = 600) -> NetNeuron:
@@ -94,7 +92,7 @@ def test_real_values_and_biases_drive_the_block_as_lava_dl_does(tmp_path: Path) 
     np.testing.assert_array_equal(first, second)
 
 
-@needs_lava
+@pytest.mark.lava
 def test_lava_lava_dl_and_the_script_run_them_bit_for_bit(tmp_path: Path) -> None:
     net_file(tmp_path)
     how = ("--target", "loihi2", "--steps", str(STEPS), "--biases", "--out", "d")
@@ -184,7 +182,7 @@ def test_the_first_layers_are_run_where_the_last_is_not_supported(tmp_path: Path
     assert first.any()
 
 
-@needs_lava
+@pytest.mark.lava
 def test_a_deployment_of_the_first_layers_has_their_file(tmp_path: Path) -> None:
     with_pooling_at_its_end(tmp_path)
     how = ("--target", "loihi2", "--steps", str(STEPS), "--encoder", "direct", "--levels", "9")

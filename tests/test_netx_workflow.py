@@ -22,8 +22,6 @@ from support.manifests import edit_manifest
 from support.narrow import dataset
 from support.net_networks import plain_net, random_net, slayer_files
 
-with_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -76,7 +74,7 @@ def test_digits_conv_says_why_not(workspace: Path) -> None:
     assert not (workspace / "no").exists()
 
 
-@with_lava
+@pytest.mark.lava
 def test_simulate_and_validate_run_lava_dl(folder: Path) -> None:
     found = [
         run_json("simulate", "mlp", "--samples", "4", "--engine", engine, folder=folder)
@@ -92,7 +90,7 @@ def test_simulate_and_validate_run_lava_dl(folder: Path) -> None:
     assert report["compared"] == 4 * 16 * (64 + 3 * (256 + 10))
 
 
-@with_lava
+@pytest.mark.lava
 def test_validate_names_the_first_difference(folder: Path, tmp_path: Path) -> None:
     """The same deployment with one weight of its .net changed, and the hash with it."""
     from neurodeploy.support.files import sha256
@@ -191,7 +189,7 @@ def test_the_script_needs_nothing_of_ours(folder: Path) -> None:
     assert not [name for name in imported if name.startswith("neurodeploy")]
 
 
-@with_lava
+@pytest.mark.lava
 def test_the_script_finds_what_the_reference_found(folder: Path, tmp_path: Path) -> None:
     trace = ("--trace", str(tmp_path / "t.npz"), "--trace-state", "--samples", "3")
     run_json("simulate", "mlp", "--engine", "reference", *trace, folder=folder)
@@ -210,7 +208,7 @@ def test_the_script_finds_what_the_reference_found(folder: Path, tmp_path: Path)
         np.testing.assert_array_equal(found["classes"], v.argmax(axis=1))
 
 
-@with_lava
+@pytest.mark.lava
 @pytest.mark.parametrize("name", ["recurrent", "driven"])
 def test_the_script_rebuilds_what_it_cannot_reset(folder: Path, tmp_path: Path, name: str) -> None:
     file = folder / "recurrent.net" if name == "recurrent" else slayer_files(tmp_path)["driven"]

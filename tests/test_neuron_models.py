@@ -18,7 +18,6 @@ from neurodeploy.ir.quantized import (
     QuantizedPopulation,
     QuantizedProjection,
 )
-from neurodeploy.lava.compat import lava_available
 from neurodeploy.mapping import map_network
 from neurodeploy.neurons.dynamics import ModelStepper
 from neurodeploy.neurons.readout import sending_result
@@ -33,7 +32,6 @@ from support.random_models import MAKERS, drawn_kinds, random_model_network
 from support.random_networks import random_input, random_neuron
 
 GRAPHS = ("chain", "skip", "delayed", "loop", "own")
-needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
 
 
 FEWER: dict[str, int] = dict.fromkeys(("ATRLIF", "Delta", "Readout", "Resonator", "Sigma"), 6)
@@ -66,14 +64,14 @@ def test_every_registered_model_is_tried_here() -> None:
     assert MAKERS.keys() == MODELS.keys()
 
 
-@needs_lava
+@pytest.mark.lava
 @pytest.mark.parametrize("model", MODELS)
 def test_random_networks_agree(model: str) -> None:
     check_networks(model, range(FEWER.get(model, 20)))
 
 
 @pytest.mark.slow
-@needs_lava
+@pytest.mark.lava
 @pytest.mark.parametrize("model", MODELS)
 def test_a_hundred_random_networks_agree(model: str) -> None:
     check_networks(model, range(100, 220))

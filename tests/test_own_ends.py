@@ -73,7 +73,7 @@ def test_every_engine_reads_at_the_own_end(decode: Decode, engine: str) -> None:
     assert at_the_end != expected
 
 
-@pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
+@pytest.mark.lava
 def test_engines_are_compared_at_the_own_ends() -> None:
     network = network_of("last_v")
     report = validate_arrays(network, samples(network), lengths=LENGTHS)

@@ -179,7 +179,7 @@ def pins(python: str) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12"])
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13", "3.14"])
 def test_every_declared_dependency_is_pinned_within_its_bounds(python: str) -> None:
     project = PYPROJECT["project"]
     extras = project["optional-dependencies"].values()

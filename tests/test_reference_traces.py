@@ -25,13 +25,11 @@ from neurodeploy.ir.quantized import (
     QuantizedPopulation,
     QuantizedProjection,
 )
-from neurodeploy.lava.compat import lava_available
 from neurodeploy.simulation.engines import FloatEngine, ReferenceEngine
 from neurodeploy.simulation.trace import PopulationTrace, SampleBatch
 
 FOLDER = Path(__file__).parent / "data" / "lif"
 STEPS = 1000
-needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
 
 
 @dataclass(frozen=True)
@@ -138,8 +136,8 @@ def lava_fused() -> Any:
     "engine",
     [
         reference,
-        pytest.param(lava, marks=needs_lava),
-        pytest.param(lava_fused, marks=needs_lava),
+        pytest.param(lava, marks=pytest.mark.lava),
+        pytest.param(lava_fused, marks=pytest.mark.lava),
     ],
 )
 def test_integers_equal_lava_and_spike_as_the_chip_did(engine: Any) -> None:

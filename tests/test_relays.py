@@ -28,7 +28,6 @@ from neurodeploy.ir.contract import METADATA_KEY
 from neurodeploy.ir.convolution import Convolution
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizationPlan
-from neurodeploy.lava.compat import lava_available
 from neurodeploy.mapping import map_network
 from neurodeploy.mapping.estimate import estimate
 from neurodeploy.neurons.relay import RELAYS_KEY, QuantizedRelay, Relay
@@ -144,7 +143,7 @@ def test_integers_stay_near_the_real_numbers_of_a_stream() -> None:
     assert np.abs(off).max() < 0.02 * np.abs(exact).max()
 
 
-@pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
+@pytest.mark.lava
 @pytest.mark.parametrize("delay", [0, 3])
 def test_streams_agree_in_every_engine(delay: int) -> None:
     network, _ = relayed(5, 3, delay=delay)

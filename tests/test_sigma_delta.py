@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from neurodeploy.ir.models import IntegerModel
-from neurodeploy.lava.compat import lava_available, require_lava
+from neurodeploy.lava.compat import require_lava
 from neurodeploy.neurons.sigma_delta import (
     Delta,
     QuantizedDelta,
@@ -19,7 +19,6 @@ from neurodeploy.neurons.sigma_delta import (
 from neurodeploy.simulation.trace import Counters
 from support.random_models import MAKERS
 
-needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
 STEPS, NEURONS = 25, 40
 KINDS = ("Sigma", "Delta", "SigmaDelta")
 VARS = {
@@ -78,7 +77,7 @@ def drawn(kind: str, rng: np.random.Generator) -> Any:
     return neuron
 
 
-@needs_lava
+@pytest.mark.lava
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_step_is_that_of_lavas_own_model(kind: str) -> None:
     """Over the whole range of 32 bits, so that sums wrap and values leave what Lava declares."""
@@ -103,7 +102,7 @@ def test_every_step_is_that_of_lavas_own_model(kind: str) -> None:
     assert sent > 0 and beyond > 0
 
 
-@needs_lava
+@pytest.mark.lava
 def test_lavas_processes_in_its_own_runtime_agree() -> None:
     """Delta, SigmaDelta and Sigma one behind the other, as a user of Lava connects them."""
     require_lava()

@@ -15,7 +15,6 @@ from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.interchange.nir.file import write_nir
 from neurodeploy.interchange.nir.importing import import_nir
 from neurodeploy.interchange.nir.network_out import network_to_nir
-from neurodeploy.lava.compat import lava_available
 from neurodeploy.quantization.post_training import quantize
 from neurodeploy.simulation.trace import Samples
 from neurodeploy.target import load_target
@@ -89,7 +88,7 @@ def test_spikes_are_those_of_the_class(
         assert_same_spikes(here(again, X), theirs)
 
 
-@pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
+@pytest.mark.lava
 @pytest.mark.parametrize("reset", ["zero", "none"])
 @pytest.mark.parametrize("kind", ["Synaptic", "RLeaky", "RSynaptic"])
 def test_integers_are_the_same_in_lava(kind: str, reset: str, tmp_path: Path) -> None:

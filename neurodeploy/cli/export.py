@@ -61,6 +61,12 @@ from neurodeploy.cli.options import (
     help="Round to integers that lava-dl's .net holds, and insist on writing network.net.",
 )
 @click.option(
+    "--onnx",
+    type=click.Choice(["unrolled", "scan"]),
+    help="Also write the integers as network.onnx, in integer operators alone: steps one after the "
+    "other, or as the body of a Scan.",
+)
+@click.option(
     "--input-shape",
     metavar="C,H,W",
     callback=shape_option,
@@ -99,6 +105,7 @@ def export(
     balance: bool,
     send_result: bool,
     netx: bool,
+    onnx: Any,
     input_shape: tuple[int, ...] | None,
     layers: int | None,
     biases: bool,
@@ -125,6 +132,7 @@ def export(
         balance=balance,
         send_result=send_result,
         netx=netx,
+        onnx=onnx,
         input_shape=input_shape,
         layers=layers,
         biases=biases,

@@ -1,12 +1,16 @@
-"""Safe import of Lava 0.10.0 on Python 3.10 to 3.12, or word of what to install.
+"""Safe import of Lava 0.10.0 on Python 3.10 to 3.13 and numpy 1.26 or 2, or what to install.
 
-Lava is archived: it says it needs Python 3.10 and will never say anything else. Three things
-stand in its way on later Pythons or in a larger program, and are dealt with here, on request:
+Lava is archived: it says it needs Python 3.10 and numpy 1, and will never say anything else. Four
+things stand in its way on later ones or in a larger program, and are dealt with here, on request:
 
 - Python 3.11 refuses dataclass fields whose default is unhashable, and Lava has such fields;
+- its ports call ``numpy.reshape`` by an argument's name that numpy 2.5 does not know any more;
 - Lava sets the ``fork`` start method of ``multiprocessing`` when imported, and fails if
   anything in the program has settled the start method before, even on ``fork``;
 - it is installed past its own requirements, so a dependency of it may well be missing.
+
+A process in which one of these raises leaves Lava's own ``run`` waiting for ever, which looks like
+a hang of Python's or numpy's; under our guard (``runtime``) it is an error with its traceback.
 
 lava-dl's reader of .net files imports all of its training half, slayer, and that wants OpenCV.
 
@@ -16,6 +20,7 @@ Nothing happens when this module is imported.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import importlib.util
 import multiprocessing
@@ -34,9 +39,6 @@ INSTALL_COMMAND = "pip install --no-deps --ignore-requires-python lava-nc==0.10.
 _WITHOUT_LAVA = Text(
     "the reference engine (`", Setting("engine", "reference"), "`) works without it"
 )
-
-# With Python 3.13 and the numpy it needs, Lava's processes hang.
-_FIRST_UNUSABLE_PYTHON = (3, 13)
 
 _VAR_MODEL = "lava.magma.compiler.var_model"
 
@@ -99,11 +101,6 @@ def require_lava() -> None:
         SimulationError: the program uses a ``multiprocessing`` start method other than
             ``fork``, with which Lava cannot work, or the system has no ``fork``.
     """
-    if sys.version_info >= _FIRST_UNUSABLE_PYTHON:
-        raise MissingDependencyError(
-            f"Lava runs on Python 3.10 to 3.12, and this is {sys.version.split()[0]}",
-            fix=Text("use one of those for the Lava engines, or ", _WITHOUT_LAVA),
-        )
     start_method = _checked_start_method()
     if _VAR_MODEL in sys.modules and all(name in sys.modules for name in _AFTER_VAR_MODEL):
         return
@@ -116,11 +113,12 @@ def require_lava() -> None:
                 importlib.import_module(_VAR_MODEL)
             for name in _AFTER_VAR_MODEL:
                 importlib.import_module(name)
-    # numpy 2 shows itself as an AttributeError: names that Lava uses are gone from it.
+            _reshape_by_our_own_name()
+    # A package that Lava is too old for shows itself as an AttributeError: names are gone from it.
     except (ImportError, AttributeError) as error:
         raise MissingDependencyError(
             f"Lava {lava_version()} is installed but cannot be imported ({error}); it needs "
-            "numpy<2, scipy, networkx<=2.8.7, asteval<0.10 and scikit-learn beside "
+            "numpy, scipy, networkx<=2.8.7, asteval<0.10 and scikit-learn beside "
             f"`{INSTALL_COMMAND}`",
             fix=_WITHOUT_LAVA,
         ) from error
@@ -159,6 +157,26 @@ def netx_without_slayer() -> Iterator[None]:
     finally:
         for name in missing:
             sys.modules.pop(name, None)
+
+
+def netx_with_numbers() -> Any:
+    """lava-dl's netx, whose input layers read the weight and bias of a file as single numbers.
+
+    slayer writes them as arrays of one, of which ``int`` makes no number from numpy 2.4 on.
+    """
+    hdf5: Any = importlib.import_module("lava.lib.dl.netx.hdf5")
+    if getattr(hdf5.NetDict.__getitem__, "__module__", None) != __name__:
+        hdf5.NetDict.__getitem__ = _reading_numbers(hdf5.NetDict.__getitem__)
+    return hdf5
+
+
+def _reading_numbers(read: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def read_numbers(layer: Any, key: Any) -> Any:
+        found = read(layer, key)
+        single = key in ("weight", "bias") and read(layer, "type") == "input"
+        return found.reshape(()) if single else found
+
+    return read_numbers
 
 
 def _no_slayer(*_: Any) -> None:
@@ -218,3 +236,18 @@ def _hashable_byte_encoder() -> Iterator[None]:
         yield
     finally:
         dataclasses.dataclass = original
+
+
+def _reshape_by_our_own_name() -> None:
+    """Let Lava's ``ReshapePort`` do without ``newshape``, which numpy 2.5 has no more."""
+    ports: Any = importlib.import_module("lava.magma.core.process.ports.ports")
+    ports.ReshapePort.get_transform_func_fwd = lambda port: functools.partial(
+        _reshaped, to=port.shape
+    )
+    ports.ReshapePort.get_transform_func_bwd = lambda port: functools.partial(
+        _reshaped, to=port.old_shape
+    )
+
+
+def _reshaped(data: Any, *, to: tuple[int, ...]) -> Any:
+    return data.reshape(to)

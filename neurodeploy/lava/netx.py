@@ -19,7 +19,11 @@ from neurodeploy.interchange.netx.changes import message_exponent
 from neurodeploy.interchange.netx.layers import image_shape
 from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT
 from neurodeploy.ir.quantized import QuantizedNetwork
-from neurodeploy.lava.compat import netx_without_slayer, require_lava_dl_installed
+from neurodeploy.lava.compat import (
+    netx_with_numbers,
+    netx_without_slayer,
+    require_lava_dl_installed,
+)
 from neurodeploy.lava.engine import LavaEngineBase
 from neurodeploy.lava.shared import SampleFiles, Timetable
 from neurodeploy.neurons.sigma_delta import DELTA, SIGMA, SIGMA_DELTA
@@ -85,9 +89,7 @@ class NetxEngine(LavaEngineBase):
 
     def _read(self) -> Any:
         """lava-dl's process of the network."""
-        from lava.lib.dl.netx import hdf5
-
-        make: Any = hdf5.Network
+        make: Any = netx_with_numbers().Network
         (source,) = self.network.inputs
         payload = self.network.contract.input_code.payload
         try:

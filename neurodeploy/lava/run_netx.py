@@ -54,6 +54,10 @@ def import_netx() -> Any:
             importlib.import_module("lava.magma.compiler.var_model")
         finally:
             dataclasses.dataclass = original
+    ports: Any = importlib.import_module("lava.magma.core.process.ports.ports").ReshapePort
+    # Lava reshapes by the name of an argument that numpy 2.5 does not know any more.
+    ports.get_transform_func_fwd = lambda port: lambda data: data.reshape(port.shape)
+    ports.get_transform_func_bwd = lambda port: lambda data: data.reshape(port.old_shape)
     # netx imports all of lava-dl's training half, and with it OpenCV, for one function that only
     # resonate-and-fire neurons need. Lava imports it again when it builds a network.
     for name in ("slayer", "slayer.neuron", "slayer.neuron.rf"):
@@ -63,6 +67,15 @@ def import_netx() -> Any:
         sys.modules[module.__name__] = module
     from lava.lib.dl.netx import hdf5
 
+    read = hdf5.NetDict.__getitem__
+
+    def read_numbers(layer: Any, key: Any) -> Any:
+        found = read(layer, key)
+        # Of the array of one that slayer writes here, numpy 2.4 makes no number any more.
+        single = key in ("weight", "bias") and read(layer, "type") == "input"
+        return found.reshape(()) if single else found
+
+    hdf5.NetDict.__getitem__ = read_numbers
     return hdf5
 
 

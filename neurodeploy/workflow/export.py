@@ -5,8 +5,10 @@ Of a run, the deployed network is what its file says, never the module that was 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from neurodeploy.artifacts.deployment import (
@@ -16,7 +18,7 @@ from neurodeploy.artifacts.deployment import (
     write_deployment,
 )
 from neurodeploy.artifacts.folders import NewFolder, newest_run, read_training
-from neurodeploy.artifacts.names import DEPLOYMENTS, NIR_FILE, REPORT
+from neurodeploy.artifacts.names import DEPLOYMENTS, NIR_FILE, ONNX_FILE, REPORT
 from neurodeploy.artifacts.simulations import read_activity
 from neurodeploy.errors import (
     CheckFailedError,
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from neurodeploy.interchange.nir.importing import Imported
+    from neurodeploy.interchange.onnx.network_out import Form
     from neurodeploy.mapping.placement import Activity
     from neurodeploy.quantization.scales import ScaleMethod
     from neurodeploy.workflow.quantization import QuantizationOptions
@@ -78,6 +81,7 @@ def export(
     activity: Path | str | None = None,
     balance: bool = False,
     netx: bool = False,
+    onnx: Form | None = None,
     input_shape: Shape | None = None,
     layers: int | None = None,
     biases: bool = False,
@@ -96,6 +100,7 @@ def export(
         balance: by these spikes, also cut populations further so that no core takes much longer
             than the others, onto cores that are left of the chips in use.
         netx: round to integers that lava-dl's .net holds, and insist on writing one.
+        onnx: how the steps of the integers are to be written as plain ONNX, too; None for no file.
         input_shape, layers, biases, message_exponent: of a ``.net``, as in
             ``interchange.netx.file.NetReading``; lava-dl's own exponent when None.
         send_result: let the output send its v at the end of each sample, as a message.
@@ -106,6 +111,7 @@ def export(
         CheckFailedError: the network does not fit the target, or with ``netx`` a .net; everything
             that does not is listed.
         InputError, UnsupportedError: something cannot be read or expressed.
+        MissingDependencyError: the package that writes ONNX is not installed.
     """
     from neurodeploy.interchange.nir.importing import import_nir_stated
     from neurodeploy.workflow.quantization import QuantizationOptions
@@ -155,9 +161,18 @@ def export(
         raise CheckFailedError(
             f"{file} does not fit a .net for lava-dl:\n  " + "\n  ".join(part.missing)
         )
+    more = {} if onnx is None else _in_onnx(quantized, onnx)
     with self_contained(imported, file) as nir_file, place.made() as out:
         deployed = _written(
-            out, quantized, mapping, target, part, nir_file, source=str(source), training=training
+            out,
+            quantized,
+            mapping,
+            target,
+            part,
+            nir_file,
+            source=str(source),
+            training=training,
+            more=more,
         )
     warnings = _silent(deployed.network, training)
     return ExportResult(out, source, deployed.network, mapping, out / REPORT, part, warnings)
@@ -246,8 +261,9 @@ def _written(
     *,
     source: str,
     training: TrainingRecord | None = None,
+    more: Mapping[str, Callable[[Path], None]] = MappingProxyType({}),
 ) -> Deployment:
-    """Write a deployment with its report, and read it back."""
+    """Write a deployment with its report and ``more`` files by name, and read it back."""
     from neurodeploy.reporting.report import write_report
     from neurodeploy.workflow.quantization import quantized_nir
 
@@ -261,11 +277,23 @@ def _written(
         source,
         training,
         netx=part.record,
-        extra_files={**part.files, **nir_files},
+        extra_files={**part.files, **nir_files, **more},
     )
     deployed = read_deployment(out)
     write_report(deployed)
     return deployed
+
+
+def _in_onnx(network: QuantizedNetwork, form: Form) -> dict[str, Callable[[Path], None]]:
+    """What writes the integers as plain ONNX, by the file's name."""
+    from neurodeploy.interchange.onnx.network_out import onnx_bytes
+
+    content = onnx_bytes(network, form)
+
+    def write(to: Path) -> None:
+        to.write_bytes(content)
+
+    return {ONNX_FILE: write}
 
 
 def _quantized(

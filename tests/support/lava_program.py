@@ -19,13 +19,10 @@ from pathlib import Path
 
 import pytest
 
-from neurodeploy.lava.compat import lava_available
-
 ROOT = Path(__file__).resolve().parents[2]
 SHARED_MEMORY = Path("/dev/shm")
 MARK = "NEURODEPLOY_TEST_MARK"
 
-needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
 needs_proc = pytest.mark.skipif(not Path("/proc/self").exists(), reason="counts through /proc")
 
 # Every program says its facts as one JSON object in a line.

@@ -1,0 +1,1 @@
+"""Deployed integers as plain ONNX, for toolchains that read it."""
