@@ -209,20 +209,15 @@ def examine() -> list[Finding]:
 
 
 def _lava() -> Finding:
-    from neurodeploy.errors import NeurodeployError, Text
-    from neurodeploy.lava.compat import INSTALL_COMMAND, lava_version, require_lava
+    from neurodeploy.errors import NeurodeployError
+    from neurodeploy.lava.compat import lava_version, require_lava
 
     try:
         require_lava()
     except NeurodeployError as error:
+        # Installed and not to be imported is a fault; absent is a choice.
         version = lava_version()
-        return Finding(
-            "lava-nc",
-            False,
-            version or "missing",
-            True,
-            Text(INSTALL_COMMAND, " (", error.text, ")"),
-        )
+        return Finding("lava-nc", False, version or "missing", version is not None, error.text)
     return Finding("lava-nc", True, lava_version() or "", True)
 
 
