@@ -191,8 +191,13 @@ def _error_population(population: QuantizedPopulation) -> QuantizedPopulation:
         reset="subtract",
         comparison=">=",
     )
-    name = f"error of {population.name}"
+    name = error_of(population.name)
     return QuantizedPopulation(name, population.shape, neuron, population.scale)
+
+
+def error_of(population: str) -> str:
+    """Name of the population that carries the errors of another."""
+    return f"error of {population}"
 
 
 def _graded(projection: QuantizedProjection) -> QuantizedProjection:

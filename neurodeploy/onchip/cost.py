@@ -6,7 +6,10 @@ counts what a sample made the reference do, times published figures of the targe
     errors     e_ops p_syn + neurons T p_upd     errors through synapses, error neurons at each step
     changes    e_spk p_chg                       synapses behind an input that has spiked, each step
 
-Dynamic energy alone, on top of that of inference: a lower bound.
+Dynamic energy alone, on top of that of inference: a lower bound. So is the time of a sample: that
+of the steps that take its spikes through the layers and its errors back, each as long as the mean
+step of the network with learning (``mapping.step``). Targets have no figure for the time that the
+weights' change takes.
 """
 
 from __future__ import annotations
@@ -15,10 +18,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
+from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import CoreMapping, map_network
+from neurodeploy.mapping.estimate import estimate
 from neurodeploy.mapping.ranges import Range
 from neurodeploy.mapping.readings import checks, error_text
-from neurodeploy.onchip.circuits import Circuit, synapses_of, with_learning
+from neurodeploy.onchip.circuits import Circuit, error_of, synapses_of, with_learning
 from neurodeploy.onchip.learner import LayerCounts
 from neurodeploy.onchip.loihi_rule import DeltaPlan
 from neurodeploy.onchip.plan import LearningPlan
@@ -40,6 +47,7 @@ class LearningCost:
         synaptic_updates: synapses that the learning engine visits per sample.
         energy_nj: of learning from one sample, None where the target has no figures.
         update_nj: the same per update.
+        update_us: microseconds from update to update, likewise; of rule ``sltt``.
         violations: limits of the target that the network with learning breaks.
         sources: of the energy figures, and how far off such estimates of inference were.
     """
@@ -57,6 +65,7 @@ class LearningCost:
     update_nj: Range | None
     violations: tuple[str, ...]
     sources: tuple[str, ...]
+    update_us: Range | None = None
 
 
 def learning_cost(
@@ -117,7 +126,37 @@ def learning_cost(
         # Their advice is for exporting a network, and not for one that learns.
         violations=tuple(f"{v.where}: {v.used}, {v.limit}" for v in learning.violations),
         sources=_sources(target),
+        update_us=_time(plan, added.network, learning, target, counts, samples),
     )
+
+
+def _time(
+    plan: LearningPlan | DeltaPlan,
+    network: QuantizedNetwork,
+    mapping: CoreMapping,
+    target: Target,
+    counts: Mapping[str, LayerCounts],
+    samples: int,
+) -> Range | None:
+    """Microseconds from update to update on the cores of the network with learning.
+
+    Args:
+        network: with the populations that carry errors.
+        mapping: of that network.
+    """
+    if target.duration is None or not isinstance(plan, LearningPlan):
+        return None
+    activity = {p.name: np.zeros(p.shape) for p in network.populations}
+    for layer in plan.layers:
+        projection, found = layer.synapses.projection, counts[layer.synapses.projection.name]
+        events = {projection.source: found.spikes, error_of(projection.target): found.error_events}
+        for name, count in events.items():
+            if name in activity:
+                activity[name] += count / samples / activity[name].size
+    step = estimate(network, target, mapping, activity).step_ns
+    # Through the layers and back, for each step one after the other or for all in a pipeline.
+    steps = 2 * len(plan.layers) + (plan.block - 1)
+    return step and step.scaled(steps / 1000)
 
 
 def _words(mapping: CoreMapping) -> int:
@@ -131,4 +170,8 @@ def _sources(target: Target) -> tuple[str, ...]:
     figures = [getattr(target.energy, name) for name in used]
     known = dict.fromkeys(f"{figure.source} ({figure.quality})" for figure in figures)
     inference = error_text(checks(target), "energy")
-    return *known, f"no chip was read while it learnt; energy of inference: {inference}"
+    pace = error_text(checks(target), "time")
+    return (
+        *known,
+        f"no chip was read while it learnt; energy of inference: {inference}; its time: {pace}",
+    )

@@ -196,7 +196,7 @@ def circuits(cost: Mapping[str, Any]) -> Table:
 
 def learning_cost(cost: Mapping[str, Any]) -> Table:
     """Cores, memory and energy of learning."""
-    energy = cost["update_nj"]
+    energy, pace = cost["update_nj"], cost.get("update_us")
     return facts(
         [
             ("cores", f"{cost['learning_cores']:,} instead of {cost['cores']:,}"),
@@ -212,6 +212,10 @@ def learning_cost(cost: Mapping[str, Any]) -> Table:
             (
                 "energy of an update",
                 energy and f"{energy['low']:,.0f} to {energy['high']:,.0f} nJ",
+            ),
+            (
+                "time of its steps",
+                pace and f"{pace['low']:,.1f} to {pace['high']:,.1f} us",
             ),
             ("does not fit", "; ".join(cost["violations"])),
         ]

@@ -194,5 +194,10 @@ def cost_text(cost: LearningCost) -> list[str]:
             f"  {cost.update_nj.low:,.0f} to {cost.update_nj.high:,.0f} nJ per update, dynamic "
             f"energy alone, a lower bound; {'; '.join(cost.sources)}"
         )
+    if cost.update_us is not None:
+        lines.append(
+            f"  {cost.update_us.low:,.1f} to {cost.update_us.high:,.1f} us of steps per update, "
+            "without the change of the weights"
+        )
     lines += [f"  does not fit: {violation}" for violation in cost.violations]
     return lines
