@@ -50,7 +50,13 @@ def reported(path: Path) -> str:
 def test_results_hold_the_digest_their_files_and_a_seal(whole: Path) -> None:
     deployment = read_deployment(whole)
     for file, beside in (
-        (SUMMARY, ["activity.safetensors", "predictions.csv", "raster.png", "raster.svg"]),
+        (
+            SUMMARY,
+            [
+                *("activity.safetensors", "predictions.csv", "samples.safetensors"),
+                *("raster.png", "raster.svg"),
+            ],
+        ),
         (PARITY, ["parity.png", "parity.svg"]),
     ):
         values = json.loads((whole / file).read_text())
@@ -124,7 +130,7 @@ def test_results_of_another_deployment_are_ignored(copy: Path) -> None:
     assert len(read_results(deployment, "summary.json")[0]) == 1, "it has a digest of its own"
 
 
-@pytest.mark.parametrize("name", ["activity.safetensors", "raster.svg"])
+@pytest.mark.parametrize("name", ["activity.safetensors", "raster.svg", "samples.safetensors"])
 def test_a_changed_file_beside_a_result_is_none_of_it(copy: Path, name: str) -> None:
     file = (copy / SUMMARY).with_name(name)
     file.write_bytes(file.read_bytes() + b" ")

@@ -61,6 +61,8 @@ RESULTS = "results"
 
 SUMMARY = "summary.json"
 ACTIVITY = "activity.safetensors"
+SHOWN = "samples.safetensors"
+"""Spikes and states of some samples, for the report."""
 PARITY = "parity.json"
 PREDICTIONS = "predictions.csv"
 """The class of every sample, also of the test samples in a run folder."""

@@ -28,6 +28,7 @@ from neurodeploy.mapping.ann import MAC_8BIT_PJ, MAC_PJ, MAC_SOURCE, AnnCost, an
 from neurodeploy.mapping.mapping import CoreMapping, Traffic
 from neurodeploy.mapping.memory import incoming
 from neurodeploy.mapping.placement import Activity, messages, traffic
+from neurodeploy.mapping.population_costs import PopulationCost, population_costs
 from neurodeploy.mapping.ranges import Range
 from neurodeploy.mapping.readings import Check, checks, power_at_rest
 from neurodeploy.mapping.step import CoreEvents, StepLimit, step_limit, step_time
@@ -72,6 +73,7 @@ class Estimate:
         macs: multiply-accumulates of the same network as an ANN, one for each synapse.
         weight_bits: the widest weights of this network.
         sources: of the figures used, each with how well it is known.
+        populations: what each population with neurons takes of all this.
     """
 
     steps: int
@@ -90,6 +92,7 @@ class Estimate:
     macs: int
     weight_bits: int
     sources: tuple[str, ...]
+    populations: tuple[PopulationCost, ...] = ()
 
     @property
     def ann_nj(self) -> float:
@@ -198,6 +201,7 @@ def estimate(
         macs=macs,
         weight_bits=max((p.weight_format.bits for p in network.projections), default=0),
         sources=_sources(target),
+        populations=population_costs(target, mapping, events, sent, positions, steps),
     )
 
 

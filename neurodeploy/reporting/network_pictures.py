@@ -21,6 +21,13 @@ from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, Quan
 from neurodeploy.ir.schedule import depths
 from neurodeploy.mapping import CoreMapping
 from neurodeploy.neurons.constant import is_constant
+from neurodeploy.reporting.mesh import (
+    chip_corners,
+    core_place,
+    grid,
+    mesh_size,
+    strongest,
+)
 from neurodeploy.target import Chip
 
 INK, INPUT, HIDDEN, READOUT = "#22303f", "#e9edf2", "#dbe9f6", "#e3f1e4"
@@ -31,15 +38,12 @@ WIDTH, HEIGHT = 0.86, 0.5
 """Of a box, where columns are 1 and rows 1 apart."""
 SPREAD = 1.6
 """Distance of columns where populations project to themselves."""
-SHOWN_CHIPS = 16
 LEVELS, COLUMNS, ARROWS = 24, 8, 120
 """Of a network's graph: lines, populations in a line, and arrows that are drawn at most."""
 NAMED = 60
 """So many populations are named beside the numbers on a map of cores."""
 LINES = 250
 """So many of the strongest connections are drawn."""
-TILE_GAP = 0.35
-"""Between tiles, where a core is 1 wide."""
 
 
 def network_graph(network: QuantizedNetwork) -> Figure:
@@ -188,31 +192,26 @@ def core_map(mapping: CoreMapping, chip: Chip, sent: sparse.csr_matrix) -> Figur
 
     That is the share in use of whatever each has least left of.
 
-    Only chips with a part of the network are drawn, at most ``SHOWN_CHIPS``.
+    Only chips with a part of the network are drawn, at most ``mesh.SHOWN_CHIPS``.
 
     Args:
         sent: messages from core to core, (parts, parts) in the order of the placements.
     """
-    used = sorted({p.chip for p in mapping.placements})[:SHOWN_CHIPS]
-    columns = min(len(used), 2 if len(used) <= 4 else 4)
-    rows = math.ceil(len(used) / columns)
-    width, height = _mesh_size(chip)
+    corner = chip_corners(mapping, chip)
+    columns, rows = grid(len(corner))
+    width, height = mesh_size(chip)
     scale = 6.4 / (columns * (width + 1.2))
     figure = Figure(figsize=(7.2, 0.9 + rows * (height + 2.0) * scale + 0.4), layout="constrained")
     axes = figure.subplots()
-    corner = {
-        number: ((i % columns) * (width + 1.2), -(i // columns) * (height + 2.0))
-        for i, number in enumerate(used)
-    }
     palette = matplotlib.colormaps[LOADS]
-    for number in used:
-        _draw_chip(axes, chip, corner[number], f"chip {number}")
+    for number, at in corner.items():
+        _draw_chip(axes, chip, at, f"chip {number}")
     centres = []
     for placement, use in zip(mapping.placements, mapping.uses, strict=True):
         if placement.chip not in corner:
             centres.append((math.nan, math.nan))
             continue
-        x, y = _core_place(placement.core, chip, corner[placement.chip])
+        x, y = core_place(placement.core, chip, corner[placement.chip])
         _, share = mapping.fullest([use])
         axes.add_patch(Rectangle((x, y), 0.92, 0.92, fc=palette(0.12 + 0.8 * min(share, 1)), lw=0))
         centres.append((x + 0.46, y + 0.46))
@@ -233,33 +232,8 @@ def core_map(mapping: CoreMapping, chip: Chip, sent: sparse.csr_matrix) -> Figur
     return figure
 
 
-def _mesh_size(chip: Chip) -> tuple[float, float]:
-    """Width and height of a chip in cores."""
-    across, down = _tile(chip)
-    tiles = math.ceil(chip.cores.value / chip.tile_cores.value)
-    columns = chip.tile_columns.value
-    rows = math.ceil(tiles / columns)
-    return columns * (across + TILE_GAP), rows * (down + TILE_GAP)
-
-
-def _tile(chip: Chip) -> tuple[int, int]:
-    """Columns and rows of cores in a tile, as square as may be."""
-    across = math.ceil(math.sqrt(chip.tile_cores.value))
-    return across, math.ceil(chip.tile_cores.value / across)
-
-
-def _core_place(core: int, chip: Chip, corner: tuple[float, float]) -> tuple[float, float]:
-    """Lower left corner of a core."""
-    across, down = _tile(chip)
-    tile, inside = divmod(core, chip.tile_cores.value)
-    row, column = divmod(tile, chip.tile_columns.value)
-    x = corner[0] + column * (across + TILE_GAP) + inside % across
-    y = corner[1] - row * (down + TILE_GAP) - inside // across - 1
-    return x, y
-
-
 def _draw_chip(axes: Axes, chip: Chip, corner: tuple[float, float], name: str) -> None:
-    width, height = _mesh_size(chip)
+    width, height = mesh_size(chip)
     x, y = corner
     outline = Rectangle(
         (x - 0.4, y - height), width + 0.45, height + 0.4, fill=False, ec="#7a8da6", lw=0.8
@@ -267,21 +241,18 @@ def _draw_chip(axes: Axes, chip: Chip, corner: tuple[float, float], name: str) -
     axes.add_patch(outline)
     axes.text(x - 0.4, y + 0.55, name, fontsize=8, va="bottom")
     for core in range(chip.cores.value):
-        at = _core_place(core, chip, corner)
+        at = core_place(core, chip, corner)
         axes.add_patch(Rectangle(at, 0.92, 0.92, fc=FREE, ec=EDGE, lw=0.3))
 
 
 def _draw_messages(axes: Axes, centres: np.ndarray, sent: sparse.csr_matrix) -> None:
     """The strongest connections as lines, thicker the more messages they carry."""
-    entries = sent.tocoo()
-    apart = entries.row != entries.col
-    row, column, count = entries.row[apart], entries.col[apart], entries.data[apart]
-    shown = np.argsort(-count, kind="stable")[:LINES]
-    segments = np.stack([centres[row[shown]], centres[column[shown]]], axis=1)
+    row, column, count = strongest(sent, LINES)
+    segments = np.stack([centres[row], centres[column]], axis=1)
     keep = np.isfinite(segments).all(axis=(1, 2))
     if not keep.any():
         return
-    share = count[shown][keep] / count.max()
+    share = count[keep] / count.max()
     axes.add_collection(
         LineCollection(
             list(segments[keep]),

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, ListedColormap
+from matplotlib.colors import LinearSegmentedColormap, ListedColormap, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter, StrMethodFormatter
 
@@ -19,7 +19,9 @@ from neurodeploy.reporting.parity_report import ParityReport
 from neurodeploy.simulation.trace import PopulationTrace, SpikeTrace
 
 SPIKE, INPUT, READOUT = "#0b5fa5", "Greys", "viridis"
-AGREE, DIFFER, INK = "#2e7d4f", "#c1440e", "#22303f"
+INK = "#22303f"
+EQUAL, FEW, SOME, ALL = "#e6edf3", "#fbe6b5", "#c65fa0", "#3b1a5c"
+"""Of a parity map, from no value that differs to all: light to dark, whatever colours one sees."""
 SPIKES = ListedColormap(["#f2f5f8", SPIKE])
 SHADED_STEPS = 64
 """Up to so many steps spikes are drawn as cells, beyond as ticks."""
@@ -165,28 +167,29 @@ def parity_map(report: ParityReport) -> Figure:
         dpi=110,
     )
     axes = figure.subplots()
-    colours = LinearSegmentedColormap.from_list("parity", [AGREE, "#e8d9a0", DIFFER])
-    worst = max(float(share.max()), 1e-12)
+    colours = LinearSegmentedColormap.from_list("parity", [FEW, SOME, ALL]).with_extremes(bad=EQUAL)
+    # The scale is always all of them, so that a few per cent look like a few; a square root keeps
+    # those apart from none.
     image = axes.imshow(
-        share, aspect="auto", cmap=colours, vmin=0, vmax=worst if share.any() else 1
+        np.ma.masked_equal(share, 0), aspect="auto", cmap=colours, norm=PowerNorm(0.5, 0, 1)
     )
     if steps <= 40 and not crowded:
         for (row, column), count in np.ndenumerate(counts):
-            pale = 0.25 < share[row, column] / worst < 0.75
             axes.text(
                 *(column, row, f"{count:,}"), ha="center", va="center", fontsize=7,
-                color=INK if pale else "white",
+                color="white" if share[row, column] > 0.2 else INK,
             )  # fmt: skip
     places = label_places(len(names), LABELS)
     axes.set_yticks(places, [names[place] for place in places])
     axes.set_xticks(range(0, steps, max(1, steps // 16)))
     axes.set_xlabel("model step t")
     if share.any():
-        figure.colorbar(image, ax=axes, label="share of values that differ", pad=0.02)
+        bar = figure.colorbar(image, ax=axes, label="share of values that differ", pad=0.02)
+        bar.set_ticks([0.01, 0.1, 0.25, 0.5, 1], labels=["1%", "10%", "25%", "50%", "100%"])
     what = "u, v and spikes" if report.exact else "spikes"
     differ, compared = int(counts.sum()), sum(p.compared for p in shown)
     equal = "all equal, and no neuron spiked" if report.silent else "all equal"
-    verdict = f"{differ:,} differ" if differ else equal
+    verdict = f"{differ:,} ({differ / compared:.2%}) differ" if differ else equal
     axes.set_title(
         f"{report.engines[0]} against {report.engines[1]}: {compared:,} values of {what} "
         f"over {report.samples} samples, {verdict}",

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from neurodeploy.artifacts.deployment import Deployment, deployment_at
-from neurodeploy.artifacts.names import ACTIVITY, PREDICTIONS, RASTER, SUMMARY
+from neurodeploy.artifacts.names import ACTIVITY, PREDICTIONS, RASTER, SHOWN, SUMMARY
 from neurodeploy.artifacts.results import write_result
+from neurodeploy.artifacts.shown import write_shown
 from neurodeploy.artifacts.simulations import TraceFile, write_activity
 from neurodeploy.errors import CheckFailedError, InputError, Setting, Text, nearest
 from neurodeploy.farm import Farm, Place, plan
@@ -260,6 +261,10 @@ class _Outcome:
         write_whole(folder / PREDICTIONS, predictions.rows())
         summary, files = result.as_dict(), (ACTIVITY, PREDICTIONS)
         write_result(folder / SUMMARY, summary, self.deployment, files)
+        with ornament(folder / SHOWN):
+            write_shown(folder / SHOWN, tally.shown.finish(self.deployment, engine))
+            files = (*files, SHOWN)
+            write_result(folder / SUMMARY, summary, self.deployment, files)
         with ornament(raster):
             self._draw(raster, engine)
             drawn = (*files, raster.name, raster.with_suffix(".svg").name)

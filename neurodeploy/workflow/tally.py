@@ -13,6 +13,7 @@ from neurodeploy.simulation.early_exit import EarlyReader, Exits
 from neurodeploy.simulation.neurobench import NeuroBenchCount
 from neurodeploy.simulation.reading import read
 from neurodeploy.simulation.trace import Overflow, SampleBatch, SpikeTrace
+from neurodeploy.workflow.shown import SampleCollector
 
 
 class Tally:
@@ -26,6 +27,7 @@ class Tally:
         found: the classes or values of each batch.
         first, labels: the trace of the first batch with its labels.
         overflow: wraps and saturations, of batches that were counted elsewhere.
+        shown: the samples that the report shows in full.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Tally:
         self.first: SpikeTrace | None = None
         self.labels: np.ndarray | None = None
         self.overflow = Overflow()
+        self.shown = SampleCollector(network)
 
     def __getstate__(self) -> dict[str, Any]:
         """Counts alone travel: the network is on both sides. What arrives can only be joined."""
@@ -63,7 +66,10 @@ class Tally:
             self.until_exit.add(trace.until(self.exits[-1].steps))
         if self.neurobench:
             self.neurobench.add(trace.populations, batch.lengths)
-        self.found.append(read(self.network, trace, batch.lengths))
+        found = read(self.network, trace, batch.lengths)
+        self.found.append(found)
+        known = batch.labels is not None and found.ndim == 1
+        self.shown.add(until_end, batch, found == batch.labels if known else None)
         if self.first is None and batch.first == 0:
             self.first, self.labels = trace, batch.labels
 
@@ -81,3 +87,4 @@ class Tally:
         if self.first is None:
             self.first, self.labels = following.first, following.labels
         self.overflow.join(following.overflow)
+        self.shown.join(following.shown)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from neurodeploy.mapping.readings import Quantity, checks_from, error_text
@@ -40,6 +40,57 @@ def costs(run: Mapping[str, Any]) -> Table:
             *_limit(estimate),
         ]
     )
+
+
+MOST_BARS = 24
+"""Populations with a bar of their own; of more, those that take most."""
+
+
+def cost_shares(estimate: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Where energy and time go, each as bars with a title and a note.
+
+    Empty for targets without figures, and in part for results of older versions.
+    """
+    found = []
+    parts, populations = estimate.get("energy"), estimate.get("populations") or []
+    if parts:
+        low, high = (parts["updates"][end] for end in ("low", "high"))
+        named = [
+            ("synapses", _one(parts["synapses"])),
+            ("updates of neurons", {"low": low, "high": high}),
+            ("messages", _one(parts["spikes"])),
+        ]
+        note = "Bars are drawn to the higher end, with all neurons active."
+        found.append(_bars("Energy by what takes it", named, "J", note))
+    energies = [(p["population"], p["energy_nj"]) for p in populations if p.get("energy_nj")]
+    if energies:
+        note = "Synapses read and neurons updated on its cores, and the messages that it sends."
+        found.append(_bars("Energy by population", energies, "J", note))
+    limit = estimate.get("limit")
+    if limit:
+        terms = ("synapses", "neurons", "messages", "barrier")
+        named = [(name, _one(limit[f"{name}_ns"])) for name in terms]
+        note = f"On the core that others wait for, with part of {limit['population']}."
+        found.append(_bars("Time of a step by what takes it", named, "s", note))
+    times = [(p["population"], _one(p["step_ns"])) for p in populations if p.get("step_ns")]
+    if times:
+        note = "On its slowest core, without the barrier; the slowest of all sets the step."
+        found.append(_bars("Time of a step by population", times, "s", note))
+    return found
+
+
+def _bars(
+    title: str, named: Sequence[tuple[str, Mapping[str, float]]], unit: str, note: str
+) -> dict[str, Any]:
+    most = max((value["high"] for _, value in named), default=0) or 1
+    if len(named) > MOST_BARS:
+        note += f" The {MOST_BARS} of {len(named):,} populations that take most."
+        named = sorted(named, key=lambda item: -item[1]["high"])[:MOST_BARS]
+    bars = [
+        {"name": name, "share": value["high"] / most, "value": in_nano(value, unit)}
+        for name, value in named
+    ]
+    return {"title": title, "bars": bars, "note": note}
 
 
 def _energy(estimate: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,9 @@ from neurodeploy.reporting.neurobench import neurobench_rows
 from neurodeploy.reporting.parity_report import Divergence
 from neurodeploy.reporting.pictures import CurvePoint, firing_rates, learning_figure
 from neurodeploy.reporting.report import deployed, trained
-from neurodeploy.reporting.report.costs import costs
+from neurodeploy.reporting.report.costs import cost_shares, costs
+from neurodeploy.reporting.report.exploring import explored
+from neurodeploy.reporting.report.rendering import render
 from neurodeploy.reporting.text import by_class_text, facts
 from neurodeploy.reporting.value_pictures import values_figure
 from neurodeploy.simulation.firing import warnings_among
@@ -54,18 +55,12 @@ def write_report(deployment: Deployment) -> Path:
 
 
 def _write_page(deployment: Deployment, path: Path) -> None:
-    import jinja2
-
-    template = (
-        resources.files("neurodeploy.reporting.report").joinpath(REPORT).read_text(encoding="utf-8")
-    )
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    page = environment.from_string(template).render(_context(deployment))
-    write_whole(path, page)
+    values, data = _context(deployment)
+    write_whole(path, render(REPORT, values, data))
 
 
-def _context(deployment: Deployment) -> dict[str, Any]:
-    """What the template draws."""
+def _context(deployment: Deployment) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the template draws, and what the script reads."""
     network, target, mapping = deployment.network, deployment.target, deployment.mapping
     simulations, ignored = read_results(deployment, SUMMARY)
     comparisons, also_ignored = read_results(deployment, PARITY)
@@ -76,15 +71,20 @@ def _context(deployment: Deployment) -> dict[str, Any]:
     activity, counted = _activity(simulations)
     sent = core_messages(network, target, mapping, activity)
     errors = deployed.rounding_errors(deployment)
-    return {
+    learning = _learning(deployment.listed(LEARNING))
+    data, about = explored(deployment, simulations[0] if runs else None, activity, sent)
+    values = {
         "name": _name(deployment),
         "target": target,
         "created": deployment.created[:16].replace("T", " ") + " UTC",
         "source": _source(deployment.source),
-        "cards": _cards(deployment, mapping, runs, checks),
+        "figures": [
+            *(learning["cards"] if learning else ()),
+            *_cards(deployment, mapping, runs, checks),
+        ],
         "silent": warnings_among(network.notes),
         "training": _training(deployment.training),
-        "learning": _learning(deployment.listed(LEARNING)),
+        "learning": learning,
         "graph": _picture(network_graph(network), "Populations and projections"),
         "populations": deployed.populations(network),
         "layers": deployed.layers(network, errors),
@@ -108,7 +108,9 @@ def _context(deployment: Deployment) -> dict[str, Any]:
         "suspicious": deployment.warnings,
         "versions": facts(list(deployment.versions.items())),
         "files": facts([(name, f"sha256 {h}") for name, h in deployment.files.items()]),
+        "explored": about,
     }
+    return values, data
 
 
 def _activity(simulations: list[Result]) -> tuple[dict[str, Any] | None, str]:
@@ -157,7 +159,7 @@ def _cards(
             cards.append(card("deployed", f"sMAPE {run['smape']:.3f}", detail))
     for check in checks[:1]:
         value = "bit for bit" if check["mood"] == "good" else check["verdict"]
-        cards.append(card("matches", value, check["pair"], check["mood"]))
+        cards.append(card("matches", value, check["basis"], check["mood"]))
     resource, share = mapping.fullest(list(mapping.uses))
     chips = f"{mapping.chips} chip{'s' * (mapping.chips > 1)}"
     cards.append(card("cores", f"{len(mapping.uses):,}", f"of {mapping.cores:,}, on {chips}"))
@@ -204,7 +206,8 @@ def _learning(file: Path | None) -> dict[str, Any] | None:
     points = [CurvePoint(**point) for point in curve["points"]]
     figure = learning_figure(curve["title"], points, curve["levels"], curve.get("kept_after"))
     return {
-        "description": found["description"],
+        "cards": trained.learnt_cards(found),
+        "lead": trained.learnt_lead(found),
         "facts": trained.learnt(found),
         "curve": _picture(figure, "Accuracy on held-out samples while learning"),
         "circuits": trained.circuits(found["cost"]),
@@ -293,7 +296,7 @@ def _check(comparison: Result) -> dict[str, Any]:
     return {
         "mood": mood,
         "verdict": verdict,
-        "pair": pair,
+        "basis": f"on {report['samples']:,} sample{'s' * (report['samples'] != 1)}: {pair}",
         "detail": detail,
         "warnings": report.get("warnings", []),
         "picture": _stored(comparison, PARITY_MAP, f"Parity map of {pair}"),
@@ -307,6 +310,7 @@ def _costs(runs: list[Mapping[str, Any]]) -> dict[str, Any] | None:
             return {
                 "engine": f"{run['engine']} ({run['samples']:,} samples)",
                 "facts": costs(run),
+                "shares": cost_shares(run["estimate"]),
                 "sources": run["estimate"]["sources"],
             }
     return None

@@ -130,6 +130,38 @@ def _options(table: Mapping[str, Any], without: Sequence[str] = ()) -> str:
     return ", ".join(names)
 
 
+def learnt_cards(learning: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The figures to see first: accuracy on what was to be learnt, and on the other held-out sets.
+
+    The samples set aside to choose weights by are no result.
+    """
+    before, after = learning["accuracies_before"], learning["accuracies_after"]
+    measure = learning.get("measure")
+    names = sorted(before, key=lambda name: name != measure)
+    shown = [name for name in names if name == measure or name != learning.get("judge")]
+    return [
+        {
+            "label": "learnt" if name == measure else "beside it",
+            "value": f"{before[name]:.1%} to {after[name]:.1%}",
+            "detail": f"accuracy, {name}",
+            "mood": ("good" if after[name] > before[name] else "") if name == measure else "",
+        }
+        for name in shown
+    ]
+
+
+def learnt_lead(learning: Mapping[str, Any]) -> str:
+    """What came of learning, in a sentence or two."""
+    before, after = learning["accuracies_before"], learning["accuracies_after"]
+    sets = sorted(before, key=lambda name: name != learning.get("measure"))
+    changes = [f"{name} from {before[name]:.2%} to {after[name]:.2%}" for name in sets]
+    text = f"Accuracy on held-out samples: {changes[0]}"
+    if changes[1:]:
+        text += f" ({'; '.join(changes[1:])})"
+    text += f". Learnt from {learning['description']}."
+    return f"{text} The old weights were kept." if learning.get("kept_after") == 0 else text
+
+
 def learnt(learning: Mapping[str, Any]) -> Table:
     """How a deployment went on learning, and what came of it."""
     before, after = learning["accuracies_before"], learning["accuracies_after"]
