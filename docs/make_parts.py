@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from make_learning import write_between
 
-from neurodeploy.bench.kept_runs import trained
 from neurodeploy.recipe import load_recipe
+from neurodeploy.workflow.kept_runs import trained
 
 SPLITS = {"official": "official", "unheard": "speaker:s1"}
 SHARED = [

@@ -134,7 +134,10 @@ def test_the_middle_of_images_in_an_npz_is_taken(tmp_path: Path) -> None:
     file, labels = tmp_path / "images.npz", np.arange(12) % 3
     np.savez(file, x_train=images, y_train=labels, x_test=images[:6], y_test=labels[:6])
     found = load_dataset("npz", DataSource(str(file), side=4), levels=255)
-    assert np.array_equal(found.x_train, images[:, None, 2:6, 2:6]) and found.source.side == 4
+    assert (
+        np.array_equal(np.asarray(found.x_train), images[:, None, 2:6, 2:6])
+        and found.source.side == 4
+    )
     with pytest.raises(InputError, match="middle of 9 x 9 pixels is taken of images that are at"):
         load_dataset("npz", DataSource(str(file), side=9), levels=255)
 

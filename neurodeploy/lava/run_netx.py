@@ -67,7 +67,8 @@ def import_netx() -> Any:
         sys.modules[module.__name__] = module
     from lava.lib.dl.netx import hdf5
 
-    read = hdf5.NetDict.__getitem__
+    layers: Any = hdf5.NetDict
+    read = layers.__getitem__
 
     def read_numbers(layer: Any, key: Any) -> Any:
         found = read(layer, key)
@@ -75,7 +76,7 @@ def import_netx() -> Any:
         single = key in ("weight", "bias") and read(layer, "type") == "input"
         return found.reshape(()) if single else found
 
-    hdf5.NetDict.__getitem__ = read_numbers
+    layers.__getitem__ = read_numbers
     return hdf5
 
 
