@@ -85,7 +85,7 @@ def open_run(recipe: Recipe, out: Path | None) -> Iterator[Path]:
     with ExitStack() as held:
         if out is None:
             with next_claimed(RUNS, _stem(recipe)) as run:
-                held.enter_context(_alone(run))
+                held.enter_context(alone(run))
                 _write_recipe(run, recipe)
         else:
             run = out
@@ -94,7 +94,7 @@ def open_run(recipe: Recipe, out: Path | None) -> Iterator[Path]:
             _check_new_run(run)
             with written(run):
                 run.mkdir(exist_ok=True)
-            held.enter_context(_alone(run))
+            held.enter_context(alone(run))
             _check_new_run(run)
             _write_recipe(run, recipe)
         yield run
@@ -132,7 +132,7 @@ def reopen_run(recipe: Recipe, out: Path | None) -> Iterator[Path]:
         raise InputError("resuming needs the folder of the run")
     if read_recipe(out) != as_read_back(recipe):
         raise InputError(f"{out / RECIPE}: differs from the recipe given; start a new run with it")
-    with _alone(out):
+    with alone(out):
         if (out / COMPLETE).exists():
             raise InputError(f"{out}: this run is complete, there is nothing to resume")
         # Of files that were being written when the run was killed.
@@ -141,7 +141,7 @@ def reopen_run(recipe: Recipe, out: Path | None) -> Iterator[Path]:
 
 
 @contextmanager
-def _alone(run: Path) -> Iterator[None]:
+def alone(run: Path) -> Iterator[None]:
     """Keep other processes from training a run until the end of the block or of this process.
 
     Raises:

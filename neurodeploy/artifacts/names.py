@@ -70,6 +70,9 @@ PREDICTIONS = "predictions.csv"
 VALIDATION_PREDICTIONS = "validation_predictions.csv"
 """In a run folder, the class of every validation sample."""
 
+UNFINISHED = "unfinished"
+"""A folder with what was counted before a simulation was cut short."""
+
 RASTER = "raster.png"
 PARITY_MAP = "parity.png"
 """Pictures, each with the same as ``.svg`` beside it."""

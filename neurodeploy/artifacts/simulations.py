@@ -145,6 +145,18 @@ class ActivityCount:
             self._spikes[name] = self._spikes.get(name, 0) + spikes
         self.samples += len(next(iter(trace.populations.values())).s)
 
+    @property
+    def spikes(self) -> dict[str, np.ndarray]:
+        """Population to spikes of all samples, integers of its shape."""
+        return dict(self._spikes)
+
+    @staticmethod
+    def of(samples: int, spikes: dict[str, np.ndarray]) -> ActivityCount:
+        """What has counted so many samples."""
+        found = ActivityCount()
+        found.samples, found._spikes = samples, dict(spikes)
+        return found
+
     def join(self, other: ActivityCount) -> None:
         """Count what another one has counted."""
         for name, spikes in other._spikes.items():

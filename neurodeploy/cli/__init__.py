@@ -11,6 +11,7 @@ from neurodeploy.cli.bench import bench
 from neurodeploy.cli.convert import convert
 from neurodeploy.cli.deployed import learn, simulate, validate
 from neurodeploy.cli.export import export
+from neurodeploy.cli.inventory import deployments, runs
 from neurodeploy.cli.listing import doctor, inspect, models, targets
 from neurodeploy.cli.options import Commands
 from neurodeploy.cli.sweep import sweep
@@ -35,6 +36,6 @@ def main() -> None:
 
 for command in (
     *(train, sweep, convert, export, simulate, validate, learn),
-    *(targets, models, inspect, doctor, bench),
+    *(runs, deployments, targets, models, inspect, doctor, bench),
 ):
     main.add_command(command)

@@ -52,6 +52,9 @@ from neurodeploy.errors import InputError
     metavar="MARGIN",
     help="Also read each class once it is so far above the second.",
 )
+@click.option(
+    "--resume", is_flag=True, help="Go on where this simulation was interrupted or killed."
+)
 @worker_options
 @json_option
 def simulate(
@@ -63,6 +66,7 @@ def simulate(
     metrics: tuple[str, ...],
     forecast: bool,
     early_exit: float | None,
+    resume: bool,
     timeout: float | None,
     workers: int | None,
     scheduler: str | None,
@@ -100,6 +104,7 @@ def simulate(
         timeout=timeout,
         workers=workers,
         scheduler=scheduler,
+        resume=resume,
         progress=show_progress(),
     )
     if as_json:

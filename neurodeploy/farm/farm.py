@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import pickle
 import secrets
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent import futures
 from contextlib import ExitStack, suppress
 from importlib import metadata
 from types import TracebackType
@@ -273,6 +275,8 @@ def _answer(future: Any, name: str) -> Any:
         raise SimulationError(f"{name}: tried {TRIES} times on the workers: {error}") from None
     except KilledWorker:
         raise SimulationError(f"{name}: every worker that tried it was killed") from None
+    except (futures.CancelledError, asyncio.CancelledError):
+        raise SimulationError(f"{name}: contact with the scheduler was lost") from None
     if kind == "answer":
         return answer
     own: NeurodeployError = answer

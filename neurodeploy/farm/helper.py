@@ -214,7 +214,8 @@ def _arrange_signals() -> None:
 
 def _serve(pipe: connection.Connection, work: Work, threads: int) -> int:
     """Answer until the end; returns the exit code."""
-    os.dup2(2, 1)  # what libraries print is not the command's output
+    with suppress(OSError):
+        os.dup2(2, 1)  # what libraries print is not the command's output
     if "torch" in sys.modules:
         import torch
 

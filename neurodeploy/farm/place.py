@@ -9,6 +9,9 @@ from neurodeploy.errors import InputError, MissingDependencyError, Setting, Text
 
 MOST_WORKERS = 1024
 
+ELSEWHERE = 32
+"""Workers that work for a scheduler is cut for: how many come is not known before."""
+
 INSTALL_COMMAND = "pip install 'neurodeploy[dask]'"
 
 
@@ -29,6 +32,11 @@ class Place:
     def here(self) -> bool:
         """Whether all of it is done on this machine."""
         return self.scheduler is None
+
+    @property
+    def expected(self) -> int:
+        """Workers that work is to be cut for."""
+        return self.workers if self.here else ELSEWHERE
 
     @property
     def threads(self) -> int:

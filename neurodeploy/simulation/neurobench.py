@@ -254,6 +254,20 @@ class NeuroBenchCount:
         """Counts alone travel, without the weights; what arrives can only be joined."""
         return {**vars(self), "network": None, "_layers": [], "_neurons": []}
 
+    def counts(self) -> dict[str, Any]:
+        """What was counted so far, as JSON holds it; ``count_on`` takes it back."""
+        tables = (self._macs, self._acs, self._dense, self._updates)
+        return {
+            "tables": [dict(table) for table in tables],
+            "numbers": [self._silent, self._activations, self.samples, self._batch],
+        }
+
+    def count_on(self, counts: Mapping[str, Any]) -> None:
+        """Go on from counts of earlier samples."""
+        tables = [Counter(table) for table in counts["tables"]]
+        self._macs, self._acs, self._dense, self._updates = tables
+        self._silent, self._activations, self.samples, self._batch = counts["numbers"]
+
     def join(self, other: NeuroBenchCount) -> None:
         """Count what another one has counted of the same network."""
         for own, theirs in (

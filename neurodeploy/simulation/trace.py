@@ -71,9 +71,9 @@ class Samples:
         """Steps that a sample lasts, in the mean."""
         return self.contract.steps if self.lengths is None else float(self.lengths.mean())
 
-    def batches(self, size: int) -> Iterator[SampleBatch]:
-        """Consecutive batches of at most ``size`` samples."""
-        for first in range(0, self.count, size):
+    def batches(self, size: int, start: int = 0) -> Iterator[SampleBatch]:
+        """Consecutive batches of at most ``size`` samples, from sample ``start`` on."""
+        for first in range(start, self.count, size):
             last = min(first + size, self.count)
             values = self.take(first, last)
             if not self.over_time:
@@ -218,6 +218,10 @@ class Overflow:
         counters = self.populations.setdefault(name, Counters())
         counters.wraps += wraps
         counters.saturations += saturations
+
+    def copy(self) -> Overflow:
+        """The counts as they are now."""
+        return Overflow({name: replace(c) for name, c in self.populations.items()})
 
     def join(self, other: Overflow) -> None:
         """Add what another one has counted."""

@@ -22,6 +22,11 @@ class Bar:
         self._since = time.perf_counter()
         self._elsewhere = 0.0
 
+    def go_on(self, samples: int, seconds: float) -> None:
+        """Count on from what an earlier simulation did."""
+        self._bar.update(samples)
+        self._elsewhere -= seconds
+
     def start(self) -> None:
         """Begin to count the time."""
         self._since = time.perf_counter()

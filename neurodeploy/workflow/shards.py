@@ -52,11 +52,13 @@ class Cut:
             they take part it is that of one process.
         batches: of each shard.
         count: of all samples.
+        start: the sample to begin with.
     """
 
     batch: int
     batches: int
     count: int
+    start: int = 0
 
     @property
     def size(self) -> int:
@@ -66,18 +68,18 @@ class Cut:
     @property
     def shards(self) -> int:
         """How many there are."""
-        return -(-self.count // self.size)
+        return -(-(self.count - self.start) // self.size)
 
     def name(self, number: int) -> str:
         """Of a shard, for messages."""
-        first = number * self.size
+        first = self.start + number * self.size
         last = min(first + self.size, self.count) - 1
         return f"samples {first:,} to {last:,}" if last > first else f"sample {first:,}"
 
     def of(self, samples: Samples) -> Iterator[list[SampleBatch]]:
         """The shards, each as its batches."""
         shard: list[SampleBatch] = []
-        for batch in samples.batches(self.batch):
+        for batch in samples.batches(self.batch, self.start):
             shard.append(batch)
             if len(shard) == self.batches:
                 yield shard

@@ -14,7 +14,14 @@ from neurodeploy.artifacts.names import ACTIVITY, PREDICTIONS, RASTER, SHOWN, SU
 from neurodeploy.artifacts.results import write_result
 from neurodeploy.artifacts.shown import write_shown
 from neurodeploy.artifacts.simulations import TraceFile, write_activity
-from neurodeploy.errors import CheckFailedError, InputError, Setting, Text, nearest
+from neurodeploy.errors import (
+    CheckFailedError,
+    InputError,
+    InterruptionError,
+    Setting,
+    Text,
+    nearest,
+)
 from neurodeploy.farm import Farm, Place, plan
 from neurodeploy.mapping.estimate import estimate
 from neurodeploy.simulation.early_exit import EarlyExit, EarlyReader, Exits
@@ -24,6 +31,7 @@ from neurodeploy.simulation.trace import Samples, SpikeTrace
 from neurodeploy.simulation.values import PredictedValues, numbers
 from neurodeploy.support.figures import ornament, write_picture
 from neurodeploy.support.files import as_path, check_writable, make_folder, write_whole
+from neurodeploy.support.signals import signals_deferred
 from neurodeploy.workflow.bar import Bar
 from neurodeploy.workflow.engines import (
     EngineSettings,
@@ -38,6 +46,7 @@ from neurodeploy.workflow.samples import check_samples, choose_samples
 from neurodeploy.workflow.shards import Cut, SimulationWork, cut, load_for, packed
 from neurodeploy.workflow.simulation_result import SimulationResult
 from neurodeploy.workflow.tally import Tally
+from neurodeploy.workflow.unfinished import Unfinished, identity
 
 METRICS = ("neurobench",)
 """Sets of metrics that can be asked for beside what is always counted."""
@@ -57,6 +66,7 @@ def simulate(
     timeout: float | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
+    resume: bool = False,
     progress: bool = True,
 ) -> SimulationResult:
     """Simulate samples and keep a summary and a raster in the deployment's ``results/``.
@@ -78,17 +88,28 @@ def simulate(
         timeout: wall-clock limit in seconds for the Lava engines, on each worker.
         workers: processes of this machine that share the samples; the result is the same.
         scheduler: address of a Dask scheduler whose workers share them instead.
+        resume: go on with the simulation of these samples that was cut short; its counts are kept
+            in the results while it runs.
 
     Raises:
         CheckFailedError: ``strict``, and something overflowed.
         InputError: there are no such metrics, or the engine does not record what they count, or the
-            margin is not above 0.
+            margin is not above 0; or there is nothing to resume.
+        InterruptionError: Ctrl-C; what was counted can be gone on from.
         UnsupportedError: ``forecast``, and the network predicts no series one value ahead.
         SimulationError: the engine failed, or would not fit into memory.
     """
     from neurodeploy.reporting.report import write_report
 
     check_metrics(metrics)
+    if resume and trace is not None:
+        raise InputError(
+            Text(
+                Setting("resume"),
+                " goes on with counts, of which no trace is kept; simulate anew for ",
+                Setting("trace"),
+            )
+        )
     deployment = deployment_at(deployment, "simulate")
     if forecast:
         _ = series_of(deployment.network)
@@ -111,7 +132,8 @@ def simulate(
     pieces = None
     if place is not None:
         pieces = cut(
-            samples, deployment.network, [engine_name], copies, whole_batches=bool(metrics)
+            *(samples, deployment.network, [engine_name], place.expected),
+            whole_batches=bool(metrics),
         )
         said += pieces.too_many(place)
         load_for([engine_name])
@@ -124,8 +146,16 @@ def simulate(
     file = None if trace is None else as_path(trace, "simulate")
     writer = None if file is None else TraceFile(file, samples.count)
     outcome = _Outcome(deployment, samples, tally)
+    results = deployment.results / engine_name
+    asked = {"metrics": sorted(metrics), "early_exit": early_exit, "state": state}
+    kept = Unfinished(results, identity(deployment, samples, engine_name, asked))
     bar = Bar(samples.count, engine_name, progress)
     try:
+        if resume:
+            seconds_before = kept.resumed(tally)
+            tally.labels = None if samples.labels is None else samples.labels[:1]
+            bar.go_on(tally.activity.samples, seconds_before)
+        start = tally.activity.samples
         if place is None or pieces is None:
             counted = _here(deployment, samples, engine_name, settings, tally, bar)
         else:
@@ -138,21 +168,35 @@ def simulate(
                 traces=writer is not None,
                 with_state=trace_state,
             )
-            counted = _on_workers(place, work, pieces, samples, tally, bar)
+            rest = replace(pieces, start=start)
+            counted = _on_workers(place, work, rest, samples, tally, bar)
         with closing(counted):
-            for record in counted:
-                if writer:
-                    with bar.paused():
+            for records in counted:
+                with bar.paused():
+                    if writer is None:
+                        kept.keep_now_and_then(tally, bar.seconds)
+                        continue
+                    for record in records:
                         writer.add(record if trace_state else record.without_state())
         seconds = bar.seconds
         if writer:
             writer.finish(outcome.predictions())
+    except BaseException as error:
+        with signals_deferred():
+            going_on = writer is None and kept.keep(tally, bar.seconds)
+        if going_on and isinstance(error, KeyboardInterrupt):
+            raise InterruptionError(
+                f"interrupted after {tally.activity.samples:,} of {samples.count:,} samples",
+                fix=Text("the same command with ", Setting("resume"), " goes on"),
+            ) from None
+        raise
     finally:
         bar.close()
         if writer:
             writer.discard()
     foreseen = forecast_series(deployment, engine_name, timeout=timeout) if forecast else None
     result = outcome.result(engine_name, seconds, said, foreseen)
+    kept.discard()
     write_report(deployment)
     if strict:
         check_strict(result.wraps, result.saturations)
@@ -166,35 +210,40 @@ def _here(
     settings: EngineSettings,
     tally: Tally,
     bar: Bar,
-) -> Generator[SpikeTrace, None, None]:
-    """Simulate in this process; yields what was counted, batch by batch."""
+) -> Generator[tuple[SpikeTrace, ...], None, None]:
+    """Simulate in this process what is not counted yet; yields batch by batch what was counted."""
     engine = make_engine(engine_name, deployment, state=settings.state, timeout=settings.timeout)
     try:
         overflow = OverflowCount(engine, deployment.network)
-        tally.overflow = overflow.found
+        overflow.found.join(tally.overflow)
         bar.start()
-        batches = samples.batches(batch_size(deployment.network))
+        start = tally.activity.samples
+        batches = samples.batches(batch_size(deployment.network), start)
         for batch, record in engine.run(batches, state=settings.state):
-            with bar.paused():
+            # Counts are those of whole batches, whatever interrupts.
+            with bar.paused(), signals_deferred():
                 tally.add(record, batch)
                 overflow.add(batch)
+                tally.overflow = overflow.found.copy()
                 bar.update(len(batch))
-            yield record
+            yield (record,)
+        tally.overflow = overflow.found
     finally:
         engine.close()
 
 
 def _on_workers(
     place: Place, work: SimulationWork, pieces: Cut, samples: Samples, tally: Tally, bar: Bar
-) -> Generator[SpikeTrace, None, None]:
+) -> Generator[tuple[SpikeTrace, ...], None, None]:
     """Simulate on workers; yields traces, where these are wanted, in the order of the samples."""
     bar.start()
     with Farm(place, work, pieces.shards) as farm:
         for done in farm.in_order(
             pieces.of(samples), pieces.name, lambda one: bar.update(one.tally.activity.samples)
         ):
-            tally.join(done.tally)
-            yield from done.traces
+            with signals_deferred():
+                tally.join(done.tally)
+            yield done.traces
 
 
 class _Outcome:

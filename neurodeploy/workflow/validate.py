@@ -100,7 +100,7 @@ def validate(
     check_pair(engines)
     pieces = None
     if place is not None:
-        pieces = cut(samples, network, engines, place.workers)
+        pieces = cut(samples, network, engines, place.expected)
         said += pieces.too_many(place)
         load_for(engines)
         at_once, copies = min(pieces.batch, samples.count), min(place.workers, pieces.shards)
