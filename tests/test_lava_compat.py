@@ -118,3 +118,33 @@ except MissingDependencyError as error:
     assert said["available"] == (hidden != "lava")
     assert said["restored"]
     assert (hidden == "networkx") == ("No module named 'networkx'" in said["error"])
+
+
+@pytest.mark.lava
+def test_what_later_versions_of_numpy_took_away_is_not_used():
+    """numpy 2.5 has no ``newshape``, and 2.4 makes no number of an array of one."""
+    outcome = run(
+        """
+import warnings
+import numpy as np
+from neurodeploy.lava.compat import netx_with_numbers, netx_without_slayer, require_lava
+require_lava()
+warnings.simplefilter("error")
+from lava.magma.core.process.ports.ports import ReshapePort
+port = ReshapePort((2, 3), (6,))
+forth, back = port.get_transform_func_fwd(), port.get_transform_func_bwd()
+say(shapes=[forth(np.zeros(6)).shape, back(np.zeros((2, 3))).shape])
+with warnings.catch_warnings(), netx_without_slayer():
+    warnings.simplefilter("ignore")
+    for again in range(2):
+        hdf5 = netx_with_numbers()
+import h5py
+with h5py.File("a.net", "w", driver="core", backing_store=False) as file:
+    for index, kind in enumerate(["input", "dense"]):
+        file[f"{index}/type"], file[f"{index}/weight"] = np.array([kind], "S"), np.array([[64]])
+    layers = hdf5.NetDict(f=file)
+    say(shapes=[layers[index]["weight"].shape for index in range(2)])
+"""
+    )
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.said == [{"shapes": [[2, 3], [6]]}, {"shapes": [[], [1, 1]]}]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -155,6 +156,12 @@ def test_simulate_without_lava_says_what_to_install(bare: Path, tmp_path: Path) 
     assert done.returncode == 2
     assert INSTALL_LAVA in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_doctor_without_lava_says_so_once_and_finds_no_fault(bare: Path, tmp_path: Path) -> None:
+    said = succeed(bare / "neurodeploy", "doctor", cwd=tmp_path)
+    assert said.count(INSTALL_LAVA) == 1
+    assert re.search(r"lava-nc +missing +absent\n +Lava is not installed; install it with", said)
 
 
 def pins(python: str) -> dict[str, str]:

@@ -222,10 +222,11 @@ def _lava() -> Finding:
 
 
 def _lava_dl() -> Finding:
-    from neurodeploy.lava.compat import INSTALL_COMMAND
+    from neurodeploy.lava.compat import INSTALL_COMMAND, lava_version
 
     version = version_of("lava-dl")
-    return Finding("lava-dl", version is not None, version or "missing", False, INSTALL_COMMAND)
+    advice = INSTALL_COMMAND if lava_version() else "the same command installs it"
+    return Finding("lava-dl", version is not None, version or "missing", False, advice)
 
 
 def _norse() -> Finding:
