@@ -16,6 +16,7 @@ from neurodeploy.norse.compat import norse_available
 from neurodeploy.quantization.planned import on_grid
 from neurodeploy.simulation.trace import WholeTrace
 from neurodeploy.workflow.arrays import simulate_arrays, validate_arrays
+from neurodeploy.workflow.engines import LAVA_ENGINES
 from support.net_networks import random_net
 from support.random_networks import random_network
 
@@ -179,7 +180,10 @@ def test_norse_spikes_as_the_float_engine_does() -> None:
         simulate_arrays(float_network((2, 2)), x, "norse")
 
 
-@pytest.mark.parametrize("engine", ["reference", "lava", "lava-fused", "netx"])
+@pytest.mark.parametrize(
+    "engine",
+    ["reference", *(pytest.param(name, marks=pytest.mark.lava) for name in LAVA_ENGINES)],
+)
 def test_engines_of_integers_want_integers(engine: str) -> None:
     floats = on_grid(NETWORK)
     with pytest.raises(InputError, match=r"random: this network is in floats; quantise it"):
@@ -196,7 +200,7 @@ def test_engines_of_floats_want_floats() -> None:
 X = samples(NETWORK)
 
 
-@pytest.mark.parametrize(
+misfits = pytest.mark.parametrize(
     ("x", "message"),
     [
         (X.astype(float), r"x is float64; spikes and graded inputs are integers"),
@@ -210,9 +214,17 @@ X = samples(NETWORK)
     ],
     ids=["floats", "negative", "large", "one sample", "size", "steps", "none", "number"],
 )
+
+
+@misfits
 def test_samples_that_do_not_fit_are_refused(x: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         simulate_arrays(NETWORK, x)
+
+
+@pytest.mark.lava
+@misfits
+def test_samples_that_do_not_fit_are_not_compared(x: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         validate_arrays(NETWORK, x, ("reference", "lava-fused"))
 

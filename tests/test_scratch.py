@@ -14,7 +14,6 @@ from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.data import load_dataset
 from neurodeploy.errors import InputError
 from neurodeploy.ir.contract import DataSource
-from neurodeploy.lava.compat import lava_available
 from neurodeploy.onchip.event_reference import EventReference, is_dense
 from neurodeploy.onchip.learner import Changes, LearningOptions, Trajectory
 from neurodeploy.onchip.plan import make_plan
@@ -24,8 +23,6 @@ from neurodeploy.workflow.learning.learn import halvings
 from neurodeploy.workflow.learning.origin import ROOM, with_room
 from support.command import run_cli, run_json
 from support.learning_networks import float_chain, random_tags, small_chain, small_chunk
-
-needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
 
 RECIPE = """
 description = "A few neurons on digits, which learn from nothing"
@@ -145,7 +142,7 @@ def test_the_middle_of_images_in_an_npz_is_taken(tmp_path: Path) -> None:
 # --- the command
 
 
-@needs_lava
+@pytest.mark.lava
 def test_all_engines_learn_the_same_from_nothing(recipe: Path) -> None:
     options = ("--samples", "40", "--update", "sample", "--seed", "3")
     engines = ("reference", "lava", "lava-fused")
