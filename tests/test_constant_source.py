@@ -322,6 +322,7 @@ def test_an_exported_file_has_it_everywhere(tmp_path: Path) -> None:
         np.testing.assert_array_equal(first[population.name].spikes, second[population.name].spikes)
 
 
+@pytest.mark.lava
 def test_a_net_has_no_place_for_it() -> None:
     network = nd.quantize(to_network(braille(), BRAILLE, "braille"), "loihi2")
     with pytest.raises(UnsupportedError, match="'constant'"):

@@ -189,6 +189,7 @@ class Wrong:
         self._right.close()
 
 
+@pytest.mark.lava
 def test_a_comparison_is_the_same_on_workers(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

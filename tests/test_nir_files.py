@@ -495,6 +495,7 @@ def test_inspect_says_what_was_repaired_and_what_is_missing(tmp_path: Path) -> N
     assert output.count("--") - output.count("--from") == 6
 
 
+@pytest.mark.lava
 def test_a_file_of_a_framework_is_deployed_with_one_word(tmp_path: Path) -> None:
     """Conv1d, a pool by stride and a recurrent layer, to Lava's integers and back."""
     rng = np.random.default_rng(0)

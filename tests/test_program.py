@@ -177,7 +177,9 @@ OUTPUTS = ("unread", "closed", "full")
 
 
 @pytest.mark.parametrize(
-    "commands", [QUICK, pytest.param(ALL, marks=pytest.mark.slow)], ids=["quick", "all"]
+    "commands",
+    [QUICK, pytest.param(ALL, marks=[pytest.mark.lava, pytest.mark.slow])],
+    ids=["quick", "all"],
 )
 def test_output_that_nobody_takes(
     commands: tuple[tuple[str, ...], ...], place: Path, temporary: Path
@@ -200,6 +202,7 @@ def test_output_that_nobody_takes(
     assert hidden(place, temporary) == []
 
 
+@pytest.mark.lava
 @pytest.mark.slow
 def test_a_failed_check_is_one_also_when_nobody_reads(place: Path, temporary: Path) -> None:
     """And its code is not that of output that could not be written."""

@@ -91,6 +91,7 @@ def test_the_loss_is_the_squared_error_in_deviations_from_the_mean() -> None:
     )
 
 
+@pytest.mark.lava
 def test_what_is_read_is_in_units_of_the_data() -> None:
     """From v of the integers as from that of the floats, whatever T is."""
     module = torch.nn.Sequential(torch.nn.Linear(4, 16), nd.nn.LIF(tau=2.0), torch.nn.Linear(16, 2))
@@ -234,6 +235,7 @@ def load_data_of(folder: Path, trained: dict) -> Dataset:
     )
 
 
+@pytest.mark.lava
 def test_engines_are_compared_value_by_value(deployed: tuple[Path, dict, dict]) -> None:
     folder, _, _ = deployed
     exact = run_json("validate", "--engines", "reference,lava", "--samples", "4", folder=folder)

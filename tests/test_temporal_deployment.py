@@ -175,6 +175,12 @@ def test_what_is_trained_is_deployed(name: str, tmp_path: Path) -> None:
     network = read_back(model, tmp_path)
     assert_float_parity(network, model, x)
     assert_float_parity(network, to_torch(network, sample_shape=x.shape[2:]), x)
-    integers = quantize(network, load_target("loihi2"))
+
+
+@pytest.mark.lava
+@pytest.mark.parametrize("name", NETWORKS)
+def test_engines_agree_on_what_is_trained(name: str, tmp_path: Path) -> None:
+    model, x = made(name), samples(NETWORKS[name][0])
+    integers = quantize(read_back(model, tmp_path), load_target("loihi2"))
     shown = Samples(len(x), lambda a, b: x[a:b], None, integers.contract, "x", True)
     check_engines(integers, shown)
