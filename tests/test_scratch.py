@@ -19,7 +19,7 @@ from neurodeploy.onchip.learner import Changes, LearningOptions, Trajectory
 from neurodeploy.onchip.plan import make_plan
 from neurodeploy.onchip.reference import ReferenceLearner
 from neurodeploy.target import load_target
-from neurodeploy.workflow.learning.learn import halvings
+from neurodeploy.workflow.learning.choices import halvings
 from neurodeploy.workflow.learning.origin import ROOM, with_room
 from support.command import run_cli, run_json
 from support.learning_networks import float_chain, random_tags, small_chain, small_chunk
@@ -131,10 +131,7 @@ def test_the_middle_of_images_in_an_npz_is_taken(tmp_path: Path) -> None:
     file, labels = tmp_path / "images.npz", np.arange(12) % 3
     np.savez(file, x_train=images, y_train=labels, x_test=images[:6], y_test=labels[:6])
     found = load_dataset("npz", DataSource(str(file), side=4), levels=255)
-    assert (
-        np.array_equal(np.asarray(found.x_train), images[:, None, 2:6, 2:6])
-        and found.source.side == 4
-    )
+    assert np.array_equal(found.x_train[:], images[:, None, 2:6, 2:6]) and found.source.side == 4
     with pytest.raises(InputError, match="middle of 9 x 9 pixels is taken of images that are at"):
         load_dataset("npz", DataSource(str(file), side=9), levels=255)
 

@@ -22,8 +22,8 @@ from neurodeploy.bench.process import answer, in_turns, median, peak_memory_mb, 
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.onchip.learner import LearningOptions, StreamChunk
 from neurodeploy.onchip.tasks import make_task
+from neurodeploy.workflow.learning.choices import make_options
 from neurodeploy.workflow.learning.data import labelled_samples, learning_data
-from neurodeploy.workflow.learning.learn import make_options
 from neurodeploy.workflow.learning.learners import (
     ENGINES,
     check_learning_engine,

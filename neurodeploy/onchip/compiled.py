@@ -23,7 +23,7 @@ _HIGHEST = STATE_LIMIT - 1
 
 
 @compiled
-def activations(values, weights, exponent, found):
+def activations(values: np.ndarray, weights: np.ndarray, exponent: int, found: np.ndarray) -> int:
     """a of each step: (T, inputs) integers through (inputs, outputs) weights into ``found``.
 
     Sums stay within 32 bits, which the plan has made sure of; so do they after the shift.
@@ -48,7 +48,19 @@ def activations(values, weights, exponent, found):
 
 
 @compiled
-def integrate(activation, u, v, u_kept, v_kept, bias, threshold, zeroes, strict, membranes, spikes):
+def integrate(
+    activation: np.ndarray,
+    u: np.ndarray,
+    v: np.ndarray,
+    u_kept: np.ndarray,
+    v_kept: np.ndarray,
+    bias: np.ndarray,
+    threshold: int,
+    zeroes: bool,
+    strict: bool,
+    membranes: np.ndarray,
+    spikes: np.ndarray,
+) -> tuple[int, int]:
     """Steps of a population one after the other, as ``ir.quantized`` has them.
 
     Args:
@@ -97,7 +109,7 @@ def integrate(activation, u, v, u_kept, v_kept, bias, threshold, zeroes, strict,
 
 
 @compiled
-def clip_errors(errors, largest):
+def clip_errors(errors: np.ndarray, largest: int) -> tuple[int, int]:
     """Bring errors to their width, in place; returns how many were outside, and how many count."""
     clipped = events = 0
     for t in range(errors.shape[0]):
@@ -112,7 +124,15 @@ def clip_errors(errors, largest):
 
 
 @compiled
-def errors_below(errors, back, membranes, threshold, slope_shift, shift, found):
+def errors_below(
+    errors: np.ndarray,
+    back: np.ndarray,
+    membranes: np.ndarray,
+    threshold: int,
+    slope_shift: int,
+    shift: int,
+    found: np.ndarray,
+) -> None:
     """Errors of the population below: through (inputs, outputs) weights, times the surrogate.
 
     Args:
@@ -140,7 +160,7 @@ def errors_below(errors, back, membranes, threshold, slope_shift, shift, found):
 
 
 @compiled
-def random_number(number, key_low, key_high, bits):
+def random_number(number: int, key_low: int, key_high: int, bits: int) -> np.int64:
     """One synapse's of ``arithmetic.random_bits``; numba would widen every product to 64 bits."""
     x = np.uint32(np.uint32(number) * np.uint32(GOLDEN) + np.uint32(key_low))
     x = np.uint32(x ^ (x >> np.uint32(16)))
@@ -153,9 +173,21 @@ def random_number(number, key_low, key_high, bits):
 
 @compiled
 def update(
-    errors, values, state, weights, step, tag, shift, lowest, highest, most, key_low, key_high,
-    changed, changed_to,
-):  # fmt: skip
+    errors: np.ndarray,
+    values: np.ndarray,
+    state: np.ndarray,
+    weights: np.ndarray,
+    step: int,
+    tag: int,
+    shift: int,
+    lowest: int,
+    highest: int,
+    most: int,
+    key_low: int,
+    key_high: int,
+    changed: np.ndarray,
+    changed_to: np.ndarray,
+) -> tuple[int, int, int]:
     """Change every synapse by its gradient, the sum over steps of error times value.
 
     Args:

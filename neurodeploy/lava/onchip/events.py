@@ -20,7 +20,14 @@ walk: Any = numba.njit(cache=True, nogil=True)
 
 
 @walk
-def _send(starts, others, which, weights, spikes, total):
+def _send(
+    starts: np.ndarray,
+    others: np.ndarray,
+    which: np.ndarray,
+    weights: np.ndarray,
+    spikes: np.ndarray,
+    total: np.ndarray,
+) -> None:
     """Add weight times spike to the sums of what every spike reaches."""
     total[:] = 0
     for source in np.flatnonzero(spikes):
@@ -30,7 +37,15 @@ def _send(starts, others, which, weights, spikes, total):
 
 
 @walk
-def _return(starts, others, which, weights, errors, slopes, total):
+def _return(
+    starts: np.ndarray,
+    others: np.ndarray,
+    which: np.ndarray,
+    weights: np.ndarray,
+    errors: np.ndarray,
+    slopes: np.ndarray,
+    total: np.ndarray,
+) -> None:
     """Weight times error, summed for each source whose slope is not 0."""
     total[:] = 0
     if not errors.any():
@@ -43,7 +58,17 @@ def _return(starts, others, which, weights, errors, slopes, total):
 
 
 @walk
-def _pair(starts, others, which, errors, spikes, gradient, seen, touched, count):
+def _pair(
+    starts: np.ndarray,
+    others: np.ndarray,
+    which: np.ndarray,
+    errors: np.ndarray,
+    spikes: np.ndarray,
+    gradient: np.ndarray,
+    seen: np.ndarray,
+    touched: np.ndarray,
+    count: int,
+) -> int:
     """Add error times spike to the gradient of each synapse that has both.
 
     Returns:
@@ -67,7 +92,8 @@ def _pair(starts, others, which, errors, spikes, gradient, seen, touched, count)
 
 
 @walk
-def _hashed(number, low, high):
+def _hashed(number: int, low: int, high: int) -> Any:
+    """32 bits of ``arithmetic.random_bits``, in 64."""
     mask = np.uint64(0xFFFFFFFF)
     x = (np.uint64(number) * np.uint64(GOLDEN) + np.uint64(low)) & mask
     x ^= x >> np.uint64(16)
@@ -80,9 +106,25 @@ def _hashed(number, low, high):
 
 @walk
 def _change(
-    touched, count, seen, gradient, indices, tags, weights, names, step, bits, lowest, highest,
-    most, shift, low, high, numbers, values,
-):  # fmt: skip
+    touched: np.ndarray,
+    count: int,
+    seen: np.ndarray,
+    gradient: np.ndarray,
+    indices: np.ndarray,
+    tags: np.ndarray,
+    weights: np.ndarray,
+    names: np.ndarray,
+    step: int,
+    bits: int,
+    lowest: int,
+    highest: int,
+    most: int,
+    shift: int,
+    low: int,
+    high: int,
+    numbers: np.ndarray,
+    values: np.ndarray,
+) -> int:
     """Change the touched weights by their gradients, which end at 0, and list what changed.
 
     Returns:

@@ -247,7 +247,7 @@ def learning_cost(cost: Mapping[str, Any]) -> Table:
             ),
             (
                 "time of its steps",
-                pace and f"{pace['low']:,.1f} to {pace['high']:,.1f} us",
+                f"{pace['low']:,.1f} to {pace['high']:,.1f} us" if pace else "",
             ),
             ("does not fit", "; ".join(cost["violations"])),
         ]

@@ -17,7 +17,7 @@ import numpy as np
 from neurodeploy.artifacts.deployment import Deployment, deployment_at, float_network
 from neurodeploy.artifacts.folders import NewFolder
 from neurodeploy.artifacts.names import NIR_FILE
-from neurodeploy.errors import InputError, Setting, Text
+from neurodeploy.errors import InputError
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.onchip.cost import learning_cost
 from neurodeploy.onchip.learner import LearningOptions, StreamChunk
@@ -25,6 +25,12 @@ from neurodeploy.onchip.tasks import SET_ASIDE, Task, make_task
 from neurodeploy.reporting.pictures import CurvePoint
 from neurodeploy.simulation.trace import Samples
 from neurodeploy.support.files import as_path
+from neurodeploy.workflow.learning.choices import (
+    HALVED,
+    check_for_scratch,
+    halvings,
+    make_options,
+)
 from neurodeploy.workflow.learning.data import (
     float_learner,
     labelled_samples,
@@ -52,9 +58,6 @@ HELD_OUT = 1000
 """Held-out samples of each set, at most, when the user does not say."""
 
 FLOAT_LEVEL = "float network"
-
-HALVED = (0.5, 0.75, 0.9)
-"""Shares of the stream of ``scratch`` after which its rate is halved, when nobody says."""
 
 
 def learn(
@@ -121,7 +124,7 @@ def learn(
             source = source.path
         origin = random_origin(source, target, weight_bits, seed, data, overrides)
     else:
-        _check_for_scratch(target=target, weight_bits=weight_bits, overrides=tuple(overrides))
+        check_for_scratch(target=target, weight_bits=weight_bits, overrides=tuple(overrides))
         if source is None:
             raise InputError("learn goes on with a deployment, and none is named")
         deployment = deployment_at(source, "learn")
@@ -152,53 +155,6 @@ def learn(
     finally:
         learners.close()
     return session.finish(options, place)
-
-
-def make_options(rule: str, rate: float, update: str, feedback: str, seed: int) -> LearningOptions:
-    """Options from a user's words.
-
-    Raises:
-        InputError: one of them is out of range, or they contradict each other.
-    """
-    given: Any = {"rule": rule, "rate": rate, "update": update, "feedback": feedback, "seed": seed}
-    try:
-        return LearningOptions(**given)
-    except ValueError as error:
-        raise InputError(str(error)) from None
-
-
-def halvings(
-    shares: tuple[float, ...], samples: int, network: QuantizedNetwork, options: LearningOptions
-) -> tuple[int, ...]:
-    """The updates from which on a rate is halved, after these shares of a stream.
-
-    Raises:
-        InputError: not ascending between 0 and 1, or the rule's rate stays.
-    """
-    if list(shares) != sorted(set(shares)) or not all(0 < share < 1 for share in shares):
-        given = ",".join(f"{share:g}" for share in shares)
-        raise InputError(
-            Text(
-                Setting("halve", given),
-                ": expected ascending shares of the stream above 0 and below 1, such as 0.5,0.75",
-            )
-        )
-    updates = samples * (1 if options.update == "sample" else network.contract.steps)
-    # Of a short stream several may fall on one update, and none before the first.
-    found = tuple(sorted({max(round(share * updates), 1) for share in shares}))
-    try:
-        return replace(options, halvings=found).halvings
-    except ValueError as error:
-        raise InputError(str(error)) from None
-
-
-def _check_for_scratch(**given: Any) -> None:
-    """Refuse what is said of a network that begins with nothing when there is a deployment."""
-    for name, value in given.items():
-        if value not in (None, ()):
-            raise InputError(
-                Text(Setting(name), " is for ", Setting("task", "scratch"), ": a deployment has it")
-            )
 
 
 def recovered(before: float, after: float, wanted: float | None) -> float | None:
