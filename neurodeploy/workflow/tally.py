@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.simulation.early_exit import EarlyReader, Exits
 from neurodeploy.simulation.neurobench import NeuroBenchCount
 from neurodeploy.simulation.reading import read
-from neurodeploy.simulation.trace import Overflow, SampleBatch, SpikeTrace
+from neurodeploy.simulation.trace import Overflow, PopulationTrace, SampleBatch, SpikeTrace
 from neurodeploy.workflow.shown import SampleCollector
 
 
@@ -25,7 +26,7 @@ class Tally:
 
     Attributes:
         found: the classes or values of each batch.
-        first, labels: the trace of the first batch with its labels.
+        first, labels: the trace of the first sample, and the labels of its batch.
         overflow: wraps and saturations, of batches that were counted elsewhere.
         shown: the samples that the report shows in full.
     """
@@ -71,7 +72,7 @@ class Tally:
         known = batch.labels is not None and found.ndim == 1
         self.shown.add(until_end, batch, found == batch.labels if known else None)
         if self.first is None and batch.first == 0:
-            self.first, self.labels = trace, batch.labels
+            self.first, self.labels = _first_sample(trace), batch.labels
 
     def join(self, following: Tally) -> None:
         """Count what another one has counted of the samples that follow."""
@@ -88,3 +89,14 @@ class Tally:
             self.first, self.labels = following.first, following.labels
         self.overflow.join(following.overflow)
         self.shown.join(following.shown)
+
+
+def _first_sample(trace: SpikeTrace) -> SpikeTrace:
+    """The first sample of a batch alone, which does not keep the others in memory."""
+    records = {
+        name: PopulationTrace.of(
+            record.s[:1].copy(), {what: values[:1].copy() for what, values in record.state.items()}
+        )
+        for name, record in trace.populations.items()
+    }
+    return replace(trace, populations=records)

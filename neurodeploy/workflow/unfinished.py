@@ -149,7 +149,7 @@ def _state(tally: Tally) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if tally.first is not None:
         for name, record in tally.first.populations.items():
             for what, values in record.arrays.items():
-                arrays[f"first/{what}/{name}"] = values[:1]
+                arrays[f"first/{what}/{name}"] = values
     counts = {
         "samples": tally.activity.samples,
         "events": tally.events,
