@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from neurodeploy.artifacts.names import SHOWN
 from neurodeploy.simulation.engines import ReferenceEngine
 from support.command import run_cli, run_json
 
@@ -28,7 +29,8 @@ def test_it_finds_the_same(
 ) -> None:
     if workers:
         pytest.importorskip("distributed")
-    whole = found_by(*ASKED, folder=workspace)
+    whole, in_full = found_by(*ASKED, folder=workspace), workspace / UNFINISHED.parent / SHOWN
+    shown = in_full.read_bytes()
     right = ReferenceEngine.run
 
     def cut(self, batches, *, state: bool = False):
@@ -52,6 +54,7 @@ def test_it_finds_the_same(
     other = run_cli(*COMMAND, "--resume", folder=workspace)
     assert other.exit_code == 2 and "other samples, another deployment or other" in other.stderr
     assert found_by(*ASKED, "--resume", *workers, folder=workspace) == whole
+    assert in_full.read_bytes() == shown
     assert not (workspace / UNFINISHED).exists()
     nothing = run_cli(*COMMAND, *ASKED, "--resume", folder=workspace)
     assert nothing.exit_code == 2 and "no simulation was cut short here" in nothing.stderr

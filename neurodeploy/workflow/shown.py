@@ -38,7 +38,7 @@ AGAIN_BYTES = 2**28
 
 
 @dataclass
-class _Kept:
+class Kept:
     """One sample."""
 
     number: int
@@ -53,7 +53,7 @@ class SampleCollector:
     def __init__(self, network: QuantizedNetwork) -> None:
         self.steps = min(network.contract.steps, LONGEST)
         self.most = _count(self.steps, len(network.populations))
-        self.kept: list[_Kept] = []
+        self.kept: list[Kept] = []
         self.neurons: dict[str, np.ndarray] = {}
 
     def add(self, trace: SpikeTrace, batch: SampleBatch, right: np.ndarray | None) -> None:
@@ -98,7 +98,7 @@ class SampleCollector:
             for name, count in shares(sizes, bits, SPIKE_BITS).items()
         }
 
-    def _one(self, trace: SpikeTrace, batch: SampleBatch, index: int, right: bool) -> _Kept:
+    def _one(self, trace: SpikeTrace, batch: SampleBatch, index: int, right: bool) -> Kept:
         steps = self.steps
         spikes = {
             name: trace.populations[name].s[index, :steps].reshape(steps, -1)[:, kept].copy()
@@ -111,7 +111,7 @@ class SampleCollector:
             static=batch.static,
             lengths=None if batch.lengths is None else batch.lengths[own],
         )
-        return _Kept(again.first, right, again, spikes)
+        return Kept(again.first, right, again, spikes)
 
     def finish(self, deployment: Deployment, engine: str) -> ShownSamples:
         """The samples, with states and the spikes of each core where there can be some.

@@ -17,12 +17,19 @@ from neurodeploy.artifacts.names import UNFINISHED
 from neurodeploy.artifacts.simulations import ActivityCount
 from neurodeploy.errors import InputError, NeurodeployError, Setting, Text
 from neurodeploy.simulation.early_exit import Exits
-from neurodeploy.simulation.trace import Counters, PopulationTrace, Samples, SpikeTrace
+from neurodeploy.simulation.trace import (
+    Counters,
+    PopulationTrace,
+    SampleBatch,
+    Samples,
+    SpikeTrace,
+)
 from neurodeploy.support.files import make_folder, sha256, write_json, written_whole
 from neurodeploy.support.reading import read_json
 from neurodeploy.support.seals import digest_of, is_intact, sealed
 from neurodeploy.support.system import version_of
 from neurodeploy.support.tensors import read_arrays
+from neurodeploy.workflow.shown import Kept
 from neurodeploy.workflow.tally import Tally
 
 STATE = "state.json"
@@ -150,7 +157,15 @@ def _state(tally: Tally) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         for name, record in tally.first.populations.items():
             for what, values in record.arrays.items():
                 arrays[f"first/{what}/{name}"] = values
+    for name, neurons in tally.shown.neurons.items():
+        arrays[f"neurons/{name}"] = neurons
+    for place, kept in enumerate(tally.shown.kept):
+        arrays[f"shown{place}/values"] = kept.batch.values
+        if kept.batch.lengths is not None:
+            arrays[f"shown{place}/lengths"] = kept.batch.lengths
+        arrays |= {f"shown{place}/spikes/{name}": s for name, s in kept.spikes.items()}
     counts = {
+        "shown": [[kept.number, kept.right, kept.batch.static] for kept in tally.shown.kept],
         "samples": tally.activity.samples,
         "events": tally.events,
         "values": tally.values,
@@ -177,6 +192,11 @@ def _restore(tally: Tally, counts: dict[str, Any], arrays: dict[str, np.ndarray]
         tally.overflow.populations[name] = Counters(wraps, saturations)
     if tally.neurobench and counts["neurobench"]:
         tally.neurobench.count_on(counts["neurobench"])
+    tally.shown.neurons = _part(arrays, "neurons")
+    for place, (number, right, static) in enumerate(counts["shown"]):
+        found = _part(arrays, f"shown{place}")
+        batch = SampleBatch(number, found["values"], static, lengths=found.get("lengths"))
+        tally.shown.kept.append(Kept(number, right, batch, _part(found, "spikes")))
     if counts["output"] is not None:
         records = _part(arrays, "first")
         populations: dict[str, dict[str, np.ndarray]] = {n: {} for n in counts["populations"]}
