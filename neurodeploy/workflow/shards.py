@@ -34,7 +34,7 @@ from neurodeploy.workflow.tally import Tally
 if TYPE_CHECKING:
     import nir
 
-FOR_EACH_WORKER = 8
+FOR_EACH_WORKER = 4
 """Shards that each worker should get: of fewer, one that is slow holds up all."""
 
 MOST_BYTES = 2**26
