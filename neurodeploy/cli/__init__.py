@@ -8,6 +8,7 @@ from __future__ import annotations
 import click
 
 from neurodeploy.cli.bench import bench
+from neurodeploy.cli.compare import compare
 from neurodeploy.cli.convert import convert
 from neurodeploy.cli.deployed import learn, simulate, validate
 from neurodeploy.cli.export import export
@@ -36,6 +37,6 @@ def main() -> None:
 
 for command in (
     *(train, sweep, convert, export, simulate, validate, learn),
-    *(runs, deployments, targets, models, inspect, doctor, bench),
+    *(compare, runs, deployments, targets, models, inspect, doctor, bench),
 ):
     main.add_command(command)

@@ -73,7 +73,9 @@ class SampleCollector:
     def join(self, following: SampleCollector) -> None:
         """Keep what is to be kept of samples that follow, as if they had been added here."""
         self.neurons = self.neurons or following.neurons
-        self.kept += [kept for kept in following.kept if self._takes(not kept.right)]
+        for kept in following.kept:
+            if self._takes(not kept.right):
+                self.kept.append(kept)
 
     def _takes(self, wrong: bool) -> bool:
         """Whether there is room for a sample, or is to be made for one that is wrong."""
