@@ -12,8 +12,9 @@ from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.recipe.pruning import PruneRecipe
 from neurodeploy.recipe.samples import AugmentationRecipe, DataRecipe, EncoderRecipe
 from neurodeploy.recipe.training import NeuronRecipe, QuantizeRecipe, TrainingRecipe
-from neurodeploy.support.reading import read_toml, toml_value
+from neurodeploy.support.reading import read_json, read_toml, toml_value
 from neurodeploy.support.schema import build, builtin_names, find_toml
+from neurodeploy.support.seals import SEAL
 
 PACKAGE = "neurodeploy.models"
 
@@ -23,9 +24,18 @@ class Recipe:
     """One training run.
 
     Attributes:
+        name: names the run folder; that of the file when not stated.
+        description: one line, for lists.
+        data: which samples.
+        neuron: the hidden neurons.
+        training: the loop.
         network: its ``family``, and the options of that family; or a ``.nir`` file in the
             family's place, and what is to be said of it (``training.imported``).
         rule: its ``name``, and the options of that rule.
+        encoder: how samples become input.
+        augmentation: random changes of training samples.
+        quantize: training on the integers of a target.
+        prune: weights that are taken out.
         regularisers: by name, the options of each price on spikes (``sparsity.REGULARISERS``).
         seed: of every random draw.
     """
@@ -98,15 +108,38 @@ def builtin_recipes() -> dict[str, Recipe]:
 def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """Read a recipe by built-in name or path, with ``key=value`` overrides applied.
 
+    Args:
+        source: the path is of a TOML file, or of the ``recipe.json`` of a run.
+
     Raises:
         InputError: no such recipe, malformed TOML, unknown key or bad value.
     """
-    path = find_toml(source, PACKAGE, "recipe")
-    table = read_toml(path)
+    path = recipe_file(source)
+    table = _of_a_run(path) if path.suffix == ".json" else read_toml(path)
     for override in overrides:
         _apply_override(table, override)
     table.setdefault("name", path.stem)
     return build(Recipe, table, path.name)
+
+
+def recipe_file(source: str | Path) -> Path:
+    """The file of a recipe, by built-in name or path.
+
+    Raises:
+        InputError: no such recipe.
+    """
+    if str(source).endswith(".json"):
+        if not (path := Path(source)).is_file():
+            raise InputError(f"recipe {str(source)!r}: no such file")
+        return path
+    return find_toml(source, PACKAGE, "recipe")
+
+
+def _of_a_run(path: Path) -> dict[str, Any]:
+    """The table of a run's recipe; sealed or changed, it is a recipe for a new run."""
+    table = read_json(path)
+    table.pop(SEAL, None)
+    return table
 
 
 def recipe_from_dict(table: dict[str, Any], where: str) -> Recipe:

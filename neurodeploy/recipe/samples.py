@@ -168,9 +168,10 @@ class AugmentationRecipe:
 class EncoderRecipe:
     """How a sample becomes T steps of input; the formulas stand in ``neurodeploy.data.dataset``.
 
-    ``direct`` gives the sample's value at every step (graded input); ``rate`` draws Bernoulli
-    spikes with the value as probability; ``latency`` gives each value one spike, the earlier the
-    larger it is; ``events`` takes samples that have T steps already.
+    Attributes:
+        name: ``direct`` gives the sample's value at every step (graded input); ``rate`` draws
+            Bernoulli spikes with the value as probability; ``latency`` gives each value one spike,
+            the earlier the larger it is; ``events`` takes samples that have T steps already.
     """
 
     name: Encoder = "direct"

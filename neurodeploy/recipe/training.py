@@ -74,6 +74,11 @@ class TrainingRecipe:
 
     Attributes:
         steps: T, simulated steps per sample.
+        epochs: passes over the training samples.
+        learning_rate: of the optimiser, > 0, after warming up and before its cosine decay.
+        optimizer: Adam, or stochastic gradient descent with momentum.
+        momentum: of ``sgd``.
+        weight_decay: of the optimiser (L2 penalty), from 0.
         batch_size: samples of one update, on however many processes and in however many pieces.
         accumulate: pieces into which each process cuts its part of a batch. Their gradients are
             added up before the update, so that memory is that of one piece.

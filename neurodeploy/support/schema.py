@@ -55,26 +55,75 @@ def build(cls: type[T], table: Mapping[str, Any], where: str) -> T:
         where: the place to name in messages, for example ``digits_conv.toml [neuron]``.
 
     Raises:
-        InputError: unknown or missing key, or a value of the wrong type.
+        InputError: an unknown key, missing ones, or a value of the wrong type.
     """
     if not isinstance(table, Mapping):
         raise InputError(f"{where}: expected a table, found {shown(table)}")
-    dataclass: Any = cls
-    fields = {field.name: field for field in dataclasses.fields(dataclass) if field.init}
-    for key in table:
-        if key not in fields:
-            raise InputError(f"{where}: unknown key {shown(key)}{nearest(key, fields)}")
+    fields = _fields(cls)
+    _refuse_unknown(cls, table, where)
+    missing = _missing(cls, table)
+    if missing:
+        # One is named as in its own table, several from this one.
+        path, _, name = missing[0].rpartition(".")
+        if len(missing) == 1:
+            place = ": ".join((where, *path.split("."))) if path else where
+            raise InputError(f"{place}: key {name!r} is missing")
+        raise InputError(f"{where}: keys are missing: {', '.join(missing)}")
     hints = typing.get_type_hints(cls)
-    values = {}
-    for name, field in fields.items():
-        if name in table:
-            values[name] = _convert(hints[name], table[name], f"{where}: {name}")
-        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise InputError(f"{where}: key {name!r} is missing")
+    values = {
+        name: _convert(hints[name], table[name], f"{where}: {name}")
+        for name in fields
+        if name in table
+    }
     try:
         return cls(**values)
     except (ValueError, OverflowError) as error:
         raise InputError(f"{where}: {error}") from None
+
+
+def _fields(cls: type[Any]) -> dict[str, dataclasses.Field[Any]]:
+    return {field.name: field for field in dataclasses.fields(cls) if field.init}
+
+
+def _inner(cls: type[Any], table: Mapping[str, Any]) -> dict[str, type[Any]]:
+    """The tables in a table that are there, by key, and the dataclasses that they are built as."""
+    return {
+        name: hint
+        for name, hint in typing.get_type_hints(cls).items()
+        if dataclasses.is_dataclass(hint)
+        and isinstance(hint, type)
+        and isinstance(table.get(name), Mapping)
+    }
+
+
+def _refuse_unknown(cls: type[Any], table: Mapping[str, Any], where: str) -> None:
+    """Refuse keys that no field has, here and in the tables within.
+
+    Raises:
+        InputError: naming the first.
+    """
+    fields = _fields(cls)
+    for key in table:
+        if key not in fields:
+            raise InputError(f"{where}: unknown key {shown(key)}{nearest(key, fields)}")
+    for name, inner in _inner(cls, table).items():
+        _refuse_unknown(inner, table[name], f"{where}: {name}")
+
+
+def _missing(cls: type[Any], table: Mapping[str, Any]) -> list[str]:
+    """Keys without a default that are not there, dotted where they belong into a table within."""
+    within = _inner(cls, table)
+    found = []
+    for name, field in _fields(cls).items():
+        if name in within:
+            found += [f"{name}.{key}" for key in _missing(within[name], table[name])]
+        elif (
+            name not in table
+            and field.default is dataclasses.MISSING
+            and field.default_factory is dataclasses.MISSING
+        ):
+            found.append(name)
+    return found
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
