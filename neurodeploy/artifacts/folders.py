@@ -239,6 +239,12 @@ def read_run(path: Path | str) -> dict[str, Any]:
         InputError: not a run, one that did not finish, or a damaged one.
     """
     path = as_path(path, "read_run")
+    if path.is_file():
+        within = (path.parent / RECIPE).is_file()
+        raise InputError(
+            f"{path}: a file, where the folder of a run, a .nir or a .net file is expected",
+            fix=f"name the run, {path.parent}" if within else None,
+        )
     if not path.is_dir():
         raise InputError(f"{path}: no such run")
     if not (path / COMPLETE).is_file():

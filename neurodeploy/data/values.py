@@ -94,6 +94,7 @@ def integers(x: np.ndarray, where: str, levels: int = 0) -> tuple[np.ndarray, st
                 f"floats from 0 to 1 (found {low:g} to {high:g}) are rounded to integers 0 to N "
                 "with ",
                 Setting("data.levels", "N"),
+                ", for example 255 for images or 1 for spikes",
             ),
         )
     rounded = np.empty(x.shape, np.uint8)

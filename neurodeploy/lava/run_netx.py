@@ -28,6 +28,7 @@ import hashlib
 import importlib
 import json
 import types
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,8 @@ def read_samples(path: Path, settings: dict[str, Any], limit: int | None) -> dic
     }
     if not path.is_file():
         sys.exit(f"{path}: no such file")
+    if not zipfile.is_zipfile(path):
+        sys.exit(f"{path}: not an .npz file; np.savez writes one")
     with np.load(path, allow_pickle=False) as arrays:
         found: dict[str, Any] = {
             ours: arrays[name] for name, ours in names.items() if name in arrays

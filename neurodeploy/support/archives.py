@@ -100,6 +100,8 @@ def stored_arrays(path: Path, names: tuple[str, ...]) -> dict[str, StoredArray]:
             start = file.read(len(npy.MAGIC_PREFIX))
         if start == npy.MAGIC_PREFIX:
             raise ValueError("it holds a single array")
+        if start and not zipfile.is_zipfile(path) and _is_text(path):
+            raise ValueError(f"it is a text file; np.savez({path.stem + '.npz'!r}, ...) writes one")
         with zipfile.ZipFile(path) as archive:
             held = {info.filename: info.file_size for info in archive.infolist()}
         return {
@@ -107,6 +109,13 @@ def stored_arrays(path: Path, names: tuple[str, ...]) -> dict[str, StoredArray]:
             for name in names
             if f"{name}.npy" in held
         }
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a file begins as people write: words, or numbers in columns."""
+    with path.open("rb") as file:
+        start = file.read(512)
+    return not set(start) & set(range(9)) and start.isascii()
 
 
 def read_npy(path: Path) -> np.ndarray:

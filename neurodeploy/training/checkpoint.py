@@ -219,19 +219,24 @@ def _hash(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
 def find_start(name: str, runs: Path) -> Path:
     """The run folder that ``start_from`` means: itself, or a recipe's newest complete run.
 
+    Its best weights are named as well as itself.
+
     Raises:
         InputError: neither is there.
     """
-    if (Path(name) / BEST).is_file():
-        return Path(name).absolute()
+    run = Path(name).parent if Path(name).name == BEST else Path(name)
+    if (run / BEST).is_file():
+        return run.absolute()
     found = sorted(
         (path.parent for path in runs.glob(f"*/{COMPLETE}") if _recipe_of(path.parent) == name),
         key=lambda run: (len(run.name), run.name),
     )
     if not found:
         raise InputError(
-            f"[training] start_from = {name!r}: neither a run folder with {BEST} nor a recipe with "
-            f"a complete run in {runs}/",
+            Text(
+                Setting("training.start_from", name),
+                f": neither a run folder with {BEST} nor a recipe with a complete run in {runs}/",
+            ),
             fix=Text(
                 "train that first, or name a run with ", Setting("training.start_from", "RUN")
             ),

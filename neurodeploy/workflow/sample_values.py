@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from neurodeploy.data.values import question
-from neurodeploy.errors import InputError
+from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.contract import Contract, InputCode
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.operators import Shape
@@ -56,8 +56,12 @@ def check_values(x: np.ndarray, largest: int, where: str) -> str | None:
         scaled = x.dtype.kind == "f" and x.min() >= 0 and x.max() <= 1
         raise InputError(
             f"{where}: x is {x.dtype}; spikes and graded inputs are integers",
-            fix=f"this network's input takes 0 to {largest}; of floats from 0 to 1, give "
-            + (f"np.rint({largest} * x).astype(int)" if largest > 1 else "x.astype(int)")
+            fix=Text(
+                f"this network's input takes 0 to {largest}; of floats from 0 to 1, give "
+                + (f"np.rint({largest} * x).astype(int)" if largest > 1 else "x.astype(int)")
+                + ", or let a file's be multiplied and rounded so with ",
+                Setting("scale_floats"),
+            )
             if scaled
             else None,
         )

@@ -94,7 +94,12 @@ def training_samples(network: AnyNetwork, count: int, seed: int = 0) -> Samples:
 
 
 def file_samples(
-    path: Path | str, network: AnyNetwork, limit: int | None, seed: int = 0
+    path: Path | str,
+    network: AnyNetwork,
+    limit: int | None,
+    seed: int = 0,
+    *,
+    scale_floats: bool = False,
 ) -> Samples:
     """Samples of an ``.npz`` with ``x`` and optionally ``y``, or else ``x_test`` and ``y_test``.
 
@@ -136,7 +141,11 @@ def file_samples(
         raise InputError(
             f"{where}: states levels 0 to {levels}; this network's input takes 0 to {largest}"
         )
-    known = levels or (contract.source.sha256 and contract.source.sha256 == sha256(path))
+    known = (
+        scale_floats
+        or levels
+        or (contract.source.sha256 and contract.source.sha256 == sha256(path))
+    )
     if x.dtype.kind == "f" and known and largest <= BYTE and not contract.input_code.biases:
         x, note = integers(x, f"{where}: x", largest)
         warnings += [note] if note else []
@@ -282,11 +291,13 @@ def choose_samples(
     rate: float = 0.1,
     seed: int = 0,
     default_count: int | None = None,
+    scale_floats: bool = False,
 ) -> Samples:
     """Samples from a file, at random, or from the data set that the contract names.
 
     Args:
         data: an ``.npz`` with samples, or the folder of the data set that the contract names.
+        scale_floats: multiply floats from 0 to 1 in the file by the network's levels, and round.
         samples: at most so many, ``default_count`` when None (and all when that is None too).
 
     Raises:
@@ -306,5 +317,5 @@ def choose_samples(
         count = _limited(random_count, samples)
         return random_samples(count, rate, seed, network.contract, input_shape(network))
     if data is not None:
-        return file_samples(data, network, limit, seed)
+        return file_samples(data, network, limit, seed, scale_floats=scale_floats)
     return dataset_samples(network, limit, seed)
