@@ -21,7 +21,7 @@ from neurodeploy.norse.engine import NorseEngine
 from neurodeploy.norse.neurons import norse_neuron
 from neurodeploy.simulation.engines import FloatEngine
 from neurodeploy.simulation.trace import SampleBatch, SpikeTrace
-from neurodeploy.workflow.inspection import examine
+from neurodeploy.workflow.installation import examine
 from support.command import run_cli, run_json
 from support.nir_graphs import (
     DT,

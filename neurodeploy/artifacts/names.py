@@ -30,6 +30,8 @@ START = "start.nir"
 """The file that the network came from, of a run that trains one from elsewhere."""
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
+LOG_FILE = "train.log"
+"""What a training said, with times; nothing reads it."""
 BEST = "best.safetensors"
 LAST = "last.safetensors"
 

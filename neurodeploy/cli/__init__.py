@@ -8,19 +8,19 @@ from __future__ import annotations
 import click
 
 from neurodeploy.cli.bench import bench
+from neurodeploy.cli.commands import Commands
 from neurodeploy.cli.compare import compare
 from neurodeploy.cli.convert import convert
 from neurodeploy.cli.deployed import learn, simulate, validate
 from neurodeploy.cli.export import export
 from neurodeploy.cli.inventory import deployments, runs
-from neurodeploy.cli.listing import doctor, inspect, models, targets
-from neurodeploy.cli.options import Commands
+from neurodeploy.cli.listing import doctor, inspect, models, new, targets
 from neurodeploy.cli.sweep import sweep
 from neurodeploy.cli.train import train
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="neurodeploy")
+@click.version_option(None, "-V", "--version", package_name="neurodeploy")
 def main() -> None:
     """Train spiking networks, deploy them to Loihi-style targets, and know that they match.
 
@@ -37,6 +37,6 @@ def main() -> None:
 
 for command in (
     *(train, sweep, convert, export, simulate, validate, learn),
-    *(compare, runs, deployments, targets, models, inspect, doctor, bench),
+    *(compare, runs, deployments, targets, models, new, inspect, doctor, bench),
 ):
     main.add_command(command)

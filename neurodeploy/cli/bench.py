@@ -12,20 +12,27 @@ from neurodeploy.cli.bench_conversion import bench_conversion
 from neurodeploy.cli.bench_paper import bench_paper
 from neurodeploy.cli.bench_pareto import bench_pareto
 from neurodeploy.cli.bench_training import bench_gradients, bench_quantization, bench_train
+from neurodeploy.cli.commands import Commands
 from neurodeploy.cli.options import (
     COUNT,
     PATH,
-    Commands,
     Positive,
     json_option,
+    learning_rule_option,
     print_json,
+    rounds_option,
     show_progress,
+    update_option,
 )
+from neurodeploy.cli.values import ENGINE_LIST, TARGET, Number
 
 
 @click.group(cls=Commands)
 def bench() -> None:
-    """Measure on this machine; compare figures of one run, machines are noisy."""
+    """Measure speed, memory, accuracy and energy on this machine.
+
+    Compare figures of one run only: they vary between machines and with their load.
+    """
 
 
 for command in (
@@ -36,27 +43,37 @@ for command in (
 
 
 @bench.command("simulate")
-@click.option("--network", default="mlp-784-256-10", show_default=True, help="Layers, by name.")
-@click.option("--T", "steps", type=COUNT, default=8, show_default=True, help="Steps per sample.")
+@click.option(
+    "--network",
+    metavar="NETWORK",
+    default="mlp-784-256-10",
+    show_default=True,
+    help="Network, named by its layers.",
+)
+@click.option(
+    "--T", "steps", type=COUNT, default=8, show_default=True, help="Time steps per sample."
+)
 @click.option(
     "--engines",
-    metavar="A,B,...",
+    type=ENGINE_LIST,
     help="Some of reference,lava-fused,lava and, for dense networks, yardstick.",
 )
 @click.option("--batch", type=COUNT, help="Samples at a time; as simulate when not given.")
 @click.option(
     "--rate",
-    type=click.FloatRange(0, 1),
+    type=Number("x", click.FloatRange(0, 1)),
     default=0.1,
     show_default=True,
     help="Probability that an input spikes in a step.",
 )
 @click.option(
-    "--seconds", type=Positive(), default=3.0, show_default=True, help="Time each engine so long."
+    "--seconds",
+    type=Positive(),
+    default=3.0,
+    show_default=True,
+    help="How long each engine is timed.",
 )
-@click.option(
-    "--rounds", type=COUNT, default=3, show_default=True, help="Take turns; the median counts."
-)
+@rounds_option
 @json_option
 def bench_simulate(
     network: str,
@@ -68,7 +85,7 @@ def bench_simulate(
     rounds: int,
     as_json: bool,
 ) -> None:
-    """Samples per second and memory of each engine on a random network with random spikes.
+    """Measure speed and memory of each engine on a random network with random spikes.
 
     `yardstick` is the same network written by hand for Lava. Networks are named by their layers:
     mlp-784-256-10 is dense, conv-28-16-32-10 takes 28x28 images through two convolutions, and in
@@ -85,26 +102,27 @@ def bench_simulate(
 
 @bench.command("learn")
 @click.argument("deployment", required=False, type=PATH)
-@click.option("--rule", type=click.Choice(["sltt", "delta"]), default="sltt", show_default=True)
+@learning_rule_option
+@update_option
+@click.option("--engines", type=ENGINE_LIST, help="Some of lava,lava-fused,reference.")
+@click.option("--data", type=PATH, help="Where the deployment's data set is now.")
 @click.option(
-    "--update", type=click.Choice(["sample", "step"]), default="sample", show_default=True
+    "--seconds",
+    type=Positive(),
+    default=3.0,
+    show_default=True,
+    help="How long each engine is timed.",
 )
-@click.option("--engines", metavar="A,B,...", help="Some of lava,lava-fused,reference.")
-@click.option("--data", type=PATH, help="Where the deployment's data set lies now.")
-@click.option(
-    "--seconds", type=Positive(), default=3.0, show_default=True, help="Time each engine so long."
-)
-@click.option(
-    "--rounds", type=COUNT, default=3, show_default=True, help="Take turns; the median counts."
-)
+@rounds_option
 @json_option
 def bench_learn(
     deployment: Path | None, engines: str | None, as_json: bool, **options: Any
 ) -> None:
-    """Samples per second that DEPLOYMENT (default: the newest) learns from, on each engine.
+    """Measure the speed of on-chip learning on each engine.
 
-    Learning alone is timed: without starting Lava, the comparison of weights, and the accuracy on
-    held-out samples, which `learn` adds. `ratio` is to the slowest engine of the run.
+    Without DEPLOYMENT the newest is taken. Only learning is timed, in samples per second: neither
+    starting Lava, nor comparing weights, nor measuring accuracy on held-out samples, which `learn`
+    does too. `ratio` is relative to the slowest engine of the run.
     """
     from neurodeploy.artifacts.folders import newest_deployment
     from neurodeploy.bench.learn import bench_learn as measure
@@ -118,19 +136,26 @@ def bench_learn(
 @bench.command("mapping")
 @click.option(
     "--network",
+    metavar="NETWORK",
     default="resnet18",
     show_default=True,
     help="A simulated deployment, resnet18, or layers by name as in bench simulate.",
 )
-@click.option("--target", default="kapoho-point", show_default=True, help="Where to place it.")
+@click.option(
+    "--target",
+    type=TARGET,
+    default="kapoho-point",
+    show_default=True,
+    help="Target to place it on.",
+)
 @json_option
 def bench_mapping(network: str, target: str, as_json: bool) -> None:
-    """Traffic between cores and chips for each way of placing a network, and its time and memory.
+    """Compare ways of placing a network: traffic between cores and chips, time and memory.
 
-    `traffic` is what export uses; `first-fit` fills core after core, `round-robin` deals the parts
-    of the network to chips and tiles in turn. A deployment brings the spikes of its newest
-    simulation; in the other networks every neuron spikes once. Says what a step waits for, on which
-    core, and what would help.
+    `traffic` is what export uses; `first-fit` fills core after core; `round-robin` deals the parts
+    of the network out to chips and tiles in turn. A deployment brings the spikes of its newest
+    simulation; in other networks every neuron spikes once. Also says what limits the time of a
+    step, on which core, and what would help.
     """
     from dataclasses import asdict
 
@@ -148,16 +173,18 @@ def bench_mapping(network: str, target: str, as_json: bool) -> None:
 @click.option(
     "--target",
     "targets",
+    type=TARGET,
     multiple=True,
-    help="A target whose readings to take, as often as wanted.  [default: loihi1, loihi2]",
+    help="Target whose measured figures are compared; repeatable.  [default: loihi1, loihi2]",
 )
 @json_option
 def bench_estimates(targets: tuple[str, ...], as_json: bool) -> None:
-    """Energy and time that chips took for whole networks beside what we estimate for them.
+    """Compare estimates of energy and time with measurements published for chips.
 
-    Two networks are simulated as they were read, from what lava-dl installs; of the others sizes
-    alone are published, so they are estimated at a low and at a high rate of spikes. `ratio` is of
-    estimate to reading. Says what was fitted to a reading, and what is skipped.
+    Two networks are simulated as they were measured, from files that lava-dl installs. Only the
+    sizes of the others are published, so they are estimated at a low and at a high spike rate.
+    `ratio` is estimate divided by measurement. Also says what was fitted to a measurement, and what
+    is skipped.
     """
     from dataclasses import asdict
 
@@ -172,8 +199,16 @@ def bench_estimates(targets: tuple[str, ...], as_json: bool) -> None:
 
 
 @bench.command("busy")
-@click.option("--network", default="conv-28-16-32-10", show_default=True, help="Layers, by name.")
-@click.option("--T", "steps", type=COUNT, default=4, show_default=True, help="Steps per sample.")
+@click.option(
+    "--network",
+    metavar="NETWORK",
+    default="conv-28-16-32-10",
+    show_default=True,
+    help="Network, named by its layers.",
+)
+@click.option(
+    "--T", "steps", type=COUNT, default=4, show_default=True, help="Time steps per sample."
+)
 @click.option(
     "--batch", type=COUNT, default=64, show_default=True, help="Samples per iteration of training."
 )
@@ -185,14 +220,12 @@ def bench_estimates(targets: tuple[str, ...], as_json: bool) -> None:
     help="sltt for an iteration of training, or engines as in bench simulate.",
 )
 @click.option(
-    "--seconds", type=Positive(), default=3.0, show_default=True, help="Time each so long."
+    "--seconds", type=Positive(), default=3.0, show_default=True, help="How long each is timed."
 )
-@click.option(
-    "--rounds", type=COUNT, default=3, show_default=True, help="Take turns; the median counts."
-)
+@rounds_option
 @json_option
 def bench_busy(subjects: str, as_json: bool, **options: Any) -> None:
-    """What it costs when another program takes one core: samples per second with and without it."""
+    """Compare speed with and without another program on one core."""
     from neurodeploy.bench.busy import bench_busy as measure
 
     rows = measure(subjects=subjects.split(","), progress=show_progress(), **options)

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from neurodeploy.cli.bench_training import WHOLE
 from neurodeploy.cli.convert import source_options
 from neurodeploy.cli.options import COUNT, PATH, json_option, print_json, say
+from neurodeploy.cli.values import WHOLE
 
 
 @click.command("conversion")
@@ -20,19 +20,23 @@ from neurodeploy.cli.options import COUNT, PATH, json_option, print_json, say
     type=WHOLE,
     default="2,4,8,16,32,64",
     show_default=True,
-    metavar="A,B,...",
-    help="Steps per sample.",
+    help="Time steps per sample.",
 )
 @click.option(
     "--methods",
     default="mmse,percentile,percentile-floor,max-floor",
     show_default=True,
     metavar="A,B,...",
-    help="mmse, percentile or max; with -floor behind without half a threshold.",
+    help="mmse, percentile or max; with -floor appended, without half a threshold.",
 )
 @click.option("--test", type=COUNT, help="Test samples; all when not given.")
 @click.option(
-    "--out", type=PATH, default=Path("conversion.png"), show_default=True, help="Picture."
+    "--out",
+    type=PATH,
+    metavar="FILE",
+    default=Path("conversion.png"),
+    show_default=True,
+    help="Picture to write.",
 )
 @json_option
 def bench_conversion(
@@ -46,9 +50,10 @@ def bench_conversion(
     out: Path,
     as_json: bool,
 ) -> None:
-    """Accuracy of a converted network of ReLUs against T, by how its thresholds are chosen.
+    """Measure the accuracy of a converted ReLU network against T.
 
-    Every network is converted anew, as `convert` does, and simulated in floats.
+    For each T and each way of choosing thresholds the network is converted anew, as `convert` does,
+    and simulated in floats.
     """
     from dataclasses import asdict
 

@@ -6,50 +6,60 @@ from pathlib import Path
 
 import click
 
-from neurodeploy.cli.bench_training import ANY, WHOLE
 from neurodeploy.cli.options import COUNT, PATH, json_option, print_json, say, worker_options
+from neurodeploy.cli.values import ANY, DEVICE, RECIPE, RULE_LIST, WHOLE
 
 
 @click.command("paper")
-@click.argument("recipes", nargs=-1, required=True, metavar="RECIPE...")
+@click.argument("recipes", nargs=-1, required=True, type=RECIPE, metavar="RECIPE...")
 @click.option(
     "--rules",
+    type=RULE_LIST,
     default="bptt,sltt,sltt-1,ottt,rate,eprop",
     show_default=True,
-    metavar="A,B,...",
-    help="Rules by name, sltt-2 and so on for sltt-k with that K, rate_m, rate_s.",
+    help="Rules by name; sltt-2 is sltt-k with K = 2, and so on; also rate_m and rate_s.",
 )
 @click.option(
-    "--T", "steps", type=WHOLE, metavar="A,B,...", help="Steps; the recipe's when not given."
+    "--T", "steps", type=WHOLE, help="Time steps per sample; the recipe's when not given."
 )
 @click.option(
     "--tau",
     "taus",
     type=ANY,
-    metavar="A,B,...",
     help="Membrane time constants in steps; the recipe's when not given.",
 )
-@click.option("--seeds", type=COUNT, default=3, show_default=True, help="Runs of each.")
-@click.option("--epochs", type=COUNT, help="Of each training; the recipe's when not given.")
+@click.option("--seeds", type=COUNT, default=3, show_default=True, help="Runs of each combination.")
+@click.option("--epochs", type=COUNT, help="Epochs of each run; the recipe's when not given.")
 @click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of all recipes."
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a key of all recipes; repeatable.",
 )
 @click.option(
     "--data",
     multiple=True,
-    metavar="[RECIPE=]PLACE",
-    help="Where the data set of all recipes lies, or that of one; repeatable.",
+    metavar="[RECIPE=]PATH",
+    help="Where the data set of all recipes is, or of one recipe; repeatable.",
 )
-@click.option("--device", default="cpu", show_default=True, help="Where to train, e.g. cuda.")
 @click.option(
-    "--processes", type=COUNT, default=1, show_default=True, help="Runs at a time; slows each."
+    "--device", type=DEVICE, default="cpu", show_default=True, help="Where to train, e.g. cuda."
+)
+@click.option(
+    "--processes",
+    type=COUNT,
+    default=1,
+    show_default=True,
+    help="How many runs at a time; each gets slower.",
 )
 @click.option(
     "--out",
     type=PATH,
+    metavar="FOLDER",
     default=Path("paper"),
     show_default=True,
-    help="Folder for the runs and the picture; what it has is not measured again.",
+    help="Folder for the runs and the picture; runs that are there already are not repeated.",
 )
 @worker_options
 @json_option
@@ -69,12 +79,12 @@ def bench_paper(
     scheduler: str | None,
     as_json: bool,
 ) -> None:
-    """Train RECIPES by each rule over T and tau, and compare accuracy, memory and time.
+    """Compare training rules over T and tau: accuracy, memory and time.
 
-    As tables 1 and 2 and figure 4 of Meng et al. 2023. A combination that a rule refuses is a row
-    that says why. `gap closed` is the rule's share of the way from sltt's accuracy to bptt's. Where
-    the steps of a recipe have a duration, more of them are shorter. All rules learn from the loss
-    of every step (training.loss_over).
+    Repeats tables 1 and 2 and figure 4 of Meng et al. 2023 with any recipes. A combination that a
+    rule refuses is a row that says why. `gap closed` is how far a rule gets from sltt's accuracy to
+    bptt's. Where the steps of a recipe have a duration, a larger T makes them shorter. All rules
+    learn from the loss of every step (training.loss_over).
     """
     from dataclasses import asdict
 

@@ -10,30 +10,43 @@ from neurodeploy.cli.options import (
     PATH,
     json_option,
     print_json,
+    recipe_data_option,
     say,
     show_progress,
     worker_options,
 )
+from neurodeploy.cli.values import RECIPE, TARGET
 
 
 @click.command("pareto")
-@click.option("--recipe", default="digits_conv", show_default=True, help="What to train.")
+@click.option(
+    "--recipe", type=RECIPE, default="digits_conv", show_default=True, help="Recipe to train."
+)
 @click.option(
     "--set",
     "overrides",
     multiple=True,
     metavar="KEY=A,B,...",
-    help="The recipe key to vary, and its values; others, of one value, hold for all points.",
+    help="The recipe key to vary, and its values; a key with one value holds for all points.",
 )
-@click.option("--data", type=PATH, help="Where the recipe's data set lies, as for train.")
-@click.option("--target", default="loihi2", show_default=True, help="Where to deploy.")
+@recipe_data_option
+@click.option(
+    "--target", type=TARGET, default="loihi2", show_default=True, help="Target to deploy on."
+)
 @click.option(
     "--keep",
     type=PATH,
     metavar="FOLDER",
-    help="Leave all runs and deployments there, and take runs that an earlier bench has left.",
+    help="Keep all runs and deployments there, and reuse runs that an earlier call has kept.",
 )
-@click.option("--out", type=PATH, default=Path("pareto.png"), show_default=True, help="Picture.")
+@click.option(
+    "--out",
+    type=PATH,
+    metavar="FILE",
+    default=Path("pareto.png"),
+    show_default=True,
+    help="Picture to write.",
+)
 @worker_options
 @json_option
 def bench_pareto(
@@ -47,11 +60,11 @@ def bench_pareto(
     scheduler: str | None,
     as_json: bool,
 ) -> None:
-    """Accuracy against energy and synaptic operations over one key of a recipe.
+    """Measure accuracy against energy and synaptic operations over one key of a recipe.
 
-    Each value is trained, exported and simulated on the whole test set, on the reference engine:
-    the weight of a regulariser, a share to prune, bits, or steps. `best` are the points that no
-    other beats in accuracy and operations both.
+    For each value, such as the weight of a regulariser, a share to prune, bits or steps, a network
+    is trained, exported and simulated on the whole test set by the reference engine. `best` marks
+    the points that no other beats in both accuracy and operations.
     """
     from dataclasses import asdict
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,33 +9,18 @@ import click
 
 from neurodeploy.cli.options import (
     COUNT,
+    FROM_ZERO,
     PATH,
     Positive,
     json_option,
     print_json,
+    recipe_data_option,
+    rounds_option,
     say,
     show_progress,
     worker_options,
 )
-
-
-class _Numbers(click.ParamType):
-    """A list of numbers, as in 4,32."""
-
-    name = "numbers"
-
-    def __init__(self, kind: Callable[[str], float]) -> None:
-        self.kind = kind
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> list[Any]:
-        try:
-            return [self.kind(number) for number in value.split(",")]
-        except ValueError:
-            whole = "whole " if self.kind is int else ""
-            self.fail(f"{value!r}: expected {whole}numbers, as in 2,16", param, ctx)
-
-
-WHOLE, ANY = _Numbers(int), _Numbers(float)
+from neurodeploy.cli.values import ANY, DEVICE, RECIPE, TARGET, WHOLE
 
 
 @click.command("train")
@@ -49,15 +33,18 @@ WHOLE, ANY = _Numbers(int), _Numbers(float)
 )
 @click.option(
     "--network",
+    metavar="NETWORK",
     default="conv-28-16-32-10",
     show_default=True,
     help="resnet18, vgg11, or layers by name.",
 )
 @click.option(
-    "--T", "steps", type=WHOLE, default="6", show_default=True, metavar="A,B,...", help="Steps."
+    "--T", "steps", type=WHOLE, default="6", show_default=True, help="Time steps per sample."
 )
 @click.option("--batch", type=COUNT, default=64, show_default=True, help="Samples per iteration.")
-@click.option("--device", default="cpu", show_default=True, help="Where to train, e.g. cuda.")
+@click.option(
+    "--device", type=DEVICE, default="cpu", show_default=True, help="Where to train, e.g. cuda."
+)
 @click.option(
     "--precision",
     default="fp32",
@@ -67,22 +54,24 @@ WHOLE, ANY = _Numbers(int), _Numbers(float)
 )
 @click.option(
     "--threads",
-    type=click.IntRange(0),
+    type=FROM_ZERO,
     default=0,
     help="CPU threads, 0 for as many as cores are free.",
 )
 @click.option(
     "--time-chunk",
-    type=click.IntRange(0),
+    type=FROM_ZERO,
     default=0,
     help="Steps run at once (time against memory): 0 as suits the network, 1 for least memory.",
 )
 @click.option(
-    "--seconds", type=Positive(), default=2.0, show_default=True, help="Time each method so long."
+    "--seconds",
+    type=Positive(),
+    default=2.0,
+    show_default=True,
+    help="How long each method is timed.",
 )
-@click.option(
-    "--rounds", type=COUNT, default=3, show_default=True, help="Take turns; the median counts."
-)
+@rounds_option
 @json_option
 def bench_train(
     methods: str,
@@ -97,12 +86,12 @@ def bench_train(
     rounds: int,
     as_json: bool,
 ) -> None:
-    """Time and memory of one training iteration by each method.
+    """Measure time and memory of one training iteration by each method.
 
     `yardstick` is plain step-wise SLTT written with torch's own modules. Networks are named as in
-    `bench simulate`, or resnet18 (3x32x32 images) or vgg11 (2x48x48 frames over time). That of
-    rnn-700-512-20 gets events, a spike in a hundred inputs and steps. Memory is what an iteration
-    takes above weights, optimiser and data.
+    `bench simulate`, or resnet18 (3x32x32 images) or vgg11 (2x48x48 frames over time). The input of
+    rnn-700-512-20 is events, at a rate of 0.01 per channel and step. Memory is what an iteration
+    takes in addition to weights, optimiser and data.
     """
     from dataclasses import asdict
 
@@ -129,21 +118,40 @@ def bench_train(
 @click.command("gradients")
 @click.option(
     "--recipe",
-    help="What to train, a name or TOML file.  [default: digits_conv with four convolutions]",
+    type=RECIPE,
+    help="Recipe to train: a name or a TOML file.  [default: digits_conv with four convolutions]",
 )
 @click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a recipe key."
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a recipe key, e.g. training.epochs=5; repeatable.",
 )
-@click.option("--data", type=PATH, help="Where the recipe's data set lies, as for train.")
-@click.option("--tau", "taus", type=ANY, default="1.1,2", show_default=True, metavar="A,B,...")
+@recipe_data_option
 @click.option(
-    "--T", "steps", type=WHOLE, default="4,16", show_default=True, metavar="A,B,...", help="Steps."
+    "--tau",
+    "taus",
+    type=ANY,
+    default="1.1,2",
+    show_default=True,
+    help="Membrane time constants in steps.",
+)
+@click.option(
+    "--T", "steps", type=WHOLE, default="4,16", show_default=True, help="Time steps per sample."
 )
 @click.option("--epochs", type=COUNT, default=8, show_default=True, help="Epochs of each training.")
 @click.option(
-    "--every", type=COUNT, default=7, show_default=True, help="Compare on one of so many batches."
+    "--every", type=COUNT, default=7, show_default=True, help="Compare on every Nth batch."
 )
-@click.option("--out", type=PATH, default="gradients.png", show_default=True, help="The picture.")
+@click.option(
+    "--out",
+    type=PATH,
+    metavar="FILE",
+    default="gradients.png",
+    show_default=True,
+    help="Picture to write.",
+)
 @json_option
 def bench_gradients(
     recipe: str | None,
@@ -156,10 +164,11 @@ def bench_gradients(
     out: Path,
     as_json: bool,
 ) -> None:
-    """How well SLTT's, OTTT's and rate-based gradients agree with BPTT's during training.
+    """Compare gradients of SLTT, OTTT and rate-based training with those of BPTT.
 
-    Trains by SLTT for each tau and T (Meng et al. 2023, figure 3) and compares on the same batches
-    with the same weights: cosine of the angle per layer, and length. Prints means over all epochs.
+    Trains by SLTT for each tau and T (Meng et al. 2023, figure 3) and compares gradients on the
+    same batches with the same weights: their cosine per layer, and their length. Prints means over
+    all epochs.
     """
     from dataclasses import asdict
 
@@ -178,26 +187,51 @@ def bench_gradients(
 
 
 @click.command("quantization")
-@click.option("--recipe", help="What to train in floats.  [default: digits_conv]")
-@click.option("--run", type=PATH, help="A trained run instead.")
-@click.option("--data", type=PATH, help="Where the data set of the recipe or the run lies.")
-@click.option("--target", default="loihi2", show_default=True, help="Whose integers.")
-@click.option("--bits", default="8,7,6,5,4,3,2,1", show_default=True, metavar="B,B,...")
-@click.option("--modes", default="post-training,aware", show_default=True, metavar="MODE,...")
+@click.option("--recipe", type=RECIPE, help="Recipe to train in floats.  [default: digits_conv]")
+@click.option("--run", type=PATH, metavar="RUN", help="A finished run to use instead.")
+@recipe_data_option
+@click.option(
+    "--target",
+    type=TARGET,
+    default="loihi2",
+    show_default=True,
+    help="Target whose integers are used.",
+)
+@click.option(
+    "--bits",
+    default="8,7,6,5,4,3,2,1",
+    show_default=True,
+    metavar="A,B,...",
+    help="Widths of the weights.",
+)
+@click.option(
+    "--modes",
+    default="post-training,aware",
+    show_default=True,
+    metavar="A,B,...",
+    help="post-training, aware or both.",
+)
 @click.option(
     "--scale",
     type=click.Choice(["max", "percentile", "mse", "calibrate"]),
-    help="Of post-training; as in export when not given.",
+    help="How post-training scales weights; as in export when not given.",
 )
-@click.option("--epochs", type=COUNT, help="On integers; a fifth of the recipe's when not given.")
+@click.option(
+    "--epochs", type=COUNT, help="Epochs on integers; a fifth of the recipe's when not given."
+)
 @click.option(
     "--keep",
     type=PATH,
     metavar="FOLDER",
-    help="Leave all runs there, and take those that an earlier bench has left.",
+    help="Keep all runs there, and reuse those that an earlier call has kept.",
 )
 @click.option(
-    "--out", type=PATH, default=Path("quantization.png"), show_default=True, help="Picture."
+    "--out",
+    type=PATH,
+    metavar="FILE",
+    default=Path("quantization.png"),
+    show_default=True,
+    help="Picture to write.",
 )
 @worker_options
 @json_option
@@ -216,9 +250,10 @@ def bench_quantization(
     scheduler: str | None,
     as_json: bool,
 ) -> None:
-    """Accuracy against weight bits: rounded after training, and trained further on the integers.
+    """Measure accuracy against weight bits.
 
-    Every accuracy is that of the deployed integers on the whole test set, on the reference engine.
+    Weights are rounded after training, or trained further on the integers. Every accuracy is that
+    of the deployed integers on the whole test set, on the reference engine.
     """
     from dataclasses import asdict, astuple
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
-from neurodeploy.cli.options import COUNT, PATH, json_option, print_json
+from neurodeploy.cli.defaults import was_typed
+from neurodeploy.cli.options import BITS, COUNT, PATH, json_option, print_json, say
+from neurodeploy.cli.values import DATA, TARGET, Number
 
 METHODS = ("mmse", "percentile", "max")
 
@@ -15,19 +17,20 @@ METHODS = ("mmse", "percentile", "max")
 def source_options(command: Any) -> Any:
     """What names a network of ReLUs and its data, shared with the bench."""
     options = (
-        click.argument("network", metavar="FILE.py:FUNCTION"),
+        click.argument("network", metavar="FILE.PY:FUNCTION"),
         click.option(
             "--weights",
             type=PATH,
-            help="The module's state_dict, as torch.save or safetensors wrote it, where the "
+            metavar="FILE",
+            help="The module's state_dict, written by torch.save or safetensors, where the "
             "function does not load it.",
         ),
         click.option(
             "--data",
+            type=DATA,
             required=True,
-            metavar="NAME or FILE.npz",
-            help="The data that it was trained on; an .npz has x_train, y_train, x_test and "
-            "y_test.",
+            help="The data it was trained on: a data set by name, or an .npz with x_train, "
+            "y_train, x_test and y_test.",
         ),
         click.option(
             "--samples",
@@ -42,39 +45,45 @@ def source_options(command: Any) -> Any:
 
 @click.command()
 @source_options
-@click.option("--steps", "--T", type=COUNT, help="Time steps per sample, of spikes.")
+@click.option("--steps", "--T", type=COUNT, help="Time steps per sample of the spiking network.")
 @click.option(
     "--sigma-delta",
     is_flag=True,
-    help="Neurons that send changes of their activation instead of spikes, as a deployment for "
-    "--target.",
+    help="Use neurons that send changes of their activation instead of spikes, and write a "
+    "deployment for --target.",
 )
-@click.option("--target", help="Of --sigma-delta: a name from `neurodeploy targets`, or a TOML.")
+@click.option(
+    "--target",
+    type=TARGET,
+    help="With --sigma-delta: a name from `neurodeploy targets`, or a TOML file.",
+)
 @click.option(
     "--deviation",
-    type=click.FloatRange(0),
+    type=Number("x", click.FloatRange(0)),
     default=0.02,
     show_default=True,
-    help="Of --sigma-delta: how far outputs may be off for thresholds, as a share of how far they "
-    "spread.",
+    help="With --sigma-delta: largest error of the outputs that thresholds may cause, as a share "
+    "of the outputs' standard deviation.",
 )
 @click.option(
-    "--weight-bits", type=click.IntRange(1, 8), help="Of --sigma-delta: width of all weights."
+    "--weight-bits",
+    type=BITS,
+    help="With --sigma-delta: width of all weights, 1 to 8.",
 )
 @click.option(
     "--method",
     type=click.Choice(METHODS),
     default="mmse",
     show_default=True,
-    help="Thresholds: of the smallest squared error of an activation in T + 1 levels, a percentile "
-    "of activations, or the largest.",
+    help="How thresholds are chosen: smallest squared error of activations in T + 1 levels, a "
+    "percentile of the activations, or their maximum.",
 )
 @click.option(
     "--percentile",
-    type=click.FloatRange(0, 100, min_open=True),
+    type=Number("x", click.FloatRange(0, 100, min_open=True)),
     default=99.9,
     show_default=True,
-    help="Of --method percentile.",
+    help="The percentile of --method percentile.",
 )
 @click.option(
     "--half/--no-half",
@@ -87,16 +96,21 @@ def source_options(command: Any) -> Any:
     type=click.Choice(["direct", "rate"]),
     default="direct",
     show_default=True,
-    help="How samples become input.",
+    help="How samples become input spikes or values.",
 )
 @click.option(
     "--test",
     type=COUNT,
     default=1000,
     show_default=True,
-    help="Test samples that both accuracies are of.",
+    help="Test samples that both accuracies are measured on.",
 )
-@click.option("--out", type=PATH, help="The file.  [default: FUNCTION.nir]")
+@click.option(
+    "--out",
+    type=PATH,
+    metavar="PATH",
+    help="File, or with --sigma-delta folder, to write.  [default: FUNCTION.nir]",
+)
 @json_option
 def convert(
     network: str,
@@ -116,25 +130,25 @@ def convert(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Make a spiking network of a trained network of ReLUs, and write it as a .nir file.
+    """Convert a trained ReLU network into a spiking network.
 
-    FILE.py:FUNCTION names a function without arguments that returns the torch module. Its ReLUs
+    FILE.PY:FUNCTION names a function without arguments that returns the torch module. Its ReLUs
     become integrate-and-fire neurons with soft reset, whose rates over T steps are its activations.
-    `export FILE.nir` deploys the result; `train --init FILE.nir` trains it further, for which few
-    steps do.
+    The result is a .nir file: `export FILE.nir` deploys it, and `train --init FILE.nir` trains it
+    further, which needs few time steps.
 
     With --sigma-delta they become sigma-delta neurons, which compute the same in one step and send
-    changes alone; NIR has none such, so a deployment is written. Thresholds are the largest within
-    --deviation; what each would cost and save is printed.
+    only changes. NIR has no such neurons, so a deployment is written. Thresholds are the largest
+    within --deviation; what each would cost and save is printed.
     """
     if sigma_delta:
-        if target is None or steps is not None:
+        if target is None or was_typed("steps"):
             raise click.UsageError("--sigma-delta needs --target, and takes no --steps")
         _sigma_delta(
             network, weights, data, samples, test, target, deviation, weight_bits, out, as_json
         )
         return
-    if steps is None or target is not None:
+    if steps is None or was_typed("target"):
         raise click.UsageError("give --steps T for spikes, or --sigma-delta and --target")
     from neurodeploy.nn.conversion import Balance
     from neurodeploy.workflow.conversion import convert as convert_network
@@ -163,7 +177,8 @@ def convert(
         f"Accuracy on {found.samples:,} test samples: {found.ann_accuracy:.2%} with ReLUs, "
         f"{found.accuracy:.2%} with spikes in {steps} steps, in floats"
     )
-    click.echo(f"Wrote {found.path}\nNext: neurodeploy export {found.path} --target loihi2")
+    click.echo(f"Wrote {found.path}")
+    say(as_json, f"Next: neurodeploy export {found.path} --target loihi2")
 
 
 def _sigma_delta(
@@ -205,4 +220,5 @@ def _sigma_delta(
         f"Accuracy on {found.samples:,} test samples: {found.ann_accuracy:.2%} with ReLUs in "
         f"floats, {found.accuracy:.2%} with sigma-delta neurons in integers"
     )
-    click.echo(f"Wrote {found.deployment.path}/\nNext: neurodeploy simulate")
+    click.echo(f"Wrote {found.deployment.path}/")
+    say(as_json, "Next: neurodeploy simulate")

@@ -9,9 +9,13 @@ from typing import Any
 import click
 
 from neurodeploy.cli.options import (
+    BITS,
     ENGINE_NAMES,
+    NUMBER,
     PATH,
+    WHOLE_NUMBER,
     json_option,
+    learning_rule_option,
     load_with_samples,
     print_json,
     sample_options,
@@ -19,19 +23,25 @@ from neurodeploy.cli.options import (
     seed_option,
     show_progress,
     timeout_option,
+    update_option,
     worded_here,
     worker_options,
     wrote,
 )
+from neurodeploy.cli.values import ENGINE, ENGINE_LIST, TARGET
 from neurodeploy.errors import InputError
 
 
 @click.command()
 @click.argument("deployment", required=False, type=PATH)
-@click.option("--engine", help=f"{ENGINE_NAMES}  [default: lava, or what fits into memory]")
+@click.option(
+    "--engine",
+    type=ENGINE,
+    help=f"{ENGINE_NAMES}  [default: lava, or lava-fused where only that fits into memory]",
+)
 @sample_options
 @click.option(
-    "--trace", type=PATH, metavar="FILE.npz", help="Write the spikes of every population."
+    "--trace", type=PATH, metavar="FILE", help="Write the spikes of every population to an .npz."
 )
 @click.option("--trace-state", is_flag=True, help="Write u and v to the trace as well.")
 @click.option("--strict", is_flag=True, help="Fail on any wrap of u or saturation of v.")
@@ -39,18 +49,19 @@ from neurodeploy.errors import InputError
     "--metrics",
     multiple=True,
     metavar="NAME",
-    help="Also count: neurobench, the metrics of its harness and a footprint at the real widths.",
+    help="Further metrics; repeatable: neurobench, those of its harness, and a footprint at the "
+    "widths deployed.",
 )
 @click.option(
     "--forecast",
     is_flag=True,
-    help="Also predict the test part of a series from the network's own predictions.",
+    help="For time series: also predict the test part from the network's own predictions.",
 )
 @click.option(
     "--early-exit",
-    type=float,
+    type=NUMBER,
     metavar="MARGIN",
-    help="Also read each class once it is so far above the second.",
+    help="Also read each class as soon as it leads the second by this margin.",
 )
 @click.option(
     "--resume", is_flag=True, help="Go on where this simulation was interrupted or killed."
@@ -73,7 +84,11 @@ def simulate(
     as_json: bool,
     **choice: Any,
 ) -> None:
-    """Simulate DEPLOYMENT (default: the newest) on its test set or on samples of yours."""
+    """Simulate a deployment on its test set or on your own samples.
+
+    Without DEPLOYMENT the newest is taken. Prints accuracy, spikes, overflow and an estimate of
+    energy and time on the chip; adds a raster and report.html to the deployment.
+    """
     from neurodeploy.reporting.cost_text import estimate_text
     from neurodeploy.reporting.neurobench import neurobench_text
     from neurodeploy.reporting.text import (
@@ -108,7 +123,7 @@ def simulate(
         progress=show_progress(),
     )
     if as_json:
-        print_json(result.as_dict())
+        print_json({**result.as_dict(), "summary": str(result.summary)})
         return
     click.echo(f"Engine {result.engine}: {result.samples} samples ({result.origin})")
     for remark in engine_remarks([result.engine], loaded):
@@ -135,17 +150,18 @@ def simulate(
     for found in result.metrics.values():
         click.echo(neurobench_text(found.as_dict()))
     click.echo(wrote(result.raster, trace, result.summary, result.report))
-    click.echo("Next: neurodeploy validate")
+    say(as_json, "Next: neurodeploy validate")
 
 
 @click.command()
 @click.argument("deployment", required=False, type=PATH)
 @click.option(
     "--engines",
+    type=ENGINE_LIST,
     metavar="A,B",
     help=f"{ENGINE_NAMES}  [default: reference,lava, or lava-fused where that fits into memory]",
 )
-@click.option("--strict", is_flag=True, help="Fail where a population never spiked.")
+@click.option("--strict", is_flag=True, help="Fail if a population never spiked.")
 @sample_options
 @worker_options
 @json_option
@@ -159,10 +175,11 @@ def validate(
     as_json: bool,
     **choice: Any,
 ) -> None:
-    """Compare two engines on DEPLOYMENT (default: the newest): every population, step, sample.
+    """Compare two engines on a deployment, value by value.
 
-    Exits with 1 when integer engines differ anywhere, and with --strict when a population is
-    silent, so that nothing behind it was compared. Takes 64 samples unless told otherwise.
+    Without DEPLOYMENT the newest is taken, and 64 samples. Every population, step and sample is
+    compared. The exit code is 1 if integer engines differ anywhere, and with --strict if a
+    population was silent, so that nothing after it was tested.
     """
     from neurodeploy.reporting.text import parity_text
     from neurodeploy.workflow.engines import check_engine, engine_remarks
@@ -187,7 +204,14 @@ def validate(
     )
     report = result.report
     if as_json:
-        print_json({**result.as_dict(), "picture": str(result.picture)})
+        places = {"picture": result.picture, "summary": result.summary, "report": result.page}
+        print_json(
+            {
+                **result.as_dict(),
+                "deployment": str(loaded.path),
+                **{name: str(path) for name, path in places.items()},
+            }
+        )
     else:
         for remark in engine_remarks(report.engines, loaded):
             click.echo(remark)
@@ -202,78 +226,81 @@ def validate(
 
 
 @click.command()
-@click.argument("deployment", nargs=-1, type=PATH, metavar="[DEPLOYMENT | RECIPE]")
-@click.option(
-    "--rule",
-    type=click.Choice(["sltt", "delta"]),
-    default="sltt",
-    show_default=True,
-    help="All layers by SLTT, or the output layer alone by Loihi's own three-factor rule.",
-)
+@click.argument("deployment", nargs=-1, type=PATH, metavar="[DEPLOYMENT|RECIPE]")
+@learning_rule_option
 @click.option(
     "--task",
     type=click.Choice(["continue", "drift", "new-class", "scratch"]),
     default="continue",
     show_default=True,
-    help="Go on with the training samples, meet them rotated, meet a class never seen, or begin "
-    "with random weights.",
+    help="Continue with the training samples, adapt to rotated ones, learn an unseen class, or "
+    "start from random weights.",
 )
 @click.option(
     "--samples",
-    type=int,
-    help="Samples to learn from.  [default: 1500, but none twice; drift: 500; new-class: 200; "
+    type=WHOLE_NUMBER,
+    help="Samples to learn from.  [default: at most 1500, each once; drift: 500; new-class: 200; "
     "scratch: all, as often as the recipe has epochs]",
 )
 @click.option(
-    "--degrees", type=float, help="Angle by which --task drift turns images.  [default: 25]"
+    "--degrees", type=NUMBER, help="Angle by which --task drift turns images.  [default: 25]"
 )
 @click.option(
     "--rate",
     metavar="2^-K",
-    help="Learning rate, a power of two.  [default: the largest that moves no neuron too far]",
+    help="Learning rate, a power of two.  [default: the largest that changes no potential too "
+    "much]",
 )
 @click.option(
     "--halve",
-    metavar="SHARE,...",
-    help="Halve the rate after these shares of the stream, as 0.5,0.75, or none.  [default: none; "
-    "scratch: 0.5,0.75,0.9]",
+    metavar="X,...",
+    help="Halve the rate after these shares of the stream, for example 0.5,0.75; or none.  "
+    "[default: none; scratch: 0.5,0.75,0.9]",
 )
-@click.option(
-    "--update",
-    type=click.Choice(["sample", "step"]),
-    default="sample",
-    show_default=True,
-    help="Change weights once per sample, or after each of its steps.",
-)
+@update_option
 @click.option(
     "--feedback",
     type=click.Choice(["transposed", "random"]),
     default="transposed",
     show_default=True,
-    help="Weights that errors go back through: the layer's own, or fixed random ones.",
+    help="Weights that carry errors backward: the layer's own, or fixed random ones.",
 )
 @seed_option
-@click.option("--engine", default="lava", show_default=True, help="lava, lava-fused or reference.")
-@click.option("--data", type=PATH, help="Where the data set lies now.")
-@click.option("--target", help="With scratch: a chip, as for export.")
-@click.option("--weight-bits", type=int, help="With scratch: width of all weights.")
+@click.option(
+    "--target", type=TARGET, help="With scratch: a name from `neurodeploy targets`, or a TOML file."
+)
+@click.option("--weight-bits", type=BITS, help="With scratch: width of all weights, 1 to 8.")
 @click.option(
     "--set",
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="With scratch: override a recipe key, e.g. training.epochs=1.",
+    help="With scratch: override a recipe key, e.g. training.epochs=1; repeatable.",
 )
 @click.option(
-    "--held-out", type=int, default=1000, show_default=True, help="At most so many test samples."
+    "--engine",
+    type=ENGINE,
+    default="lava",
+    show_default=True,
+    help="lava, lava-fused or reference.",
+)
+@click.option("--data", type=PATH, help="Where the deployment's data set is now.")
+@click.option(
+    "--held-out",
+    type=WHOLE_NUMBER,
+    default=1000,
+    show_default=True,
+    help="Largest number of test samples.",
 )
 @click.option(
     "--ceiling/--no-ceiling",
     default=None,
-    help="Have PyTorch learn in floats from the same samples, to compare with.  [default: yes; "
+    help="Also let PyTorch learn in floats from the same samples, for comparison.  [default: yes; "
     "scratch: no]",
 )
-@click.option("--out", type=PATH, help="New folder.  [default: DEPLOYMENT-learned-NNN]")
+@click.option(
+    "--out", type=PATH, metavar="FOLDER", help="New folder.  [default: DEPLOYMENT-learned-NNN]"
+)
 @timeout_option
 @json_option
 def learn(
@@ -284,13 +311,12 @@ def learn(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Let DEPLOYMENT (default: the newest) go on learning, sample by sample, on its integers.
+    """Let a deployment continue learning on its integers, sample by sample.
 
-    With --task scratch a RECIPE takes its place, whose network begins with random weights.
-
-    Writes a new deployment with the learnt weights and leaves the old one as it is. In Lava,
-    weights are compared with the integer reference after every update; exits with 1 when any
-    differ, and writes nothing.
+    Without DEPLOYMENT the newest is taken; with --task scratch, give a RECIPE instead, whose
+    network starts with random weights. Writes a new deployment with the learnt weights and leaves
+    the old one unchanged. In Lava, weights are compared with the integer reference after every
+    update; if any differ, nothing is written and the exit code is 1.
     """
     from neurodeploy.artifacts.deployment import read_deployment
     from neurodeploy.artifacts.folders import newest_deployment

@@ -2,29 +2,53 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from neurodeploy.cli.options import (
+    BITS,
     PATH,
+    WHOLE_NUMBER,
     json_option,
     print_json,
+    say,
     shape_option,
     stated_options,
     worded_here,
 )
+from neurodeploy.cli.values import TARGET
+
+if TYPE_CHECKING:
+    from neurodeploy.workflow.netx import NetxPart
 
 
 @click.command()
-@click.argument("source", required=False, type=PATH, metavar="[RUN, FILE.nir or FILE.net]")
-@click.option("--target", required=True, help="A name from `neurodeploy targets`, or a TOML file.")
-@click.option("--out", type=PATH, help="New folder.  [default: deployments/NAME-TARGET-NNN]")
+@click.argument("source", required=False, type=PATH, metavar="[RUN|FILE]")
+@click.option(
+    "--target",
+    type=TARGET,
+    required=True,
+    help="A name from `neurodeploy targets`, or a TOML file.",
+)
+@click.option(
+    "--out",
+    type=PATH,
+    metavar="FOLDER",
+    help="New folder.  [default: deployments/NAME-TARGET-NNN]",
+)
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Say whether the network fits the target, and write nothing.",
+)
 @click.option(
     "--weight-bits",
-    type=click.IntRange(1, 8),
-    help="Width of all weights; what the network was trained for, or the target's.",
+    type=BITS,
+    help="Width of all weights, 1 to 8.  [default: what the network was trained for, else the "
+    "target's]",
 )
 @click.option(
     "--scale",
@@ -34,31 +58,33 @@ from neurodeploy.cli.options import (
 )
 @click.option(
     "--calibrate",
-    metavar="N or FILE.npz",
-    help="Calibrate on N training samples, or on those of a file as --data of simulate takes it.",
+    metavar="N|FILE",
+    help="Calibrate on N training samples, or on the samples of an .npz as --data of simulate "
+    "takes it.",
 )
 @click.option(
     "--activity",
     type=PATH,
     metavar="DEPLOYMENT",
-    help="Place neurons by the spikes counted when this deployment of the same network was "
-    "simulated.",
+    help="Place neurons by the spikes that a simulation of this deployment of the same network "
+    "counted.",
 )
 @click.option(
     "--balance",
     is_flag=True,
-    help="With --activity: cut populations further, onto cores that are left of the chips in use, "
-    "so that steps take less time.",
+    help="With --activity: also split populations over unused cores of the chips in use, so that "
+    "steps take less time.",
 )
 @click.option(
     "--send-result",
     is_flag=True,
-    help="Let the output send its potential at the end of each sample, as a message of 24 bits.",
+    help="Let the output send its potential at the end of each sample, as a 24-bit message.",
 )
 @click.option(
     "--netx",
     is_flag=True,
-    help="Round to integers that lava-dl's .net holds, and insist on writing network.net.",
+    help="Round to integers that lava-dl's .net format can hold, and require that network.net is "
+    "written.",
 )
 @click.option(
     "--onnx",
@@ -70,27 +96,25 @@ from neurodeploy.cli.options import (
     "--input-shape",
     metavar="C,H,W",
     callback=shape_option,
-    help="Shape of a sample, where a .net does not say.",
+    help="Shape of a sample, for a .net that does not state it.",
 )
 @click.option(
     "--layers",
-    type=int,
-    metavar="N",
-    help="Of a .net, the first N layers alone, where a later one is not supported.",
+    type=WHOLE_NUMBER,
+    help="Take only the first N layers of a .net, where a later one is not supported.",
 )
 @click.option(
     "--biases",
     is_flag=True,
-    help="Samples of a .net whose input layer is driven by biases are these biases, or floats x "
-    "from 0 to 1 that make biases 2wx - w + b, as lava-dl's PilotNet has them.",
+    help="For a .net whose input layer is driven by biases: samples are these biases, or floats x "
+    "from 0 to 1 that give biases 2wx - w + b, as in lava-dl's PilotNet.",
 )
 @click.option(
     "--spike-exp",
     "message_exponent",
-    type=int,
-    metavar="N",
-    help="Of a .net with sigma-delta layers, by how many bits messages are finer than the numbers "
-    "in the file, as lava-dl's spike_exp.  [default: 6, as lava-dl's]",
+    type=WHOLE_NUMBER,
+    help="For a .net with sigma-delta layers: fractional bits of messages, lava-dl's spike_exp.  "
+    "[default: 6, as in lava-dl]",
 )
 @stated_options
 @json_option
@@ -98,6 +122,7 @@ def export(
     source: Path | None,
     target: str,
     out: Path | None,
+    dry_run: bool,
     weight_bits: int | None,
     scale: Any,
     calibrate: str | None,
@@ -115,16 +140,17 @@ def export(
 ) -> None:
     """Quantise a network, map it to a target and write a deployment.
 
-    Takes the newest run in runs/ when no source is given. The semantic options (--from to --decode)
-    state what a .nir file from elsewhere leaves open, or override what ours says. A .net of lava-dl
-    is deployed with its integers as they are; state --steps and --encoder.
+    The source is a run, a .nir file or a .net file; without one, the newest run in runs/. The
+    options --from to --decode state what a .nir file from elsewhere leaves open, or override what
+    one of ours says. A .net of lava-dl is deployed with its integers unchanged; state --steps and
+    --encoder.
     """
     from neurodeploy.ir.stated import Stated
-    from neurodeploy.workflow.export import export as export_network
+    from neurodeploy.workflow.export import write_export
+    from neurodeploy.workflow.export_plan import Plan, plan_export
     from neurodeploy.workflow.quantization import QuantizationOptions
 
-    quantization = QuantizationOptions(weight_bits, scale, calibrate)
-    result = export_network(
+    plan = plan_export(
         source,
         target,
         out,
@@ -132,21 +158,22 @@ def export(
         balance=balance,
         send_result=send_result,
         netx=netx,
-        onnx=onnx,
         input_shape=input_shape,
         layers=layers,
         biases=biases,
         message_exponent=message_exponent,
         stated=Stated(**stated),
-        quantization=quantization,
+        quantization=QuantizationOptions(weight_bits, scale, calibrate),
     )
+    result = plan if dry_run else write_export(plan, onnx)
+    written = None if isinstance(result, Plan) else result
     if as_json:
         print_json(
             {
-                "deployment": str(result.path),
+                "deployment": written and str(written.path),
                 "source": str(result.source),
                 "target": target,
-                "report": str(result.report),
+                "report": written and str(written.report),
                 "mapping": result.mapping.to_dict(),
                 "notes": result.network.notes,
                 "warnings": list(result.warnings),
@@ -154,18 +181,28 @@ def export(
             }
         )
         return
-    click.echo(f"Exported {result.source} to {target}")
+    if written:
+        click.echo(f"Exported {written.source} to {target}")
+    else:
+        click.echo(f"{plan.source} fits {target}; nothing was written")
     click.echo(result.mapping.summary())
     for where, note in result.network.notes.items():
         if note not in result.warnings:
-            click.echo(f"Note: {where}: {worded_here(note)}")
+            say(as_json, f"Note: {where}: {worded_here(note)}")
     for warning in result.warnings:
         click.echo(f"Warning: {warning}")
-    if result.netx.missing:
-        click.echo("No network.net, which lava-dl reads; its format cannot hold")
-        for reason in result.netx.missing:
-            click.echo(f"  {reason}")
-        if result.netx.roundable:
-            click.echo("Export with --netx to round to integers that it holds.")
-    report = f", with {result.report.name}" if result.report.exists() else ""
-    click.echo(f"Wrote {result.path}/{report}\nNext: neurodeploy simulate")
+    if result.netx.missing and written:
+        say(as_json, without_net(written.path, result.netx))
+    if written:
+        report = f", with {written.report.name}" if written.report.exists() else ""
+        click.echo(f"Wrote {written.path}/{report}")
+        say(as_json, "Next: neurodeploy simulate")
+
+
+def without_net(deployment: Path, netx: NetxPart) -> str:
+    """The line about a file that lava-dl would read, and that is not there."""
+    count = len(netx.missing)
+    reasons = "1 reason" if count == 1 else f"{count} reasons"
+    rounding = "; --netx rounds to integers that it can hold" if netx.roundable else ""
+    shown = shlex.quote(str(deployment))
+    return f"No network.net for lava-dl: {reasons}, listed by neurodeploy inspect {shown}{rounding}"

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from neurodeploy.artifacts.names import DEPLOYMENTS, RUNS
-from neurodeploy.cli.options import PATH, Commands, json_option, print_json, say
+from neurodeploy.cli.commands import Commands
+from neurodeploy.cli.options import PATH, json_option, print_json, say
 from neurodeploy.errors import InputError
 
 yes_option = click.option("--yes", is_flag=True, help="Remove without asking.")

@@ -7,31 +7,20 @@ functions into commands, and errors into a message and an exit code.
 from __future__ import annotations
 
 import json
-import math
-import re
+import logging
 import shlex
 import sys
-import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
-from neurodeploy.artifacts.leftovers import remove_leftovers_here
-from neurodeploy.errors import (
-    InterruptionError,
-    Named,
-    NeurodeployError,
-    PictureWarning,
-    Setting,
-    Text,
-    Value,
-)
+from neurodeploy.cli.values import ENGINES, FRAMEWORK, FRAMEWORKS, Number, listed
+from neurodeploy.errors import Named, Setting, Text, Value
 from neurodeploy.ir.per_node import ALL
-from neurodeploy.support.processes import give_way, is_main
-from neurodeploy.support.program import program
+from neurodeploy.support.processes import is_main
+from neurodeploy.support.system import version_of
 
 PATH = click.Path(path_type=Path)
 
@@ -50,30 +39,78 @@ KEYS = {
 """Keys of a recipe that have options of their own."""
 
 
-COUNT = click.IntRange(1, 2**31 - 1)
+COUNT = Number("n", click.IntRange(1, 2**31 - 1))
+BITS = Number("n", click.IntRange(1, 8))
+FROM_ZERO = Number("n", click.IntRange(0))
+WHOLE_NUMBER = Number("n", click.INT)
+NUMBER = Number("x", click.FLOAT)
 
 
-class Positive(click.FloatRange):
-    """A number above 0; click lets NaN pass every range."""
+class Positive(Number):
+    """A number above 0."""
 
     def __init__(self) -> None:
-        super().__init__(min=0, min_open=True)
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        number = super().convert(value, param, ctx)
-        if math.isnan(number):
-            self.fail(f"{value!r} is not in the range x>0.", param, ctx)
-        return number
+        super().__init__("x", click.FloatRange(min=0, min_open=True))
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-ENGINE_NAMES = "reference, lava, lava-fused, netx, float or norse."
-seed_option = click.option("--seed", type=int, default=0, help="Seed of random draws.")
+VERBOSITY = "neurodeploy.verbosity"
+"""Key in a context's ``meta``: the level of what is told on stderr, where it was chosen."""
+
+_JSON = "neurodeploy.json"
+
+PATHS = (
+    *("run", "source", "deployment", "file", "folder", "network"),
+    *("summary", "raster", "picture", "report", "trace", "log"),
+)
+"""Keys of a command's JSON that name a file or folder: the envelope's ``paths`` repeat them."""
+
+
+def _note_json(context: click.Context, parameter: click.Parameter, given: bool) -> bool:
+    context.meta[_JSON] = given
+    return given
+
+
+json_option = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    is_eager=True,
+    callback=_note_json,
+    help="Print one JSON object.",
+)
+ENGINE_NAMES = f"{listed(ENGINES)}."
+seed_option = click.option("--seed", type=WHOLE_NUMBER, default=0, help="Seed of random draws.")
 timeout_option = click.option(
     "--timeout",
     type=Positive(),
     metavar="SECONDS",
     help="Wall-clock limit for Lava.",
+)
+
+
+learning_rule_option = click.option(
+    "--rule",
+    type=click.Choice(["sltt", "delta"]),
+    default="sltt",
+    show_default=True,
+    help="sltt trains all layers; delta trains the output layer by Loihi's three-factor rule.",
+)
+update_option = click.option(
+    "--update",
+    type=click.Choice(["sample", "step"]),
+    default="sample",
+    show_default=True,
+    help="Change weights once per sample, or after each of its steps.",
+)
+rounds_option = click.option(
+    "--rounds",
+    type=COUNT,
+    default=3,
+    show_default=True,
+    help="How often each is timed, in turns; the median counts.",
+)
+recipe_data_option = click.option(
+    "--data", type=PATH, help="Where the recipe's data set is, as for train."
 )
 
 
@@ -83,13 +120,12 @@ def worker_options(command: Any) -> Any:
         click.option(
             "--workers",
             type=COUNT,
-            metavar="N",
             help="Share the work among N processes of this machine; the result is the same.",
         ),
         click.option(
             "--scheduler",
             metavar="ADDRESS",
-            help="Share it among the workers of a Dask scheduler, as at tcp://10.0.0.1:8786.",
+            help="Share the work among the workers of a Dask scheduler, e.g. tcp://10.0.0.1:8786.",
         ),
     ):
         command = option(command)
@@ -99,27 +135,31 @@ def worker_options(command: Any) -> Any:
 def sample_options(command: Any) -> Any:
     """Options that choose samples, shared by simulate and validate."""
     for option in (
-        click.option("--samples", type=int, help="At most so many samples."),
+        click.option("--samples", type=WHOLE_NUMBER, help="Largest number of samples."),
         click.option(
             "--data",
             type=PATH,
-            help="An .npz with x (N, T, *input) or (N, *input), integers up to the network's "
-            "levels, and optional y; or one with x_test and y_test; or the folder of the data set "
-            "trained on.",
+            help="Samples: an .npz with x, of shape (N, T, *input) or (N, *input), integers up to "
+            "the network's levels, and optional y; or one with x_test and y_test; or the folder of "
+            "the data set trained on.",
+        ),
+        click.option(
+            "--scale-floats",
+            is_flag=True,
+            help="With --data: multiply floats from 0 to 1 by the network's levels, and round.",
         ),
         click.option(
             "--random",
             "random_count",
-            type=int,
-            metavar="N",
+            type=WHOLE_NUMBER,
             help="N random samples instead of data.",
         ),
         click.option(
             "--rate",
-            type=float,
+            type=NUMBER,
             default=0.1,
             show_default=True,
-            help="Spike probability of --random.",
+            help="With --random: probability of a spike.",
         ),
         seed_option,
         timeout_option,
@@ -134,46 +174,48 @@ def stated_options(command: Any) -> Any:
         click.option(
             "--from",
             "framework",
-            metavar="FRAMEWORK",
-            help="What wrote the .nir file, which says how it is stepped: norse, snntorch, sinabs, "
-            "spikingjelly, rockpool, spyx, nengo or lava. The options below override it.",
+            type=FRAMEWORK,
+            help="The framework that wrote the .nir file, which says how neurons are stepped: "
+            f"{listed(FRAMEWORKS)}. The options below override it.",
         ),
-        click.option("--dt", type=float, help="Seconds per step."),
+        click.option("--dt", type=NUMBER, help="Seconds per step."),
         _per_node(
             "--reset",
             values={word: word for word in ("zero", "subtract", "none")},
-            help="What a spike does to v: of all neurons, or of one node; repeatable.",
+            help="What a spike does to v, for all nodes or one; repeatable.",
         ),
         _per_node(
             "--reset-delay",
             values=SWITCHES,
-            help="Whether snnTorch's resets come one step late; likewise.",
+            help="Whether resets come one step late, as in snnTorch; for all nodes or one.",
         ),
         _per_node(
             "--compare",
             "comparison",
             values=COMPARISONS,
-            help="Fire at v > or >= threshold; likewise.",
+            help="Fire at v > threshold (gt) or v >= threshold (ge); for all nodes or one.",
         ),
         click.option(
-            "--integrator", type=click.Choice(["euler", "exponential"]), help="How leaks step."
+            "--integrator",
+            type=click.Choice(["euler", "exponential"]),
+            help="How leaks are discretised.",
         ),
         click.option(
             "--gain",
             type=click.Choice(["nir", "one"]),
-            help="Input enters a neuron as its r and tau say, or as it is.",
+            help="Scale a neuron's input by its r and tau, as NIR says, or by one.",
         ),
-        click.option("--steps", type=int, help="Time steps per sample."),
+        click.option("--steps", type=WHOLE_NUMBER, help="Time steps per sample."),
         click.option(
             "--encoder",
             type=click.Choice(["direct", "rate", "latency", "events"]),
-            help="How samples become input.",
+            help="How samples become input spikes or values.",
         ),
-        click.option("--levels", type=int, help="Largest integer of the input."),
+        click.option("--levels", type=WHOLE_NUMBER, help="Largest integer of the input."),
         click.option(
             "--decode",
             type=click.Choice(["last_v", "sum_v", "spike_count"]),
-            help="How the class is read.",
+            help="How the class is read from the output.",
         ),
     )
     for option in reversed(options):
@@ -232,19 +274,61 @@ def load_with_samples(
 
 
 def say(as_json: bool, text: str) -> None:
-    """Human text of the main process; on stderr when stdout carries JSON."""
-    if is_main():
+    """A remark for people, of the main process; on stderr when stdout carries JSON."""
+    if is_main() and not is_quiet():
         click.echo(text, err=as_json)
 
 
+def is_quiet() -> bool:
+    """Whether only results, warnings and errors are asked for."""
+    context = click.get_current_context(silent=True)
+    return context is not None and context.meta.get(VERBOSITY) == logging.WARNING
+
+
 def show_progress() -> bool:
-    return sys.stderr.isatty()
+    """Whether a progress bar has somebody to see it."""
+    return sys.stderr.isatty() and not is_quiet()
 
 
-def print_json(value: dict[str, Any]) -> None:
-    """One JSON object on stdout, from the main process."""
+def wants_json(context: click.Context | None) -> bool:
+    """Whether the command is to print JSON."""
+    return context is not None and bool(context.meta.get(_JSON))
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """One JSON object on stdout, from the main process: the command's own keys in an envelope."""
+    context = click.get_current_context()
+    paths = {name: str(value[name]) for name in PATHS if value.get(name)}
+    _print_envelope(_path_of(context), paths, value)
+
+
+def print_error(context: click.Context | None, kind: str, message: str, exit_code: int) -> None:
+    """The object in place of a command's, when it fails."""
+    error = {"kind": kind, "message": message, "exit_code": exit_code}
+    name = [] if context is None else _path_of(context)
+    if context is not None and isinstance(context.command, click.Group):
+        name += [context.invoked_subcommand] if context.invoked_subcommand else []
+    _print_envelope(name, {}, {"error": error})
+
+
+def _print_envelope(command: list[str], paths: dict[str, str], value: Mapping[str, Any]) -> None:
+    envelope = {
+        "version": version_of("neurodeploy") or "unknown",
+        "command": " ".join(command),
+        "paths": paths,
+    }
     if is_main():
-        click.echo(json.dumps(value, default=str))
+        click.echo(json.dumps({**envelope, **value}, default=str))
+
+
+def _path_of(context: click.Context) -> list[str]:
+    """The names that lead to a command, without the program's."""
+    found: list[str] = []
+    here: click.Context | None = context
+    while here is not None and here.parent is not None:
+        found.insert(0, here.info_name or "")
+        here = here.parent
+    return found
 
 
 COMMANDS = {"resume_run": "train --resume"}
@@ -269,77 +353,6 @@ def worded_here(text: str) -> str:
     """``worded`` for the command that runs."""
     context = click.get_current_context()
     return worded(text, context.find_root().command, context.command)
-
-
-LONGEST_WORD = 5000
-"""Characters of a message without a space: no path and no name of ours has so many."""
-
-
-class Commands(click.Group):
-    """Turns this package's errors into one message and an exit code, never a traceback.
-
-    Of processes that were launched together, the main one speaks.
-    """
-
-    def main(self, *arguments: Any, standalone_mode: bool = True, **options: Any) -> Any:
-        """Run, and in ``standalone_mode`` end as a program, without click's codes for its end."""
-        if not standalone_mode:
-            return super().main(*arguments, standalone_mode=False, **options)
-        with program():
-            try:
-                code = super().main(*arguments, standalone_mode=False, **options)
-            except click.Abort as error:
-                raise error.__cause__ or KeyboardInterrupt from None
-            except click.ClickException as error:
-                error.show()
-                code = error.exit_code
-            sys.exit(code if isinstance(code, int) else 0)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            if ctx.parent is None and is_main():
-                remove_leftovers_here()
-            with pictures_optional():
-                return super().invoke(ctx)
-        except NeurodeployError as error:
-            said, code = self._said(error, ctx), error.exit_code
-            interrupted = isinstance(error, InterruptionError)
-            message = said[0].upper() + said[1:] if interrupted else f"Error: {said}"
-        except KeyboardInterrupt:
-            message, code = "Interrupted.", 130
-        except click.UsageError as error:
-            if is_main():
-                raise
-            message, code = error.format_message(), error.exit_code
-        if is_main():
-            click.echo(message, err=True)
-        else:
-            give_way()
-        ctx.exit(code)
-
-    def _said(self, error: NeurodeployError, ctx: click.Context) -> str:
-        name = ctx.invoked_subcommand
-        command = None if name is None else self.get_command(ctx, name)
-        found = worded(error.text, ctx.find_root().command, command or self)
-        # A name or a value that a file holds may be as long as the file.
-        return re.sub(rf"\S{{{LONGEST_WORD},}}", lambda word: f"{word[0][:200]}...", found)
-
-
-@contextmanager
-def pictures_optional() -> Iterator[None]:
-    """Say in a line that a picture is missing."""
-    said = warnings.showwarning
-
-    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if issubclass(category, PictureWarning):
-            click.echo(f"Warning: {message}", err=True)
-        else:
-            said(message, category, *where, **more)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", PictureWarning)
-        warnings.showwarning = show
-        yield
 
 
 def wrote(*paths: Path | None) -> str:
@@ -368,6 +381,11 @@ def _worded(named: Named, commands: list[click.Command]) -> str:
 
 def _option(setting: Setting, commands: list[click.Command]) -> str:
     name = KEYS.get(setting.name, setting.name)
+    takes = [parameter.name for parameter in commands[0].params]
+    if name == "engine" and setting.value and "engine" not in takes and "engines" in takes:
+        # Of two engines: the one that is meant, beside one that always runs.
+        beside = "float" if setting.value == "reference" else "reference"
+        return f"--engines {setting.value},{beside}"
     if "." in name:
         return f"--set {shlex.quote(str(setting))}"
     options = (

@@ -11,15 +11,17 @@ from neurodeploy.cli.options import (
     PATH,
     json_option,
     print_json,
+    recipe_data_option,
     say,
     show_progress,
     worker_options,
 )
+from neurodeploy.cli.values import DEVICE, RECIPE
 from neurodeploy.errors import InputError
 
 
 @click.command()
-@click.argument("recipe")
+@click.argument("recipe", type=RECIPE)
 @click.option(
     "--set",
     "overrides",
@@ -32,15 +34,16 @@ from neurodeploy.errors import InputError
 @click.option(
     "--trials",
     type=COUNT,
-    metavar="N",
-    help="Search instead of trying everything: N runs in all, chosen by Optuna.",
+    help="Search instead of trying all combinations: N runs, chosen by Optuna.",
 )
-@click.option("--data", type=PATH, help="Where the recipe's data set lies, as for train.")
-@click.option("--device", help="Where to train, e.g. cuda.  [default: cpu]")
+@recipe_data_option
+@click.option("--device", type=DEVICE, help="Where to train, e.g. cuda.  [default: cpu]")
 @click.option(
     "--out",
     type=PATH,
-    help="Folder; what it has is not trained again.  [default: sweeps/RECIPE]",
+    metavar="FOLDER",
+    help="Folder for the runs; those that are there already are not repeated.  [default: "
+    "sweeps/RECIPE]",
 )
 @worker_options
 @json_option
@@ -56,11 +59,12 @@ def sweep(
     scheduler: str | None,
     as_json: bool,
 ) -> None:
-    """Train RECIPE (a name from `neurodeploy models` or a TOML file) with many settings.
+    """Train a recipe with many settings.
 
-    All runs stay in a folder. After an interruption the same command goes on, in the run that was
-    cut as well; with more values or trials it trains what is new. With --trials a run is given up
-    when its validation score falls below the median of the others at the same epoch.
+    RECIPE is a name from `neurodeploy models` or a TOML file. All runs stay in a folder. After an
+    interruption the same command continues, also within the run that was interrupted; with more
+    values or trials it trains only the new ones. With --trials a run is stopped early when its
+    validation score falls below the median of the others at the same epoch.
     """
     from neurodeploy.artifacts.names import SWEEP_PICTURE, SWEEPS
     from neurodeploy.support.figures import ornament, write_picture

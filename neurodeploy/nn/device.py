@@ -38,11 +38,14 @@ def find_device(name: str | None, precision: Precision, processes: Processes) ->
     """The torch device to train on, when it is there and computes in this precision.
 
     Args:
-        name: as torch names it; None for the launcher's choice, or the CPU without a launcher.
+        name: as torch names it; ``auto`` for a GPU where there is one; None for the launcher's
+            choice, or the CPU without a launcher.
 
     Raises:
         InputError: it is not, or it does not; or a device is named beside the launcher's.
     """
+    if name == "auto":
+        name = None if processes.device else best_device()
     if name and processes.device:
         raise InputError(
             f"device {name!r}: the launcher has given this process {processes.device}",
@@ -63,6 +66,11 @@ def find_device(name: str | None, precision: Precision, processes: Processes) ->
         reason = str(error).splitlines()[0]
         raise InputError(f"device {name!r} cannot compute in {precision}: {reason}") from None
     return device
+
+
+def best_device() -> str:
+    """The name of the GPU that torch takes first, else the CPU's."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 HEAVY = 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from neurodeploy.nn.delays import anneal_delays
 from neurodeploy.nn.families import SpikingNetwork
 from neurodeploy.recipe import TrainingRecipe
 from neurodeploy.sparsity import Masks, prune, zero_share
+from neurodeploy.support.log import LOG
 from neurodeploy.support.processes import Processes
 from neurodeploy.training.assembly import begin_when_due
 from neurodeploy.training.batches import batch_count
@@ -53,7 +55,7 @@ class Recorder:
             batches: of an epoch.
             state: of an interrupted run, or None.
             processes: of which this is one.
-            progress: show a bar on stderr where that is a terminal, else a line for each epoch.
+            progress: show a bar on stderr where that is a terminal, and warnings at once.
         """
         self._run = run
         self._training = training
@@ -72,6 +74,7 @@ class Recorder:
         self._saved = time.monotonic()
         self._progress = progress
         self._warned = 0
+        self._shown: dict[str, str] = {}
 
     def __enter__(self) -> Recorder:
         return self
@@ -91,8 +94,9 @@ class Recorder:
         """Name the epoch that the next batches belong to."""
         self._bar.set_description(f"epoch {epoch}/{self._training.epochs}")
 
-    def end_batch(self) -> bool:
-        """Count a batch; True when it is time to ``save``."""
+    def end_batch(self, loss: float) -> bool:
+        """Count a batch and show its loss; True when it is time to ``save``."""
+        self._bar.set_postfix({**self._shown, "loss": f"{loss:.3f}"}, refresh=False)
         self._bar.update()
         minutes = (time.monotonic() - self._saved) / 60
         return self._main and 0 < self._training.checkpoint_minutes <= minutes
@@ -105,7 +109,8 @@ class Recorder:
     def end_epoch(self, state: TrainingState) -> None:
         """Put the epoch on disk, the checkpoint first: everything else can be rewritten from it."""
         metrics = state.history[-1]
-        self._bar.set_postfix(loss=f"{metrics.train_loss:.3f}", validation=metrics.validation_text)
+        self._shown = {"validation": metrics.validation_text}
+        self._bar.set_postfix({**self._shown, "loss": f"{metrics.train_loss:.3f}"})
         if self._log is None:
             return
         self._warn(metrics)
@@ -113,26 +118,23 @@ class Recorder:
         if state.best_is_now:
             save_best(self._run, state)
         self._log.append(metrics)
-        if self._progress and self._bar.disable:
-            self._tell(metrics)
+        self._tell(metrics)
 
     def _tell(self, metrics: EpochMetrics) -> None:
         """A line for an epoch, as the log of a cluster keeps it."""
         left = (self._training.epochs - metrics.epoch) * metrics.seconds
-        print(
+        LOG.info(
             f"Epoch {metrics.epoch}/{self._training.epochs}: loss {metrics.train_loss:.3f}, "
             f"validation {metrics.validation_text}, {metrics.seconds:,.1f} s; "
-            + (f"about {left / 60:,.1f} min left" if left else "done"),
-            file=sys.stderr,
-            flush=True,
+            + (f"about {left / 60:,.1f} min left" if left else "done")
         )
 
     def _warn(self, metrics: EpochMetrics) -> None:
         """Say of silent and of overactive layers what has not been said yet; stop when none is."""
         found = metrics.warnings
-        if self._progress and len(found) > self._warned:
+        if len(found) > self._warned:
             for warning in found:
-                tqdm.write(f"Warning: {warning}", file=sys.stderr)
+                LOG.log(logging.WARNING if self._progress else logging.DEBUG, f"Warning: {warning}")
         self._warned = len(found)
 
 
@@ -208,7 +210,7 @@ def fit(
             trained = now.partial
             for trained in train_epoch(job, updater, epoch, now.partial):
                 guard.check_batch(now, trained, rate)
-                if recorder.end_batch() and guard.is_calm(model):
+                if recorder.end_batch(trained.loss) and guard.is_calm(model):
                     recorder.save(_within_epoch(now, job, updater, trained, guard))
             started = time.perf_counter()
             with updater.averaged():

@@ -7,6 +7,7 @@ tensorboard/           the same for TensorBoard
 last.safetensors       state after the last finished epoch, or within a long one
 best.safetensors       weights of the best epoch on the validation samples
 network.nir            those weights, exported
+train.log              what was said meanwhile, with times
 learning_curve.png
 predictions.csv        their class for every test sample; validation_predictions.csv likewise
 run.json               written last: a run is complete when it is there
@@ -32,6 +33,7 @@ from neurodeploy.artifacts.folders import as_read_back, open_run, read_recipe, r
 from neurodeploy.artifacts.names import (
     COMPLETE,
     LEARNING_CURVE,
+    LOG_FILE,
     METRICS,
     NIR_FILE,
     RUN_FORMAT,
@@ -56,6 +58,7 @@ from neurodeploy.rules import Rule
 from neurodeploy.simulation.values import PredictedValues
 from neurodeploy.support.figures import ornament, png
 from neurodeploy.support.files import as_path, check_writable, sha256, write_json, write_whole
+from neurodeploy.support.log import LOG, kept, told
 from neurodeploy.support.processes import ContactLostError, connect
 from neurodeploy.support.seals import sealed
 from neurodeploy.support.system import freed_memory_kept, versions
@@ -159,10 +162,10 @@ def train(
     Args:
         recipe: everything that defines the run.
         out: the run folder, new or empty; None takes the next free ``runs/<recipe name>-NNN``.
-        device: as torch names it, for example ``cuda``; None for the launcher's choice, or the
-            CPU without a launcher.
+        device: as torch names it, for example ``cuda``, or ``auto`` for a GPU where there is one;
+            None for the launcher's choice, or the CPU without a launcher.
         resume: go on with the incomplete run of this very recipe in ``out``.
-        progress: show a bar on stderr where that is a terminal.
+        progress: show a bar on stderr where that is a terminal, else a line for each epoch.
         remark: with ``progress``, is told before the first epoch what is worth knowing of the data.
         after_epoch: is told of each epoch on the main process once it is on disk. What it raises
             ends the training there, which can be resumed.
@@ -217,6 +220,12 @@ def train(
         run = processes.on_main(lambda: held.enter_context(open_folder(recipe, out)))
         processes.on_main(lambda: keep_copy(recipe, run))
         job = Job(recipe, model, rule, split, code, processes, threads, regularisers, floats)
+        if processes.is_main:
+            held.enter_context(kept(run / LOG_FILE))
+            if progress:
+                held.enter_context(told())
+            doing = "Resuming" if resume else "Training"
+            LOG.debug(f"{doing} {recipe.name} in {run} on {where}; {versions()}")
         try:
             before = processes.on_main(lambda: load_state(run) if resume else None)
             state = fit(job, run, before, progress, after_epoch)

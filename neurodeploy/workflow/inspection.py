@@ -1,10 +1,7 @@
-"""A look around: what is in a file or folder, and what is installed here."""
+"""What is in a file or folder."""
 
 from __future__ import annotations
 
-import platform
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +12,6 @@ from neurodeploy.ir.contract import Contract, own_semantics
 from neurodeploy.ir.stated import Stated, listed
 from neurodeploy.support.files import as_path
 from neurodeploy.support.seals import is_intact
-from neurodeploy.support.system import version_of
 
 if TYPE_CHECKING:
     from neurodeploy.artifacts.deployment import TrainingRecord
@@ -166,76 +162,3 @@ def _deployment(path: Path) -> str:
         lines.append(f"In its folder, but no part of it: {', '.join(deployment.unlisted)}")
     lines.append(deployment.mapping.summary())
     return "\n".join(lines)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        needed: whether neurodeploy's main job needs it.
-        advice: how to get it, when it is missing.
-    """
-
-    name: str
-    works: bool
-    detail: str
-    needed: bool
-    advice: str = ""
-
-
-def examine() -> list[Finding]:
-    """Look at Python and the packages; imports Lava and Norse to see that they really work."""
-    findings = [
-        Finding(
-            "python",
-            sys.version_info >= (3, 10),
-            platform.python_version(),
-            True,
-            "use Python 3.10 or later",
-        )
-    ]
-    for package in ("torch", "numpy", "scipy", "nir", "safetensors", "scikit-learn", "matplotlib"):
-        version = version_of(package)
-        findings.append(
-            Finding(
-                package, version is not None, version or "missing", True, f"pip install {package}"
-            )
-        )
-    findings.append(_lava())
-    findings.append(_lava_dl())
-    findings.append(_norse())
-    return findings
-
-
-def _lava() -> Finding:
-    from neurodeploy.errors import NeurodeployError
-    from neurodeploy.lava.compat import lava_version, require_lava
-
-    try:
-        require_lava()
-    except NeurodeployError as error:
-        # Installed and not to be imported is a fault; absent is a choice.
-        version = lava_version()
-        return Finding("lava-nc", False, version or "missing", version is not None, error.text)
-    return Finding("lava-nc", True, lava_version() or "", True)
-
-
-def _lava_dl() -> Finding:
-    from neurodeploy.lava.compat import INSTALL_COMMAND, lava_version
-
-    version = version_of("lava-dl")
-    advice = INSTALL_COMMAND if lava_version() else "the same command installs it"
-    return Finding("lava-dl", version is not None, version or "missing", False, advice)
-
-
-def _norse() -> Finding:
-    from neurodeploy.errors import MissingDependencyError
-    from neurodeploy.norse.compat import require_norse
-
-    version = version_of("norse") or "missing"
-    try:
-        require_norse()
-    except MissingDependencyError as error:
-        return Finding("norse", False, version, False, error.text)
-    return Finding("norse", True, version, False)

@@ -31,6 +31,7 @@ from neurodeploy.simulation.trace import Samples, SpikeTrace
 from neurodeploy.simulation.values import PredictedValues, numbers
 from neurodeploy.support.figures import ornament, write_picture
 from neurodeploy.support.files import as_path, check_writable, make_folder, write_whole
+from neurodeploy.support.log import LOG
 from neurodeploy.support.signals import signals_deferred
 from neurodeploy.workflow.bar import Bar
 from neurodeploy.workflow.engines import (
@@ -150,6 +151,7 @@ def simulate(
     asked = {"metrics": sorted(metrics), "early_exit": early_exit, "state": state}
     kept = Unfinished(results, identity(deployment, samples, engine_name, asked))
     bar = Bar(samples.count, engine_name, progress)
+    LOG.info(f"Simulating {samples.count:,} samples ({samples.origin}) on {engine_name}")
     try:
         if resume:
             seconds_before = kept.resumed(tally)
@@ -195,6 +197,7 @@ def simulate(
         if writer:
             writer.discard()
     foreseen = forecast_series(deployment, engine_name, timeout=timeout) if forecast else None
+    LOG.info("Writing results and report")
     result = outcome.result(engine_name, seconds, said, foreseen)
     kept.discard()
     write_report(deployment)

@@ -20,6 +20,7 @@ from neurodeploy.reporting.parity import ParityComparison, ParityReport
 from neurodeploy.simulation.trace import SampleBatch, Samples
 from neurodeploy.support.figures import ornament, write_picture
 from neurodeploy.support.files import check_writable, make_folder
+from neurodeploy.support.log import LOG
 from neurodeploy.workflow.bar import Bar
 from neurodeploy.workflow.engines import (
     FLOAT_ENGINES,
@@ -110,6 +111,7 @@ def validate(
     check_writable(folder / PARITY)
     settings = EngineSettings(at_once, True, timeout)
     bar = Bar(samples.count, " against ".join(engines), progress)
+    LOG.info(f"Comparing {' with '.join(engines)} on {samples.count:,} samples ({samples.origin})")
     try:
         if place is None or pieces is None:
             report = _compared_here(deployment, engines, settings, samples.batches(size), bar)
@@ -118,6 +120,7 @@ def validate(
             report = _compared_on_workers(place, work, pieces, samples, bar)
     finally:
         bar.close()
+    LOG.info("Writing results and report")
     make_folder(folder)
     doubts = (warning for found in report.predictions.values() for warning in found.warnings())
     chosen = (*deployment.warnings, *said)

@@ -25,6 +25,7 @@ from neurodeploy.onchip.tasks import SET_ASIDE, Task, make_task
 from neurodeploy.reporting.pictures import CurvePoint
 from neurodeploy.simulation.trace import Samples
 from neurodeploy.support.files import as_path
+from neurodeploy.support.log import LOG
 from neurodeploy.workflow.learning.choices import (
     HALVED,
     check_for_scratch,
@@ -196,7 +197,9 @@ class _Session:
     def run(self, stream: Samples, size: int, progress: bool) -> None:
         from tqdm import tqdm
 
+        LOG.info("Measuring the accuracy before learning")
         self.points.append(self._point(None))
+        LOG.info(f"Learning from {stream.count:,} samples on {self.engine}")
         done_since, right = 0, 0
         due = _between_points(stream)
         bar = tqdm(total=stream.count, desc=self.engine, unit="sample", disable=not progress)
@@ -209,6 +212,10 @@ class _Session:
                 bar.update(len(chunk))
                 if done_since >= due or self.samples == stream.count:
                     self.points.append(self._point(right / done_since))
+                    LOG.info(
+                        f"Sample {self.samples:,}/{stream.count:,}: {right / done_since:.2%} of "
+                        f"the last {done_since:,} right before learning from them"
+                    )
                     done_since, right = 0, 0
 
     def _learn(self, chunk: StreamChunk) -> int:
@@ -245,6 +252,7 @@ class _Session:
         levels = self._levels(self.points[0])
         if self.mismatches:
             return self._result(options, levels, None)
+        LOG.info("Writing the new deployment")
         tags = self.learners.tags(self.kept.states)
         with place.made() as out:
             result = self._result(options, levels, out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,7 +83,7 @@ def deployed_origin(deployment: Deployment, data: Path | None) -> Origin:
         training=deployment.training,
         unseen=excluded_classes(deployment),
         epochs=1,
-        folder=path.parent / f"{file_name(path.name)}-learned",
+        folder=path.parent / learned_stem(path.name),
         warnings=deployment.warnings,
     )
 
@@ -232,3 +233,8 @@ def _left_out(recipe: Recipe) -> tuple[str, ...]:
     if not said:
         return ()
     return (f"recipe {recipe.name}: {', '.join(said)} is for train, and does nothing here",)
+
+
+def learned_stem(name: str) -> str:
+    """What a number goes behind to name what a deployment learnt, or learnt again."""
+    return f"{re.sub(r'-learned-[0-9]+$', '', file_name(name))}-learned"
