@@ -25,8 +25,8 @@ help:
 	@echo "make test-kernels  the quick tests as processors of other kinds would run them"
 	@echo "make lint          formatting and lint"
 	@echo "make types         type check"
-	@echo "make docs          write docs/commands.md, framework_matrix.md, and pipeline.png if demo/ is there"
-	@echo "make clean         remove .venv, demo/, build products and caches"
+	@echo "make docs          write the generated pages, README's figures if demo/ is there, and site/"
+	@echo "make clean         remove .venv, demo/, site/, build products and caches"
 
 install: .venv/.installed
 
@@ -44,7 +44,7 @@ install: .venv/.installed
 		|| $(PYTHON) -m venv --clear .venv
 	@echo "Installing into .venv; the first time takes a few minutes, most of it PyTorch."
 	@$(PIP) setuptools setuptools-scm
-	@$(PIP) --no-build-isolation --no-warn-conflicts -e '.[dev]'
+	@$(PIP) --no-build-isolation --no-warn-conflicts -e '.[dev,docs]'
 	@$(PIP) --no-build-isolation --no-deps --ignore-requires-python $(LAVA) neurobench nirtorch \
 		norse sinabs snntorch spikingjelly
 	@echo "Lava: $(if $(strip $(LAVA)),$(LAVA),left out; the other engines work without it)"
@@ -53,11 +53,13 @@ install: .venv/.installed
 demo: install
 	@rm -rf demo && mkdir demo
 	@cd demo && start=$$(date +%s) && \
-	for step in "train digits_lean" "export --target loihi2" simulate validate; do \
+	{ for step in "train digits_lean" "export --target loihi2" simulate validate; do \
 		echo "$$ neurodeploy $$step"; \
-		../.venv/bin/neurodeploy $$step || exit; \
-	done && \
-	echo "The demo took $$(($$(date +%s) - start)) s; its files are in demo/."
+		../.venv/bin/neurodeploy $$step || { touch failed; exit; }; \
+	done; \
+	echo "The demo took $$(($$(date +%s) - start)) s; its files are in demo/."; } | tee demo.log; \
+	test ! -e failed
+	@echo "Next: source .venv/bin/activate"
 
 lint: install
 	$(PY) -m ruff format --check $(SOURCES)
@@ -65,8 +67,12 @@ lint: install
 
 docs: install
 	$(PY) docs/make_commands.py
+	$(PY) docs/make_recipe.py
+	$(PY) docs/make_json.py
 	$(PY) docs/make_matrix.py
-	@test ! -d demo || $(PY) docs/make_pipeline.py demo
+	@test ! -d demo || { $(PY) docs/make_pipeline.py demo && $(PY) docs/make_readme.py demo; }
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+	@echo "The site is in site/; open site/index.html"
 
 types: install
 	$(PY) -m basedpyright --pythonpath $(PY)
@@ -82,5 +88,5 @@ test-kernels: install
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest
 
 clean:
-	rm -rf .venv demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv demo site build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,80 @@
+"""Pages of documentation as what a reader would type: files to save, and lines for a shell."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = {"fsdd": ROOT.parent / "shared" / "data" / "fsdd"}
+"""Data that a page fetches, where it lies here."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block.
+
+    Attributes:
+        language: the word behind the fence.
+        options: the words after that, as ``title="a.py"`` or ``slow``.
+    """
+
+    language: str
+    options: str
+    text: str
+
+    @property
+    def title(self) -> str:
+        """The file that it is to be saved as; empty for none."""
+        found = re.search(r'title="([^"]+)"', self.options)
+        return found[1] if found else ""
+
+
+def blocks(page: str) -> list[Block]:
+    """The fenced blocks of a page, in its order."""
+    found = re.findall(r"^```(\w+)(.*?)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    return [Block(language, options.strip(), text) for language, options, text in found]
+
+
+def wanted_data(page: str) -> list[str]:
+    """Names of the data that a page fetches."""
+    return re.findall(r"^```sh data=(\w+)", page, re.MULTILINE)
+
+
+def run_page(page: str, folder: Path) -> str:
+    """Do all that a page says, in an empty folder; what was printed.
+
+    A block marked ``slow`` is left out, and of one marked ``data=NAME`` a link to the data is made.
+    """
+    said = ""
+    scripts = str(Path(sys.executable).parent)
+    environment = {**os.environ, "PATH": f"{scripts}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    for block in blocks(page):
+        data = re.search(r"data=(\w+)", block.options)
+        if block.title:
+            (folder / block.title).write_text(block.text, encoding="utf-8")
+        elif data:
+            (folder / data[1]).symlink_to(DATA[data[1]])
+        elif block.language == "sh" and "slow" not in block.options:
+            done = subprocess.run(
+                ["bash", "-e", "-c", block.text],
+                cwd=folder,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, f"{block.text}\n{done.stdout}\n{done.stderr}"
+            said += done.stdout
+    return said
+
+
+def command_lines(page: str) -> list[str]:
+    """Lines that call ``neurodeploy``, in blocks of any kind, without prompt and comment."""
+    joined = re.sub(r" *\\\n\s*", " ", page)
+    lines = re.findall(r"^ *(?:\$ )?(neurodeploy .*)$", joined, re.MULTILINE)
+    return [re.sub(r"\s+#.*$", "", line).strip() for line in lines]
