@@ -126,3 +126,8 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
     assert (tmp_path / "index.html").is_file()
+
+
+def test_every_page_is_in_the_site() -> None:
+    named = set(re.findall(r"[\w/]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8")))
+    assert named == {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")}

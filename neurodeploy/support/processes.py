@@ -248,7 +248,7 @@ def _contact() -> Iterator[None]:
         reason = str(error).splitlines()[0].partition(". ")[0]
         raise ContactLostError(
             f"contact with another process was lost ({reason}); if nothing else says why, it was "
-            "killed, for example for want of memory"
+            "killed, for example because memory ran out"
         ) from None
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 Quality = Literal["documented", "read", "secondary", "fitted", "assumed"]
 """How well a figure is known: ``documented`` in a paper or in code written against the chip,
 ``read`` off the output of the maker's tools, ``secondary`` from someone who cites the maker,
-``fitted`` so that a formula meets such outputs, ``assumed`` for want of any of these."""
+``fitted`` so that a formula meets such outputs, ``assumed`` where there is none of these."""
 
 MOST_BITS = 64
 """Of an entry of a row of synapses, or of its head."""

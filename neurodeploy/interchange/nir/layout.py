@@ -1,4 +1,4 @@
-"""The lie of a NIR graph: what leads where, in which shapes, and what is wrong with that."""
+"""The layout of a NIR graph: what leads where, in which shapes, and what is wrong with that."""
 
 from __future__ import annotations
 
