@@ -46,7 +46,7 @@ def test_the_version_has_a_short_option(tmp_path: Path) -> None:
     assert __version__ in run_cli("-V", folder=tmp_path).output
 
 
-@pytest.mark.parametrize("group", [(), ("bench",)])
+@pytest.mark.parametrize("group", [(), ("bench",), ("runs",), ("deployments",)])
 def test_lists_of_commands_are_not_cut_off(group: tuple[str, ...], tmp_path: Path) -> None:
     text = " ".join(run_cli(*group, "--help", folder=tmp_path).output.split())
     assert "..." not in text.partition("Commands:")[2]
@@ -224,11 +224,15 @@ def test_what_commands_print_is_what_the_page_says(workspace: Path) -> None:
         "simulate": (deployment, "--engine", "reference", "--samples", "4"),
         "validate": (deployment, "--engines", "float,reference", "--samples", "4"),
         "inspect": (deployment,),
+        "runs list": (),
+        "deployments list": (),
+        "deployments compare": (deployment, deployment),
         "targets": (),
         "models": (),
         "doctor": ("torch", "reference"),
     }.items():
-        check_contract(run_json(command, *arguments, folder=workspace), command)
+        found = run_json(*command.split(), *arguments, folder=workspace)
+        check_contract(found, command)
 
 
 def test_errors_are_json_too(tmp_path: Path) -> None:

@@ -33,7 +33,10 @@ def deployments() -> None:
 @click.argument("folder", required=False, type=PATH, default=RUNS)
 @json_option
 def list_runs(folder: Path, as_json: bool) -> None:
-    """Runs in FOLDER (default: runs), the newest last; unfinished and damaged ones too."""
+    """List the runs in a folder, the newest last.
+
+    FOLDER is runs unless given. Unfinished and damaged runs are listed too.
+    """
     from neurodeploy.workflow.inventory import list_runs as listed
 
     found = listed(folder)
@@ -61,7 +64,10 @@ def list_runs(folder: Path, as_json: bool) -> None:
 @click.argument("folder", required=False, type=PATH, default=DEPLOYMENTS)
 @json_option
 def list_deployments(folder: Path, as_json: bool) -> None:
-    """Deployments in FOLDER (default: deployments), the newest last; damaged ones too."""
+    """List the deployments in a folder, the newest last.
+
+    FOLDER is deployments unless given. Damaged ones are listed too.
+    """
     from neurodeploy.workflow.inventory import list_deployments as listed
 
     found = listed(folder)
@@ -90,7 +96,7 @@ def list_deployments(folder: Path, as_json: bool) -> None:
 @click.argument("run", type=PATH)
 @json_option
 def show_run(run: Path, as_json: bool) -> None:
-    """Figures and recipe of RUN."""
+    """Show the figures and the recipe of a run."""
     from neurodeploy.workflow.inventory import show_run as shown
 
     _show(shown(run), as_json, ("history", "warnings"))
@@ -100,7 +106,10 @@ def show_run(run: Path, as_json: bool) -> None:
 @click.argument("deployment", type=PATH)
 @json_option
 def show_deployment(deployment: Path, as_json: bool) -> None:
-    """Figures and network of DEPLOYMENT; `inspect` and its report.html say more in words."""
+    """Show the figures and the network of a deployment.
+
+    `inspect` and its report.html say more in words.
+    """
     from neurodeploy.workflow.inventory import show_deployment as shown
 
     _show(shown(deployment), as_json, ("network", "files"))
@@ -111,7 +120,7 @@ def show_deployment(deployment: Path, as_json: bool) -> None:
 @click.argument("second", type=PATH)
 @json_option
 def compare_runs(first: Path, second: Path, as_json: bool) -> None:
-    """Figures of two runs side by side, and the keys of their recipes that differ."""
+    """Compare the figures of two runs, and the keys of their recipes that differ."""
     from neurodeploy.workflow.inventory import compare_runs as compared
 
     _compare(compared(first, second), "recipe", (first, second), as_json)
@@ -122,7 +131,7 @@ def compare_runs(first: Path, second: Path, as_json: bool) -> None:
 @click.argument("second", type=PATH)
 @json_option
 def compare_deployments(first: Path, second: Path, as_json: bool) -> None:
-    """Figures of two deployments side by side, and the keys in which they differ."""
+    """Compare the figures of two deployments, and the keys in which they differ."""
     from neurodeploy.workflow.inventory import compare_deployments as compared
 
     _compare(compared(first, second), "deployment", (first, second), as_json)
@@ -133,7 +142,10 @@ def compare_deployments(first: Path, second: Path, as_json: bool) -> None:
 @yes_option
 @json_option
 def remove_runs(run: tuple[Path, ...], yes: bool, as_json: bool) -> None:
-    """Remove RUN... with everything in it, after asking. Deployments of it stay."""
+    """Remove runs, after asking.
+
+    Everything in the folders is removed; deployments of the runs stay.
+    """
     from neurodeploy.workflow.inventory import remove_run
 
     _remove(run, "run", remove_run, yes, as_json)
@@ -144,7 +156,7 @@ def remove_runs(run: tuple[Path, ...], yes: bool, as_json: bool) -> None:
 @yes_option
 @json_option
 def remove_deployments(deployment: tuple[Path, ...], yes: bool, as_json: bool) -> None:
-    """Remove DEPLOYMENT... with its results, after asking."""
+    """Remove deployments with their results, after asking."""
     from neurodeploy.workflow.inventory import remove_deployment
 
     _remove(deployment, "deployment", remove_deployment, yes, as_json)

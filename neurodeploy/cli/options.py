@@ -298,7 +298,10 @@ def wants_json(context: click.Context | None) -> bool:
 def print_json(value: Mapping[str, Any]) -> None:
     """One JSON object on stdout, from the main process: the command's own keys in an envelope."""
     context = click.get_current_context()
-    paths = {name: str(value[name]) for name in PATHS if value.get(name)}
+    found = {name: value.get(name) for name in PATHS}
+    paths = {
+        name: str(path) for name, path in found.items() if path and isinstance(path, str | Path)
+    }
     _print_envelope(_path_of(context), paths, value)
 
 
