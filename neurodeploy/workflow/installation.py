@@ -46,9 +46,11 @@ def examine(wanted: Collection[str] = ()) -> list[Finding]:
         InputError: nothing has one of these names.
     """
     lava, norse = _lava(), _norse()
-    found = [_python(), *map(_package, PACKAGES), lava, _lava_dl()]
+    lava_dl = _lava_dl(lava)
+    found = [_python(), *map(_package, PACKAGES), lava, lava_dl]
     found += [_engine("reference", None), _engine("float", None)]
-    found += [_engine(name, lava) for name in ("lava", "lava-fused", "netx")]
+    found += [_engine("lava", lava), _engine("lava-fused", lava)]
+    found.append(_engine("netx", lava_dl if lava.works else lava))
     found += [norse, *_devices(), *map(_framework, OTHER_FRAMEWORKS)]
     names = [finding.name for finding in found]
     for name in wanted:
@@ -99,11 +101,12 @@ def _lava() -> Finding:
     return _checked("lava-nc", lava_version(), require_lava)
 
 
-def _lava_dl() -> Finding:
+def _lava_dl(lava: Finding) -> Finding:
+    """One command installs it along with Lava."""
     from neurodeploy.lava.compat import INSTALL_COMMAND
 
-    version = version_of("lava-dl")
-    return Finding("lava-dl", version is not None, version or "missing", False, INSTALL_COMMAND)
+    version, advice = version_of("lava-dl"), INSTALL_COMMAND if lava.works else lava.advice
+    return Finding("lava-dl", version is not None, version or "missing", False, advice)
 
 
 def _norse() -> Finding:
