@@ -39,17 +39,26 @@ def learning_data(network: QuantizedNetwork, data: Path | None) -> Dataset:
             fix=Text("export a network that `", Step("train"), "` made"),
         )
     dataset = dataset_of(contract, data, network.classes)
-    if dataset.lengths_train is not None or dataset.lengths_test is not None:
-        raise UnsupportedError(
-            f"data set {dataset.name!r}: its samples last different numbers of steps, but learning "
-            f"goes on for all T = {contract.steps} of each and reads its class there"
-        )
+    check_lasts(dataset, contract.steps)
     if dataset.sample_shape != source.shape:
         raise InputError(
             f"data set {dataset.name!r} has samples of shape {dataset.sample_shape}; the "
             f"deployment's input is {source.shape}"
         )
     return dataset
+
+
+def check_lasts(dataset: Dataset, steps: int) -> None:
+    """Refuse samples of different lengths.
+
+    Raises:
+        UnsupportedError: there are some.
+    """
+    if dataset.lengths_train is not None or dataset.lengths_test is not None:
+        raise UnsupportedError(
+            f"data set {dataset.name!r}: its samples last different numbers of steps, but learning "
+            f"goes on for all T = {steps} of each and reads its class there"
+        )
 
 
 def excluded_classes(deployment: Deployment) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ from neurodeploy.recipe import Recipe, load_recipe
 from neurodeploy.support.file_names import file_name
 from neurodeploy.support.partial import temporary_folder
 from neurodeploy.target import Target, load_target
-from neurodeploy.workflow.learning.data import excluded_classes, learning_data
+from neurodeploy.workflow.learning.data import check_lasts, excluded_classes, learning_data
 from neurodeploy.workflow.learning.tags import first_tags
 from neurodeploy.workflow.task import check_tells_classes
 
@@ -107,7 +107,8 @@ def random_origin(
     Raises:
         InputError: no recipe or no target is named, a deployment is named instead, or the data
             cannot be read.
-        UnsupportedError: the network cannot begin with random weights, or not on the target.
+        UnsupportedError: the network cannot begin with random weights, or not on the target, or
+            samples last different numbers of steps.
     """
     from neurodeploy.training.assembly import load_data
 
@@ -131,6 +132,7 @@ def random_origin(
         recipe = replace(recipe, data=replace(recipe.data, path=str(data), sha256=""))
     check_tells_classes(recipe, "learn")
     dataset = load_data(recipe)
+    check_lasts(dataset, recipe.training.steps)
     floats = _random_network(recipe, dataset, seed)
     network = with_room(floats, target, bits)
     return Origin(
