@@ -107,7 +107,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "learn": {
         "deployment": ("string or null", "the new deployment; null if engines disagreed"),
-        "source": ("string", "the deployment that learning started from"),
+        "source": ("string", "the deployment, or the recipe, that learning started from"),
         "task": ("string", "as given"),
         "description": ("string", "the samples learnt from"),
         "engine": ("string", "engine used"),
@@ -116,6 +116,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "update": ("string", "as given"),
         "feedback": ("string", "as given"),
         "seed": ("integer", "as given"),
+        "halvings": ("array", "updates from which on the rate is half of before"),
         "samples": ("integer", "samples learnt from"),
         "kept_after": ("integer", "samples after which the weights kept were reached"),
         "judge": ("string", "held-out set by which weights are kept"),
