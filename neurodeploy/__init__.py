@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from neurodeploy import nn, rules, sparsity
     from neurodeploy.api import (
         Deployment,
+        Late,
         deploy,
         early_exits,
         import_net,
         import_nir,
+        learn,
         load,
         map,
         quantize,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Deployment",
+    "Late",
     "Network",
     "NeurodeployError",
     "QuantizedNetwork",
@@ -52,6 +55,7 @@ __all__ = [
     "from_torch",
     "import_net",
     "import_nir",
+    "learn",
     "load",
     "load_recipe",
     "load_target",
@@ -77,6 +81,7 @@ _HOME = {
     "from_torch": "interchange.from_torch",
     "to_torch": "nn.from_network",
     **dict.fromkeys(("Deployment", "deploy", "import_net", "import_nir", "load", "map"), "api"),
+    **dict.fromkeys(("Late", "learn"), "api"),
     **dict.fromkeys(("early_exits", "quantize", "simulate", "train", "validate"), "api"),
 }
 """The module that each name is taken from when it is first asked for."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from neurodeploy.artifacts.deployment import Deployment, read_deployment
+from neurodeploy.artifacts.deployment import Deployment, deployment_at, read_deployment
 from neurodeploy.errors import ImportNote, InputError
 from neurodeploy.interchange.netx import file as netx
 from neurodeploy.interchange.netx.layers import MESSAGE_EXPONENT
@@ -29,14 +29,20 @@ from neurodeploy.workflow.arrays import early_exits
 from neurodeploy.workflow.arrays import simulate_arrays as simulate
 from neurodeploy.workflow.arrays import validate_arrays as validate
 from neurodeploy.workflow.export import deploy_network
+from neurodeploy.workflow.learning.choices import make_options
+from neurodeploy.workflow.learning.learn import PROTOTYPE_RATE
+from neurodeploy.workflow.learning.stream import REMEMBERED, Item, Late, StreamResult, learn_stream
+from neurodeploy.workflow.learning.tags import first_tags
 from neurodeploy.workflow.quantization import quantized_on
 
 __all__ = [
     "Deployment",
+    "Late",
     "deploy",
     "early_exits",
     "import_net",
     "import_nir",
+    "learn",
     "load",
     "map",
     "quantize",
@@ -206,6 +212,66 @@ def load(path: Path | str) -> Deployment:
         InputError: not a deployment, a newer format, or a file missing or altered.
     """
     return read_deployment(as_path(path, "load"))
+
+
+def learn(
+    deployment: Deployment | Path | str,
+    stream: Iterable[Item],
+    *,
+    rule: str = "sltt",
+    rate: float | None = None,
+    update: str = "sample",
+    feedback: str = "transposed",
+    seed: int = 0,
+    engine: str = "reference",
+    known: tuple[ArrayLike, ArrayLike] | None = None,
+    remember: int = REMEMBERED,
+    timeout: float | None = None,
+) -> StreamResult:
+    """Let a deployment learn from a stream of yours, on its integers.
+
+    Every sample is answered as it comes. What it teaches comes with it, later, or not at all:
+
+        (x, 3)                        a sample and its class
+        (x, None)                     one that nobody has named
+        Late(ago=2, label=3)          the class of the one before the one before the last
+        (x, lambda answer: reward)    1 or 0 for the class that it was given
+
+    The stream is taken one by one, so that it may be a generator that follows what happens.
+
+    Args:
+        deployment: or its path; it stays as it is.
+        stream: items as above; each x has the form of the network's input, integers.
+        rule: ``sltt``, ``delta`` or ``prototypes``.
+        rate: a power of two; found on the first sample that is learnt from when None.
+        update, feedback, seed: as of the command that learns.
+        engine: ``lava``, ``lava-fused`` or ``reference``.
+        known: samples and classes that rule ``prototypes`` begins with.
+        remember: samples that a late label may reach back.
+        timeout: wall-clock seconds for Lava.
+
+    Returns:
+        What was answered and learnt, and the ``network`` that came of it, for ``deploy``.
+
+    Raises:
+        InputError: an item, an option or an engine that is none.
+        UnsupportedError: the network has what the rule is not defined for.
+        SimulationError: Lava failed.
+    """
+    deployment = deployment_at(deployment, "learn")
+    first = PROTOTYPE_RATE if rule == "prototypes" else 1.0
+    options = make_options(rule, first if rate is None else rate, update, feedback, seed)
+    return learn_stream(
+        deployment.network,
+        stream,
+        options,
+        rate_given=rate is not None or rule == "prototypes",
+        tags=first_tags(deployment) if rule == "sltt" else {},
+        engine=engine,
+        known=known,
+        remember=remember,
+        timeout=timeout,
+    )
 
 
 def train(

@@ -16,9 +16,10 @@ import pytest
 from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.data import load_dataset
 from neurodeploy.errors import InputError
+from neurodeploy.onchip.drifts import rotated
 from neurodeploy.onchip.learner import StreamChunk, Trajectory
 from neurodeploy.onchip.reference import ReferenceLearner
-from neurodeploy.onchip.tasks import ROTATION, make_task, rotated
+from neurodeploy.onchip.tasks import ROTATION, make_task
 from neurodeploy.recipe import load_recipe
 from neurodeploy.training.assembly import split_of
 from neurodeploy.workflow.learning.data import thinned

@@ -15,8 +15,8 @@ from neurodeploy.cli.options import (
     PATH,
     WHOLE_NUMBER,
     json_option,
-    learning_rule_option,
     load_with_samples,
+    numbers_option,
     print_json,
     sample_options,
     say,
@@ -227,13 +227,20 @@ def validate(
 
 @click.command()
 @click.argument("deployment", nargs=-1, type=PATH, metavar="[DEPLOYMENT|RECIPE]")
-@learning_rule_option
+@click.option(
+    "--rule",
+    type=click.Choice(["sltt", "delta", "prototypes"]),
+    default="sltt",
+    show_default=True,
+    help="sltt trains all layers; delta trains the output layer by Loihi's three-factor rule; "
+    "prototypes replaces it by one prototype for each class.",
+)
 @click.option(
     "--task",
     type=click.Choice(["continue", "drift", "new-class", "scratch"]),
     default="continue",
     show_default=True,
-    help="Continue with the training samples, adapt to rotated ones, learn an unseen class, or "
+    help="Continue with the training samples, adapt to changed ones, learn unseen classes, or "
     "start from random weights.",
 )
 @click.option(
@@ -246,10 +253,32 @@ def validate(
     "--degrees", type=NUMBER, help="Angle by which --task drift turns images.  [default: 25]"
 )
 @click.option(
+    "--drift",
+    type=click.Choice(["rotation", "noise", "dead", "gain"]),
+    default="rotation",
+    show_default=True,
+    help="What --task drift does: turn images, add noise, silence a quarter of the inputs, or "
+    "weaken all values.",
+)
+@click.option(
+    "--replay",
+    type=WHOLE_NUMBER,
+    help="Samples of known classes after each one of --task new-class.  [default: 9, and 0 by "
+    "--rule prototypes]",
+)
+@click.option(
+    "--classes",
+    "order",
+    metavar="A,B,...",
+    callback=numbers_option,
+    help="Classes that --task new-class meets one after the other.  [default: those that training "
+    "left out, together]",
+)
+@click.option(
     "--rate",
     metavar="2^-K",
     help="Learning rate, a power of two.  [default: the largest that changes no potential too "
-    "much]",
+    "much; prototypes: 2^-5]",
 )
 @click.option(
     "--halve",

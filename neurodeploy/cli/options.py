@@ -259,6 +259,16 @@ def shape_option(
     return tuple(map(int, numbers))
 
 
+def numbers_option(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> tuple[int, ...]:
+    """Numbers from 0 between commas; none when the option is not given."""
+    numbers = [] if text is None else [number.strip() for number in text.split(",")]
+    if not all(number.isdecimal() and len(number) < 10 for number in numbers):
+        raise click.BadParameter("expected numbers of classes such as 5,6,7")
+    return tuple(map(int, numbers))
+
+
 def load_with_samples(
     path: Path | None, as_json: bool, choice: dict[str, Any], default_count: int | None
 ) -> tuple[Any, Any]:

@@ -74,8 +74,10 @@ class LavaNetwork:
         chosen = Loihi2SimCfg(select_tag=self.tag)
         runtime = GuardedRuntime(root, chosen, timeout=self.timeout, used=used)
         with warnings.catch_warnings():
-            # Lava clips sparse weights in a way that scipy calls slow; its processes inherit this.
+            # Lava clips sparse weights in a way that scipy calls slow, and its allocator takes an
+            # array of one for a number; its processes inherit this.
             warnings.simplefilter("ignore", SparseEfficiencyWarning)
+            warnings.filterwarnings("ignore", "Conversion of an array", DeprecationWarning)
             self._runtime = runtime.__enter__()
 
     def run(self, steps: int) -> None:

@@ -23,6 +23,7 @@ from neurodeploy.ir.quantized import (
 from neurodeploy.onchip.arithmetic import SURROGATE_BITS
 from neurodeploy.onchip.loihi_rule import DeltaPlan
 from neurodeploy.onchip.plan import ERROR_BITS, TAG_BITS, LearningPlan, SynapsePlan
+from neurodeploy.onchip.prototype_plan import PrototypePlan
 
 STOCK = "stock Loihi rule"
 MICROCODE = "microcode"
@@ -57,8 +58,10 @@ class WithLearning:
     circuits: tuple[Circuit, ...]
 
 
-def with_learning(plan: LearningPlan | DeltaPlan) -> WithLearning:
+def with_learning(plan: LearningPlan | DeltaPlan | PrototypePlan) -> WithLearning:
     """The network of a plan with all that its rule needs on a chip."""
+    if isinstance(plan, PrototypePlan):
+        return _prototypes(plan)
     return _delta(plan) if isinstance(plan, DeltaPlan) else _sltt(plan)
 
 
@@ -84,6 +87,35 @@ def _delta(plan: DeltaPlan) -> WithLearning:
         _softmax(plan.link.population.name, classes),
     )
     return WithLearning(network, classes, 0, circuits)
+
+
+def _prototypes(plan: PrototypePlan) -> WithLearning:
+    """The output layer in 8 bits without tags; what makes features of spikes, and compares rows."""
+    projection, features = plan.link.projection, plan.features
+
+    def learning(p: QuantizedProjection) -> QuantizedProjection:
+        form = WeightFormat(WEIGHT_BITS, "excitatory")
+        return replace(p, weight_format=form, learning_bits=0) if p is projection else p
+
+    network = replace(plan.network, projections=tuple(map(learning, plan.network.projections)))
+    directions, inputs = features.down.shape
+    name = plan.link.population.name
+    circuits = (
+        Circuit(f"synapses {projection.name}", STOCK, f"dw = {plan.rule}; 8-bit weights"),
+        Circuit(
+            f"features of {projection.source}",
+            EMBEDDED,
+            f"{inputs:,} counts of spikes through {2 * directions * inputs:,} fixed weights of "
+            "8 bits, and as many divisions by one root of a sum of squares",
+        ),
+        Circuit(f"winner of {name}", MICROCODE, f"the largest of {len(plan.rows)} outputs"),
+        Circuit(
+            f"prototypes of {name}",
+            "embedded processor",
+            "which is allocated next, whose label is whose, how many samples each has learnt from",
+        ),
+    )
+    return WithLearning(network, 0, 0, circuits)
 
 
 def _softmax(name: str, classes: int) -> Circuit:

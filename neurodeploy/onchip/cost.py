@@ -29,6 +29,7 @@ from neurodeploy.onchip.circuits import Circuit, error_of, synapses_of, with_lea
 from neurodeploy.onchip.learner import LayerCounts
 from neurodeploy.onchip.loihi_rule import DeltaPlan
 from neurodeploy.onchip.plan import LearningPlan
+from neurodeploy.onchip.prototype_plan import PrototypePlan
 from neurodeploy.target import Target
 
 
@@ -69,7 +70,7 @@ class LearningCost:
 
 
 def learning_cost(
-    plan: LearningPlan | DeltaPlan,
+    plan: LearningPlan | DeltaPlan | PrototypePlan,
     target: Target,
     counts: Mapping[str, LayerCounts],
     samples: int,

@@ -107,14 +107,18 @@ class DeltaReference:
 
 def hidden_part(plan: DeltaPlan) -> QuantizedNetwork | None:
     """The layers that do not learn, as a network; None when there are none."""
-    network, last = plan.network, plan.link
-    if last.projection.source == network.inputs[0].name:
+    return layers_before(plan.network, plan.link.projection)
+
+
+def layers_before(network: QuantizedNetwork, last: QuantizedProjection) -> QuantizedNetwork | None:
+    """A chain without its last projection and its read-out; None when that is all there is."""
+    if last.source == network.inputs[0].name:
         return None
     return replace(
         network,
         populations=tuple(p for p in network.populations if p.name != network.output),
-        projections=tuple(p for p in network.projections if p.name != last.projection.name),
-        output=last.projection.source,
+        projections=tuple(p for p in network.projections if p.name != last.name),
+        output=last.source,
         contract=replace(network.contract, decode="spike_count"),
     )
 

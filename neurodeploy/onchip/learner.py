@@ -13,7 +13,7 @@ import numpy as np
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.simulation.trace import SampleBatch
 
-RuleName = Literal["delta", "sltt"]
+RuleName = Literal["delta", "prototypes", "sltt"]
 UpdateTime = Literal["step", "sample"]
 Feedback = Literal["transposed", "random"]
 
@@ -27,8 +27,9 @@ class LearningOptions:
 
     Attributes:
         rule: ``delta`` changes the output layer alone, by Lava's own three-factor rule; ``sltt``
-            changes all layers.
-        rate: a power of two, per unit of the float network's weights, as in SGD.
+            changes all layers; ``prototypes`` has the output layer be means of features.
+        rate: a power of two, per unit of the float network's weights, as in SGD; of ``prototypes``
+            the share of the way that a mean of many samples goes towards the next one.
         update: change weights after each ``step``, or once per ``sample`` of T steps.
         feedback: errors go back through the ``transposed`` weights, or through fixed ``random``
             ones (feedback alignment, Lillicrap et al. 2016).
@@ -53,12 +54,14 @@ class LearningOptions:
             )
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"the seed must be from 0 to 2^32 - 1, found {self.seed}")
-        if self.rule == "delta" and self.feedback == "random":
-            raise ValueError("rule delta carries no error back: leave feedback to rule sltt")
-        if self.rule == "delta" and self.halvings:
+        if self.rule != "sltt" and self.feedback == "random":
+            raise ValueError(f"rule {self.rule} carries no error back: leave feedback to rule sltt")
+        if self.rule == "prototypes" and self.update == "step":
+            raise ValueError("rule prototypes learns from whole samples: leave update to others")
+        if self.rule != "sltt" and self.halvings:
             raise ValueError(
-                "rule delta has its rate in the factors of Loihi's rule, which stay: leave a rate "
-                "that falls to rule sltt"
+                f"rule {self.rule} has its rate in the factors of Loihi's rule, which stay: leave "
+                "a rate that falls to rule sltt"
             )
         if any(after <= before for before, after in pairwise((0, *self.halvings))):
             raise ValueError(

@@ -174,9 +174,10 @@ def learnt(learning: Mapping[str, Any]) -> Table:
         [
             (
                 "rule",
-                "delta, the output layer alone"
-                if learning["rule"] == "delta"
-                else f"sltt, {learning['feedback']} feedback",
+                {
+                    "delta": "delta, the output layer alone",
+                    "prototypes": "prototypes, one for each class, as output layer",
+                }.get(learning["rule"], f"sltt, {learning['feedback']} feedback"),
             ),
             ("rate", f"{rate_text(learning['rate'])}, an update per {learning['update']}"),
             ("engine", learning["engine"]),
@@ -214,7 +215,7 @@ def _kept(learning: Mapping[str, Any]) -> str:
         if kept
         else f"the old ones; none did better on the samples {judge}"
     )
-    if "judge_before" not in learning:
+    if learning.get("judge_before") is None:
         return which
     before, learnt = learning["judge_before"], learning["judge_learnt"]
     return f"{which}: {before:.2%} before, {learnt:.2%} learnt"

@@ -16,7 +16,7 @@ from neurodeploy.errors import InputError, Setting, Step, Text, UnsupportedError
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.onchip.learner import LearningOptions
-from neurodeploy.onchip.tasks import HeldOut, Task
+from neurodeploy.onchip.task import HeldOut, Task
 from neurodeploy.quantization.planned import real_network
 from neurodeploy.simulation.trace import SampleBatch, Samples
 from neurodeploy.workflow.engines import MOST_SAMPLES, Engine, batch_size
@@ -90,15 +90,25 @@ def measure(
     timeout: float | None = None,
 ) -> dict[str, float]:
     """Accuracy of a deployed network on each set, in Lava unless the engine is the reference."""
+    found = which_are_right(network, sets, engine, timeout)
+    return {name: float(right.mean()) for name, right in found.items()}
+
+
+def which_are_right(
+    network: QuantizedNetwork,
+    sets: Mapping[str, HeldOut],
+    engine: str,
+    timeout: float | None = None,
+) -> dict[str, np.ndarray]:
+    """(N,) bool for each set, in Lava unless the engine is the reference."""
     size = batch_size(network)
     if engine == "reference":
         from neurodeploy.simulation.engines import ReferenceEngine
 
-        return _accuracies(ReferenceEngine(network), network, sets, size)
+        return _right(ReferenceEngine(network), network, sets, size)
     from neurodeploy.lava.fused import FusedLavaEngine
 
-    fused = FusedLavaEngine(network, capacity=size, timeout=timeout)
-    return _accuracies(fused, network, sets, size)
+    return _right(FusedLavaEngine(network, capacity=size, timeout=timeout), network, sets, size)
 
 
 def measure_float(network: Network, sets: Mapping[str, HeldOut]) -> dict[str, float]:
@@ -149,10 +159,21 @@ def labelled_samples(x: Any, y: np.ndarray, network: Any, seed: int) -> Samples:
     return Samples(len(y), take, y, contract, "", over_time, seed)
 
 
+def by_class(labels: np.ndarray, right: np.ndarray) -> dict[int, float]:
+    """Accuracy on each class that has samples."""
+    return {int(label): float(right[labels == label].mean()) for label in np.unique(labels)}
+
+
 def _accuracies(
     engine: Engine, network: Any, sets: Mapping[str, HeldOut], size: int
 ) -> dict[str, float]:
-    """One run of an engine over all sets, whose samples are numbered on from set to set."""
+    return {name: float(r.mean()) for name, r in _right(engine, network, sets, size).items()}
+
+
+def _right(
+    engine: Engine, network: Any, sets: Mapping[str, HeldOut], size: int
+) -> dict[str, np.ndarray]:
+    """Which samples are right, in one run over all sets, numbered on from set to set."""
     counts = [len(found.y) for found in sets.values()]
     *starts, total = accumulate(counts, initial=0)
     right = np.empty(total, bool)
@@ -169,4 +190,4 @@ def _accuracies(
     finally:
         engine.close()
     by_set = np.split(right, starts[1:])
-    return {name: float(found.mean()) for name, found in zip(sets, by_set, strict=True)}
+    return dict(zip(sets, by_set, strict=True))

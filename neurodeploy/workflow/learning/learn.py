@@ -7,7 +7,7 @@ whole when everything is over.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from neurodeploy.errors import InputError
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.onchip.cost import learning_cost
 from neurodeploy.onchip.learner import LearningOptions, StreamChunk
-from neurodeploy.onchip.tasks import SET_ASIDE, Task, make_task
+from neurodeploy.onchip.task import SET_ASIDE, Task
+from neurodeploy.onchip.tasks import make_task
 from neurodeploy.reporting.pictures import CurvePoint
 from neurodeploy.simulation.trace import Samples
 from neurodeploy.support.files import as_path
@@ -33,12 +34,13 @@ from neurodeploy.workflow.learning.choices import (
     make_options,
 )
 from neurodeploy.workflow.learning.data import (
+    by_class,
     float_learner,
     labelled_samples,
     learnt_floats,
-    measure,
     measure_float,
     thinned,
+    which_are_right,
 )
 from neurodeploy.workflow.learning.deployment import mapped, write_learned
 from neurodeploy.workflow.learning.learners import (
@@ -50,6 +52,7 @@ from neurodeploy.workflow.learning.learners import (
 )
 from neurodeploy.workflow.learning.origin import Origin, deployed_origin, random_origin
 from neurodeploy.workflow.learning.result import LearningResult
+from neurodeploy.workflow.learning.stages import Stage
 from neurodeploy.workflow.task import check_tells_classes
 
 CURVE_POINTS, POINT_SAMPLES = 10, 10
@@ -59,6 +62,9 @@ HELD_OUT = 1000
 """Held-out samples of each set, at most, when the user does not say."""
 
 FLOAT_LEVEL = "float network"
+
+PROTOTYPE_RATE = 2.0**-5
+"""Of a class with many samples, when the user does not say."""
 
 
 def learn(
@@ -73,6 +79,9 @@ def learn(
     seed: int = 0,
     samples: int | None = None,
     degrees: float | None = None,
+    drift: str = "rotation",
+    replay: int | None = None,
+    order: Sequence[int] = (),
     engine: str = "lava",
     data: Path | str | None = None,
     target: Path | str | None = None,
@@ -99,6 +108,10 @@ def learn(
             halved; ``HALVED`` for ``scratch`` and never for other tasks when None.
         samples: length of the stream; the task's own when None.
         degrees: by which ``drift`` turns images; the task's own when None.
+        drift: ``rotation``, ``noise``, ``dead`` or ``gain``: what task ``drift`` does.
+        replay: samples of known classes after each one of ``new-class``; 9 when None, but 0 by
+            rule ``prototypes``, which needs none.
+        order: classes that ``new-class`` meets one after the other.
         engine: ``lava``, ``lava-fused`` or ``reference``.
         data: where the data set lies now.
         target, weight_bits, overrides: of ``scratch``: the chip, the width of all weights (the
@@ -116,7 +129,10 @@ def learn(
         SimulationError: Lava failed.
     """
     from_nothing = task_name == "scratch"
-    options = make_options(rule, 1.0 if rate is None else rate, update, feedback, seed)
+    first = PROTOTYPE_RATE if rule == "prototypes" else 1.0
+    options = make_options(rule, first if rate is None else rate, update, feedback, seed)
+    if replay is None and rule == "prototypes" and task_name == "new-class":
+        replay = 0
     check_learning_engine(engine, options)
     data = None if data is None else as_path(data, "learn")
     out = None if out is None else as_path(out, "learn")
@@ -135,21 +151,27 @@ def learn(
     place = NewFolder(out, origin.folder)
     place.check()
     task = make_task(
-        *(task_name, origin.dataset, samples, seed, origin.unseen, degrees, origin.epochs)
+        *(task_name, origin.dataset, samples, seed, origin.unseen, degrees, origin.epochs),
+        drift=drift,
+        replay=replay,
+        order=tuple(order),
     )
     task = thinned(task, held_out)
     stream = labelled_samples(task.x, task.y, network, seed)
     if halve is None and from_nothing and rule == "sltt":
         halve = HALVED
     options = replace(options, halvings=halvings(halve or (), stream.count, network, options))
-    if rate is None:
+    if rate is None and rule != "prototypes":
         options = with_suitable_rate(network, options, stream, task.rate_factor)
-    size = min(_between_points(stream), most_samples(network, options))
-    learners = make_learners(network, options, engine, size, timeout, origin.tags)
+    size = min(_between_points(stream, task), most_samples(network, options))
+    known = task.known and labelled_samples(task.known.x, task.known.y, network, seed)
+    learners = make_learners(
+        network, options, engine, size, timeout, origin.tags, known, task.empty
+    )
     # Before hours of learning rather than after: the structure is what takes room.
     mapped(learners.chosen.learned(), origin)
     ceiling = not from_nothing if ceiling is None else ceiling
-    beside = float_learner(network, options) if ceiling else None
+    beside = float_learner(network, options) if ceiling and rule != "prototypes" else None
     try:
         session = _Session(origin, task, learners, engine, timeout, beside)
         session.run(stream, size, progress)
@@ -193,6 +215,7 @@ class _Session:
         self.kept: _Kept | None = None
         self.mismatches = self.updates = self.samples = 0
         self.seconds = 0.0
+        self.stages: list[Stage] = []
 
     def run(self, stream: Samples, size: int, progress: bool) -> None:
         from tqdm import tqdm
@@ -201,7 +224,7 @@ class _Session:
         self.points.append(self._point(None))
         LOG.info(f"Learning from {stream.count:,} samples on {self.engine}")
         done_since, right = 0, 0
-        due = _between_points(stream)
+        due = _between_points(stream, self.task)
         bar = tqdm(total=stream.count, desc=self.engine, unit="sample", disable=not progress)
         with bar:
             for batch in stream.batches(size):
@@ -234,15 +257,31 @@ class _Session:
         return int((found.scores.argmax(axis=1) == chunk.labels).sum())
 
     def _point(self, stream: float | None) -> CurvePoint:
-        network = self.learners.chosen.learned()
-        accuracies = measure(network, self.task.held_out, self.engine, self.timeout)
+        # Before learning it is the deployment's own: prototypes replace its output layer.
+        network = self.learners.chosen.learned() if self.points else self.origin.network
+        found = which_are_right(network, self.task.held_out, self.engine, self.timeout)
+        accuracies = {name: float(right.mean()) for name, right in found.items()}
+        if self.task.stage:
+            labels, order = self.task.held_out["all"].y, self.task.order
+            of_new = np.isin(labels, order)
+            for name, part in (("new", of_new), ("old", ~of_new)):
+                if part.any():
+                    accuracies[name] = float(found["all"][part].mean())
+            classes = by_class(labels, found["all"])
+            self.stages.append(Stage(order[: len(self.stages)], classes))
         ceiling = None
         if self.beside is not None:
             about = {self.task.measure: self.task.held_out[self.task.measure]}
             ceiling = measure_float(learnt_floats(self.beside), about)[self.task.measure]
         point = CurvePoint(self.samples, accuracies, stream, ceiling)
-        # As good as before is no reason to change.
-        if self.kept is None or accuracies[SET_ASIDE] > self.kept.point.accuracies[SET_ASIDE]:
+        # As good as before is no reason to change; and nothing of old classes may judge new ones
+        # where nothing of them is replayed.
+        unjudged = not self.task.judged
+        if (
+            self.kept is None
+            or unjudged
+            or accuracies[SET_ASIDE] > self.kept.point.accuracies[SET_ASIDE]
+        ):
             self.kept = _Kept(point, network, self.states)
         return point
 
@@ -275,9 +314,11 @@ class _Session:
             options=options,
             samples=self.samples,
             kept_after=kept.samples,
-            judge=SET_ASIDE,
-            judge_before=first.accuracies[SET_ASIDE],
-            judge_learnt=max(point.accuracies[SET_ASIDE] for point in self.points[1:]),
+            judge=SET_ASIDE if task.judged else None,
+            judge_before=first.accuracies[SET_ASIDE] if task.judged else None,
+            judge_learnt=max(point.accuracies[SET_ASIDE] for point in self.points[1:])
+            if task.judged
+            else None,
             measure=task.measure,
             accuracies_before=dict(first.accuracies),
             accuracies_after=dict(kept.accuracies),
@@ -296,6 +337,8 @@ class _Session:
             ),
             seconds=self.seconds,
             warnings=self.origin.warnings,
+            stages=tuple(self.stages),
+            replay=task.replay,
         )
 
     def _levels(self, first: CurvePoint) -> dict[str, float]:
@@ -311,5 +354,6 @@ class _Session:
         return {FLOAT_LEVEL: found[self.task.measure]}
 
 
-def _between_points(stream: Samples) -> int:
-    return max(-(-stream.count // CURVE_POINTS), POINT_SAMPLES)
+def _between_points(stream: Samples, task: Task) -> int:
+    """Samples from one measurement to the next; a stage where classes follow each other."""
+    return task.stage or max(-(-stream.count // CURVE_POINTS), POINT_SAMPLES)

@@ -12,9 +12,11 @@ import numpy as np
 from neurodeploy.errors import InputError, Setting, Text, nearest
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.onchip.delta_reference import DeltaReference
-from neurodeploy.onchip.learner import Learner, LearningOptions
+from neurodeploy.onchip.learner import Learner, LearningOptions, StreamChunk
 from neurodeploy.onchip.loihi_rule import make_delta_plan
 from neurodeploy.onchip.plan import LearningPlan, make_plan
+from neurodeploy.onchip.prototype_plan import check_prototypes, make_prototype_plan
+from neurodeploy.onchip.prototypes import PrototypeReference, SpikeCounts
 from neurodeploy.onchip.rates import suitable_rate
 from neurodeploy.onchip.reference import ReferenceLearner
 from neurodeploy.simulation.trace import Samples
@@ -26,6 +28,9 @@ ENGINES = ("lava", "lava-fused", "reference")
 
 RECORD_BYTES = 64 * 2**20
 """Roughly how much the weights after every update of a chunk may take."""
+
+KNOWN_BATCH = 256
+"""Samples of what is known that are simulated together."""
 
 RATE_SAMPLES = 64
 """Samples that a suitable rate is measured on."""
@@ -39,7 +44,7 @@ class Learners:
     plan: what both compute.
     """
 
-    reference: ReferenceLearner | EventReference | DeltaReference
+    reference: ReferenceLearner | EventReference | DeltaReference | PrototypeReference
     lava: Learner | None
     plan: Any
 
@@ -73,9 +78,9 @@ def check_learning_engine(engine: str, options: LearningOptions) -> None:
     """
     if engine not in ENGINES:
         raise InputError(f"engine {engine!r} cannot learn{nearest(engine, ENGINES)}")
-    if engine == "lava-fused" and options.rule == "delta":
+    if engine == "lava-fused" and options.rule != "sltt":
         raise InputError(
-            "rule delta is Lava's own learning process, which has no fused form",
+            f"rule {options.rule} is Lava's own learning process, which has no fused form",
             fix=Text("use ", Setting("engine", "lava")),
         )
     if engine != "reference":
@@ -87,6 +92,8 @@ def check_learning_engine(engine: str, options: LearningOptions) -> None:
 def most_samples(network: QuantizedNetwork, options: LearningOptions) -> int:
     """Samples per chunk such that their recorded weights stay within ``RECORD_BYTES``."""
     weights = sum(p.operator.weights.size for p in network.projections)
+    if options.rule == "prototypes":
+        weights = check_prototypes(network).projection.operator.weights.size
     updates = 1 if options.update == "sample" else network.contract.steps
     return max(1, RECORD_BYTES // (4 * weights * updates))
 
@@ -106,6 +113,8 @@ def make_learners(
     capacity: int,
     timeout: float | None,
     tags: Mapping[str, np.ndarray] = MappingProxyType({}),
+    known: Samples | None = None,
+    empty: tuple[int, ...] = (),
 ) -> Learners:
     """The reference, and the engine beside it.
 
@@ -113,6 +122,8 @@ def make_learners(
         capacity: most samples in a chunk.
         timeout: wall-clock seconds for Lava, or None.
         tags: what is below the weights in the beginning, by projection; for rule ``sltt``.
+        known: samples of the classes that rule ``prototypes`` begins with.
+        empty: those of them whose rows it has yet to learn.
 
     Raises:
         UnsupportedError: the network has what the rule is not defined for.
@@ -122,6 +133,8 @@ def make_learners(
         delta = make_delta_plan(network, options)
         lava = _delta_in_lava(delta, capacity, timeout) if engine != "reference" else None
         return Learners(DeltaReference(delta), lava, delta)
+    if options.rule == "prototypes":
+        return _prototypes(network, options, engine, capacity, timeout, known, empty)
     plan = make_plan(network, options, tags)
     lava = SLTT_IN_LAVA[engine](plan, capacity, timeout) if engine != "reference" else None
     return Learners(_reference(plan), lava, plan)
@@ -132,6 +145,35 @@ def _reference(plan: LearningPlan) -> ReferenceLearner | EventReference:
     from neurodeploy.onchip.event_reference import EventReference, is_dense
 
     return EventReference(plan) if is_dense(plan) else ReferenceLearner(plan)
+
+
+def _prototypes(
+    network: QuantizedNetwork,
+    options: LearningOptions,
+    engine: str,
+    capacity: int,
+    timeout: float | None,
+    known: Samples | None,
+    empty: tuple[int, ...],
+) -> Learners:
+    """Rows for the classes of ``known``, and features that these shape."""
+    if known is None:
+        raise InputError("rule prototypes begins with samples of known classes, and has none")
+    spikes = SpikeCounts(network, check_prototypes(network).projection)
+    counts, labels = [], []
+    for batch in known.batches(KNOWN_BATCH):
+        chunk = StreamChunk.of(batch)
+        counts.append(spikes.of(chunk.values))
+        labels.append(chunk.labels)
+    plan = make_prototype_plan(
+        network, options, np.concatenate(counts), np.concatenate(labels), empty
+    )
+    lava = None
+    if engine != "reference":
+        from neurodeploy.lava.onchip.prototypes import PrototypeLavaLearner
+
+        lava = PrototypeLavaLearner(plan, capacity=capacity, timeout=timeout)
+    return Learners(PrototypeReference(plan), lava, plan)
 
 
 def _delta_in_lava(plan: Any, capacity: int, timeout: float | None) -> Learner:

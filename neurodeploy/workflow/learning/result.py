@@ -11,6 +11,7 @@ from neurodeploy.errors import Setting, Step, Text, in_lines
 from neurodeploy.onchip.cost import LearningCost
 from neurodeploy.onchip.learner import LayerCounts, LearningOptions, rate_text
 from neurodeploy.reporting.text import overflow_text, table_text
+from neurodeploy.workflow.learning.stages import Stage, retention, stages_text
 
 KNOWN = 0.5
 """Accuracy on a class, before it is learnt, from which it is no new one."""
@@ -25,9 +26,9 @@ class LearningResult:
         source: the one that learnt.
         samples: learnt from.
         kept_after: samples after which the deployed weights are; 0 for those from before learning.
-        judge: set whose accuracy decided that.
-        judge_before: accuracy on it before learning.
-        judge_learnt: the best accuracy on it of weights measured on the way.
+        judge: set whose accuracy decided that; None where it was the end of the stream.
+        judge_before: accuracy on it before learning; None where nothing judged.
+        judge_learnt: the best accuracy on it of weights measured on the way; likewise.
         measure: held-out set that the task is about; ``accuracy_before`` and ``accuracy_after`` are
             on it.
         accuracies_before, accuracies_after: of all held-out sets.
@@ -43,6 +44,8 @@ class LearningResult:
         cost: what it would take on the deployment's target.
         seconds: of learning on the engine, without measuring.
         warnings: what makes the deployment that learnt worth less than others.
+        stages: accuracy on each class before and after each one that arrived, where they did so.
+        replay: samples of known classes after each new one; None for other tasks.
     """
 
     deployment: Path | None
@@ -53,9 +56,9 @@ class LearningResult:
     options: LearningOptions
     samples: int
     kept_after: int
-    judge: str
-    judge_before: float
-    judge_learnt: float
+    judge: str | None
+    judge_before: float | None
+    judge_learnt: float | None
     measure: str
     accuracies_before: dict[str, float]
     accuracies_after: dict[str, float]
@@ -69,6 +72,8 @@ class LearningResult:
     cost: LearningCost
     seconds: float
     warnings: tuple[str, ...] = ()
+    stages: tuple[Stage, ...] = ()
+    replay: int | None = None
 
     @property
     def accuracy_before(self) -> float:
@@ -96,6 +101,7 @@ class LearningResult:
             "accuracy_before": self.accuracy_before,
             "accuracy_after": self.accuracy_after,
             "samples_per_second": self.samples_per_second,
+            "retention": [asdict(found) for found in retention(self.stages)] if self.stages else [],
         }
 
     def text(self) -> Text:
@@ -111,6 +117,7 @@ class LearningResult:
                 [(name, f"{before[name]:.2%}", f"{after[name]:.2%}") for name in before],
             ),
         ]
+        lines += [stages_text(self.stages)] if self.stages else []
         lines.append(self._kept())
         if self.accuracy_float is not None:
             lines.append(f"Float network, before quantisation: {self.accuracy_float:.2%}")
@@ -137,6 +144,10 @@ class LearningResult:
 
     def _kept(self) -> str:
         """Which weights the judge chose."""
+        if self.judge is None or self.judge_before is None:
+            return (
+                f"Took the weights from the end, after {self.kept_after:,} samples: nothing judged"
+            )
         old, learnt = f"{self.judge_before:.2%}", f"{self.judge_learnt:.2%}"
         if not self.kept_after:
             return (

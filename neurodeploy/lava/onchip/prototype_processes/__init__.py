@@ -1,0 +1,1 @@
+"""Lava processes around those of ``lava.proc.clp``; see ``neurodeploy.lava.processes``."""

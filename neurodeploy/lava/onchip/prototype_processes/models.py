@@ -1,0 +1,200 @@
+"""Behaviour of the processes; learning, neurons, allocation and labels are Lava's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from lava.magma.core.decorator import implements, requires, tag
+from lava.magma.core.model.py.model import PyLoihiProcessModel
+from lava.magma.core.model.py.ports import PyInPort, PyOutPort, PyRefPort
+from lava.magma.core.model.py.type import LavaPyType
+from lava.magma.core.resources import CPU
+from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+
+from neurodeploy.lava.fused import BatchedNetwork
+from neurodeploy.lava.onchip.prototype_processes.process import (
+    PrototypeProbe,
+    PrototypeRates,
+    PrototypeSource,
+    WinnerTakesAll,
+)
+from neurodeploy.onchip.delta_reference import layers_before
+from neurodeploy.onchip.prototypes import STEPS, UNLABELLED, answers_of
+
+MET, ANSWERED, LEARNT = 1, 2, 3
+"""The Lava steps of a sample."""
+
+LOUD = 100
+"""What the winner sends: more than the threshold of its neuron."""
+
+
+def _place(files: Any, time_step: int) -> tuple[int, int]:
+    """The sample and its step, from 1; the sample may lie beyond the chunk."""
+    sample, before = divmod(time_step - files.start - 1, STEPS)
+    return sample, before + 1
+
+
+class _Rows:
+    """Which classes have rows, as labels come by."""
+
+    def __init__(self, plan: Any) -> None:
+        self.labels = list(plan.base)
+
+    def number(self, label: int) -> int:
+        """Row of a class, from 1; 0 for one that has none yet, and then gets one."""
+        if label in self.labels:
+            return self.labels.index(label) + 1
+        self.labels.append(label)
+        return 0
+
+
+@implements(proc=PrototypeSource, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PyPrototypeSourceModel(PyLoihiProcessModel):
+    """Computes a sample at its first step, with Lava's arithmetic."""
+
+    s_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
+    id_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
+    allocate_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
+    label_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
+
+    def __init__(self, proc_params: dict[str, Any]) -> None:
+        super().__init__(proc_params)
+        self.files, self.plan = proc_params["files"], proc_params["plan"]
+        hidden = layers_before(self.plan.network, self.plan.link.projection)
+        self.network = None if hidden is None else BatchedNetwork(hidden)
+        self.last = self.plan.link.projection.source
+        self.rows = _Rows(self.plan)
+        self.counts = np.zeros(self.plan.rows.shape[1], np.int64)
+
+    def run_spk(self) -> None:
+        """Send what belongs to this step of a sample, and nothing else."""
+        sample, place = _place(self.files, self.time_step)
+        label = self.files.label(sample) if sample < self.files.samples else UNLABELLED
+        sent, number, allocate, named = np.zeros_like(self.counts), 0, 0, 0
+        if place == MET and sample < self.files.samples:
+            self.counts = self._counts(sample)
+            sent = self.plan.features.centred(self.counts)
+        elif place == ANSWERED and label != UNLABELLED:
+            number = self.rows.number(label)
+            allocate = int(number == 0)
+        elif place == LEARNT and label != UNLABELLED:
+            sent, named = 2 * self.plan.features.learnt(self.counts), label + 1
+        self.s_out.send(sent.astype(np.int32))
+        for port, value in (
+            (self.id_out, number),
+            (self.allocate_out, allocate),
+            (self.label_out, named),
+        ):
+            port.send(np.array([value], np.int32))
+
+    def _counts(self, sample: int) -> np.ndarray:
+        """(F,) spikes."""
+        drive = self.files.arrays["drive"][sample : sample + 1]
+        steps = self.plan.steps
+        if self.network is None:
+            frames = np.broadcast_to(drive[0], (steps, drive.shape[2]))
+            return (frames > 0).sum(axis=0, dtype=np.int64)
+        total = np.zeros_like(self.counts)
+
+        def keep(name: str, _step: int, spikes: np.ndarray, _neurons: Any) -> None:
+            if name == self.last:
+                total[:] += spikes[0].ravel() > 0
+
+        self.network.run(drive, keep)
+        return total
+
+
+@implements(proc=WinnerTakesAll, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PyWinnerTakesAllModel(PyLoihiProcessModel):
+    """Compares the prototypes in use; the first of those that agree most wins."""
+
+    a_in: Any = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+    s_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
+
+    def __init__(self, proc_params: dict[str, Any]) -> None:
+        super().__init__(proc_params)
+        self.files = proc_params["files"]
+        self.rows = _Rows(proc_params["plan"])
+
+    def run_spk(self) -> None:
+        """Answer in the second step of a sample."""
+        activation = self.a_in.recv()
+        sent = np.zeros(len(activation), np.int32)
+        sample, place = _place(self.files, self.time_step)
+        if place == ANSWERED and sample < self.files.samples:
+            used = len(self.rows.labels)
+            if used:
+                sent[activation[:used].argmax()] = LOUD
+            label = self.files.label(sample)
+            if label != UNLABELLED:
+                self.rows.number(label)
+        self.s_out.send(sent)
+
+
+@implements(proc=PrototypeRates, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PyPrototypeRatesModel(PyLoihiProcessModel):
+    """A mean of all samples at first, of the last ones later."""
+
+    y1_in: Any = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+    bap_in: Any = LavaPyType(PyInPort.VEC_DENSE, bool, precision=1)
+    y1_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=7)
+
+    def __init__(self, proc_params: dict[str, Any]) -> None:
+        super().__init__(proc_params)
+        self.plan = proc_params["plan"]
+        self.seen = np.zeros(len(self.plan.rows), np.int64)
+        self.seen[: len(self.plan.base)] = self.plan.base_seen
+
+    def run_spk(self) -> None:
+        """Pass y1 on, divided by how often its prototype has learnt."""
+        self.y1_in.recv()
+        learns = self.bap_in.recv().astype(bool)
+        self.seen += learns
+        sent = np.zeros(len(learns), np.int32)
+        for row in np.flatnonzero(learns):
+            sent[row] = self.plan.rate(int(self.seen[row]))
+        self.y1_out.send(sent)
+
+
+@implements(proc=PrototypeProbe, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PyPrototypeProbeModel(PyLoihiProcessModel):
+    """Reads the weights in Lava's management phase, which follows the learning phase."""
+
+    answer_in: Any = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+    weights: Any = LavaPyType(PyRefPort.VEC_DENSE, np.int32)
+
+    def __init__(self, proc_params: dict[str, Any]) -> None:
+        super().__init__(proc_params)
+        self.files, self.plan = proc_params["files"], proc_params["plan"]
+        self.name = self.plan.link.projection.name
+
+    def run_spk(self) -> None:
+        """Keep the class that the read-out has named."""
+        answer = int(self.answer_in.recv()[0]) - 1
+        sample, place = _place(self.files, self.time_step)
+        if place != ANSWERED or sample >= self.files.samples:
+            return
+        self.files.record(answers_of(self.name), sample, 0, np.array([answer]))
+        scores = np.zeros(self.plan.network.classes)
+        if answer >= 0:
+            scores[answer] = 1
+        self.files.record_scores(sample, scores)
+
+    def post_guard(self) -> Any:
+        """Ask for a management phase after every sample."""
+        sample, place = _place(self.files, self.time_step)
+        return place == LEARNT and sample < self.files.samples
+
+    def run_post_mgmt(self) -> None:
+        """Record the weights."""
+        sample, _ = _place(self.files, self.time_step)
+        self.files.record(self.name, sample, 0, self.weights.read().ravel())
