@@ -93,6 +93,8 @@ class Farm:
         settings = {
             # The work is large, and goes to the scheduler once.
             "distributed.admin.large-graph-warning-threshold": "1TiB",
+            # Its threads would look a hundred times a second at what waits for a helper.
+            "distributed.worker.profile.enabled": False,
             "temporary-directory": str(self._held.enter_context(temporary_folder())),
         }
         self._held.enter_context(configured(settings))
