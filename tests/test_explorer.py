@@ -386,7 +386,8 @@ def test_a_browser_shows_all_of_it(
 @needs_browser
 def test_it_opens_within_a_second(explored: Explored, tab: Tab) -> None:
     assert explored.report.stat().st_size < 3e6
-    assert min(tab.open(explored.report, 1280) for _ in range(3)) < 1
+    tab.open(explored.report, 1280)
+    assert 0 < tab.busy < 1
 
 
 @needs_browser

@@ -41,6 +41,7 @@ class Tab:
         self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
+        self.call("Performance.enable", timeDomain="threadTicks")
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """What the browser answers."""
@@ -85,18 +86,22 @@ class Tab:
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
-    def open(self, page: Path, width: int, *, dark: bool = False) -> float:
-        """Open a page that sets ``data-ready`` when it is; how many seconds that took."""
+    @property
+    def busy(self) -> float:
+        """Seconds of a processor that the page has taken, however busy the machine is."""
+        found = self.call("Performance.getMetrics")["metrics"]
+        return next(metric["value"] for metric in found if metric["name"] == "TaskDuration")
+
+    def open(self, page: Path, width: int, *, dark: bool = False) -> None:
+        """Open a page that sets ``data-ready`` when it is."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=900, deviceScaleFactor=1, mobile=False,
         )  # fmt: skip
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
-        started = time.monotonic()
         self.call("Page.navigate", url=page.as_uri())
         self.wait("document.documentElement?.dataset.ready || document.getElementById('failed')")
-        return time.monotonic() - started
 
     def wait(self, condition: str) -> None:
         """Until an expression is true."""
