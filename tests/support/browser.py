@@ -22,7 +22,7 @@ OPTIONS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
     *("--force-color-profile=srgb", "--remote-debugging-pipe"),
 )
-PATIENCE = 60.0
+PATIENCE = 180.0
 """Seconds that an answer may take."""
 
 
