@@ -21,9 +21,9 @@ class FrontEnd:
     for each that it has fallen.
 
     Attributes:
-        bands: how many, evenly spaced in mel between ``low`` and ``high``, triangles that overlap
-            by half; each has an ON and an OFF channel.
-        low, high: in hertz; a high of 0 is half the rate of the recording.
+        bands: number of bands, evenly spaced in mel between ``low`` and ``high``, triangles that
+            overlap by half; each has an ON and an OFF channel.
+        low, high: ends of the bands in hertz; a high of 0 is half the rate of the recording.
         window: seconds of sound that one step looks at, up to the step's end.
         floor: decibels below the loudest that count as silence.
         loudest: in all bands of the ``recording`` alike, or in each ``band`` by itself: then what

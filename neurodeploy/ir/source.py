@@ -99,7 +99,7 @@ class DataSource:
     Attributes:
         path: file or folder, absolute once it was read; in a NIR file only its last part; empty
             for a data set that needs none.
-        sha256: of the file's content; empty for a folder, or to take whatever is there.
+        sha256: SHA-256 of the file's content; empty for a folder, or to take whatever is there.
         side: images are read as side x side pixels, event frames scaled down to that, and of an
             ``.npz`` the middle of the images is taken; 0 takes the data set's own size.
         bins: what a step of a recording is: ``time`` and ``count`` stretch every recording over all

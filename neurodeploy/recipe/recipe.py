@@ -25,7 +25,7 @@ class Recipe:
 
     Attributes:
         name: names the run folder; that of the file when not stated.
-        description: one line, for lists.
+        description: what it is, in one line.
         data: which samples.
         neuron: the hidden neurons.
         training: the loop.
@@ -37,7 +37,7 @@ class Recipe:
         quantize: training on the integers of a target.
         prune: weights that are taken out.
         regularisers: by name, the options of each price on spikes (``sparsity.REGULARISERS``).
-        seed: of every random draw.
+        seed: seed of every random draw.
     """
 
     name: str

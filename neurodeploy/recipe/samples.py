@@ -22,7 +22,7 @@ class DataRecipe:
         levels: largest integer of a sample. Event counts are clipped to this, 1 makes their
             frames binary; integers of an ``.npz`` end there, and its floats from 0 to 1 are rounded
             to so many levels. 0 takes the data set's own; of an ``.npz`` they are found.
-        classes: how many there are, where some have no sample in the data set; 0 counts them.
+        classes: number of classes, where some have no sample in the data set; 0 counts them.
         exclude: classes left out of training and validation, for on-chip learning to bring in
             later; the test samples keep them, and the network its output for them.
         limit: train and validate on so many of the training samples, drawn by the recipe's seed,

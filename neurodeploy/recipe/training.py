@@ -75,14 +75,14 @@ class TrainingRecipe:
     Attributes:
         steps: T, simulated steps per sample.
         epochs: passes over the training samples.
-        learning_rate: of the optimiser, > 0, after warming up and before its cosine decay.
+        learning_rate: largest one, > 0: after warming up, and before its cosine decay.
         optimizer: Adam, or stochastic gradient descent with momentum.
-        momentum: of ``sgd``.
-        weight_decay: of the optimiser (L2 penalty), from 0.
+        momentum: momentum of ``sgd``.
+        weight_decay: L2 penalty on the parameters, from 0.
         batch_size: samples of one update, on however many processes and in however many pieces.
         accumulate: pieces into which each process cuts its part of a batch. Their gradients are
             added up before the update, so that memory is that of one piece.
-        precision: of the arithmetic in training. With ``bf16`` and ``fp16``, torch's autocast
+        precision: number format in training. With ``bf16`` and ``fp16``, torch's autocast
             computes in these what it holds to be safe, so activations and membranes; parameters,
             loss and evaluation stay float32. ``fp16`` scales the loss against underflow.
         mse_weight: share a of the mean-squared error in the loss at each step,

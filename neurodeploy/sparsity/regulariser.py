@@ -43,7 +43,7 @@ class Regulariser(ABC):
     the rates that is its gradient; for any other, the one of the batch as far as it has been seen.
 
     Attributes:
-        weight: of the price against the loss, above 0.
+        weight: factor of the price in the loss, above 0.
     """
 
     weight: float
