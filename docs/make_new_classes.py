@@ -125,9 +125,10 @@ def table(found: dict[Case, list[dict[str, Any]]]) -> str:
     for case, results in found.items():
         before = [r["accuracies_before"].get("old") for r in results]
         after = [r["accuracies_after"] for r in results]
+        compared = [r["mismatches"] for r in results]
         cells = [
             case.data,
-            f"{10 - len(case.order) or 'none'} + {' + '.join('1' * len(case.order))}",
+            f"{10 - len(case.order)} + {len(case.order)} x 1",
             str(case.each),
             case.rule,
             str(case.replay),
@@ -136,7 +137,7 @@ def table(found: dict[Case, list[dict[str, Any]]]) -> str:
             seeds(before),
             seeds([a.get("old") for a in after]),
             seeds([r["retention"][-1]["forgetting"] for r in results]),
-            str(sum(r["mismatches"] for r in results)),
+            "–" if None in compared else str(sum(compared)),
         ]
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
