@@ -80,3 +80,17 @@ def test_a_hint_names_an_option_that_the_command_has(engine: str, said: str) -> 
     text = Text("use ", Setting("engine", engine))
     assert said_by("validate", text) == f"use {said}"
     assert said_by("simulate", text) == f"use --engine {engine}"
+
+
+def test_a_class_that_is_known_is_said_before_learning(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("neurodeploy.workflow.learning.learn.KNOWN", -1.0)
+    done = run_cli(
+        "learn", "deployments/digits_conv-loihi2-001", "--task", "new-class", "--samples", "10",
+        "--engine", "reference", "--held-out", "40", "--no-ceiling", "--out", str(tmp_path / "new"),
+        folder=workspace,
+    )  # fmt: skip
+    said = done.stderr.splitlines()
+    (warning,) = (line for line in said if "of the new class are right before learning" in line)
+    assert said.index(warning) < next(i for i, line in enumerate(said) if "Learning from" in line)

@@ -51,7 +51,7 @@ from neurodeploy.workflow.learning.learners import (
     with_suitable_rate,
 )
 from neurodeploy.workflow.learning.origin import Origin, deployed_origin, random_origin
-from neurodeploy.workflow.learning.result import LearningResult
+from neurodeploy.workflow.learning.result import KNOWN, LearningResult
 from neurodeploy.workflow.learning.stages import Stage
 from neurodeploy.workflow.task import check_tells_classes
 
@@ -222,6 +222,11 @@ class _Session:
 
         LOG.info("Measuring the accuracy before learning")
         self.points.append(self._point(None))
+        if (known := self.points[0].accuracies.get("new", 0)) > KNOWN:
+            LOG.warning(
+                f"Warning: {known:.0%} of the new class are right before learning, so that it is "
+                "none; train with data.exclude to leave one out"
+            )
         LOG.info(f"Learning from {stream.count:,} samples on {self.engine}")
         done_since, right = 0, 0
         due = _between_points(stream, self.task)
