@@ -224,11 +224,12 @@ def _here(
         batches = samples.batches(batch_size(deployment.network), start)
         for batch, record in engine.run(batches, state=settings.state):
             # Counts are those of whole batches, whatever interrupts.
-            with bar.paused(), signals_deferred():
-                tally.add(record, batch)
+            with bar.paused():
                 overflow.add(batch)
-                tally.overflow = overflow.found.copy()
-                bar.update(len(batch))
+                with signals_deferred():
+                    tally.add(record, batch)
+                    tally.overflow = overflow.found.copy()
+                    bar.update(len(batch))
             yield (record,)
         tally.overflow = overflow.found
     finally:
