@@ -25,6 +25,16 @@ ROWS = {"rows": ("array", "one object for each thing measured")}
 PICTURE = {"picture": ("string", "the picture written")}
 WARNINGS = {"warnings": ("array", "what looks like a mistake, as text")}
 
+COMPARED = {
+    "kind": ("string", "`runs` or `deployments`"),
+    "first": ("object", "`path` and figures of A"),
+    "second": ("object", "`path` and figures of B"),
+    "layers": ("array", "objects with `name` and the figures of both as `first` and `second`"),
+    "settings": ("object", "settings that differ, each with `first` and `second`"),
+    "remarks": ("array", "what makes the two hard to compare, in words"),
+    "page": ("string or null", "the page, where one was written"),
+}
+
 COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "train": {
         "run": ("string", "run folder"),
@@ -163,6 +173,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "file": ("string", "as given"),
         "text": ("string", "the description"),
     },
+    "compare": COMPARED,
     "new": {"file": ("string", "the recipe written")},
     "targets": {"NAME": ("object", "the limits of each target, by its name")},
     "models": {"NAME": ("object", "all keys of each recipe, by its name")},
@@ -173,18 +184,10 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         ),
     },
     "runs list": {"runs": ("array", "one object for each run")},
-    "runs compare": {
-        "compared": ("array", "the two runs"),
-        "figures": ("object", "figures by name, each of both"),
-        "recipe": ("object", "keys that differ, each with both values"),
-    },
+    "runs compare": COMPARED,
     "runs remove": {"removed": ("array", "folders removed")},
     "deployments list": {"deployments": ("array", "one object for each deployment")},
-    "deployments compare": {
-        "compared": ("array", "the two deployments"),
-        "figures": ("object", "figures by name, each of both"),
-        "deployment": ("object", "keys that differ, each with both values"),
-    },
+    "deployments compare": COMPARED,
     "deployments remove": {"removed": ("array", "folders removed")},
     "bench busy": ROWS,
     "bench conversion": {**ROWS, **PICTURE},

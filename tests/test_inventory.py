@@ -1,4 +1,4 @@
-"""Runs and deployments: listed with what is wrong with them, compared, and removed when told to."""
+"""Runs and deployments: listed with what is wrong with them, and removed when told to."""
 
 from __future__ import annotations
 
@@ -67,29 +67,16 @@ def test_deployments_are_listed_with_what_was_simulated(place: Path) -> None:
     assert entry["state"] == "damaged" and "integers.safetensors" in entry["reason"]
 
 
-def test_two_runs_are_compared_by_their_recipes_and_figures(place: Path) -> None:
+def test_a_run_is_shown_and_two_are_compared(place: Path) -> None:
     options = ("--set", "training.epochs=1", "--set", "training.steps=1", "--seed", "3")
     run_json("train", "digits_conv", *options, "--out", "other", folder=place)
-    found = run_json("runs", "compare", RUN, "other", folder=place)
-    assert found["recipe"]["training.steps"] == [4, 1] and found["recipe"]["seed"] == [0, 3]
-    assert "neuron.tau" not in found["recipe"]
-    told = [json.loads((place / run / "run.json").read_text()) for run in (RUN, "other")]
-    assert found["figures"]["test_accuracy"] == [run["test_accuracy"] for run in told]
     shown = run_json("runs", "show", "other", folder=place)
     assert shown["recipe"]["training"]["steps"] == 1 and len(shown["history"]) == 1
+    found = run_json("runs", "compare", RUN, "other", folder=place)
+    alone = run_json("compare", RUN, "other", folder=place)
+    assert {**found, "command": 0} == {**alone, "command": 0}
     bad = run_cli("runs", "compare", RUN, "runs/bad", folder=place)
-    assert bad.exit_code == 2 and "runs/bad cannot be compared" in bad.stderr
-
-
-def test_equal_deployments_have_nothing_that_differs(place: Path) -> None:
-    shutil.copytree(place / DEPLOYED, place / "again")
-    same = run_json("deployments", "compare", DEPLOYED, "again", folder=place)
-    assert same["deployment"] == {}
-    export = ("export", RUN, "--target", "loihi2", "--weight-bits", "4", "--out", "four")
-    assert run_cli(*export, folder=place).exit_code == 0
-    found = run_json("deployments", "compare", DEPLOYED, "four", folder=place)["deployment"]
-    assert found["network.projections.conv1.weight_format.bits"] == [8, 4]
-    assert "network.projections.conv1.delay" not in found
+    assert bad.exit_code == 2 and "runs/bad" in bad.stderr
 
 
 def test_nothing_is_removed_unless_told_to(place: Path) -> None:
@@ -105,7 +92,7 @@ def test_nothing_is_removed_unless_told_to(place: Path) -> None:
     assert busy.exit_code == 2 and "another process is training" in busy.stderr
     assert (place / "runs/cut").is_dir() and (place / RUN).is_dir()
     gone = run_json("runs", "remove", "runs/cut", "runs/bad", "--yes", folder=place)
-    assert gone == {"removed": ["runs/cut", "runs/bad"]}
+    assert gone["removed"] == ["runs/cut", "runs/bad"]
     assert run_json("deployments", "remove", DEPLOYED, "--yes", folder=place)["removed"]
     assert sorted(path.name for path in (place / "runs").iterdir()) == ["digits_conv-001", "notes"]
     assert not any(LEFTOVER.fullmatch(path.name) for path in place.rglob("*"))

@@ -59,9 +59,10 @@ class Commands(click.Group):
     """
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
-        """Add a command, with the options that all have."""
+        """Add a command, with the options that all have; one may be in several groups."""
         if not isinstance(cmd, click.Group):
-            cmd.params += _output_options()
+            held = {parameter.name for parameter in cmd.params}
+            cmd.params += [option for option in _output_options() if option.name not in held]
         super().add_command(cmd, name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -11,6 +11,7 @@ import click
 
 from neurodeploy.artifacts.names import DEPLOYMENTS, RUNS
 from neurodeploy.cli.commands import Commands
+from neurodeploy.cli.compare import compare
 from neurodeploy.cli.options import PATH, json_option, print_json, say
 from neurodeploy.errors import InputError
 
@@ -115,26 +116,8 @@ def show_deployment(deployment: Path, as_json: bool) -> None:
     _show(shown(deployment), as_json, ("network", "files"))
 
 
-@runs.command("compare")
-@click.argument("first", type=PATH)
-@click.argument("second", type=PATH)
-@json_option
-def compare_runs(first: Path, second: Path, as_json: bool) -> None:
-    """Compare the figures of two runs, and the keys of their recipes that differ."""
-    from neurodeploy.workflow.inventory import compare_runs as compared
-
-    _compare(compared(first, second), "recipe", (first, second), as_json)
-
-
-@deployments.command("compare")
-@click.argument("first", type=PATH)
-@click.argument("second", type=PATH)
-@json_option
-def compare_deployments(first: Path, second: Path, as_json: bool) -> None:
-    """Compare the figures of two deployments, and the keys in which they differ."""
-    from neurodeploy.workflow.inventory import compare_deployments as compared
-
-    _compare(compared(first, second), "deployment", (first, second), as_json)
+runs.add_command(compare)
+deployments.add_command(compare)
 
 
 @runs.command("remove")
@@ -201,32 +184,6 @@ def _lines(table: Mapping[str, Any], where: str = "") -> list[tuple[str, Any]]:
         elif value not in (None, "", [], ()):
             found.append((name, value))
     return found
-
-
-def _compare(
-    found: Mapping[str, Mapping[str, Any]], part: str, paths: tuple[Path, Path], as_json: bool
-) -> None:
-    from neurodeploy.reporting.text import table_text
-
-    if as_json:
-        print_json({"compared": [str(path) for path in paths], **found})
-        return
-    columns = ("", *map(str, paths))
-    click.echo(table_text(columns, _pairs(found["figures"])))
-    if not found[part]:
-        click.echo(f"the same {part}")
-        return
-    click.echo(f"{part}, where it differs:")
-    click.echo(table_text(columns, _pairs(found[part])))
-
-
-def _pairs(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    return [(key, *(_short(value) for value in pair)) for key, pair in found.items()]
-
-
-def _short(value: Any) -> str:
-    text = "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def _remove(

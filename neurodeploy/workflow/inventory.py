@@ -1,4 +1,4 @@
-"""What lies on the disk: runs and deployments, one by one, and two of them compared."""
+"""What lies on the disk: runs and deployments, one by one."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from neurodeploy.artifacts.names import COMPLETE, DEPLOYMENTS, MANIFEST, RECIPE,
 from neurodeploy.artifacts.removal import removed
 from neurodeploy.artifacts.results import read_results
 from neurodeploy.errors import InputError, NeurodeployError
-
-ABSENT = None
-"""What the other one has instead of a key that it lacks."""
 
 
 @dataclass(frozen=True)
@@ -183,40 +180,6 @@ def show_deployment(path: Path) -> dict[str, Any]:
     }
 
 
-def compare_runs(first: Path, second: Path) -> dict[str, dict[str, list[Any]]]:
-    """Keys of the recipes in which two runs differ, and the figures of both.
-
-    Raises:
-        InputError: one is no run, or damaged.
-    """
-    recipes, figures = [], []
-    for path in (first, second):
-        found = show_run(path)
-        _check_whole(path, found)
-        recipes.append(_flat(found["recipe"]))
-        known = {name: found.get(name) for name in ("state", "best_epoch", "epochs", "seconds")}
-        figures.append({**found["scores"], **known})
-    return {"recipe": _differing(*recipes), "figures": _side_by_side(*figures)}
-
-
-def compare_deployments(first: Path, second: Path) -> dict[str, dict[str, list[Any]]]:
-    """Keys in which the networks and the files of two deployments differ, and figures of both.
-
-    Raises:
-        InputError: one is no deployment, or damaged.
-    """
-    networks, figures = [], []
-    for path in (first, second):
-        found = show_deployment(path)
-        _check_whole(path, found)
-        kept = {key: found[key] for key in ("target", "source", "network", "versions", "files")}
-        networks.append(_flat(kept))
-        known = {name: found[name] for name in ("digest", "neurons", "cores")}
-        scores = {f"accuracy.{name}": score for name, score in found["accuracy"].items()}
-        figures.append({**known, **scores})
-    return {"deployment": _differing(*networks), "figures": _side_by_side(*figures)}
-
-
 def remove_run(path: Path) -> None:
     """Take a run off the disk.
 
@@ -249,11 +212,6 @@ def _check(path: Path, kind: str, *markers: str) -> None:
         raise InputError(f"{path}: not a {kind} (no {' or '.join(markers)})")
 
 
-def _check_whole(path: Path, found: Mapping[str, Any]) -> None:
-    if found["state"] == "damaged":
-        raise InputError(f"{path} cannot be compared: {found['reason']}")
-
-
 def _entries(folder: Path, *markers: str) -> list[Path]:
     if not folder.is_dir():
         return []
@@ -269,28 +227,3 @@ def _entries(folder: Path, *markers: str) -> list[Path]:
 def _megabytes(path: Path) -> float:
     files = (entry for entry in path.rglob("*") if entry.is_file() and not entry.is_symlink())
     return round(sum(entry.stat().st_size for entry in files) / 1e6, 2)
-
-
-def _flat(table: Any, where: str = "") -> dict[str, Any]:
-    """A nested table with dotted keys; entries of a list that have names go by these."""
-    if (
-        isinstance(table, list)
-        and table
-        and all(isinstance(t, dict) and "name" in t for t in table)
-    ):
-        table = {str(entry["name"]): entry for entry in table}
-    if not isinstance(table, dict):
-        return {where: table}
-    found: dict[str, Any] = {}
-    for key, value in table.items():
-        found |= _flat(value, f"{where}.{key}" if where else str(key))
-    return found
-
-
-def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, list[Any]]:
-    both = _side_by_side(first, second)
-    return {key: pair for key, pair in both.items() if pair[0] != pair[1]}
-
-
-def _side_by_side(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, list[Any]]:
-    return {key: [first.get(key, ABSENT), second.get(key, ABSENT)] for key in {**first, **second}}
