@@ -8,16 +8,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.interchange.nir.file import write_own_nir
 from neurodeploy.interchange.nir.importing import import_nir
 from neurodeploy.ir.contract import InputCode
 from neurodeploy.ir.quantized import QuantizationPlan
+from neurodeploy.nn.delays import DelayedLinear
 from neurodeploy.nn.families import build_network
+from neurodeploy.nn.network import SpikingNetwork
+from neurodeploy.nn.neuron import LIF
 from neurodeploy.quantization.aware import IntegerNetwork, trained_to_nir, without_grids
 from neurodeploy.quantization.aware.currents import QuantizedCubaLIF
+from neurodeploy.quantization.aware.delayed import DelayedSynapse
 from neurodeploy.quantization.aware.export import in_floats
+from neurodeploy.quantization.aware.grid import STATE
 from neurodeploy.quantization.planned import quantize_as_planned
 from neurodeploy.recipe import NeuronRecipe
 from neurodeploy.recipe.constants import TimeConstant
@@ -50,6 +56,11 @@ NETWORKS: dict[str, tuple[dict[str, Any], NeuronRecipe]] = {
     "integrated current": (
         {"readout": {"kind": "integrate", "tau_syn": 2.0, "decode": "last_v"}},
         NeuronRecipe(3.0),
+    ),
+    "delays": ({"delays": {"max": 3, "learn": True}}, NeuronRecipe(3.0)),
+    "delayed current": (
+        {"delays": {"max": 2, "per": "neuron"}, "batch_norm": True},
+        NeuronRecipe(LEARNED, tau_syn=2.5),
     ),
     "count": ({"readout": "count"}, NeuronRecipe(3.0)),
 }
@@ -105,11 +116,33 @@ def trained(name: str, rule: Rule, bits: int = 8) -> IntegerNetwork:
         ("leaking current", 8, BPTT()),
         ("integrated current", 8, SLTT()),
         ("count", 8, SLTT()),
+        ("delays", 8, BPTT()),
+        ("delays", 5, SLTT()),
+        ("delayed current", 4, BPTT()),
         pytest.param("membrane", 8, SLTT(), marks=pytest.mark.slow),
     ],
 )
 def test_trained_integers_are_deployed(name: str, bits: int, rule: Rule, tmp_path: Path) -> None:
-    model, x = trained(name, rule, bits), shown()
+    check_deployed(trained(name, rule, bits), tmp_path, name)
+
+
+def test_every_delay_is_shifted_on_its_own(tmp_path: Path) -> None:
+    """Units so coarse that sums are shifted to the right, as the chip does it per projection."""
+    model = trained("delays", SLTT())
+    for receiver in model.receivers:
+        scale = float(model.grid(receiver).unit().detach()) / STATE
+        model.grid(receiver).start(scale / 2**6)
+        for path in receiver.paths:
+            synapse = model.synapse(path)
+            synapse.exponent -= 6
+            assert int(synapse.exponent) < 0
+            assert len(synapse.delays) > 2 if isinstance(synapse, DelayedSynapse) else True
+    check_deployed(model.eval(), tmp_path, "delays")
+
+
+def check_deployed(model: IntegerNetwork, tmp_path: Path, name: str) -> None:
+    """What the network computes in evaluation is what comes back from its file."""
+    x = shown()
     seen: dict[str, list[np.ndarray]] = {layer: [] for layer in model.layers}
     model.reset_state()
     model.watch = lambda layer, value: seen[layer].append(value.numpy().copy())
@@ -198,15 +231,8 @@ def test_the_bias_of_a_current_is_what_a_constant_source_brings() -> None:
         assert torch.equal(bias, 64 * torch.floor(2 * integers * 2.0**exponent))
 
 
-@pytest.mark.parametrize(
-    ("options", "neuron", "message"),
-    [
-        ({"delays": {"max": 2}}, NeuronRecipe(2.0), "DelayedLinear between"),
-    ],
-)
-def test_what_has_no_integers_is_refused(
-    options: dict[str, Any], neuron: NeuronRecipe, message: str
-) -> None:
-    model = build_network({"family": "mlp", "hidden": [4]} | options, (3,), 2, neuron)
-    with pytest.raises(UnsupportedError, match=message):
+def test_a_read_out_with_delays_is_refused() -> None:
+    layers = {"fc": nn.Linear(3, 4), "lif": LIF(2.0), "out": DelayedLinear(4, 2, 3)}
+    model = SpikingNetwork(layers, (3,))
+    with pytest.raises(UnsupportedError, match="'out': a read-out with delays"):
         IntegerNetwork(model, load_target("loihi2"), 8, 1, STEPS)

@@ -133,19 +133,20 @@ class DelayedLinear(nn.Module):
         return f"{inputs}, {outputs}, delays up to {self.longest} per {each}"
 
 
-def anneal_delays(model: nn.Module, progress: float) -> None:
+def anneal_delays(model: nn.Module, progress: float, settled: float = SETTLED) -> None:
     """Narrow the delays of a module for the next part of its training.
 
-    sigma falls from D/2 to 0.23 steps, exponentially, over the first three quarters; in the last
-    quarter delays are whole steps that do not change, and the weights learn with them.
+    sigma falls from D/2 to 0.23 steps, exponentially, until they are settled; from then on delays
+    are whole steps that do not change, and the weights learn with them.
 
     Args:
         progress: share of the training that is over, from 0 to 1.
+        settled: share of it after which delays are whole.
     """
     for layer in model.modules():
         if isinstance(layer, DelayedLinear) and layer.delay.requires_grad:
             first = max(layer.longest / 2, LAST_SPREAD)
-            done = progress / SETTLED
+            done = progress / settled if settled else 1.0
             layer.spread = first * (LAST_SPREAD / first) ** done if done < 1 else 0.0
 
 

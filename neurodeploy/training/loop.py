@@ -17,9 +17,9 @@ from tqdm import tqdm
 
 from neurodeploy.artifacts.names import LAST
 from neurodeploy.errors import InputError
-from neurodeploy.nn.delays import anneal_delays
+from neurodeploy.nn.delays import SETTLED, anneal_delays
 from neurodeploy.nn.families import SpikingNetwork
-from neurodeploy.recipe import TrainingRecipe
+from neurodeploy.recipe import Recipe, TrainingRecipe
 from neurodeploy.sparsity import Masks, prune, zero_share
 from neurodeploy.support.log import LOG
 from neurodeploy.support.processes import Processes
@@ -204,7 +204,7 @@ def fit(
             recorder.begin_epoch(epoch)
             updater.masks = masks_in(job, epoch)
             begin_when_due(model, job.recipe, epoch)
-            anneal_delays(model, (epoch - 1) / training.epochs)
+            anneal_delays(model, (epoch - 1) / training.epochs, _settled(job.recipe))
             rate = learning_rate(training, epoch)
             updater.set_learning_rate(rate)
             trained = now.partial
@@ -236,6 +236,13 @@ def fit(
             if after_epoch is not None and job.processes.is_main:
                 after_epoch(metrics)
     return now
+
+
+def _settled(recipe: Recipe) -> float:
+    """Share of the training after which delays are whole: when integers begin, at the latest."""
+    if not recipe.quantize.bits:
+        return SETTLED
+    return min(SETTLED, (recipe.first_integer_epoch - 1) / recipe.training.epochs)
 
 
 def masks_in(job: Job, epoch: int) -> Masks:

@@ -13,9 +13,11 @@ from neurodeploy.errors import UnsupportedError
 from neurodeploy.ir.fixed_point import WeightFormat
 from neurodeploy.ir.network import Neuron
 from neurodeploy.nn.current import LI, CubaLIF, spiking
+from neurodeploy.nn.delays import DelayedLinear
 from neurodeploy.nn.network import INPUT, SpikingNetwork
 from neurodeploy.nn.neuron import LIF
 from neurodeploy.quantization.aware.currents import BIAS_BITS, BiasedCurrents, QuantizedCubaLIF
+from neurodeploy.quantization.aware.delayed import DelayedSynapse
 from neurodeploy.quantization.aware.grid import Grid
 from neurodeploy.quantization.aware.neurons import (
     QuantizedLIF,
@@ -184,7 +186,10 @@ def _converted(
         for path in receiver.paths:
             after = [floats[name] for name in path.after]
             layer = floats[path.at] if path.weighted else nn.Identity()
-            synapse = QuantizedSynapse(layer, path, after, grid, bits)
+            if isinstance(layer, DelayedLinear):
+                synapse = DelayedSynapse(layer, path, after, grid, bits)
+            else:
+                synapse = QuantizedSynapse(layer, path, after, grid, bits)
             for name in path.after:
                 layers[name] = QuantizedNorm(floats[name], grid)
             if path.weighted:

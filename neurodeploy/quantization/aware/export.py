@@ -20,6 +20,7 @@ from neurodeploy.nn.layers import Factors, Scale
 from neurodeploy.nn.network import SpikingNetwork
 from neurodeploy.quantization.aware.convert import IntegerNetwork
 from neurodeploy.quantization.aware.currents import BIAS_BITS, BiasedCurrents, QuantizedCubaLIF
+from neurodeploy.quantization.aware.delayed import DelayedSynapse
 from neurodeploy.quantization.aware.grid import STATE
 from neurodeploy.quantization.aware.neurons import QuantizedLIF, QuantizedNorm
 from neurodeploy.quantization.aware.paths import Receiver
@@ -84,7 +85,10 @@ def learned_plan(model: IntegerNetwork) -> QuantizationPlan:
             synapse = model.synapse(path)
             sign: Any = "mixed" if synapse.bits > 1 else "split"
             planned = ProjectionPlan(synapse.bits, sign, int(synapse.exponent))
-            incoming[path.node] = planned
+            if isinstance(synapse, DelayedSynapse):
+                incoming |= {f"{path.node}_{d}": planned for d in synapse.delays}
+            else:
+                incoming[path.node] = planned
         layer = model.layers[receiver.entry]
         if isinstance(layer, BiasedCurrents) and layer.bias_weights() is not None:
             # What comes back of it is synapses from a constant source.
@@ -104,6 +108,8 @@ def _weighted(synapse: QuantizedSynapse) -> nn.Module:
     """The layer in floats that computes what a synapse does, without bias."""
     unit = synapse.grid.unit().double() / (STATE * synapse.path.multiplier)
     weight = synapse.integers().double() * (synapse.step * 2.0 ** int(synapse.exponent)) / unit
+    if isinstance(synapse, DelayedSynapse):
+        return synapse.in_floats(weight)
     layer: Any = synapse.layer
     if isinstance(layer, nn.Conv1d | nn.Conv2d):
         options: Any = (layer.stride, layer.padding, layer.dilation, layer.groups)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from neurodeploy.errors import UnsupportedError
 from neurodeploy.nn.current import LI, CubaLIF
+from neurodeploy.nn.delays import DelayedLinear
 from neurodeploy.nn.folding import BATCH_NORMS
 from neurodeploy.nn.layers import Delay, Dropout, Factors, GridLinear, Scale, WSConv2d
 from neurodeploy.nn.network import INPUT, SpikingNetwork
@@ -30,7 +31,7 @@ READOUT = "readout"
 """Name of the population that a network's last layer becomes, unless it ends in neurons."""
 
 NEURONS = (LIF, CubaLIF, LI)
-WEIGHTED = (nn.Linear, nn.Conv2d, nn.Conv1d)
+WEIGHTED = (nn.Linear, nn.Conv2d, nn.Conv1d, DelayedLinear)
 PASSING = (nn.Flatten, nn.Identity, nn.ZeroPad2d, nn.ConstantPad1d, Dropout, Delay)
 
 
@@ -129,6 +130,10 @@ class _Finder:
             ]
         if isinstance(layer, WEIGHTED):
             self._check_reader(name, reader)
+            if isinstance(layer, DelayedLinear) and reader is None:
+                raise UnsupportedError(
+                    f"layer {name!r}: a read-out with delays cannot be trained on integers"
+                )
             for behind in after:
                 if isinstance(self.model.layers[behind], Factors):
                     raise UnsupportedError(

@@ -70,12 +70,18 @@ class QuantizedSynapse(nn.Module):
         """(N, *in) to (N, *out), in state units when the grid is active."""
         if not self.grid.is_active:
             return self.layer(x)
+        return self.drive(self.numbers(x), self.integers())
+
+    def numbers(self, x: Tensor) -> Tensor:
+        """n, the integers that arrive."""
         numbers = x if self.path.multiplier == 1 else x * self.path.multiplier
         if self.path.multiplier != 1 and not (self.training and self.path.drops):
             numbers = rounded(numbers)
-        activation = self._product(numbers, self.integers()) * (
-            self.step * 2.0 ** int(self.exponent)
-        )
+        return numbers
+
+    def drive(self, numbers: Tensor, integers: Tensor) -> Tensor:
+        """y, in state units, of integers that arrive and weights q."""
+        activation = self._product(numbers, integers) * (self.step * 2.0 ** int(self.exponent))
         return (floored(activation) if int(self.exponent) < 0 else activation) * STATE
 
     def _product(self, numbers: Tensor, integers: Tensor) -> Tensor:
