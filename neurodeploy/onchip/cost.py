@@ -132,7 +132,7 @@ def learning_cost(
 
 
 def _time(
-    plan: LearningPlan | DeltaPlan,
+    plan: LearningPlan | DeltaPlan | PrototypePlan,
     network: QuantizedNetwork,
     mapping: CoreMapping,
     target: Target,
