@@ -146,7 +146,7 @@ def test_spikes_of_a_simulation_balance_the_next_export(workspace: Path, tmp_pat
     options = ("--target", "loihi2", "--out", str(tmp_path / "spread"), "--balance")
     refused = run_cli("export", *options, folder=workspace)
     assert refused.exit_code == 2 and not (tmp_path / "spread").exists()
-    assert refused.stderr.startswith("Error: --balance needs the spikes of a simulation; ")
+    assert "Error: --balance needs the spikes of a simulation; " in refused.stderr
     activity = ("--activity", measured["deployment"])
     exported = run_json("export", *options, *activity, folder=workspace)
     again = run_json(*simulate, str(tmp_path / "spread"), folder=workspace)

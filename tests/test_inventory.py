@@ -58,7 +58,7 @@ def test_deployments_are_listed_with_what_was_simulated(place: Path) -> None:
         *("simulate", DEPLOYED, "--engine", "reference", "--samples", "20"), folder=place
     )
     (entry,) = run_json("deployments", "list", folder=place)["deployments"]
-    assert entry["accuracy"] == {"reference": simulated["accuracy"]}
+    assert entry["accuracy"]["reference"] == simulated["accuracy"]
     assert entry["digest"] == simulated["digest"] and entry["target"] == "loihi2"
     mapping = json.loads((place / DEPLOYED / "mapping.json").read_text())
     assert entry["cores"] == len(mapping["uses"])

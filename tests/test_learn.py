@@ -224,7 +224,7 @@ def test_ctrl_c_leaves_the_old_deployment_and_nothing_else(workspace: Path, tmp_
         (("--rule", "delta", "--rate", "2^-20", "--engine", "reference"), "use 2^"),
         (("--degrees", "40"), "is for --task drift, not for continue"),
         (("--task", "drift", "--degrees", "0"), "an angle from -180 to 180, but not 0"),
-        (("--task", "drift", "--degrees", "nan"), "an angle from -180 to 180, but not 0"),
+        (("--task", "drift", "--degrees", "nan"), "'nan' is not a number"),
         (("--samples", "0"), "--samples 0: needs at least 1"),
         (("--held-out", "0"), "--held-out 0: needs at least 1"),
         (("--timeout", "-1"), "not in the range x>0"),

@@ -184,7 +184,7 @@ def test_a_resumed_run_is_the_same(
                 raise KeyboardInterrupt
 
     monkeypatch.setattr(loop, "train_epoch", interrupted)
-    monkeypatch.setattr(loop.Recorder, "end_batch", lambda self: True)
+    monkeypatch.setattr(loop.Recorder, "end_batch", lambda self, loss: True)
     with pytest.raises(InterruptionError):
         train(recipe, tmp_path / "cut", progress=False)
     monkeypatch.undo()

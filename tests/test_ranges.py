@@ -28,9 +28,9 @@ def test_keys_of_a_recipe(key: str, limit: str) -> None:
 @pytest.mark.parametrize(
     "arguments, limit",
     [
-        ("simulate . --timeout nan", "not in the range x>0"),
+        ("simulate . --timeout nan", "'nan' is not a number"),
         ("bench simulate --T 0", "not in the range 1<=x"),
-        ("bench simulate --seconds nan", "not in the range x>0"),
+        ("bench simulate --seconds nan", "'nan' is not a number"),
         ("bench simulate --batch 0", "not in the range 1<=x"),
         ("bench train --rounds 0", "not in the range 1<=x"),
     ],

@@ -190,7 +190,10 @@ NINE = ",".join(f"0.{n}" for n in range(1, 10))
             ("few.toml", "--task", "scratch", *TARGET, "--halve", "half"),
             "--halve half: expected sh",
         ),
-        (("few.toml", "--task", "scratch", *TARGET, "--weight-bits", "9"), "have 1 to 8 bits"),
+        (
+            ("few.toml", "--task", "scratch", *TARGET, "--weight-bits", "9"),
+            "9 is not in the range 1<=x<=8",
+        ),
         (("few.toml", "--task", "scratch", *TARGET, "--weight-bits", "1"), "no room to grow"),
         (
             ("few.toml", "--task", "scratch", *TARGET, "--rate", "2^-24", "--halve", NINE),

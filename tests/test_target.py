@@ -144,7 +144,7 @@ def test_a_new_value_needs_its_own_source(tmp_path: Path) -> None:
     path = extending(
         tmp_path, 'extends = "loihi2"\ndescription = "x"\n[chip]\nchips = { value = 2 }\n'
     )
-    with pytest.raises(InputError, match="chips: key 'source' is missing"):
+    with pytest.raises(InputError, match=r"keys are missing: chip\.chips\.source"):
         load_target(path)
 
 

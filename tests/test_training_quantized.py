@@ -657,7 +657,7 @@ def test_a_read_out_of_loihi1_stays_silent(tmp_path: Path) -> None:
 
 def test_wrong_options_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     for options, message in (
-        (("--target", "loihi2"), "--target is for training on integers; --set quantize.bits=4"),
+        (("--target", "loihi2"), "--target is for training on integers; add --set quantize.bits=4"),
         (("--set", "quantize.bits=9"), "bits is from 1 to 8, or 0, found 9"),
         (("--set", "quantize.bits=4", "--target", "loihi9"), "target 'loihi9' is not built in"),
         (("--set", "quantize.bits=4", "--rule", "rate"), "rule rate goes backward"),

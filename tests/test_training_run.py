@@ -72,6 +72,7 @@ def test_a_run_writes_everything_that_it_promises(whole: Path) -> None:
         "recipe.json",
         "run.json",
         "tensorboard",
+        "train.log",
         "validation_predictions.csv",
     ]
     assert list((whole / "tensorboard").iterdir())

@@ -31,6 +31,10 @@ def read_tensors(
     try:
         with safe_open(path, framework=framework) as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            for name, found in tensors.items():
+                # Where a package has taught numpy bfloat16, which nothing here computes with.
+                if isinstance(found, np.ndarray) and found.dtype.kind not in "biuf":
+                    raise ValueError(f"tensor {name!r} holds {found.dtype}")
             return tensors, file.metadata() or {}
     except DAMAGED as error:
         # Some repeat the whole head.
