@@ -67,7 +67,7 @@ def test_every_registered_model_is_tried_here() -> None:
 @pytest.mark.lava
 @pytest.mark.parametrize("model", MODELS)
 def test_random_networks_agree(model: str) -> None:
-    check_networks(model, range(FEWER.get(model, 20)))
+    check_networks(model, range(FEWER.get(model, 10)))
 
 
 @pytest.mark.slow
