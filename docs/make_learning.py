@@ -102,18 +102,24 @@ def measure(folder: Path, case: Case, seed: int, data: Path | None = None) -> di
         export(run, "loihi2", deployed, quantization=case.quantization)
     named = f"{case.data}-{case.task}{case.degrees or ''}-{case.rule}-{case.feedback}-{seed}"
     out = folder / "learnt" / named
+    return learnt(
+        *(deployed, out, case.task),
+        rule=case.rule,
+        feedback=case.feedback,
+        seed=seed,
+        degrees=case.degrees,
+        data=data,
+    )
+
+
+def learnt(deployed: Path, out: Path, task: str, **options: Any) -> dict[str, Any]:
+    """``learning.json`` of a deployment that learns, unless it has already.
+
+    Args:
+        options: as ``workflow.learning.learn.learn`` takes them.
+    """
     if not out.is_dir():
-        learn(
-            read_deployment(deployed),
-            case.task,
-            rule=case.rule,
-            feedback=case.feedback,
-            seed=seed,
-            degrees=case.degrees,
-            data=data,
-            out=out,
-            progress=False,
-        )
+        learn(read_deployment(deployed), task, out=out, progress=False, **options)
     found = json.loads((out / "learning.json").read_text())
     print(f"{out.name}: {found['accuracy_before']:.2%} to {found['accuracy_after']:.2%}")
     return found

@@ -14,13 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from make_learning import write_between
+from make_learning import learnt, write_between
 
-from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.recipe import load_recipe
 from neurodeploy.training.run import train
 from neurodeploy.workflow.export import export
-from neurodeploy.workflow.learning.learn import learn
 
 SEEDS = (0, 1, 2)
 EPOCHS = {"mnist": 2}
@@ -91,24 +89,17 @@ def measure(folder: Path, case: Case, seed: int, data: Path | None) -> dict[str,
         export(run, "loihi2", deployed)
     arriving = "".join(map(str, case.order))
     out = folder / "learnt" / f"{stem}-{arriving}-{case.each}-{case.rule}-{case.replay}-{seed}"
-    if not out.is_dir():
-        learn(
-            read_deployment(deployed),
-            "new-class",
-            rule=case.rule,
-            seed=seed,
-            samples=len(case.order) * case.each * (1 + case.replay),
-            replay=case.replay,
-            order=case.order,
-            engine=case.engine,
-            data=data,
-            ceiling=False,
-            out=out,
-            progress=False,
-        )
-    found = json.loads((out / "learning.json").read_text())
-    print(f"{out.name}: {found['accuracy_before']:.2%} to {found['accuracy_after']:.2%}")
-    return found
+    return learnt(
+        *(deployed, out, "new-class"),
+        rule=case.rule,
+        seed=seed,
+        samples=len(case.order) * case.each * (1 + case.replay),
+        replay=case.replay,
+        order=case.order,
+        engine=case.engine,
+        data=data,
+        ceiling=False,
+    )
 
 
 def table(found: dict[Case, list[dict[str, Any]]]) -> str:

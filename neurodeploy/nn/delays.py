@@ -110,14 +110,28 @@ class DelayedLinear(nn.Module):
         """(N, inputs) to (N, outputs)."""
         return self.over_steps(x.unsqueeze(0)).squeeze(0)
 
-    def over_steps(self, x: Tensor) -> Tensor:
-        """c steps, (c, N, inputs) to (c, N, outputs)."""
+    def known(self, x: Tensor) -> Tensor:
+        """What was sent in the ``longest`` steps before c steps, and in these.
+
+        Called once for each step: it is kept for the next ones.
+
+        Args:
+            x: (c, N, inputs).
+
+        Returns:
+            (longest + c, N, inputs).
+        """
         before = self._sent
         if before is None:
             before = x.new_zeros(self.longest, *x.shape[1:])
         known = torch.cat([before, x])
         kept = known[len(x) :]
         self._sent = kept.detach().clone() if self._cut else kept
+        return known
+
+    def over_steps(self, x: Tensor) -> Tensor:
+        """c steps, (c, N, inputs) to (c, N, outputs)."""
+        known = self.known(x)
         # (c, N, inputs, D + 1), the latest first.
         seen = known.unfold(0, self.longest + 1, 1).flip(-1)
         # With one backward pass over all steps, or none, one kernel serves the whole batch.

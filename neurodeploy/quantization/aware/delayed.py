@@ -14,8 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.nn.delays import DelayedLinear
-from neurodeploy.quantization.aware.grid import Grid
-from neurodeploy.quantization.aware.paths import SynapticPath
 from neurodeploy.quantization.aware.synapse import QuantizedSynapse
 
 
@@ -28,18 +26,6 @@ class DelayedSynapse(QuantizedSynapse):
 
     layer: DelayedLinear
 
-    def __init__(
-        self,
-        layer: DelayedLinear,
-        path: SynapticPath,
-        after: list[nn.Module],
-        grid: Grid,
-        bits: int,
-    ) -> None:
-        super().__init__(layer, path, after, grid, bits)
-        self._cut = True
-        self._sent: Tensor | None = None
-
     @property
     def delays(self) -> list[int]:
         """Those that occur, in steps, ascending."""
@@ -48,7 +34,6 @@ class DelayedSynapse(QuantizedSynapse):
     def reset_state(self, cut: bool) -> None:
         """Start a batch: nothing is on its way."""
         self.layer.reset_state(cut)
-        self._cut, self._sent = cut, None
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs) to (N, outputs), in state units when the grid is active."""
@@ -59,11 +44,8 @@ class DelayedSynapse(QuantizedSynapse):
         if not self.grid.is_active:
             return self.layer.over_steps(x)
         longest, steps = self.layer.longest, len(x)
-        before = x.new_zeros(longest, *x.shape[1:]) if self._sent is None else self._sent
-        known = torch.cat([before, x])
-        kept = known[steps:]
-        self._sent = kept.detach().clone() if self._cut else kept
-        integers, numbers, delays = self.integers(), self.numbers(known), self.layer.steps
+        numbers = self.numbers(self.layer.known(x))
+        integers, delays = self.integers(), self.layer.steps
         parts = [
             self.drive(numbers[longest - d : longest - d + steps], integers * (delays == d))
             for d in self.delays

@@ -131,13 +131,7 @@ function tracesOf(population, index, sample) {
 function paintCourse(canvas, traces, step) {
   const width = canvas.clientWidth, height = STRIP * traces.length + 16;
   if (!width) return;
-  const dense = window.devicePixelRatio || 1;
-  canvas.style.height = `${height}px`;
-  canvas.width = Math.round(width * dense);
-  canvas.height = Math.round(height * dense);
-  const g = canvas.getContext("2d");
-  g.scale(dense, dense);
-  g.clearRect(0, 0, width, height);
+  const g = cleared(canvas, width, height);
   g.font = "11px system-ui, sans-serif";
   traces.forEach(({ name, values, limit }, place) => {
     const top = place * STRIP + 14, bottom = (place + 1) * STRIP - 6;

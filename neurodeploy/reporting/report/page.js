@@ -38,6 +38,18 @@ function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }
 
+/** The empty context of a canvas, in as many dots as the screen has for that many pixels. */
+function cleared(canvas, width, height) {
+  const dense = window.devicePixelRatio || 1;
+  canvas.style.height = `${height}px`;
+  canvas.width = Math.round(width * dense);
+  canvas.height = Math.round(height * dense);
+  const g = canvas.getContext("2d");
+  g.scale(dense, dense);
+  g.clearRect(0, 0, width, height);
+  return g;
+}
+
 /** A number for people to read: integers in groups of three, others with four digits. */
 function numeral(value) {
   if (!Number.isFinite(value)) return String(value);

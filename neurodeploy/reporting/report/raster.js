@@ -50,13 +50,7 @@ class Raster {
     const { canvas, view, rows } = this;
     const width = canvas.clientWidth, height = this.height;
     if (!width) return;
-    const dense = window.devicePixelRatio || 1;
-    canvas.style.height = `${height}px`;
-    canvas.width = Math.round(width * dense);
-    canvas.height = Math.round(height * dense);
-    const g = canvas.getContext("2d");
-    g.scale(dense, dense);
-    g.clearRect(0, 0, width, height);
+    const g = cleared(canvas, width, height);
     const wide = (width - LEFT) / (view.to - view.from);
     const high = (height - FOOT) / (rows.to - rows.from);
     this.cell = { wide, high };
