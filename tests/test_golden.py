@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from neurodeploy.onchip.delta_reference import DeltaReference
+from neurodeploy.onchip.learner import Learner
 from neurodeploy.onchip.loihi_rule import make_delta_plan
 from neurodeploy.onchip.plan import make_plan
+from neurodeploy.onchip.prototypes import PrototypeReference
 from neurodeploy.onchip.reference import ReferenceLearner
 from neurodeploy.simulation.engines import ReferenceEngine
 from support.golden import Learnt, Simulated, hash_of, manifest, read, whole
@@ -39,13 +41,18 @@ def check_simulation(found: Simulated) -> int:
     return compared
 
 
+def learner_of(found: Learnt) -> Learner:
+    """The reference of its rule."""
+    if found.options.rule == "prototypes":
+        return PrototypeReference(found.prototypes)
+    if found.options.rule == "delta":
+        return DeltaReference(make_delta_plan(found.network, found.options))
+    return ReferenceLearner(make_plan(found.network, found.options, found.tags))
+
+
 def check_learning(found: Learnt) -> int:
     """Every synapse after every update, and what is deployed in the end."""
-    learner = (
-        DeltaReference(make_delta_plan(found.network, found.options))
-        if found.options.rule == "delta"
-        else ReferenceLearner(make_plan(found.network, found.options, found.tags))
-    )
+    learner = learner_of(found)
     compared = 0
     for chunk, answer in zip(found.chunks, found.answers, strict=True):
         ours = learner.learn(chunk)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 from neurodeploy.artifacts.integers import arrays_of, network_from, structure_of
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.onchip.learner import LearningOptions, StreamChunk, Trajectory
+from neurodeploy.onchip.prototype_plan import FeaturePlan, PrototypePlan, check_prototypes
 from neurodeploy.simulation.trace import PopulationTrace, Samples, SpikeTrace, WholeTrace
 from neurodeploy.support.schema import build
 
@@ -52,6 +53,8 @@ class Learnt:
         chunks: what it learnt from, one after the other in the same processes.
         answers: to each.
         weights: of each projection in the end, as they are deployed.
+        rows: the integers of ``PrototypePlan``, which eigenvectors were rounded to; empty with
+            other rules.
     """
 
     network: QuantizedNetwork
@@ -60,6 +63,26 @@ class Learnt:
     chunks: tuple[StreamChunk, ...]
     answers: tuple[Trajectory, ...]
     weights: Mapping[str, np.ndarray]
+    rows: Mapping[str, np.ndarray]
+
+    @property
+    def prototypes(self) -> PrototypePlan:
+        """The plan that ``rows`` are of."""
+        found = dict(self.rows)
+        names = ("direct", "shift", "length", "slowest")
+        direct, shift, length, slowest = (int(found.pop(name)) for name in names)
+        centre, down, up = (found[name] for name in ("centre", "down", "up"))
+        features = FeaturePlan(centre, down, up, direct, shift, length)
+        given = (self.network, self.options, check_prototypes(self.network), features)
+        base = tuple(found["base"].tolist())
+        return PrototypePlan(*given, found["rows"], base, slowest)
+
+
+def rows_of(plan: PrototypePlan) -> dict[str, np.ndarray]:
+    """The integers of a plan, by name."""
+    found = {field.name: getattr(plan.features, field.name) for field in fields(FeaturePlan)}
+    found |= {"rows": plan.rows, "base": plan.base, "slowest": plan.slowest}
+    return {name: np.asarray(value, np.int64) for name, value in found.items()}
 
 
 Golden = Simulated | Learnt
@@ -97,6 +120,7 @@ def write(name: str, golden: Golden) -> str:
         header |= {"options": asdict(golden.options), "chunks": len(golden.chunks)}
         arrays |= {f"tags/{key}": array for key, array in golden.tags.items()}
         arrays |= {f"weights/{key}": array for key, array in golden.weights.items()}
+        arrays |= {f"rows/{key}": array for key, array in golden.rows.items()}
         for number, (chunk, answer) in enumerate(zip(golden.chunks, golden.answers, strict=True)):
             arrays[f"{number}/values"], arrays[f"{number}/labels"] = chunk.values, chunk.labels
             arrays[f"{number}/scores"] = answer.scores
@@ -136,6 +160,7 @@ def read(name: str) -> Golden:
         tuple(StreamChunk(arrays[f"{n}/values"], arrays[f"{n}/labels"]) for n in numbers),
         tuple(Trajectory(_below(f"{n}/states", arrays), arrays[f"{n}/scores"]) for n in numbers),
         _below("weights", arrays),
+        _below("rows", arrays),
     )
 
 

@@ -21,6 +21,12 @@ from neurodeploy.interchange.netx.read import read_net
 from neurodeploy.ir.contract import Contract, InputCode, Semantics
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.onchip.learner import LearningOptions, StreamChunk
+from neurodeploy.onchip.prototype_plan import (
+    PrototypePlan,
+    check_prototypes,
+    make_prototype_plan,
+)
+from neurodeploy.onchip.prototypes import UNLABELLED, SpikeCounts
 from neurodeploy.simulation.trace import Samples
 from support.learning_networks import random_tags, small_chain, small_chunk
 from support.net_networks import CASES, random_net, slayer_files
@@ -60,12 +66,13 @@ class ToSimulate:
 
 @dataclass(frozen=True, eq=False)
 class ToLearn:
-    """A network that learns, and from what."""
+    """A network that learns, and from what; ``prototypes`` is the plan of that rule."""
 
     network: QuantizedNetwork
     options: LearningOptions
     tags: dict[str, np.ndarray]
     chunks: tuple[StreamChunk, ...]
+    prototypes: PrototypePlan | None = None
 
 
 Drawn = Callable[[int], "ToSimulate | ToLearn"]
@@ -96,6 +103,8 @@ def corpus() -> dict[str, Drawn]:
         found[f"slayer_changes_{name}"] = partial(_slayer, slayer_changes, name)
     for name, (kind, chain, options) in _LEARNING.items():
         found[f"learning_{name}"] = partial(_learning, kind, chain, options)
+    for name, (kind, base) in _PROTOTYPES.items():
+        found[f"learning_prototypes_{name}"] = partial(_prototypes, kind, base)
     return found
 
 
@@ -189,3 +198,23 @@ def _learning(kind: str, chain: dict[str, Any], options: dict[str, Any], seed: i
     # Rule delta's tags are Lava's own, and start at 0.
     tags = random_tags(network) if rule.rule == "sltt" else {}
     return ToLearn(network, rule, tags, tuple(chunks))
+
+
+_PROTOTYPES = {"dense": ("dense", (0, 1)), "conv": ("conv", (1, 2, 3)), "empty": ("dense", ())}
+"""Kinds of chains, and the classes whose rows are there in the beginning."""
+
+
+def _prototypes(kind: str, base: tuple[int, ...], seed: int) -> ToLearn:
+    """Classes that arrive on the way; every fifth sample has no label."""
+    network = small_chain(kind, payload=16 if kind == "conv" else 1, seed=seed)
+    options = LearningOptions(rule="prototypes", rate=2**-5, seed=seed)
+    known = small_chunk(network, 60, seed + 2)
+    counts = SpikeCounts(network, check_prototypes(network).projection).of(known.values)
+    use = np.isin(known.labels, base or (0, 1))
+    plan = make_prototype_plan(
+        network, options, counts[use], known.labels[use], () if base else (0, 1)
+    )
+    chunk = small_chunk(network, 30, seed + 1)
+    labels = np.where(np.arange(30) % 5 == 2, UNLABELLED, chunk.labels)
+    chunks = [StreamChunk(chunk.values[p], labels[p]) for p in (slice(12), slice(12, None))]
+    return ToLearn(network, options, {}, tuple(chunks), plan)

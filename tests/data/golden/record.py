@@ -30,7 +30,7 @@ from neurodeploy.onchip.loihi_rule import make_delta_plan
 from neurodeploy.onchip.plan import make_plan
 from neurodeploy.simulation.trace import PopulationTrace, SpikeTrace
 from neurodeploy.workflow.netx import netx_part
-from support.golden import MANIFEST, Golden, Learnt, Simulated, manifest, whole, write
+from support.golden import MANIFEST, Golden, Learnt, Simulated, manifest, rows_of, whole, write
 from support.golden_networks import ToLearn, ToSimulate, corpus
 
 TIMEOUT = 120.0
@@ -133,13 +133,16 @@ def running(case: ToSimulate) -> Iterator[Iterator[Any]]:
 
 
 def learnt(case: ToLearn) -> tuple[Learnt, Counter[str], list[str]]:
-    """Both forms of rule ``sltt``, or Lava's own rule, chunk after chunk."""
+    """Both forms of rule ``sltt``, or Lava's own rules, chunk after chunk."""
     from neurodeploy.lava.onchip.learner import DeltaLavaLearner, FusedLavaLearner, StockLearner
+    from neurodeploy.lava.onchip.prototypes import PrototypeLavaLearner
 
     options: dict[str, Any] = {"capacity": 6, "timeout": TIMEOUT}
-    if case.options.rule == "delta":
+    if case.prototypes is not None:
+        learners: list[Any] = [PrototypeLavaLearner(case.prototypes, capacity=18, timeout=TIMEOUT)]
+    elif case.options.rule == "delta":
         delta = make_delta_plan(case.network, case.options)
-        learners: list[Any] = [DeltaLavaLearner(delta, **options)]
+        learners = [DeltaLavaLearner(delta, **options)]
     else:
         plan = make_plan(case.network, case.options, case.tags)
         learners = [StockLearner(plan, **options), FusedLavaLearner(plan, **options)]
@@ -158,7 +161,9 @@ def learnt(case: ToLearn) -> tuple[Learnt, Counter[str], list[str]]:
             if not (same and np.array_equal(one.scores, other.scores)):
                 raise SystemExit(f"{learner.name} learns otherwise")
         answers = found
-    golden = Learnt(case.network, case.options, case.tags, case.chunks, tuple(answers), weights)
+    rows = {} if case.prototypes is None else rows_of(case.prototypes)
+    given = (case.network, case.options, case.tags, case.chunks)
+    golden = Learnt(*given, tuple(answers), weights, rows)
     return golden, processes, [learner.name for learner in learners]
 
 
