@@ -69,6 +69,7 @@ docs: install
 	$(PY) docs/make_commands.py
 	$(PY) docs/make_recipe.py
 	$(PY) docs/make_json.py
+	$(PY) docs/make_glossary.py
 	$(PY) docs/make_matrix.py
 	@test ! -d demo || { $(PY) docs/make_pipeline.py demo && $(PY) docs/make_readme.py demo; }
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from neurodeploy.artifacts.deployment import read_deployment
-from neurodeploy.artifacts.results import read_results
+from neurodeploy.artifacts.results import read_results, write_result
 from neurodeploy.artifacts.simulations import read_activity
 from neurodeploy.errors import InputError
 from neurodeploy.reporting.report import write_report
@@ -136,6 +136,24 @@ def test_a_changed_file_beside_a_result_is_none_of_it(copy: Path, name: str) -> 
     file.write_bytes(file.read_bytes() + b" ")
     (result,), _ = read_results(read_deployment(copy), "summary.json")
     assert result.beside(name) is None
+    said = f"<b>Ignored:</b> {file.relative_to(copy)} was changed after it was written."
+    assert said in reported(copy)
+    file.unlink()
+    page = reported(copy)
+    assert f"<b>Ignored:</b> {file.relative_to(copy)} is missing." in page
+    assert "<span>deployed</span>" in page, "the rest is there"
+
+
+@pytest.mark.parametrize("name", ["activity.safetensors", "samples.safetensors"])
+def test_a_file_that_cannot_be_read_does_not_take_the_report_along(copy: Path, name: str) -> None:
+    """As one of a later version, with a seal that is right."""
+    deployment, path = read_deployment(copy), copy / SUMMARY
+    path.with_name(name).write_bytes(b"\0" * 8)
+    values = unsealed(json.loads(path.read_text()))
+    write_result(path, values, deployment, list(values["files"]))
+    page = reported(copy)
+    assert f"<b>Ignored:</b> {Path(SUMMARY).with_name(name)} cannot be read: " in page
+    assert "<span>deployed</span>" in page and "Confusion matrix" in page
 
 
 def test_placing_takes_only_spikes_that_were_counted_here(copy: Path) -> None:

@@ -128,6 +128,15 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     assert (tmp_path / "index.html").is_file()
 
 
+def test_the_glossary_has_the_terms_of_the_report() -> None:
+    sys.path.insert(0, str(DOCS))
+    try:
+        from make_glossary import glossary_page
+    finally:
+        sys.path.pop(0)
+    assert (DOCS / "glossary.md").read_text(encoding="utf-8") == glossary_page(), "make docs"
+
+
 def test_every_page_is_in_the_site() -> None:
     named = set(re.findall(r"[\w/]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8")))
     assert named == {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")}

@@ -10,9 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from neurodeploy.artifacts.deployment import Deployment
-from neurodeploy.artifacts.names import SHOWN
-from neurodeploy.artifacts.results import Result
-from neurodeploy.artifacts.shown import ShownPopulation, ShownSamples, read_shown
+from neurodeploy.artifacts.shown import ShownPopulation, ShownSamples
 from neurodeploy.ir.quantized import QuantizedNeuron, QuantizedPopulation
 from neurodeploy.mapping.mapping import RESOURCES, CoreMapping
 from neurodeploy.reporting.mesh import CORE, chip_corners, core_place, mesh_size, strongest
@@ -27,14 +25,16 @@ LISTED = 50_000
 
 def explored(
     deployment: Deployment,
-    simulation: Result | None,
+    run: Mapping[str, Any] | None,
+    shown: ShownSamples | None,
     activity: Mapping[str, np.ndarray] | None,
     sent: sparse.csr_matrix,
 ) -> tuple[dict[str, Any], str]:
     """What the script reads, and what there is to see of samples, in words.
 
     Args:
-        simulation: the newest one.
+        run: the newest simulation's summary.
+        shown: samples that it kept.
         activity: mean spikes per sample by population, as far as they are known.
         sent: messages from core to core, as from ``placement.messages``.
     """
@@ -45,14 +45,11 @@ def explored(
         "samples": None,
     }
     text = ""
-    if simulation is not None:
-        data["matrix"] = _matrix(simulation.values, pack)
-        file = simulation.beside(SHOWN)
-        if file is not None:
-            names = [p.name for p in deployment.network.populations]
-            shown = read_shown(file, names)
-            data["samples"] = _samples(deployment, simulation.values, shown, pack)
-            text = _about(simulation.values, shown, deployment)
+    if run is not None:
+        data["matrix"] = _matrix(run, pack)
+        if shown is not None:
+            data["samples"] = _samples(deployment, run, shown, pack)
+            text = _about(run, shown, deployment)
     data["arrays"] = pack.text()
     return data, text
 

@@ -1,4 +1,4 @@
-"""The terms of the report: what each means, and where on the page it is linked from."""
+"""The terms of the report and of the documentation, whose glossary is written from these."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ class Term:
 
     Attributes:
         key: of its anchor, ``term-KEY``.
-        linked: headings of tables that lead to it.
+        text: plain text, which the documentation reads as Markdown.
+        linked: headings of tables in the report that lead to it.
     """
 
     key: str
@@ -22,12 +23,17 @@ class Term:
 
 GLOSSARY = (
     Term(
+        "accuracy",
+        "Accuracy",
+        "The share of samples whose class is right: from 0 to 1 in JSON, in percent elsewhere.",
+    ),
+    Term(
         "axon",
         "Axon, input and output",
         "An input axon is an entry of a core's table of incoming spikes: one for each neuron whose "
         "spikes the core receives by one projection; a convolution whose kernel is stored once "
         "needs a single one. An output axon is an entry for one neuron and one core that its "
-        "spikes are sent to.",
+        "spikes are sent to. A core has a limited number of both.",
         ("input axons", "output axons"),
     ),
     Term(
@@ -44,11 +50,9 @@ GLOSSARY = (
         "number is given beside it.",
     ),
     Term(
-        "chip-step",
-        "Step",
-        "One update of every neuron: the time step of the network. The chip runs a step on all "
-        "cores, and a barrier ends it when the slowest core is done.",
-        ("time step", "steps", "time of a step", "a step waits for"),
+        "calibration",
+        "Calibration",
+        "Choosing the scales of the quantisation by what training samples make the neurons do.",
     ),
     Term(
         "clipped",
@@ -64,6 +68,11 @@ GLOSSARY = (
         "the class is read.",
     ),
     Term(
+        "core",
+        "Core",
+        "The part of a chip that holds some of the neurons and synapses and computes them.",
+    ),
+    Term(
         "decay",
         "Decay (leak)",
         "The part of u or v that is lost in a step, in units of 1/4096: a decay of 2,048 leaves "
@@ -71,10 +80,33 @@ GLOSSARY = (
         ("leak, 1/4096",),
     ),
     Term(
+        "decode",
+        "Decode",
+        "How the class is read from the output neurons: by their potential at the last step "
+        "(last_v), by its sum over all steps (sum_v), or by their number of spikes (spike_count).",
+    ),
+    Term(
+        "deployment",
+        "Deployment",
+        "A folder with a network in the integers of a target, its mapping to cores, and the "
+        "results of its simulations.",
+    ),
+    Term(
         "digest",
         "Digest",
         "A SHA-256 hash of everything that determines what a deployment computes. Two deployments "
         "with the same digest compute the same.",
+    ),
+    Term(
+        "encoder",
+        "Encoder",
+        "How a sample becomes the input of T steps: direct, rate, latency or events.",
+    ),
+    Term(
+        "engine",
+        "Engine",
+        "What runs a network: reference, lava, lava-fused and netx compute its integers, float and "
+        "norse the network before quantisation.",
     ),
     Term(
         "exponent",
@@ -101,15 +133,25 @@ GLOSSARY = (
         ("hops", "hops each"),
     ),
     Term(
+        "levels",
+        "Levels",
+        "The largest integer that an input can have: 255 for images in bytes, 1 for spikes.",
+    ),
+    Term(
+        "mapping",
+        "Mapping",
+        "Which neurons and synapses are on which core.",
+    ),
+    Term(
         "nir",
         "NIR",
-        "Neuromorphic Intermediate Representation, a file format for spiking networks that many "
-        "frameworks read and write.",
+        "Neuromorphic Intermediate Representation (Pedersen et al. 2024), a file format for "
+        "spiking networks that many frameworks read and write.",
     ),
     Term(
         "parity",
         "Parity",
-        "Whether two engines compute the same. The map of it shows the share of compared values "
+        "Whether two engines compute the same. The parity map shows the share of compared values "
         "that differ, by population and step.",
     ),
     Term(
@@ -121,8 +163,35 @@ GLOSSARY = (
     Term(
         "projection",
         "Projection",
-        "All synapses from one population to another, with their weights.",
+        "All synapses from one population to another, with their weights and their delay.",
         ("projection",),
+    ),
+    Term(
+        "quantisation",
+        "Quantisation",
+        "Turning the weights, thresholds, biases and leaks of a network in floats into the "
+        "integers of a target.",
+    ),
+    Term(
+        "recipe",
+        "Recipe",
+        "A TOML file that defines a training run.",
+    ),
+    Term(
+        "reference",
+        "Reference",
+        "The engine that computes a deployment's integers in plain array arithmetic; Lava is "
+        "compared with it.",
+    ),
+    Term(
+        "relay",
+        "Relay",
+        "A population without a membrane: it passes what it receives on as graded spikes.",
+    ),
+    Term(
+        "run",
+        "Run",
+        "One training, and the folder that it writes.",
     ),
     Term(
         "saturation",
@@ -139,8 +208,9 @@ GLOSSARY = (
     Term(
         "sltt",
         "SLTT",
-        "Spatial learning through time (Meng et al. 2023): a rule that trains spiking networks "
-        "without backpropagating through time.",
+        "Spatial Learning Through Time (Meng et al. 2023): a rule that trains spiking networks "
+        "without going backward through time, so that memory does not grow with the number of "
+        "steps.",
     ),
     Term(
         "spike",
@@ -152,14 +222,23 @@ GLOSSARY = (
     Term(
         "sqnr",
         "SQNR",
-        "Signal to quantisation noise ratio, in decibels: the power of the weights over the power "
+        "Signal-to-quantisation-noise ratio, in decibels: the power of the weights over the power "
         "of their rounding error. Each bit adds about 6 dB.",
         ("SQNR, dB",),
     ),
     Term(
+        "chip-step",
+        "Step; T",
+        "One update of every neuron: the time step of the network. T is the number of steps of a "
+        "sample. The chip runs a step on all cores, and a barrier ends it when the slowest core is "
+        "done.",
+        ("time step", "steps", "time of a step", "a step waits for"),
+    ),
+    Term(
         "synaptic-op",
         "Synaptic operation",
-        "One entry of synapse memory that a core reads and adds because a spike arrived.",
+        "One entry of synapse memory that a core reads and adds because a spike arrived. Most of "
+        "the dynamic energy goes into these.",
         ("synaptic operations",),
     ),
     Term(
@@ -169,9 +248,22 @@ GLOSSARY = (
         ("synapse words", "synapse memory"),
     ),
     Term(
+        "target",
+        "Target",
+        "A chip, or a system of chips: a file of its limits, each with a source.",
+    ),
+    Term(
+        "tau",
+        "Tau",
+        "A time constant in steps: a membrane keeps 1 - 1/tau of its potential from one step to "
+        "the next.",
+    ),
+    Term(
         "u",
         "u, the current",
-        "The sum of weighted input spikes of a neuron, decaying from step to step.",
+        "The sum of weighted input spikes of a neuron, decaying from step to step. In the "
+        "equations of training, where the current has no memory of its own, u is the potential "
+        "before a spike resets it.",
     ),
     Term(
         "v",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from neurodeploy.artifacts.deployment import Deployment, TrainingRecord
@@ -17,9 +19,11 @@ from neurodeploy.artifacts.names import (
     PARITY_MAP,
     RASTER,
     REPORT,
+    SHOWN,
     SUMMARY,
 )
 from neurodeploy.artifacts.results import Result, read_results
+from neurodeploy.artifacts.shown import read_shown
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.mapping import CoreMapping
 from neurodeploy.mapping.placement import core_messages, flows
@@ -29,6 +33,7 @@ from neurodeploy.reporting.neurobench import neurobench_rows
 from neurodeploy.reporting.parity_report import Divergence
 from neurodeploy.reporting.pictures import CurvePoint, firing_rates, learning_figure
 from neurodeploy.reporting.report import deployed, trained
+from neurodeploy.reporting.report.beside import read_beside
 from neurodeploy.reporting.report.costs import cost_shares, costs
 from neurodeploy.reporting.report.exploring import explored
 from neurodeploy.reporting.report.rendering import render
@@ -66,13 +71,23 @@ def _context(deployment: Deployment) -> tuple[dict[str, Any], dict[str, Any]]:
     comparisons, also_ignored = read_results(deployment, PARITY)
     runs = [simulation.values for simulation in simulations]
     # What must be equal comes before what need not.
-    checks = [_check(comparison) for comparison in comparisons]
+    checks = [_check(comparison, deployment.path) for comparison in comparisons]
     checks.sort(key=lambda check: not check["mood"])
-    activity, counted = _activity(simulations)
+    root = deployment.path
+    activities = [
+        read_beside(simulation, ACTIVITY, read_arrays, root) for simulation in simulations
+    ]
+    activity, counted = _activity(simulations, [found for found, _ in activities])
+    names = [population.name for population in network.populations]
+    shown, unreadable = None, [reason for _, reasons in activities for reason in reasons]
+    if simulations:
+        read = partial(read_shown, names=names)
+        shown, reasons = read_beside(simulations[0], SHOWN, read, root)
+        unreadable += reasons
     sent = core_messages(network, target, mapping, activity)
     errors = deployed.rounding_errors(deployment)
     learning = _learning(deployment.listed(LEARNING))
-    data, about = explored(deployment, simulations[0] if runs else None, activity, sent)
+    data, about = explored(deployment, runs[0] if runs else None, shown, activity, sent)
     values = {
         "name": _name(deployment),
         "target": target,
@@ -96,10 +111,10 @@ def _context(deployment: Deployment) -> tuple[dict[str, Any], dict[str, Any]]:
         "flows": deployed.flows(flows(sent, mapping, target.chip)) if sent.nnz else None,
         "counted": counted,
         "unchecked": ", ".join(mapping.unchecked),
-        "behaviour": _behaviour(deployment, simulations[0]) if runs else None,
+        "behaviour": _behaviour(deployment, simulations[0], activities[0][0]) if runs else None,
         "simulated": deployed.simulated(runs),
         "checks": checks,
-        "ignored": ignored,
+        "ignored": [*ignored, *unreadable],
         "also_ignored": also_ignored,
         "costs": _costs(runs),
         "neurobench": _neurobench(runs),
@@ -113,13 +128,14 @@ def _context(deployment: Deployment) -> tuple[dict[str, Any], dict[str, Any]]:
     return values, data
 
 
-def _activity(simulations: list[Result]) -> tuple[dict[str, Any] | None, str]:
+def _activity(
+    simulations: list[Result], activities: list[dict[str, np.ndarray] | None]
+) -> tuple[dict[str, np.ndarray] | None, str]:
     """Spikes of the newest simulation, for the messages between cores, and what they are."""
-    for simulation in simulations:
-        path, run = simulation.beside(ACTIVITY), simulation.values
-        if path is not None:
-            found = f"with the spikes of {run['samples']:,} samples on {run['engine']}"
-            return read_arrays(path), found
+    for simulation, activity in zip(simulations, activities, strict=True):
+        if activity is not None:
+            run = simulation.values
+            return activity, f"with the spikes of {run['samples']:,} samples on {run['engine']}"
     return None, "if every neuron spikes once"
 
 
@@ -227,12 +243,15 @@ def _name(deployment: Deployment) -> str:
     return training.recipe.name if training else Path(deployment.network.name).stem
 
 
-def _behaviour(deployment: Deployment, simulation: Result) -> dict[str, Any]:
+def _behaviour(
+    deployment: Deployment, simulation: Result, activity: Mapping[str, np.ndarray] | None
+) -> dict[str, Any]:
     """Pictures of the newest simulation."""
-    run, spikes = simulation.values, simulation.beside(ACTIVITY)
+    run = simulation.values
+    title = f"Raster of one sample on {run['engine']}"
+    raster, ignored = _stored(simulation, RASTER, title, deployment.path)
     rates = None
-    if spikes is not None:
-        activity = read_arrays(spikes)
+    if activity is not None:
         shown = {
             p.name: activity[p.name]
             for p in deployment.network.populations
@@ -256,7 +275,8 @@ def _behaviour(deployment: Deployment, simulation: Result) -> dict[str, Any]:
             ),
         ),
         "warnings": run.get("warnings", []),
-        "raster": _stored(simulation, RASTER, f"Raster of one sample on {run['engine']}"),
+        "raster": raster,
+        "ignored": ignored,
     }
 
 
@@ -276,7 +296,7 @@ def _confusion(predictions: Mapping[str, Any] | None, title: str) -> dict[str, s
     return _picture(confusion_matrix(matrix, title), f"Confusion matrix: {title}")
 
 
-def _check(comparison: Result) -> dict[str, Any]:
+def _check(comparison: Result, root: Path) -> dict[str, Any]:
     """One comparison's section; engines that need not be equal are neither good nor bad."""
     report = comparison.values
     pair = " against ".join(report["engines"])
@@ -293,13 +313,15 @@ def _check(comparison: Result) -> dict[str, Any]:
     if report["first_divergence"]:
         first = build(Divergence, report["first_divergence"], str(comparison.path))
         detail += f" First difference: population {first.population!r}, {first}."
+    picture, ignored = _stored(comparison, PARITY_MAP, f"Parity map of {pair}", root)
     return {
         "mood": mood,
         "verdict": verdict,
         "basis": f"on {report['samples']:,} sample{'s' * (report['samples'] != 1)}: {pair}",
         "detail": detail,
         "warnings": report.get("warnings", []),
-        "picture": _stored(comparison, PARITY_MAP, f"Parity map of {pair}"),
+        "picture": picture,
+        "ignored": ignored,
     }
 
 
@@ -345,10 +367,16 @@ def _picture(figure: Figure, alt: str) -> dict[str, str]:
     return {"data": _data(svg(figure)), "alt": alt}
 
 
-def _stored(result: Result, name: str, alt: str) -> dict[str, str] | None:
-    """A picture that a command has left beside its result, of which the report takes the SVG."""
-    path = result.beside(Path(name).with_suffix(".svg").name)
-    return None if path is None else {"data": _data(path.read_bytes()), "alt": alt}
+def _stored(
+    result: Result, name: str, alt: str, root: Path
+) -> tuple[dict[str, str] | None, list[str]]:
+    """A picture that a command has left beside its result, of which the report takes the SVG.
+
+    The second is why there is none.
+    """
+    name = Path(name).with_suffix(".svg").name
+    content, reasons = read_beside(result, name, Path.read_bytes, root)
+    return (None if content is None else {"data": _data(content), "alt": alt}), reasons
 
 
 def _data(picture: bytes) -> str:
