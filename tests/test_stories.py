@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -108,9 +109,22 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     assert dead == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_and_modules_that_a_page_names_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    files = re.findall(r"(?<![\w/.])((?:neurodeploy|tests|docs|models|targets)/[\w/.]*\w)", text)
+    assert [file for file in set(files) if not (ROOT / file).exists()] == []
+    modules = re.findall(r"`(neurodeploy(?:\.\w+)+)`|from (neurodeploy(?:\.\w+)+) import", text)
+    for name in {first or second for first, second in modules}:
+        pkgutil.resolve_name(name)
+
+
 def test_the_readme_shows_a_whole_demo() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = readme.partition("<!-- demo:")[2].partition("<!-- /demo -->")[0]
+    before, _, rest = readme.partition("<!-- demo:")
+    shown, _, after = rest.partition("<!-- /demo -->")
+    measured = r"\d[\d.,]*\s*(?:%|(?:s|ms|GB|MB|nJ|uJ|samples|images|epochs)\b)"
+    assert re.findall(measured, before + after) == [], "figures are those of the demo"
     for command in ("train digits_lean", "export --target loihi2", "simulate", "validate"):
         assert f"    $ neurodeploy {command}\n" in shown
     assert "MATCH: 0 mismatches" in shown and "The demo took" in shown
