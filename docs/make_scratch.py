@@ -26,19 +26,27 @@ class Case:
     """One network from nothing.
 
     Attributes:
+        name: of its folder.
         epochs: times that every training sample is met.
     """
 
     name: str
     bits: int
-    feedback: str
-    epochs: int
+    feedback: str = "transposed"
+    rule: str = "sltt"
+    epochs: int = 4
+
+    @property
+    def way(self) -> str:
+        """How errors come to hidden layers."""
+        return "local rule" if self.rule == "local" else f"{self.feedback} feedback"
 
 
 CASES = (
-    Case("8-bit", 8, "transposed", 4),
-    Case("4-bit", 4, "transposed", 4),
-    Case("8-bit-random", 8, "random", 4),
+    Case("8-bit", 8),
+    Case("4-bit", 4),
+    Case("8-bit-random", 8, feedback="random"),
+    Case("8-bit-local", 8, rule="local"),
 )
 
 PUBLISHED = (
@@ -54,7 +62,7 @@ def learnt(folder: Path, data: Path, case: Case) -> dict[str, Any]:
     if not out.is_dir():
         learn(
             "mnist_400_400", "scratch", target="loihi2", weight_bits=case.bits, data=data,
-            feedback=case.feedback, overrides=[f"training.epochs={case.epochs}"],
+            rule=case.rule, feedback=case.feedback, overrides=[f"training.epochs={case.epochs}"],
             engine="lava-fused", held_out=TEST_IMAGES, out=out,
         )  # fmt: skip
     return json.loads((out / "learning.json").read_text())
@@ -69,7 +77,7 @@ def row(case: Case, found: dict[str, Any]) -> str:
         return low if low == high else f"{low} to {high}"
 
     cells = [
-        f"{case.bits}-bit weights, {case.feedback} feedback",
+        f"{case.bits}-bit weights, {case.way}",
         f"{found['samples']:,}",
         f"{100 * found['accuracy_after']:.2f}",
         "by the reference" if found["mismatches"] is None else f"{found['mismatches']:,}",

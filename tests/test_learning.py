@@ -138,6 +138,8 @@ def test_plastic_synapses_are_the_operators_matrix() -> None:
         ("dense", 8, LearningOptions(rate=2**-3, feedback="random"), {"comparison": ">"}),
         ("conv", 8, LearningOptions(rate=2**-5), {"payload": 16}),
         ("conv", 3, LearningOptions(rate=2**-4, update="step"), {"steps": 2}),
+        ("dense", 8, LearningOptions(rule="local", rate=2**-4, seed=8), {"comparison": ">"}),
+        ("conv", 4, LearningOptions(rule="local", rate=2**-5, update="step"), {"payload": 16}),
     ],
 )
 def test_the_reference_follows_the_specification(kind, bits, options, chain_options) -> None:

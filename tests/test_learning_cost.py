@@ -58,6 +58,28 @@ def test_sltt_on_a_dense_chain_by_hand(feedback: Any) -> None:
     assert cost.violations == () and "pre-silicon" in cost.sources[0]
 
 
+def test_the_local_rule_on_a_dense_chain_by_hand() -> None:
+    """Layers of 6 and 5 add up their spikes for 4 classes, and take errors of these back."""
+    plan = make_plan(small_chain("dense"), LearningOptions(rule="local"))
+    cost = learning_cost(plan, load_target("loihi2"), COUNTS, SAMPLES)
+    # Spikes of the layer of 6 arrive at w2, those of the layer of 5 at w3; then 4 errors a step.
+    carried = 4 * ((50 + 40) / SAMPLES + STEPS * (6 + 5))
+    visited = (70 * 6 + 50 * 5 + 40 * 4) / SAMPLES
+    fixed = carried * figure("synaptic_op") + visited * figure("synaptic_update")
+    neurons = (4 + 5 + 4 + 6 + 4) * STEPS
+    assert cost.energy_nj is not None and cost.update_us is not None
+    assert cost.energy_nj.low == pytest.approx((fixed + neurons * figure("update_inactive")) / 1000)
+    # Nothing is copied, and spikes wait for one step everywhere.
+    assert cost.weights_sent == 0 and cost.history_bits == 7 + 6 + 5
+    assert cost.violations == () and "copy" not in str(cost.circuits)
+    means = {circuit.what: circuit.means for circuit in cost.circuits}
+    assert means["signal of hidden1"] == EMBEDDED and means["error of hidden2"] == MICROCODE
+    back = learning_cost(
+        make_plan(small_chain("dense"), LearningOptions()), load_target("loihi2"), COUNTS, SAMPLES
+    )
+    assert cost.history_bits < back.history_bits
+
+
 def test_an_update_of_a_step_costs_a_share_of_the_sample() -> None:
     plan = make_plan(small_chain("dense"), LearningOptions(update="step"))
     cost = learning_cost(plan, load_target("loihi2"), COUNTS, SAMPLES)

@@ -12,11 +12,13 @@ from neurodeploy.errors import InputError, UnsupportedError
 from neurodeploy.lava.onchip.shared import DeltaTimetable, LearningTimetable
 from neurodeploy.onchip.delta_reference import DeltaReference
 from neurodeploy.onchip.learner import Learner, LearningOptions, StreamChunk
+from neurodeploy.onchip.local_signal import LocalSignal
 from neurodeploy.onchip.loihi_rule import make_delta_plan
 from neurodeploy.onchip.plan import make_plan
 from neurodeploy.onchip.reference import ReferenceLearner
 from neurodeploy.training.continued import FloatLearner
-from support.learning_networks import float_chain, random_tags, small_chain, small_chunk
+from support.learning_networks import CLASSES, float_chain, random_tags, small_chain, small_chunk
+from support.local_loss import local_gradients
 
 
 def assert_same(lava: Learner, reference: Learner, chunks: list[StreamChunk]) -> None:
@@ -57,8 +59,10 @@ def halves(chunk: StreamChunk) -> list[StreamChunk]:
             {"payload": 16},
         ),
         ("conv", 8, LearningOptions(rate=2**-4, feedback="random"), {"reset": "zero"}),
+        ("dense", 4, LearningOptions(rule="local", rate=2**-3, update="step"), {"reset": "zero"}),
+        ("conv", 8, LearningOptions(rule="local", rate=2**-4, halvings=(3,)), {"payload": 16}),
     ],
-    ids=["dense", "conv-step", "conv-random"],
+    ids=["dense", "conv-step", "conv-random", "dense-local", "conv-local"],
 )
 def test_weights_in_lava_equal_the_references_after_every_update(
     form: str, kind: str, bits: int, options: LearningOptions, chain_options: dict[str, Any]
@@ -93,6 +97,31 @@ def test_the_gradient_accumulated_in_lava_is_pytorchs(kind: str) -> None:
     ]
     for name, accumulated in found.items():
         gradients = np.stack([gradient[name].ravel() for gradient in wanted])
+        largest = np.abs(gradients).max()
+        assert largest > 0.01, f"{name} has no gradient: the test is empty"
+        assert np.abs(accumulated[:, 0] - gradients).max() < 1e-6 * largest, name
+
+
+@pytest.mark.lava
+@pytest.mark.parametrize("kind", ["dense", "conv"])
+def test_the_gradient_of_each_layers_own_loss_is_pytorchs(kind: str) -> None:
+    from neurodeploy.lava.onchip.learner import FloatStockLearner
+
+    network = float_chain(kind, steps=4, payload=16 if kind == "conv" else 1, seed=3)
+    chunk = small_chunk(network, 5, seed=2)
+    hidden = [p.shape for p in network.populations[1:-1]]
+    signals = [LocalSignal.of(shape, CLASSES, i, 7, 10) for i, shape in enumerate(hidden)]
+    learner = FloatStockLearner(network, signals=signals, capacity=5, timeout=120)
+    try:
+        found = learner.learn(chunk).states
+    finally:
+        learner.close()
+    wanted = [
+        local_gradients(network, signals, values, int(label))
+        for values, label in zip(chunk.values, chunk.labels, strict=True)
+    ]
+    for name, accumulated in found.items():
+        gradients = np.stack([gradient[name] for gradient in wanted])
         largest = np.abs(gradients).max()
         assert largest > 0.01, f"{name} has no gradient: the test is empty"
         assert np.abs(accumulated[:, 0] - gradients).max() < 1e-6 * largest, name
@@ -155,6 +184,15 @@ def test_the_pipeline_lines_up_spikes_slopes_and_errors() -> None:
         12: (0, 1),
         18: (1, 0),
     }
+
+
+def test_what_sends_no_errors_back_waits_for_none() -> None:
+    table = LearningTimetable(steps=4, layers=3, update="sample", local=True)
+    assert {table.spike_delay(layer) for layer in (1, 2, 3)} == {1} and table.slope_delay(1) == 0
+    # The last step's spikes reach the read-out three steps after the input.
+    assert table.interval == 4 + 3
+    assert [step for step in range(1, 15) if table.update_after(step)] == [7, 14]
+    assert LearningTimetable(2, 3, "step", local=True).interval == 8
 
 
 def test_spikes_and_their_error_share_an_epoch() -> None:

@@ -102,9 +102,11 @@ def test_a_rate_can_be_expressed_wherever_the_potentials_would_have_it() -> None
         for rule in get_args(RuleName):
             options = LearningOptions(rule=rule)
             rate = suitable_rate(network, options, batch, factor)
-            lowest, highest = RATE_EXPONENTS if rule == "sltt" else rate_exponents(network)
+            everywhere = rule in ("sltt", "local")
+            lowest, highest = RATE_EXPONENTS if everywhere else rate_exponents(network)
             assert 2.0**lowest <= rate <= 2.0**highest
-            replace(options, rate=rate)
+            if everywhere:
+                make_plan(network, replace(options, rate=rate))
     silent = replace(batch, values=np.zeros_like(batch.values))
     bias = replace(
         network,

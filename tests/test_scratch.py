@@ -62,8 +62,9 @@ def learn(recipe: Path, out: str, *options: str) -> dict[str, Any]:
         (LearningOptions(rate=2**-6, update="step", seed=5, halvings=(2, 7)), {"reset": "zero"}),
         (LearningOptions(rate=2.0**4), {"comparison": ">"}),
         (LearningOptions(rate=2**-3, feedback="random"), {"payload": 16, "steps": 5}),
+        (LearningOptions(rule="local", rate=2**-4, seed=2, halvings=(3,)), {"payload": 16}),
     ],
-    ids=["constant", "fine", "steps", "coarse", "random"],
+    ids=["constant", "fine", "steps", "coarse", "random", "local"],
 )
 def test_event_by_event_is_the_same_reference(
     options: LearningOptions, chain_options: dict[str, Any]
@@ -234,5 +235,5 @@ def test_a_rate_falls_at_shares_of_the_stream() -> None:
     ]
     with pytest.raises(InputError, match="expected ascending shares"):
         halvings((0.5, 1.0), 100, network, options)
-    with pytest.raises(InputError, match="leave a rate that falls to rule sltt"):
+    with pytest.raises(InputError, match="leave a rate that falls to rule sltt or local"):
         halvings((0.5,), 100, network, replace(options, rule="delta"))

@@ -84,7 +84,7 @@ def bench_learn(
     options = make_options(rule, 1.0, update, "transposed", 0)
     if seconds <= 0 or rounds < 1:
         raise InputError(Text(Setting("seconds"), " and ", Setting("rounds"), " must be positive"))
-    chosen = list(engines) or [e for e in ENGINES if rule == "sltt" or e != "lava-fused"]
+    chosen = list(engines) or [e for e in ENGINES if options.everywhere or e != "lava-fused"]
     for engine in chosen:
         check_learning_engine(engine, options)
     _first_chunks(deployment, options, data)

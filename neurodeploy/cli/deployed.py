@@ -229,11 +229,12 @@ def validate(
 @click.argument("deployment", nargs=-1, type=PATH, metavar="[DEPLOYMENT|RECIPE]")
 @click.option(
     "--rule",
-    type=click.Choice(["sltt", "delta", "prototypes"]),
+    type=click.Choice(["sltt", "local", "delta", "prototypes"]),
     default="sltt",
     show_default=True,
-    help="sltt trains all layers; delta trains the output layer by Loihi's three-factor rule; "
-    "prototypes replaces it by one prototype for each class.",
+    help="sltt trains all layers; local does so without sending errors backward; delta trains the "
+    "output layer by Loihi's three-factor rule; prototypes replaces it by one prototype for each "
+    "class.",
 )
 @click.option(
     "--task",

@@ -90,10 +90,11 @@ timeout_option = click.option(
 
 learning_rule_option = click.option(
     "--rule",
-    type=click.Choice(["sltt", "delta"]),
+    type=click.Choice(["sltt", "local", "delta"]),
     default="sltt",
     show_default=True,
-    help="sltt trains all layers; delta trains the output layer by Loihi's three-factor rule.",
+    help="sltt trains all layers; local does so without sending errors backward; delta trains the "
+    "output layer by Loihi's three-factor rule.",
 )
 update_option = click.option(
     "--update",

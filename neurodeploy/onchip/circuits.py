@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def with_learning(plan: LearningPlan | DeltaPlan | PrototypePlan) -> WithLearnin
     """The network of a plan with all that its rule needs on a chip."""
     if isinstance(plan, PrototypePlan):
         return _prototypes(plan)
-    return _delta(plan) if isinstance(plan, DeltaPlan) else _sltt(plan)
+    return _delta(plan) if isinstance(plan, DeltaPlan) else _everywhere(plan)
 
 
 def synapses_of(operator: Operator) -> int:
@@ -126,12 +127,12 @@ def _softmax(name: str, classes: int) -> Circuit:
     )
 
 
-def _sltt(plan: LearningPlan) -> WithLearning:
+def _everywhere(plan: LearningPlan) -> WithLearning:
     """Tags, gradients, error populations and the synapses between these."""
     network, layers = plan.network, plan.layers
     steps = 1 if plan.block == 1 else plan.steps
     populations, projections = list(network.populations), []
-    circuits, history = [], 0
+    circuits, history, local = [], 0, plan.options.rule == "local"
     above = _error_population(layers[-1].population)
     populations.append(above)
     readout, projection = layers[-1].population, layers[-1].synapses.projection
@@ -157,7 +158,8 @@ def _sltt(plan: LearningPlan) -> WithLearning:
         projection = layer.synapses.projection
         summed = 0 if plan.block == 1 else _gradient_bits(projection, steps)
         projections.append(replace(projection, learning_bits=layer.synapses.tag + summed))
-        distance = len(layers) - 1 - number
+        # What makes its own errors has them at once.
+        distance = 0 if local else len(layers) - 1 - number
         inputs = math.prod(projection.operator.input_shape)
         history += (2 * distance + 1) * inputs * projection.payload.bit_length()
         circuits.append(_plastic(projection, summed))
@@ -165,9 +167,18 @@ def _sltt(plan: LearningPlan) -> WithLearning:
             below = layers[number - 1].population
             population = _error_population(below)
             size = math.prod(below.shape)
-            history += 2 * (distance + 1) * size * SURROGATE_BITS
             neurons += size
             populations.append(population)
+            plan_below = layers[number - 1].neurons
+            signal = None if plan_below is None else plan_below.signal
+            if signal is not None:
+                votes, *between = _voting(below, population.name, signal.signs)
+                neurons += classes
+                populations.append(votes)
+                projections += between
+                circuits += [_signal(below.name, classes), _error(below.name, size)]
+                continue
+            history += 2 * (distance + 1) * size * SURROGATE_BITS
             projections.append(_backwards(layer.synapses, above.name, population.name))
             circuits += _errors(below.name, size, layer.synapses.feedback is not None, projection)
             above = population
@@ -196,12 +207,40 @@ def _errors(
     )
     return (
         Circuit(f"errors to {name}", "graded spikes", f"{ERROR_BITS} bits through {feedback}"),
-        Circuit(
-            f"error of {name}",
-            MICROCODE,
-            f"{size:,} neurons: sum of arriving errors times an {SURROGATE_BITS}-bit surrogate",
-        ),
+        _error(name, size),
     )
+
+
+def _error(name: str, size: int) -> Circuit:
+    return Circuit(
+        f"error of {name}",
+        MICROCODE,
+        f"{size:,} neurons: sum of arriving errors times an {SURROGATE_BITS}-bit surrogate",
+    )
+
+
+def _signal(name: str, classes: int) -> Circuit:
+    return Circuit(
+        f"signal of {name}",
+        EMBEDDED,
+        f"{classes} sums of its spikes with fixed signs, their softmax, and back to each neuron",
+    )
+
+
+def _voting(
+    population: QuantizedPopulation, error: str, signs: np.ndarray
+) -> tuple[QuantizedPopulation, QuantizedProjection, QuantizedProjection]:
+    """What makes the signal of a population, and the signs to it and from it."""
+    form = WeightFormat(2, "mixed")
+    votes = _error_population(replace(population, shape=signs.shape[1:]))
+    votes = replace(votes, name=votes_of(population.name))
+    forth = Dense(signs.T * form.step, population.shape, votes.shape)
+    shared: dict[str, Any] = {"weight_format": form, "exponent": 0, "payload": 1}
+    to = QuantizedProjection(
+        f"signs of {population.name}", population.name, votes.name, forth, **shared
+    )
+    back = QuantizedProjection(f"signs to {error}", votes.name, error, transposed(forth), **shared)
+    return votes, to, _graded(back)
 
 
 def _gradient_bits(projection: QuantizedProjection, steps: int) -> int:
@@ -225,6 +264,11 @@ def _error_population(population: QuantizedPopulation) -> QuantizedPopulation:
     )
     name = error_of(population.name)
     return QuantizedPopulation(name, population.shape, neuron, population.scale)
+
+
+def votes_of(population: str) -> str:
+    """Name of the population in which another adds up its spikes for each class."""
+    return f"votes of {population}"
 
 
 def error_of(population: str) -> str:

@@ -6,6 +6,8 @@ counts what a sample made the reference do, times published figures of the targe
     errors     e_ops p_syn + neurons T p_upd     errors through synapses, error neurons at each step
     changes    e_spk p_chg                       synapses behind an input that has spiked, each step
 
+By rule ``local`` e_ops are spikes and errors through the signs of each layer's own signal.
+
 Dynamic energy alone, on top of that of inference: a lower bound. So is the time of a sample: that
 of the steps that take its spikes through the layers and its errors back, each as long as the mean
 step of the network with learning (``mapping.step``). Targets have no figure for the time that the
@@ -25,7 +27,13 @@ from neurodeploy.mapping import CoreMapping, map_network
 from neurodeploy.mapping.estimate import estimate
 from neurodeploy.mapping.ranges import Range
 from neurodeploy.mapping.readings import checks, error_text
-from neurodeploy.onchip.circuits import Circuit, error_of, synapses_of, with_learning
+from neurodeploy.onchip.circuits import (
+    Circuit,
+    error_of,
+    synapses_of,
+    votes_of,
+    with_learning,
+)
 from neurodeploy.onchip.learner import LayerCounts
 from neurodeploy.onchip.loihi_rule import DeltaPlan
 from neurodeploy.onchip.plan import LearningPlan
@@ -48,7 +56,7 @@ class LearningCost:
         synaptic_updates: synapses that the learning engine visits per sample.
         energy_nj: of learning from one sample, None where the target has no figures.
         update_nj: the same per update.
-        update_us: microseconds from update to update, likewise; of rule ``sltt``.
+        update_us: microseconds from update to update, likewise; of rules ``sltt`` and ``local``.
         violations: limits of the target that the network with learning breaks.
         sources: of the energy figures, and how far off such estimates of inference were.
     """
@@ -85,7 +93,8 @@ def learning_cost(
     added = with_learning(plan)
     alone, learning = map_network(network, target), map_network(added.network, target)
     updates = 1 if plan.options.update == "sample" else steps
-    copied = isinstance(plan, LearningPlan) and plan.options.feedback == "transposed"
+    sends_back = isinstance(plan, LearningPlan) and plan.options.rule == "sltt"
+    copied = sends_back and plan.options.feedback == "transposed"
     events = error_operations = visited = sent = 0.0
     for number, projection in enumerate(network.projections):
         found = counts.get(projection.name)
@@ -98,9 +107,11 @@ def learning_cost(
         )
         events += found.error_events
         visited += found.spikes * synapses / inputs
-        if number and isinstance(plan, LearningPlan):
+        if number and sends_back:
             error_operations += found.error_events * synapses / outputs
             sent += found.updates if copied else 0
+        elif number and isinstance(plan, LearningPlan):
+            error_operations += network.classes * (found.spikes + inputs * steps * samples)
     energy = None
     if target.energy is not None:
         figures = target.energy
@@ -154,9 +165,13 @@ def _time(
         for name, count in events.items():
             if name in activity:
                 activity[name] += count / samples / activity[name].size
+        if (votes := votes_of(projection.target)) in activity:
+            activity[votes] += plan.steps
     step = estimate(network, target, mapping, activity).step_ns
-    # Through the layers and back, for each step one after the other or for all in a pipeline.
-    steps = 2 * len(plan.layers) + (plan.block - 1)
+    # Through the layers and back, for each step one after the other or for all in a pipeline; by
+    # rule local not back, but the error of the last layer takes its step.
+    layers = len(plan.layers)
+    steps = (layers + 1 if plan.options.rule == "local" else 2 * layers) + (plan.block - 1)
     return step and step.scaled(steps / 1000)
 
 

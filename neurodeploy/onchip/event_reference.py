@@ -1,4 +1,4 @@
-"""The integer reference of rule ``sltt`` once more, for chains of dense layers: event by event.
+"""The integer reference of ``sltt`` and ``local`` once more, for dense chains: event by event.
 
 The same integers as ``reference.ReferenceLearner``, many times as fast where layers are dense:
 what is 0 costs nothing, and of an update only the synapses that change are touched and recorded.
@@ -36,7 +36,7 @@ def is_dense(plan: LearningPlan) -> bool:
 
 
 class EventReference:
-    """Rule ``sltt`` on a chain of dense layers; see ``reference.ReferenceLearner``.
+    """A chain of dense layers; see ``reference.ReferenceLearner``.
 
     ``counts`` grow with every sample.
     """
@@ -82,7 +82,7 @@ class EventReference:
         for number in reversed(range(len(self.layers))):
             layer = self.layers[number]
             layer.receive(errors)
-            below = self.layers[number - 1].errors_from(errors, layer) if number else errors
+            below = self.layers[number - 1].errors_from(errors, layer, label) if number else errors
             layer.learn(errors, self.updates, self.plan.options.seed)
             errors = below
         self.updates += 1
@@ -135,6 +135,7 @@ class _Layer:
             np.zeros((self.block, size), np.int32) for _ in range(3)
         )
         self.errors = np.zeros((self.block, size), np.int64)
+        self.votes = np.zeros((self.block, learning.network.classes), np.int32)
         self.met = self.spikes
         self.record(0)
 
@@ -169,12 +170,19 @@ class _Layer:
         self.counts.clipped_errors += clipped
         self.counts.error_events += events
 
-    def errors_from(self, errors: np.ndarray, above: _Layer) -> np.ndarray:
-        """(block, outputs) errors of these neurons by those that come back through a layer."""
-        plan = self.plan.neurons
+    def errors_from(self, errors: np.ndarray, above: _Layer, label: int) -> np.ndarray:
+        """(block, outputs) errors of these neurons.
+
+        By those that come back through the layer above, or by the signal that they make.
+        """
+        plan, back = self.plan.neurons, above.back
         assert isinstance(plan, NeuronPlan)
+        if plan.signal is not None:
+            back = plan.signal.signs
+            compiled.activations(self.spikes, back, 0, self.votes)
+            errors = plan.signal.error(self.votes, label)
         compiled.errors_below(
-            *(errors, above.back, self.membranes, plan.threshold, plan.surrogate_shift),
+            *(errors, back, self.membranes, plan.threshold, plan.surrogate_shift),
             *(plan.error_shift, self.errors),
         )
         return self.errors

@@ -13,7 +13,7 @@ import numpy as np
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.simulation.trace import SampleBatch
 
-RuleName = Literal["delta", "prototypes", "sltt"]
+RuleName = Literal["delta", "local", "prototypes", "sltt"]
 UpdateTime = Literal["step", "sample"]
 Feedback = Literal["transposed", "random"]
 
@@ -27,7 +27,8 @@ class LearningOptions:
 
     Attributes:
         rule: ``delta`` changes the output layer alone, by Lava's own three-factor rule; ``sltt``
-            changes all layers; ``prototypes`` has the output layer be means of features.
+            changes all layers; ``local`` changes all, each by an error that it makes of its own
+            spikes; ``prototypes`` has the output layer be means of features.
         rate: a power of two, per unit of the float network's weights, as in SGD; of ``prototypes``
             the share of the way that a mean of many samples goes towards the next one.
         update: change weights after each ``step``, or once per ``sample`` of T steps.
@@ -58,15 +59,20 @@ class LearningOptions:
             raise ValueError(f"rule {self.rule} carries no error back: leave feedback to rule sltt")
         if self.rule == "prototypes" and self.update == "step":
             raise ValueError("rule prototypes learns from whole samples: leave update to others")
-        if self.rule != "sltt" and self.halvings:
+        if not self.everywhere and self.halvings:
             raise ValueError(
                 f"rule {self.rule} has its rate in the factors of Loihi's rule, which stay: leave "
-                "a rate that falls to rule sltt"
+                "a rate that falls to rule sltt or local"
             )
         if any(after <= before for before, after in pairwise((0, *self.halvings))):
             raise ValueError(
                 f"the rate is halved at updates that ascend from 1, found {list(self.halvings)}"
             )
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether the rule changes all layers, with tags below their weights."""
+        return self.rule in ("local", "sltt")
 
 
 def rate_text(rate: float) -> str:

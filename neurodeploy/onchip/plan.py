@@ -9,6 +9,9 @@ step its weight step and theta its threshold, the integers mean
     kappa_L = 2^fraction T                        at the read-out
     kappa_(l-1) = kappa_l (S_l / 2^x) 64 S_(l-1) theta^2 / 2^(surrogate shift + error shift)
 
+or, where a layer makes errors of its own spikes (``local_signal``), with kappa_L in place of
+kappa_l and 1 / g in place of S_l / 2^x;
+
 and a gradient G = sum_t e_int[t] s[t]^T changes the synapses by
 
     X -= G / 2^rate_shift,   2^-rate_shift ~ eta S_l 2^(tag-x) / (payload^2 kappa_l step)
@@ -34,6 +37,7 @@ from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, Quan
 from neurodeploy.onchip.arithmetic import MOST_BITS, ReadoutError, random_feedback, surrogate_shift
 from neurodeploy.onchip.chain import Link, chain
 from neurodeploy.onchip.learner import LearningOptions, rate_text
+from neurodeploy.onchip.local_signal import LocalSignal
 
 TAG_BITS = 8
 """Bits of a synapse below its weight; Loihi's synapses have a tag of 8 bits."""
@@ -116,12 +120,14 @@ class NeuronPlan:
         surrogate_shift: see ``arithmetic.integer_triangle``.
         error_shift: the right shift, to the nearest integer.
         per_unit: kappa.
+        signal: of rule ``local``, what takes the place of errors through the weights.
     """
 
     threshold: int
     surrogate_shift: int
     error_shift: int
     per_unit: float
+    signal: LocalSignal | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +141,7 @@ class LayerPlan:
 
 @dataclass(frozen=True, eq=False)
 class LearningPlan:
-    """A network that learns by ``sltt``; see the module.
+    """A network all of whose layers learn, by ``sltt`` or ``local``; see the module.
 
     Attributes:
         layers: from the input on.
@@ -220,7 +226,8 @@ def plan_of_any_rate(
         UnsupportedError: the network has what the rule is not defined for.
     """
     links = chain(network)
-    per_unit, typical = 2.0**FRACTION * network.contract.steps, 2.0**FRACTION
+    readout = 2.0**FRACTION * network.contract.steps
+    per_unit, typical = readout, 2.0**FRACTION
     layers: list[LayerPlan] = []
     neurons: NeuronPlan | None = None
     for index in reversed(range(len(links))):
@@ -233,8 +240,18 @@ def plan_of_any_rate(
         )
         layers.append(LayerPlan(link.population, synapses, neurons))
         if index:
-            weights = link.projection.operator.weights if feedback is None else feedback
-            neurons = _neuron_plan(link, links[index - 1].population, weights, per_unit, typical)
+            source = links[index - 1].population
+            if options.rule == "local":
+                signal = LocalSignal.of(
+                    source.shape, network.classes, index - 1, options.seed, FRACTION
+                )
+                gain = 2.0**signal.gain_shift
+                neurons = _neuron_plan(source, 2.0**FRACTION, readout * gain, signal)
+            else:
+                weights = link.projection.operator.weights if feedback is None else feedback
+                expected = _fan_out(link, weights) * typical
+                scale = link.population.scale / 2.0**link.projection.exponent
+                neurons = _neuron_plan(source, expected, per_unit * scale)
             per_unit, typical = neurons.per_unit, 2.0**_TYPICAL_BITS
     scale = links[-1].population.scale * 2**ACTIVATION_SHIFT
     return LearningPlan(
@@ -242,25 +259,28 @@ def plan_of_any_rate(
     )
 
 
+def _fan_out(link: Link, weights: np.ndarray) -> float:
+    """What errors of random sign and size 1 come to through the weights of a source neuron."""
+    squares = link.projection.operator.with_weights(weights.astype(np.float64) ** 2)
+    return math.sqrt(squares.matrix().sum(axis=0).max())
+
+
 def _neuron_plan(
-    link: Link,
-    source: QuantizedPopulation,
-    weights: np.ndarray,
-    per_unit: float,
-    typical: float,
+    source: QuantizedPopulation, typical: float, per_unit: float, signal: LocalSignal | None = None
 ) -> NeuronPlan:
-    """Shifts such that errors of typical size come out at ``_TYPICAL_BITS`` bits."""
+    """Shifts such that errors of typical size come out at ``_TYPICAL_BITS`` bits.
+
+    Args:
+        typical: size of what is multiplied with the surrogate.
+        per_unit: of that, for dL/ds of the float network.
+    """
     threshold = _threshold(source)
     shift = surrogate_shift(threshold)
-    # Errors of random sign through the weights of a source neuron: the root of the sum of squares.
-    squares = link.projection.operator.with_weights(weights.astype(np.float64) ** 2)
-    fan_out = math.sqrt(squares.matrix().sum(axis=0).max())
-    expected = fan_out * typical * (threshold >> shift)
+    expected = typical * (threshold >> shift)
     error_shift = max(round(math.log2(max(expected, 1.0))) - _TYPICAL_BITS, 0)
-    scale = link.population.scale / 2.0**link.projection.exponent
     theta = threshold / (2**ACTIVATION_SHIFT * source.scale)
-    gain = scale * 2**ACTIVATION_SHIFT * source.scale * theta**2 / 2.0 ** (shift + error_shift)
-    return NeuronPlan(threshold, shift, error_shift, per_unit * gain)
+    gain = 2**ACTIVATION_SHIFT * source.scale * theta**2 / 2.0 ** (shift + error_shift)
+    return NeuronPlan(threshold, shift, error_shift, per_unit * gain, signal)
 
 
 def _threshold(population: QuantizedPopulation) -> int:

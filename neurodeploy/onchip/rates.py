@@ -88,7 +88,8 @@ def suitable_rate(
     Returns:
         A power of two that the rule can express on this network.
     """
-    everywhere = LearningOptions(feedback=options.feedback, seed=options.seed)
+    rule = options.rule if options.everywhere else "sltt"
+    everywhere = LearningOptions(rule=rule, feedback=options.feedback, seed=options.seed)
     plan = plan_of_any_rate(network, everywhere)
     learner = ReferenceLearner(plan)
     found = [
@@ -99,7 +100,7 @@ def suitable_rate(
     ]
     *hidden, last = (layer.synapses.projection.name for layer in plan.layers)
     bounds = {last: READOUT_MOVE}
-    if options.rule == "sltt":
+    if options.everywhere:
         bounds |= dict.fromkeys(hidden, HIDDEN_MOVE)
         reach = rates_within_reach(plan)
     else:

@@ -1,4 +1,4 @@
-"""The integer reference of rule ``sltt``: the same integers as Lava, layer by layer and fast."""
+"""The integer reference of rules ``sltt`` and ``local``: Lava's integers, layer by layer."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ from neurodeploy.onchip.synapses import exact, plastic
 
 
 class ReferenceLearner:
-    """Rule ``sltt`` on the deployed integers, over the steps between two updates.
+    """Rules ``sltt`` and ``local`` on the deployed integers, over the steps between two updates.
 
     forward    a_l = W_l s_(l-1), u and v as in ``quantized``, surrogate from v before the reset
-    error      e_L = softmax(o) - onehot;  e_(l-1) = (W_l^T e_l) surrogate_(l-1) >> shift, clipped
+    error      e_L = softmax(o) - onehot;  e_(l-1) = (W_l^T e_l) surrogate_(l-1) >> shift, clipped,
+               by ``local`` with the layer's own signal in place of W_l^T e_l
     gradient   G_l = sum over steps of e_l s_(l-1)^T       (Meng et al. 2023, eq. 12 and 13)
     update     X_l = clip(X_l - clip(G_l / 2^shift, rounded stochastically))
 
@@ -71,7 +72,7 @@ class ReferenceLearner:
         for index in reversed(range(len(self.layers))):
             carried = self.layers[index].learn(errors, self.updates, self.plan.options.seed)
             if index:
-                errors = self.layers[index - 1].errors(carried)
+                errors = self.layers[index - 1].errors(carried, label)
         self.updates += 1
 
     def moves(self, values: np.ndarray, label: int) -> dict[str, float]:
@@ -97,7 +98,7 @@ class ReferenceLearner:
             carried, gradient = layer.gradient(errors)
             found[layer.name] = layer.move(gradient)
             if index:
-                errors = self.layers[index - 1].errors(carried)
+                errors = self.layers[index - 1].errors(carried, label)
         return found
 
     def learned(self) -> QuantizedNetwork:
@@ -129,6 +130,7 @@ class _Layer:
         self.name, self.exponent = projection.name, projection.exponent
         self.shape = plan.population.shape
         self.plastic = plastic(projection.operator)
+        self.sends_back = learning.options.rule == "sltt"
         bound = largest_activation(self.synapses)
         self.dtype = exact(bound)
         self.state = self.synapses.initial()
@@ -169,10 +171,12 @@ class _Layer:
             self.spikes[:, t] = self.stepper.fire().numpy().ravel()
         return self.spikes
 
-    def errors(self, carried: np.ndarray) -> np.ndarray:
-        """dL/du of hidden neurons from what came back through the layer above."""
+    def errors(self, carried: np.ndarray, label: int) -> np.ndarray:
+        """dL/du of hidden neurons from what came back through the layer above, or their signal."""
         plan = self.plan.neurons
         assert plan is not None
+        if plan.signal is not None:
+            carried = plan.signal(self.spikes.T, label).T
         slope = integer_triangle(self.membranes, plan.threshold, plan.surrogate_shift)
         return shifted_to_nearest(carried.astype(np.int64) * slope, plan.error_shift)
 
@@ -191,7 +195,7 @@ class _Layer:
         self.counts.error_events += int(np.count_nonzero(sent))
         errors = sent.astype(np.float64)
         carried = np.zeros(0)
-        if plan.index:
+        if plan.index and self.sends_back:
             back = self.weights if plan.feedback is None else plan.feedback.ravel()
             carried = self.plastic.carry_back(back.astype(np.float64), errors)
         if self.static:

@@ -119,7 +119,7 @@ def learn_slowly(plan: LearningPlan, chunk: StreamChunk) -> dict[str, np.ndarray
             spikes = sample[t % len(sample)].astype(np.int64)
             for layer in layers:
                 spikes = layer.step(spikes)
-            error = _error(layers[-1].added, int(label), plan)
+            error = _error(layers[-1].added, int(label), plan.readout)
             for number in reversed(range(len(layers))):
                 layer = layers[number]
                 error = np.clip(error, -32767, 32767)
@@ -131,8 +131,12 @@ def learn_slowly(plan: LearningPlan, chunk: StreamChunk) -> dict[str, np.ndarray
                     for weight in range(len(layer.x))
                 ]
                 if number:
-                    back = layer.feedback.T @ error
                     below = layers[number - 1]
+                    back = (
+                        _own_signal(below, layer.met, int(label), plan)
+                        if options.rule == "local"
+                        else layer.feedback.T @ error
+                    )
                     error = _rounded(back * below.slope, below.plan.neurons.error_shift)
             if options.update == "step" or t == plan.steps - 1:
                 for layer in layers:
@@ -208,9 +212,25 @@ class _SlowLayer:
         self.gradient[:] = 0
 
 
-def _error(outputs: np.ndarray, label: int, plan: LearningPlan) -> np.ndarray:
+def _own_signal(layer: Any, spikes: np.ndarray, label: int, plan: LearningPlan) -> np.ndarray:
+    """What a population makes of its spikes: square waves through a softmax and back."""
+    signal, index = layer.plan.neurons.signal, layer.synapses.index
+    drawn = random_bits(plan.options.seed ^ 0x10CA1, 0, index, CLASSES, 15)
+    assert isinstance(drawn, np.ndarray)
+    shape = layer.plan.population.shape
+    signs = []
+    for place in np.ndindex(*shape):
+        count = place[0]
+        for at, size in zip(place[1:], shape[1:], strict=True):
+            count = count * min(4, size) + at * min(4, size) // size
+        phases = [count * (4096 + int(d) * 28672 // 32768) % 65536 for d in drawn]
+        signs.append([1 if phase < 32768 else -1 for phase in phases])
+    matrix = np.array(signs)
+    return matrix @ _error(spikes @ matrix, label, signal.error)
+
+
+def _error(outputs: np.ndarray, label: int, error: Any) -> np.ndarray:
     """Softmax minus one-hot in 1/1024, one output after the other, in whole numbers of Python."""
-    error = plan.readout
     terms = []
     for output in outputs.tolist():
         z = (max(outputs.tolist()) - output) * error.multiplier // 2**error.shift

@@ -8,6 +8,7 @@ gradient that PyTorch takes. Recorded is that sum; weights stay as they are.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from neurodeploy.ir.network import Network, Population, Projection
 from neurodeploy.ir.operators import Operator
 from neurodeploy.lava.fused import lava_neurons
 from neurodeploy.onchip.arithmetic import ReadoutError, integer_triangle, random_bits
+from neurodeploy.onchip.local_signal import LocalSignal
 from neurodeploy.onchip.plan import ERROR_BITS, UPDATE_BITS, LayerPlan, SynapsePlan
 
 
@@ -154,7 +156,7 @@ class FixedNeurons:
 
     def __init__(self, plan: LayerPlan) -> None:
         assert plan.neurons is not None
-        self.plan = plan.neurons
+        self.plan, self.signal = plan.neurons, plan.neurons.signal
         self.neurons: Any = lava_neurons(plan.population)
         self.size = int(np.prod(plan.population.shape))
         self.reset()
@@ -179,6 +181,11 @@ class FixedNeurons:
             product = (product + (1 << (shift - 1))) >> shift
         most = 2 ** (ERROR_BITS - 1) - 1
         return np.maximum(np.minimum(product, most), -most)
+
+    def own_errors(self, spikes: np.ndarray, slopes: np.ndarray, label: int) -> np.ndarray:
+        """Errors (T, neurons) of steps by rule ``local``, from what the neurons did in each."""
+        assert self.signal is not None
+        return self.errors(self.signal(spikes, label), slopes)
 
 
 class FixedReadout:
@@ -242,9 +249,12 @@ class FloatSynapses:
 class FloatNeurons:
     """A hidden population: Lava's float LIF, and its errors."""
 
-    def __init__(self, population: Population) -> None:
+    def __init__(
+        self, population: Population, steps: int, signal: LocalSignal | None = None
+    ) -> None:
         neuron = population.leaky
         assert neuron.v_threshold is not None
+        self.steps, self.signal = steps, signal
         self.neurons = _lava_float(population)
         self.threshold = float(np.asarray(neuron.v_threshold).flat[0])
         self.subtract, self.at_threshold = neuron.reset == "subtract", neuron.comparison == ">="
@@ -268,6 +278,13 @@ class FloatNeurons:
         """The error of a step from what came back of it and its surrogate derivative."""
         return carried * slope
 
+    def own_errors(self, spikes: np.ndarray, slopes: np.ndarray, label: int) -> np.ndarray:
+        """Errors (T, neurons) of steps by rule ``local``: dL/du of each layer's own loss."""
+        assert self.signal is not None
+        signs = self.signal.signs * 2.0**-self.signal.gain_shift
+        sent = [float_error(s @ signs, label) / self.steps @ signs.T for s in spikes]
+        return np.array(sent) * slopes
+
 
 class FloatReadout:
     """The read-out: Lava's float integrator, and (softmax - onehot) / T of each step's output."""
@@ -284,11 +301,7 @@ class FloatReadout:
     def step(self, activation: np.ndarray, label: int) -> np.ndarray:
         """One step: the error of what it adds to v."""
         self.neurons.subthr_dynamics(activation_in=activation)
-        outputs = self.neurons.u + self.neurons.bias_mant
-        terms = np.exp(outputs - outputs.max())
-        error = terms / terms.sum()
-        error[label] -= 1
-        return error / self.steps
+        return float_error(self.neurons.u + self.neurons.bias_mant, label) / self.steps
 
     @property
     def scores(self) -> np.ndarray:
@@ -296,17 +309,31 @@ class FloatReadout:
         return self.neurons.v
 
 
-def float_layers(network: Network) -> list[tuple[Any, Any]]:
-    """Synapses and neurons of each layer of a chain, the last neurons being the read-out."""
+def float_error(outputs: np.ndarray, label: int) -> np.ndarray:
+    """Softmax minus one-hot."""
+    terms = np.exp(outputs - outputs.max())
+    error = terms / terms.sum()
+    error[label] -= 1
+    return error
+
+
+def float_layers(network: Network, signals: Sequence[LocalSignal]) -> list[tuple[Any, Any]]:
+    """Synapses and neurons of each layer of a chain, the last neurons being the read-out.
+
+    Args:
+        signals: of hidden populations, by rule ``local``; else empty.
+    """
     payload = network.contract.input_code.payload
     layers: list[tuple[Any, Any]] = []
-    for projection in network.projections:
+    steps = network.contract.steps
+    for number, projection in enumerate(network.projections):
         population = network.population(projection.target)
         synapses = FloatSynapses(projection, payload if not layers else 1)
         if projection.target == network.output:
-            layers.append((synapses, FloatReadout(population, network.contract.steps)))
+            layers.append((synapses, FloatReadout(population, steps)))
         else:
-            layers.append((synapses, FloatNeurons(population)))
+            signal = signals[number] if signals else None
+            layers.append((synapses, FloatNeurons(population, steps, signal)))
     return layers
 
 

@@ -1,6 +1,6 @@
-"""Rules ``sltt`` and ``delta`` in Lava.
+"""Rules ``sltt``, ``local`` and ``delta`` in Lava.
 
-Rule ``sltt`` has two forms that give the same weights: ``StockLearner`` has one process per layer
+The first two have two forms that give the same weights: ``StockLearner`` has one process per layer
 of synapses and per population, as on a chip, and a pipeline between them; ``FusedLavaLearner``
 holds all layers in one process. Rule ``delta`` is Lava's own.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from neurodeploy.lava.engine import LavaNetwork
 from neurodeploy.lava.onchip.shared import DeltaTimetable, LearningFiles, LearningTimetable
 from neurodeploy.onchip.delta_reference import with_learned
 from neurodeploy.onchip.learner import StreamChunk, Trajectory
+from neurodeploy.onchip.local_signal import LocalSignal
 from neurodeploy.onchip.loihi_rule import EPOCH, DeltaPlan
 from neurodeploy.onchip.plan import LearningPlan, SynapsePlan
 
@@ -82,7 +83,7 @@ class LavaLearner(ABC):
 
 
 class PlannedLearner(LavaLearner):
-    """Both forms of ``sltt`` in fixed point.
+    """Both forms of ``sltt`` and ``local`` in fixed point.
 
     Attributes:
         changes: whether what changed is recorded, and not every weight after every update.
@@ -95,7 +96,10 @@ class PlannedLearner(LavaLearner):
     ) -> None:
         super().__init__(capacity=capacity, timeout=timeout)
         self.plan = plan
-        self.timetable = LearningTimetable(plan.steps, len(plan.layers), plan.options.update)
+        rule = plan.options.rule
+        self.timetable = LearningTimetable(
+            plan.steps, len(plan.layers), plan.options.update, local=rule == "local"
+        )
         self._last: Mapping[str, np.ndarray] = {
             layer.synapses.projection.name: layer.synapses.initial() for layer in plan.layers
         }
@@ -183,7 +187,7 @@ def connect(
     for layer, (synapses, neurons) in enumerate(layers, start=1):
         here = PlasticSynapses(synapses=synapses, layer=layer, **shared)
         before.s_out.connect(here.s_in)
-        if layer > 1:
+        if layer > 1 and not timetable.local:
             here.b_out.connect(before.b_in)
         last = layer == len(layers)
         behind: Any = (
@@ -202,18 +206,26 @@ class FloatStockLearner(LavaLearner):
 
     Its trajectories hold, instead of weights, the gradient that each projection has accumulated
     over a sample.
+
+    Args:
+        signals: of hidden populations, for rule ``local``; rule ``sltt`` has none.
     """
 
     name = "lava-float"
     tag = "floating_pt"
 
     def __init__(
-        self, network: Network, *, capacity: int = 16, timeout: float | None = None
+        self,
+        network: Network,
+        *,
+        signals: Sequence[LocalSignal] = (),
+        capacity: int = 16,
+        timeout: float | None = None,
     ) -> None:
         super().__init__(capacity=capacity, timeout=timeout)
-        self.network = network
+        self.network, self.signals = network, signals
         self.timetable = LearningTimetable(
-            network.contract.steps, len(network.projections), "sample"
+            network.contract.steps, len(network.projections), "sample", local=bool(signals)
         )
 
     def _make_files(self, folder: Path, drive: tuple[int, int]) -> LearningFiles:
@@ -224,7 +236,7 @@ class FloatStockLearner(LavaLearner):
     def _build(self, files: LearningFiles) -> Any:
         from neurodeploy.lava.onchip.layer import float_layers
 
-        return connect(float_layers(self.network), files, self.timetable)
+        return connect(float_layers(self.network, self.signals), files, self.timetable)
 
     def _run_length(self, samples: int) -> int:
         return samples * self.timetable.interval

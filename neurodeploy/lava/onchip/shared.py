@@ -134,20 +134,28 @@ class LearningTimetable:
     synapses l, which met the spikes of step t at b + t + l - 1, have to remember them for
     2L - 2l + 1 steps, and neurons l their surrogate derivative for 2L - 2l.
 
+    Where populations make their own errors, these leave together with the spikes:
+
+        b + t + l          population l sends its error to the synapses in front of it
+
+    so that synapses remember spikes for a step, and neurons nothing.
+
     Attributes:
         steps: T.
         layers: L.
         update: with ``step`` the next model step waits for the update of the one before.
+        local: whether populations make their own errors.
     """
 
     steps: int
     layers: int
     update: UpdateTime
+    local: bool = False
 
     @property
     def round_trip(self) -> int:
         """Steps from a model step's input to the last error that it causes, both included."""
-        return 2 * self.layers
+        return self.layers + 1 if self.local else 2 * self.layers
 
     @property
     def stride(self) -> int:
@@ -161,11 +169,11 @@ class LearningTimetable:
 
     def spike_delay(self, layer: int) -> int:
         """Steps for which synapses 1..L remember a spike."""
-        return 2 * (self.layers - layer) + 1
+        return 1 if self.local else 2 * (self.layers - layer) + 1
 
     def slope_delay(self, layer: int) -> int:
         """Steps for which neurons 1..L-1 remember their surrogate derivative."""
-        return 2 * (self.layers - layer)
+        return 0 if self.local else 2 * (self.layers - layer)
 
     def model_step(self, time_step: int, depth: int) -> tuple[int, int] | None:
         """The sample and model step that population ``depth`` computes, None while it waits."""

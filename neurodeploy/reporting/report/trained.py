@@ -176,6 +176,7 @@ def learnt(learning: Mapping[str, Any]) -> Table:
                 "rule",
                 {
                     "delta": "delta, the output layer alone",
+                    "local": "local, all layers, each by errors of its own",
                     "prototypes": "prototypes, one for each class, as output layer",
                 }.get(learning["rule"], f"sltt, {learning['feedback']} feedback"),
             ),

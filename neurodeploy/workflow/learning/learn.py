@@ -158,7 +158,7 @@ def learn(
     )
     task = thinned(task, held_out)
     stream = labelled_samples(task.x, task.y, network, seed)
-    if halve is None and from_nothing and rule == "sltt":
+    if halve is None and from_nothing and options.everywhere:
         halve = HALVED
     options = replace(options, halvings=halvings(halve or (), stream.count, network, options))
     if rate is None and rule != "prototypes":

@@ -61,7 +61,7 @@ class Learners:
         return {plan.projection.name: plan.initial() for plan in synapses}
 
     def tags(self, states: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        """What rule ``sltt`` has below weights whose X is ``states``; ``delta`` keeps nothing."""
+        """What is below weights whose X is ``states``; rule ``delta`` keeps nothing there."""
         return self.plan.tags(states) if isinstance(self.plan, LearningPlan) else {}
 
     def close(self) -> None:
@@ -78,7 +78,7 @@ def check_learning_engine(engine: str, options: LearningOptions) -> None:
     """
     if engine not in ENGINES:
         raise InputError(f"engine {engine!r} cannot learn{nearest(engine, ENGINES)}")
-    if engine == "lava-fused" and options.rule != "sltt":
+    if engine == "lava-fused" and not options.everywhere:
         raise InputError(
             f"rule {options.rule} is Lava's own learning process, which has no fused form",
             fix=Text("use ", Setting("engine", "lava")),
@@ -121,7 +121,7 @@ def make_learners(
     Args:
         capacity: most samples in a chunk.
         timeout: wall-clock seconds for Lava, or None.
-        tags: what is below the weights in the beginning, by projection; for rule ``sltt``.
+        tags: what is below the weights in the beginning, by projection; of rules that keep any.
         known: samples of the classes that rule ``prototypes`` begins with.
         empty: those of them whose rows it has yet to learn.
 
@@ -136,7 +136,7 @@ def make_learners(
     if options.rule == "prototypes":
         return _prototypes(network, options, engine, capacity, timeout, known, empty)
     plan = make_plan(network, options, tags)
-    lava = SLTT_IN_LAVA[engine](plan, capacity, timeout) if engine != "reference" else None
+    lava = IN_LAVA[engine](plan, capacity, timeout) if engine != "reference" else None
     return Learners(_reference(plan), lava, plan)
 
 
@@ -194,7 +194,7 @@ def _fused(plan: Any, capacity: int, timeout: float | None) -> Learner:
     return FusedLavaLearner(plan, capacity=capacity, timeout=timeout)
 
 
-SLTT_IN_LAVA: dict[str, Callable[[Any, int, float | None], Learner]] = {
+IN_LAVA: dict[str, Callable[[Any, int, float | None], Learner]] = {
     "lava": _stock,
     "lava-fused": _fused,
 }

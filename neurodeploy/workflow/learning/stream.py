@@ -96,7 +96,7 @@ def learn_stream(
         options: rule, update, feedback, seed, and the rate.
         rate_given: whether the rate is meant; else it is found on the first sample that is learnt
             from, as for ``learn``.
-        tags: what is below the weights in the beginning, by projection; for rule ``sltt``.
+        tags: what is below the weights in the beginning, by projection; of rules that keep any.
         engine: ``lava``, ``lava-fused`` or ``reference``.
         known: samples (N, *input) and classes (N,) that rule ``prototypes`` begins with.
         remember: samples that late labels may reach back.

@@ -89,7 +89,7 @@ class PyPlasticSynapsesModel(_Model):
         self.carried = np.zeros_like(self.carried)
         if errors.any():
             self.synapses.accumulate(errors, of_then)
-            if not self.first:
+            if not self.first and not self.timetable.local:
                 self.carried = self.synapses.carry_back(errors)
 
     def lrn_guard(self) -> Any:
@@ -122,7 +122,10 @@ class PyPlasticSynapsesModelFloat(PyPlasticSynapsesModel):
 @requires(CPU)
 @tag("fixed_pt")
 class PyPlasticNeuronsModel(_Model):
-    """Fixed-point neurons that remember their surrogate derivative until the error comes back."""
+    """Fixed-point neurons that remember their surrogate derivative until the error comes back.
+
+    By rule ``local`` nothing comes back, and they send the error of a step with its spikes.
+    """
 
     a_in: Any = LavaPyType(PyInPort.VEC_DENSE, np.int32)
     s_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
@@ -146,10 +149,21 @@ class PyPlasticNeuronsModel(_Model):
             if found[1] == 0:
                 self.neurons.reset()
             spikes, slope = self.neurons.step(activation)
+        self.s_out.send(spikes)
+        if self.timetable.local:
+            self.e_out.send(self._own_error(spikes, slope, found))
+            return
         self.slopes.append(slope)
         of_then = self.slopes.popleft()
-        self.s_out.send(spikes)
         self.e_out.send(self.neurons.errors(carried, of_then) if carried.any() else self.flat)
+
+    def _own_error(
+        self, spikes: np.ndarray, slope: np.ndarray, found: tuple[int, int] | None
+    ) -> np.ndarray:
+        """Of a step that this time step computes; nothing while there is none."""
+        if found is None:
+            return self.flat
+        return self.neurons.own_errors(spikes[None], slope[None], self.files.label(found[0]))[0]
 
 
 @implements(proc=PlasticNeurons, protocol=LoihiProtocol)
@@ -269,7 +283,10 @@ class PyFusedLearnerModel(_Model):
                 break
             for error, spikes in zip(errors, met[depth], strict=True):
                 synapses.accumulate(error, spikes)
-            if depth:
+            if depth and self.timetable.local:
+                spikes, slope = np.array(met[depth]), np.array(slopes[depth - 1])
+                errors = hidden[depth - 1][1].own_errors(spikes, slope, self.files.label(sample))
+            elif depth:
                 slope = np.array(slopes[depth - 1])
                 carried = [synapses.carry_back(e, s) for e, s in zip(errors, slope, strict=True)]
                 errors = hidden[depth - 1][1].errors(np.array(carried), slope)
