@@ -9,14 +9,16 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
+from matplotlib.ticker import PercentFormatter
 
 from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.artifacts.folders import newest_deployment, newest_run
-from neurodeploy.artifacts.names import COMPLETE, SUMMARY
+from neurodeploy.artifacts.names import COMPLETE, PARITY, SUMMARY
+from neurodeploy.reporting.pictures import ALL, EQUAL, FEW, SOME
 from neurodeploy.workflow.samples import choose_samples
-from neurodeploy.workflow.validate import validate
 
 INK, BLUE, GREEN, GREY = "#1d2a38", "#0b5fa5", "#2e7d4f", "#7a8da6"
 
@@ -25,7 +27,7 @@ def draw(demo: Path, out: Path) -> None:
     """Five panels, each with what the step really produced."""
     run = newest_run(demo / "runs")
     deployment = read_deployment(newest_deployment(demo / "deployments"))
-    report = validate(deployment, choose_samples(deployment.network), progress=False).report
+    report = json.loads((deployment.results / "reference-lava" / PARITY).read_text())
     figure = Figure(figsize=(15.0, 3.6), dpi=110)
     canvas = FigureCanvasAgg(figure)
     panels = figure.subplots(1, 5, gridspec_kw={"wspace": 0.42})
@@ -40,13 +42,19 @@ def draw(demo: Path, out: Path) -> None:
         ("4  simulate", f"Lava, {lava['samples']} test images\ntest {lava['accuracy']:.2%}"),
         (
             "5  validate",
-            f"{report.compared:,} values\n{report.mismatches} mismatches",
+            f"{report['samples']} images, {report['compared']:,} values\n"
+            f"{report['mismatches']} mismatches",
         ),
     ]
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    panels[0].plot([m["validation_accuracy"] for m in metrics], color=BLUE, lw=1.6)
-    panels[0].plot([m["train_accuracy"] for m in metrics], color=GREY, lw=1.2)
-    panels[0].set_xlabel("epoch")
+    epochs = [m["epoch"] for m in metrics]
+    for name, colour in (("training", GREY), ("validation", BLUE)):
+        key = "train_accuracy" if name == "training" else "validation_accuracy"
+        panels[0].plot(epochs, [m[key] for m in metrics], color=colour, lw=1.4, label=name)
+    panels[0].set_xlabel("epoch", fontsize=8)
+    panels[0].set_ylabel("accuracy", fontsize=8)
+    panels[0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    panels[0].legend(frameon=False, fontsize=7, loc="lower right")
     _draw_graph(panels[1], deployment)
     _draw_weights(panels[2], deployment)
     _draw_spikes(panels[3], deployment)
@@ -122,11 +130,14 @@ def _draw_spikes(axes, deployment) -> None:
 
 
 def _draw_parity(axes, report) -> None:
-    counts = np.array([p.mismatches_by_step for p in report.populations])
-    axes.imshow(counts == 0, aspect="auto", cmap="Greens", vmin=-0.6, vmax=1.3)
+    counts = np.array([p["mismatches_by_step"] for p in report["populations"]])
+    compared = np.array([[p["compared"]] for p in report["populations"]]) / counts.shape[1]
+    colours = LinearSegmentedColormap.from_list("parity", [FEW, SOME, ALL]).with_extremes(bad=EQUAL)
+    share = np.ma.masked_equal(counts / compared, 0)
+    axes.imshow(share, aspect="auto", cmap=colours, vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
-        axes.text(column, row, str(count), ha="center", va="center", fontsize=8, color="white")
-    axes.set_yticks(range(len(counts)), [p.name for p in report.populations], fontsize=7)
+        axes.text(column, row, str(count), ha="center", va="center", fontsize=8, color=INK)
+    axes.set_yticks(range(len(counts)), [p["name"] for p in report["populations"]], fontsize=7)
     axes.set_xticks(range(counts.shape[1]))
     axes.set_xlabel("step: values that differ", fontsize=8)
 
