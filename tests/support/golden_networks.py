@@ -184,6 +184,9 @@ _LEARNING: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "sltt_conv_step": ("conv", {"bits": 4, "payload": 16}, {"rate": 2**-3, "update": "step"}),
     "sltt_conv_random": ("conv", {"bits": 8}, {"rate": 2**-4, "feedback": "random", "seed": 3}),
     "sltt_step_random": ("dense", {}, {"rate": 2**-3, "update": "step", "feedback": "random"}),
+    "local_dense": ("dense", {"bits": 5}, {"rule": "local", "rate": 2**-3}),
+    "local_conv": ("conv", {"payload": 16}, {"rule": "local", "rate": 2**-4, "seed": 5}),
+    "local_step": ("dense", {"reset": "zero"}, {"rule": "local", "rate": 2**-3, "update": "step"}),
     "delta_step": ("conv", _GRADED, {"rule": "delta", "rate": 0.5, "update": "step"}),
     "delta_sample": ("conv", _GRADED, {"rule": "delta", "rate": 2.0}),
     "delta_saturates": ("conv", _GRADED, {"rule": "delta", "rate": 16.0, "update": "step"}),
@@ -196,7 +199,7 @@ def _learning(kind: str, chain: dict[str, Any], options: dict[str, Any], seed: i
     chunk = small_chunk(network, 9, seed + 1)
     chunks = [StreamChunk(chunk.values[p], chunk.labels[p]) for p in (slice(3), slice(3, None))]
     # Rule delta's tags are Lava's own, and start at 0.
-    tags = random_tags(network) if rule.rule == "sltt" else {}
+    tags = random_tags(network) if rule.everywhere else {}
     return ToLearn(network, rule, tags, tuple(chunks))
 
 
