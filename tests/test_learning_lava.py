@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 from neurodeploy.errors import InputError, UnsupportedError
+from neurodeploy.ir.convolution import Convolution
+from neurodeploy.ir.operators import Dense, SparseMatrix
+from neurodeploy.lava.onchip.events import Runs
 from neurodeploy.lava.onchip.shared import DeltaTimetable, LearningTimetable
 from neurodeploy.onchip.delta_reference import DeltaReference
 from neurodeploy.onchip.learner import Learner, LearningOptions, StreamChunk
@@ -162,6 +165,33 @@ def test_tags_that_overflow_do_so_as_in_lava() -> None:
     reference = DeltaReference(plan)
     assert_same(DeltaLavaLearner(plan, capacity=12, timeout=120), reference, [chunk])
     assert reference.counts.of("w3").clipped_updates > 0
+
+
+def test_runs_are_the_operators_synapses() -> None:
+    """Written out again, with the number of its weight for each synapse."""
+    rng = np.random.default_rng(4)
+    for _ in range(30):
+        groups = int(rng.integers(1, 4))
+        inputs, outputs = (groups * int(rng.integers(1, 4)) for _ in range(2))
+        conv = Convolution(
+            np.ones((outputs, inputs // groups, *rng.integers(1, 4, 2))),
+            (inputs, 6, 5),
+            (int(rng.integers(1, 3)), int(rng.integers(1, 3))),
+            ((int(rng.integers(0, 3)), 1), (0, int(rng.integers(0, 3)))),
+            (1, int(rng.integers(1, 3))),
+            groups,
+        )
+        dense = Dense(np.ones((5, 3 * 4)), (3, 4), (5,))
+        for operator in (conv, dense, SparseMatrix.of(conv)):
+            numbers = np.arange(1, operator.weights.size + 1).reshape(operator.weights.shape)
+            wanted = operator.with_weights(numbers).matrix().toarray()
+            runs = Runs.of(operator)
+            for source in range(wanted.shape[1]):
+                sums = np.zeros((len(runs.by_place(wanted.T)[0]), runs.shape[2]), np.int64)
+                for run in range(runs.starts[source], runs.starts[source + 1]):
+                    sums[runs.places[run]] += 1 + runs.names[runs.rows[run]]
+                assert np.array_equal(runs.by_target(sums), wanted[:, source])
+                assert np.array_equal(runs.by_place(wanted[:, source])[0], sums)
 
 
 def test_the_pipeline_lines_up_spikes_slopes_and_errors() -> None:

@@ -19,7 +19,7 @@ from neurodeploy.onchip import compiled
 from neurodeploy.onchip.arithmetic import random_key
 from neurodeploy.onchip.learner import Changes, Counts, LayerCounts, StreamChunk, Trajectory
 from neurodeploy.onchip.plan import ERROR_BITS, UPDATE_BITS, LayerPlan, LearningPlan, NeuronPlan
-from neurodeploy.onchip.reference import largest_activation
+from neurodeploy.onchip.synapses import largest_activation
 
 _WIDEST = 2.0**31
 """Activations below it are summed in 32 bits."""
@@ -29,7 +29,7 @@ def is_dense(plan: LearningPlan) -> bool:
     """Whether the plan is one for ``EventReference``: dense layers whose sums stay in 32 bits."""
     for layer in plan.layers:
         projection = layer.synapses.projection
-        bound = largest_activation(layer.synapses) * 2.0 ** max(projection.exponent, 0)
+        bound = largest_activation(projection) * 2.0 ** max(projection.exponent, 0)
         if not isinstance(projection.operator, Dense) or bound >= _WIDEST:
             return False
     return True

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, WEIGHT_BITS
+from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.neurons.dynamics import FixedStepper
 from neurodeploy.onchip.arithmetic import (
@@ -19,7 +19,7 @@ from neurodeploy.onchip.arithmetic import (
 )
 from neurodeploy.onchip.learner import Counts, LayerCounts, StreamChunk, Trajectory
 from neurodeploy.onchip.plan import ERROR_BITS, UPDATE_BITS, LayerPlan, LearningPlan, SynapsePlan
-from neurodeploy.onchip.synapses import exact, plastic
+from neurodeploy.onchip.synapses import exact, largest_activation, plastic
 
 
 class ReferenceLearner:
@@ -131,7 +131,7 @@ class _Layer:
         self.shape = plan.population.shape
         self.plastic = plastic(projection.operator)
         self.sends_back = learning.options.rule == "sltt"
-        bound = largest_activation(self.synapses)
+        bound = largest_activation(projection)
         self.dtype = exact(bound)
         self.state = self.synapses.initial()
         self.weights = self.synapses.weights(self.state)
@@ -228,10 +228,3 @@ class _Layer:
         counts.updates += int(np.count_nonzero(state != self.state))
         self.state = state
         self.weights = plan.weights(state)
-
-
-def largest_activation(synapses: SynapsePlan) -> float:
-    """No weights that can be learnt bring a larger sum, before the exponent's shift."""
-    operator, projection = synapses.projection.operator, synapses.projection
-    extreme = np.full(operator.weights.shape, 2.0**WEIGHT_BITS)
-    return operator.with_weights(extreme).absolute_row_bound() * projection.payload

@@ -16,13 +16,20 @@ import numpy as np
 from scipy import sparse
 
 from neurodeploy.ir.convolution import Convolution
-from neurodeploy.ir.fixed_point import FLOAT32_EXACT
+from neurodeploy.ir.fixed_point import FLOAT32_EXACT, WEIGHT_BITS
 from neurodeploy.ir.operators import Dense, Operator, SparseMatrix
+from neurodeploy.ir.quantized import QuantizedProjection
 
 
 def exact(bound: float) -> Any:
     """The float type in which integers up to ``bound`` are exact."""
     return np.float32 if bound < FLOAT32_EXACT else np.float64
+
+
+def largest_activation(projection: QuantizedProjection) -> float:
+    """No weights that can be learnt bring a larger sum, before the exponent's shift."""
+    extreme = np.full(projection.operator.weights.shape, 2.0**WEIGHT_BITS)
+    return projection.operator.with_weights(extreme).absolute_row_bound() * projection.payload
 
 
 class Synapses(ABC):

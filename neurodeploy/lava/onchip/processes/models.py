@@ -275,18 +275,18 @@ class PyFusedLearnerModel(_Model):
             met[-1].append(spikes)
             fixed = None if hidden else constant
             outputs.append(readout.added(last.activate(spikes) if fixed is None else fixed))
-        errors = readout.error(np.array(outputs), self.files.label(sample))
+        label = self.files.label(sample)
+        errors = readout.error(np.array(outputs), label)
         for depth in reversed(range(len(self.layers))):
             synapses = self.layers[depth][0]
             if depth == 0 and self.files.static:
-                synapses.accumulate(errors.sum(axis=0), met[0][0])
+                synapses.accumulate(errors.sum(axis=0)[None], met[0][0][None])
                 break
-            for error, spikes in zip(errors, met[depth], strict=True):
-                synapses.accumulate(error, spikes)
-            if depth and self.timetable.local:
-                spikes, slope = np.array(met[depth]), np.array(slopes[depth - 1])
-                errors = hidden[depth - 1][1].own_errors(spikes, slope, self.files.label(sample))
-            elif depth:
-                slope = np.array(slopes[depth - 1])
-                carried = [synapses.carry_back(e, s) for e, s in zip(errors, slope, strict=True)]
-                errors = hidden[depth - 1][1].errors(np.array(carried), slope)
+            spikes = np.array(met[depth])
+            synapses.accumulate(errors, spikes)
+            if depth:
+                neurons, slope = hidden[depth - 1][1], np.array(slopes[depth - 1])
+                if self.timetable.local:
+                    errors = neurons.own_errors(spikes, slope, label)
+                else:
+                    errors = neurons.errors(synapses.carry_back(errors, slope), slope)
