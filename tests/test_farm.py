@@ -59,6 +59,24 @@ def refused(piece: int) -> int:
     return piece
 
 
+def doubled(piece: int) -> tuple[int, int]:
+    """What is asked of a piece, and who made it."""
+    return 2 * piece, os.getpid()
+
+
+def who_made(asked: tuple[int, int]) -> tuple[int, bool]:
+    """What was asked, and whether this process made it; one takes its process with it."""
+    number, maker = asked
+    if number == 6 and maker == os.getpid():
+        os.kill(maker, signal.SIGKILL)
+    return number, maker == os.getpid()
+
+
+def own_cores(piece: int) -> tuple[int, tuple[int, ...]]:
+    time.sleep(0.1)
+    return os.getpid(), tuple(sorted(os.sched_getaffinity(0)))
+
+
 @pytest.fixture(autouse=True)
 def _programs_find_this_module(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
@@ -118,6 +136,38 @@ def test_pieces_are_made_when_there_is_work_for_them() -> None:
         next(answers)
         assert len(made) <= 7
         answers.close()
+
+
+def test_each_helper_makes_its_own_questions_and_one_that_replaces_it_is_given_them() -> None:
+    with Farm(TWO, Calls(who_made), make=doubled) as farm:
+        found = all_of(farm, list(range(8)))
+    assert [number for number, _ in found] == [2 * n for n in range(8)]
+    made = [by_itself for _, by_itself in found]
+    assert not made[3] and sum(made) >= 3
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_helpers_share_the_cores() -> None:
+    with Farm(TWO, Calls(own_cores)) as farm:
+        found = dict(all_of(farm, list(range(8))))
+    first, second = found.values()
+    assert len(first) == len(second) == TWO.threads
+    assert not set(first) & set(second)
+    assert replace(TWO, workers=10**6).cores(10**6 - 1) <= os.sched_getaffinity(0)
+
+
+@pytest.mark.parametrize("count", [1, 7, 100, 9_999, 30_000, 1_000_003])
+@pytest.mark.parametrize("workers", [2, 3, 16])
+def test_every_worker_gets_as_many_samples(workspace: Path, count: int, workers: int) -> None:
+    network = read_deployment(workspace / DEPLOYED).network
+    samples = choose_samples(network, random_count=count)
+    pieces = cut(samples, network, ["reference"], workers)
+    firsts = pieces.firsts()
+    assert len(firsts) == pieces.shards and pieces.batch <= engines.batch_size(network)
+    ends = [min(first + pieces.size, count) for first in firsts]
+    assert [*firsts[1:], count] == ends
+    busiest = -(-pieces.shards // workers) * pieces.size
+    assert busiest <= 1.02 * count / workers + pieces.batches
 
 
 def test_what_is_no_place_is_refused() -> None:

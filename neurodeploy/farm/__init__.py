@@ -6,7 +6,7 @@ that is killed takes nothing with it, and ending one ends all that it has starte
 """
 
 from neurodeploy.farm.farm import Farm
-from neurodeploy.farm.helper import Ask, Calls, Work
+from neurodeploy.farm.helper import Ask, Calls, Make, Work
 from neurodeploy.farm.place import Place, plan
 
-__all__ = ["Ask", "Calls", "Farm", "Place", "Work", "plan"]
+__all__ = ["Ask", "Calls", "Farm", "Make", "Place", "Work", "plan"]

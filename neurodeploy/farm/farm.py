@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from neurodeploy.errors import InputError, NeurodeployError, Setting, SimulationError, Text
-from neurodeploy.farm.helper import HelperLostError, Work, forked
+from neurodeploy.farm.helper import HelperLostError, Make, Work, forked
 from neurodeploy.farm.place import Place
 from neurodeploy.farm.pool import end_job, forget_job, pool_of, run_piece
 from neurodeploy.support.partial import temporary_folder
@@ -26,6 +26,12 @@ TRIES = 3
 
 AHEAD = 3
 """Pieces for each worker that are under way or wait for an earlier one: memory is bounded."""
+
+RARELY = {
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "10s",
+}
+"""How often Dask looks after itself here: its defaults, 20 ms and 500 ms, take 4% of a core."""
 
 CONTACT = 5.0
 """Seconds that a scheduler has to answer."""
@@ -40,12 +46,17 @@ class Farm:
         place: where they are.
         work: what they do.
         pieces: how many there are going to be, where it is known: no more workers are made.
+        make: makes what is asked of the work from a piece; None where that is the piece itself.
+            On this machine each helper does it for its own, side by side, with what is in memory
+            now; for workers elsewhere it is done here.
     """
 
-    def __init__(self, place: Place, work: Work, pieces: int | None = None) -> None:
+    def __init__(
+        self, place: Place, work: Work, pieces: int | None = None, make: Make | None = None
+    ) -> None:
         self.place = place
         self.workers = place.workers if pieces is None else min(place.workers, max(pieces, 1))
-        self._work = work
+        self._work, self._make = work, make
         self._pickled = pickle.dumps(work, pickle.HIGHEST_PROTOCOL)
         self._job = secrets.token_hex(8)
         self._held = ExitStack()
@@ -62,12 +73,14 @@ class Farm:
         try:
             if self.place.here:
                 pool = pool_of(self._job)
-                pool.work = self._pickled
+                pool.work, pool.make = self._pickled, self._make
                 self._held.callback(forget_job, self._job)
                 self._held.callback(end_job, self._job)
-                for _ in range(self.workers):
+                threads = self.place.threads
+                for number in range(self.workers):
+                    cores = self.place.cores(number)
                     with signals_deferred():
-                        pool.add(forked(self._work, self.place.threads))
+                        pool.add(forked(self._work, threads, self._make, cores))
             self._connect()
         except BaseException:
             self._close()
@@ -97,6 +110,8 @@ class Farm:
             "distributed.worker.profile.enabled": False,
             "temporary-directory": str(self._held.enter_context(temporary_folder())),
         }
+        if self.place.here:
+            settings |= RARELY
         self._held.enter_context(configured(settings))
         if self.place.here:
             cluster: Any = self._held.enter_context(
@@ -250,6 +265,8 @@ class Farm:
             yield number, answer
 
     def _submitted(self, number: int, piece: Any) -> Any:
+        if self._make is not None and not self.place.here:
+            piece = self._make(piece)
         return self._client.submit(
             run_piece,
             self._job,

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import connection
@@ -20,6 +20,9 @@ from neurodeploy.support.children import PATIENCE, Child, end, start_tied
 from neurodeploy.support.signals import die_with, exit_on, libc, signals_deferred
 
 Ask = Callable[[Any], Any]
+
+Make = Callable[[Any], Any]
+"""From a piece, as it is named, to what a helper is asked."""
 
 IDLE = 300.0
 """Seconds after which a helper that nobody asks ends: who asked may be gone."""
@@ -95,9 +98,14 @@ class Forked:
 
 
 class Helper:
-    """A helper as those see it who ask it."""
+    """A helper as those see it who ask it.
 
-    def __init__(self, process: Child, pipe: connection.Connection) -> None:
+    Attributes:
+        makes: whether it makes by itself what it is asked, from a piece.
+    """
+
+    def __init__(self, process: Child, pipe: connection.Connection, *, makes: bool = False) -> None:
+        self.makes = makes
         self._process = process
         self._pipe = pipe
 
@@ -153,8 +161,15 @@ def end_all(helpers: list[Helper]) -> None:
         end(helpers, PATIENCE)
 
 
-def forked(work: Work, threads: int) -> Helper:
-    """A helper as a copy of this process, which has loaded already what the work needs."""
+def forked(
+    work: Work, threads: int, make: Make | None = None, cores: Collection[int] | None = None
+) -> Helper:
+    """A helper as a copy of this process, which has loaded already what the work needs.
+
+    Args:
+        make: what it makes questions with, from pieces; it sees what this process sees now.
+        cores: that it keeps to, with all that it starts; None for those of this process.
+    """
     ours, theirs = _pipe()
     libc()  # loaded before the fork
     parent = os.getpid()
@@ -172,11 +187,13 @@ def forked(work: Work, threads: int) -> Helper:
                 die_with(parent)
                 _arrange_signals()
                 ours.close()
-                code = _serve(theirs, work, threads)
+                if cores is not None:
+                    os.sched_setaffinity(0, cores)
+                code = _serve(theirs, work, threads, make)
             finally:
                 os._exit(code)
     theirs.close()
-    return Helper(Forked(pid), ours)
+    return Helper(Forked(pid), ours, makes=make is not None)
 
 
 def started(work: bytes, threads: int) -> Helper:
@@ -212,7 +229,7 @@ def _arrange_signals() -> None:
     exit_on(signal.SIGTERM)
 
 
-def _serve(pipe: connection.Connection, work: Work, threads: int) -> int:
+def _serve(pipe: connection.Connection, work: Work, threads: int, make: Make | None = None) -> int:
     """Answer until the end; returns the exit code."""
     with suppress(OSError):
         os.dup2(2, 1)  # what libraries print is not the command's output
@@ -224,7 +241,8 @@ def _serve(pipe: connection.Connection, work: Work, threads: int) -> int:
         try:
             with work.opened() as ask:
                 while pipe.poll(IDLE):
-                    _send(pipe, "answer", ask(pickle.loads(pipe.recv_bytes())))
+                    piece = pickle.loads(pipe.recv_bytes())
+                    _send(pipe, "answer", ask(piece if make is None else make(piece)))
         except NeurodeployError as error:
             # Before the first piece came, too: it is told when one comes.
             again = type(error) is SimulationError

@@ -6,11 +6,12 @@ elsewhere processes of their own; either way a task takes an idle helper of its 
 
 from __future__ import annotations
 
+import pickle
 import threading
 from typing import Any
 
 from neurodeploy.errors import NeurodeployError
-from neurodeploy.farm.helper import Helper, end_all, started
+from neurodeploy.farm.helper import Helper, Make, end_all, started
 
 
 class JobEndedError(Exception):
@@ -22,12 +23,15 @@ class Pool:
 
     Attributes:
         work: of the job, pickled, where the tasks do not bring it.
+        make: makes questions from pieces for helpers that cannot, as those that replace one.
     """
 
     work: bytes = b""
+    make: Make | None = None
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._making = threading.Lock()
         self._idle: list[Helper] = []
         self._busy: list[Helper] = []
         self._ended = False
@@ -49,7 +53,7 @@ class Pool:
         helper = self._taken(work, threads)
         kept = False
         try:
-            answer = helper.ask(piece)
+            answer = helper.ask(piece if helper.makes else self._made(piece))
             kept = True
             return answer
         finally:
@@ -60,6 +64,13 @@ class Pool:
                     self._idle.append(helper)
             if not kept:
                 end_all([helper])
+
+    def _made(self, piece: bytes) -> bytes:
+        """What a helper is asked of a piece, one at a time: readers of files may not share them."""
+        if self.make is None:
+            return piece
+        with self._making:
+            return pickle.dumps(self.make(pickle.loads(piece)), pickle.HIGHEST_PROTOCOL)
 
     def _taken(self, work: bytes | None, threads: int) -> Helper:
         with self._lock:

@@ -71,10 +71,11 @@ class Samples:
         """Steps that a sample lasts, in the mean."""
         return self.contract.steps if self.lengths is None else float(self.lengths.mean())
 
-    def batches(self, size: int, start: int = 0) -> Iterator[SampleBatch]:
-        """Consecutive batches of at most ``size`` samples, from sample ``start`` on."""
-        for first in range(start, self.count, size):
-            last = min(first + size, self.count)
+    def batches(self, size: int, start: int = 0, stop: int | None = None) -> Iterator[SampleBatch]:
+        """Consecutive batches of at most ``size`` samples, those in [start, stop)."""
+        end = self.count if stop is None else min(stop, self.count)
+        for first in range(start, end, size):
+            last = min(first + size, end)
             values = self.take(first, last)
             if not self.over_time:
                 code, steps = self.contract.input_code, self.contract.steps

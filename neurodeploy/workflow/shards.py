@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,10 +35,13 @@ if TYPE_CHECKING:
     import nir
 
 FOR_EACH_WORKER = 4
-"""Shards that each worker should get: of fewer, one that is slow holds up all."""
+"""Batches that each worker should get: of fewer, one that is slow holds up all."""
+
+SHARDS_FOR_EACH = 8
+"""Shards that each worker should get where there are batches for them."""
 
 MOST_BYTES = 2**26
-"""That the input of a shard may take, roughly: it travels, and several wait for their turn."""
+"""That the input of a shard may take, roughly: it may travel, and several wait for their turn."""
 
 MOST_BATCHES = 16
 
@@ -76,16 +79,13 @@ class Cut:
         last = min(first + self.size, self.count) - 1
         return f"samples {first:,} to {last:,}" if last > first else f"sample {first:,}"
 
-    def of(self, samples: Samples) -> Iterator[list[SampleBatch]]:
-        """The shards, each as its batches."""
-        shard: list[SampleBatch] = []
-        for batch in samples.batches(self.batch, self.start):
-            shard.append(batch)
-            if len(shard) == self.batches:
-                yield shard
-                shard = []
-        if shard:
-            yield shard
+    def firsts(self) -> range:
+        """The shards, each by the number of its first sample."""
+        return range(self.start, self.count, self.size)
+
+    def of(self, samples: Samples) -> Callable[[int], list[SampleBatch]]:
+        """What makes the batches of a shard from the number of its first sample."""
+        return lambda first: [*samples.batches(self.batch, first, first + self.size)]
 
     def too_many(self, place: Place | None) -> tuple[str, ...]:
         """What to say when some workers have nothing to do."""
@@ -108,19 +108,24 @@ def cut(
     *,
     whole_batches: bool = False,
 ) -> Cut:
-    """Shards of about equal length.
+    """Shards of equal length, as many for each worker.
 
     Args:
         workers: that there are at least.
-        whole_batches: batches are to be those of one process, whatever computes.
+        whole_batches: batches are to be those of one process, whatever computes; the last shard
+            may be shorter then.
     """
-    size = batch_size(network)
-    most = max(1, samples.count // (workers * FOR_EACH_WORKER))
-    if not whole_batches and not set(engines) & set(FLOAT_ENGINES):
-        size = min(size, max(1, most))
-    first = next(iter(samples.batches(min(size, samples.count))))
+    count, size = samples.count, batch_size(network)
+    fixed = whole_batches or bool(set(engines) & set(FLOAT_ENGINES))
+    if not fixed:
+        size = min(size, max(1, count // (workers * FOR_EACH_WORKER)))
+    first = next(iter(samples.batches(min(size, count))))
     heavy = max(1, MOST_BYTES // max(first.values.nbytes, 1))
-    return Cut(size, max(1, min(most // size, heavy, MOST_BATCHES)), samples.count)
+    batches = max(1, min(count // (size * workers * SHARDS_FOR_EACH), heavy, MOST_BATCHES))
+    if not fixed:
+        rounds = -(-count // (size * batches * workers))
+        size = -(-count // (rounds * workers * batches))
+    return Cut(size, batches, count)
 
 
 @dataclass(frozen=True, eq=False)

@@ -241,9 +241,9 @@ def _on_workers(
 ) -> Generator[tuple[SpikeTrace, ...], None, None]:
     """Simulate on workers; yields traces, where these are wanted, in the order of the samples."""
     bar.start()
-    with Farm(place, work, pieces.shards) as farm:
+    with Farm(place, work, pieces.shards, pieces.of(samples)) as farm:
         for done in farm.in_order(
-            pieces.of(samples), pieces.name, lambda one: bar.update(one.tally.activity.samples)
+            pieces.firsts(), pieces.name, lambda one: bar.update(one.tally.activity.samples)
         ):
             with signals_deferred():
                 tally.join(done.tally)

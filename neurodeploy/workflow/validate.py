@@ -159,9 +159,9 @@ def _compared_on_workers(
 ) -> ParityReport:
     """Compare on workers, and put their reports together in the order of the samples."""
     report = work.comparison().report
-    with Farm(place, work, pieces.shards) as farm:
+    with Farm(place, work, pieces.shards, pieces.of(samples)) as farm:
         for part in farm.in_order(
-            pieces.of(samples), pieces.name, lambda one: bar.update(one.samples)
+            pieces.firsts(), pieces.name, lambda one: bar.update(one.samples)
         ):
             report.join(part)
     return report
