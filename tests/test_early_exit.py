@@ -153,15 +153,17 @@ def test_the_command_tells_steps_and_energy(deployed: Path) -> None:
     found = never["early_exit"]
     assert {*found} == {
         *("margin", "unit", "decode", "accuracy", "agreement", "mean_steps", "saved_steps"),
-        *("all_steps", "steps", "predicted", "energy_nj"),
+        *("all_steps", "steps", "predicted", "synaptic_ops", "energy_nj"),
     }
     assert found["steps"] == [STEPS] * 20
     assert found["agreement"] == 1
     assert (found["mean_steps"], found["saved_steps"]) == (STEPS, 0)
     assert found["energy_nj"] == never["estimate"]["energy_nj"]
+    assert found["synaptic_ops"] == never["estimate"]["synaptic_ops"]
     at_once = run_json(*chosen, "--early-exit", "1e-9", folder=here)["early_exit"]
     assert at_once["mean_steps"] < STEPS
     assert at_once["energy_nj"]["low"] < found["energy_nj"]["low"]
+    assert at_once["synaptic_ops"] < found["synaptic_ops"]
     assert run_json(*chosen, folder=here)["early_exit"] is None
     said = run_cli(*chosen, "--early-exit", "0.5", folder=here).output
     assert "Read early, once the output's potential is 0.5 above that of the second class" in said

@@ -450,9 +450,11 @@ def test_energy_of_an_early_exit_has_its_error_too() -> None:
         all_steps=4.0,
         steps=(2,),
         predicted=(1,),
+        synaptic_ops=30.0,
         energy_nj={"low": 1.0, "high": 2.0},
     )
-    energy, error = early_exit_text(found, checks(LOIHI2)).splitlines()[1:]
+    operations, energy, error = early_exit_text(found, checks(LOIHI2)).splitlines()[1:]
+    assert "30 synaptic operations per sample" in operations
     assert "at least 1.0 to 2.0 nJ" in energy
     assert error.strip() == "against the chip: within 1.1x on PilotNet LIF"
 

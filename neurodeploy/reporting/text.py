@@ -156,7 +156,7 @@ DECODED = {
 
 
 def early_exit_text(found: EarlyExit, checks: Sequence[Check]) -> str:
-    """Accuracy, steps and energy of samples that are read as soon as they are sure.
+    """Accuracy, steps, operations and energy of samples that are read as soon as they are sure.
 
     Args:
         checks: how far off estimates were on this chip.
@@ -166,14 +166,13 @@ def early_exit_text(found: EarlyExit, checks: Sequence[Check]) -> str:
     lines = [
         f"Read early, once {DECODED[found.decode]} is {found.margin:g} above that of the second "
         f"class (in {found.unit}): {accuracy}{steps}, {found.agreement:.2%} of samples read as "
-        "after all steps"
+        "after all steps",
+        f"  {found.synaptic_ops:,.0f} synaptic operations per sample, without what layers in front "
+        "have begun by then",
     ]
     if found.energy_nj is not None:
         low, high = found.energy_nj["low"], found.energy_nj["high"]
-        lines.append(
-            f"  at least {low:,.1f} to {high:,.1f} nJ, estimated from the steps used, without what "
-            "layers in front have begun by then"
-        )
+        lines.append(f"  at least {low:,.1f} to {high:,.1f} nJ, estimated from the same steps")
         lines.append(f"    against the chip: {error_text(checks, 'energy')}")
     return "\n".join(lines)
 

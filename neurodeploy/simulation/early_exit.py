@@ -106,6 +106,7 @@ class EarlyExit:
         mean_steps: that were used.
         all_steps: mean of those that samples last.
         steps, predicted: of each sample.
+        synaptic_ops: of a sample, counted as for all steps, of the spikes of the steps used.
         energy_nj: ``low`` and ``high``, estimated as for all steps, from the spikes of the steps
             used and as many updates of neurons; None where the target has no figures.
     """
@@ -119,6 +120,7 @@ class EarlyExit:
     all_steps: float
     steps: tuple[int, ...]
     predicted: tuple[int, ...]
+    synaptic_ops: float
     energy_nj: dict[str, float] | None
 
     @property

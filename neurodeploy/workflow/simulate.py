@@ -348,6 +348,7 @@ class _Outcome:
             all_steps=self.samples.mean_steps,
             steps=tuple(found.steps.tolist()),
             predicted=tuple(found.classes.tolist()),
+            synaptic_ops=cost.synaptic_ops,
             energy_nj=energy and asdict(energy.total),
         )
 
