@@ -27,6 +27,7 @@ class Case:
 
     Attributes:
         name: of its folder.
+        network: in short.
         epochs: times that every training sample is met.
     """
 
@@ -34,6 +35,8 @@ class Case:
     bits: int
     feedback: str = "transposed"
     rule: str = "sltt"
+    recipe: str = "mnist_400_400"
+    network: str = "400-400-10"
     epochs: int = 4
 
     @property
@@ -47,13 +50,14 @@ CASES = (
     Case("4-bit", 4),
     Case("8-bit-random", 8, feedback="random"),
     Case("8-bit-local", 8, rule="local"),
+    Case("conv", 8, recipe="mnist_conv_scratch", network="conv 16, conv 32, 10"),
 )
 
 PUBLISHED = (
-    ("Renner et al. 2024, Loihi 1, backpropagation", "96.3", "0.59 mJ", "1.5 ms"),
-    ("EM-STDP, Loihi 1", "94.7", "", ""),
+    ("Renner et al. 2024: 400-400-10, Loihi 1", "backpropagation", "96.3", "0.59 mJ", "1.5 ms"),
+    ("Loihi 1", "EM-STDP", "94.7", "", ""),
 )
-"""Network and rule, accuracy, energy and time of a training sample, as read on the chip."""
+"""Network and chip, rule, accuracy, energy and time of a training sample, as read on the chip."""
 
 
 def learnt(folder: Path, data: Path, case: Case) -> dict[str, Any]:
@@ -61,7 +65,7 @@ def learnt(folder: Path, data: Path, case: Case) -> dict[str, Any]:
     out = folder / case.name
     if not out.is_dir():
         learn(
-            "mnist_400_400", "scratch", target="loihi2", weight_bits=case.bits, data=data,
+            case.recipe, "scratch", target="loihi2", weight_bits=case.bits, data=data,
             rule=case.rule, feedback=case.feedback, overrides=[f"training.epochs={case.epochs}"],
             engine="lava-fused", held_out=TEST_IMAGES, out=out,
         )  # fmt: skip
@@ -77,6 +81,7 @@ def row(case: Case, found: dict[str, Any]) -> str:
         return low if low == high else f"{low} to {high}"
 
     cells = [
+        case.network,
         f"{case.bits}-bit weights, {case.way}",
         f"{found['samples']:,}",
         f"{100 * found['accuracy_after']:.2f}",
@@ -84,17 +89,23 @@ def row(case: Case, found: dict[str, Any]) -> str:
         f"{found['updates']:,}",
         f"{ends('update_nj', 1000, 1)} µJ",
         f"{ends('update_us', 1, 1)} µs",
+        f"{cost['cores']} to {cost['learning_cores']}",
+        f"{cost['synapse_words']:,} to {cost['learning_synapse_words']:,}",
     ]
     return f"| {' | '.join(cells)} |"
 
 
 def main(folder: Path, data: Path) -> None:
     rows = [
-        "| 400-400-10 | samples | test, % | mismatches | updates | energy per update | time |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "| network | learns by | samples | test, % | mismatches | updates | energy per update | "
+        "time | cores | words of synapses |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     rows += [row(case, learnt(folder, data, case)) for case in CASES]
-    rows += [f"| {who} | | {right} | | | {nj} | {us} |" for who, right, nj, us in PUBLISHED]
+    rows += [
+        f"| {who} | {how} | | {right} | | | {nj} | {us} | | |"
+        for who, how, right, nj, us in PUBLISHED
+    ]
     write_between(Path(__file__).parent / "learning.md", "scratch", "\n".join(rows))
 
 

@@ -17,8 +17,8 @@ from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.data import load_dataset
 from neurodeploy.errors import InputError
 from neurodeploy.onchip.drifts import rotated
+from neurodeploy.onchip.event_reference import EventReference
 from neurodeploy.onchip.learner import StreamChunk, Trajectory
-from neurodeploy.onchip.reference import ReferenceLearner
 from neurodeploy.onchip.tasks import ROTATION, make_task
 from neurodeploy.recipe import load_recipe
 from neurodeploy.training.assembly import split_of
@@ -174,13 +174,14 @@ def test_weights_that_differ_are_counted_and_nothing_is_written(
 ) -> None:
     """The check is real: one synapse of the reference off by one, after one of the updates."""
 
-    class Faulty(ReferenceLearner):
+    class Faulty(EventReference):
         def learn(self, chunk: StreamChunk) -> Trajectory:
             found = super().learn(chunk)
-            next(iter(found.states.values()))[1, 0, 5] += 1
-            return found
+            states = found.states
+            next(iter(states.values()))[1, 0, 5] += 1
+            return Trajectory(states, found.scores)
 
-    monkeypatch.setattr("neurodeploy.workflow.learning.learners.ReferenceLearner", Faulty)
+    monkeypatch.setattr("neurodeploy.onchip.event_reference.EventReference", Faulty)
     out = tmp_path / "learnt"
     options = ("--samples", "4", "--held-out", "10", "--no-ceiling", "--engine", "lava-fused")
     result = run_cli("learn", OLD, *options, "--out", str(out), folder=workspace)

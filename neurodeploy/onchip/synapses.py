@@ -84,7 +84,7 @@ class ConvSynapses(Synapses):
         self.positions = math.prod(operator.output_shape[1:])
         inputs = math.prod(operator.input_shape)
         # One more input than there are, always 0: what the padding reads.
-        self.sources = _sources(operator, nothing=inputs)
+        self.sources = read_inputs(operator, nothing=inputs)
         self.readers = _inverse(self.sources.ravel(), inputs)
 
     def gather(self, spikes: np.ndarray) -> np.ndarray:
@@ -150,7 +150,7 @@ def plastic(operator: Operator) -> Synapses:
     raise TypeError(f"no plastic synapses for operator {operator.kind!r}")
 
 
-def _sources(operator: Convolution, nothing: int) -> np.ndarray:
+def read_inputs(operator: Convolution, nothing: int) -> np.ndarray:
     """(groups, reads, positions): the input that each kernel position reads, or ``nothing``."""
     size, outputs = operator.input_shape[1:], operator.output_shape[1:]
     axes = len(size)

@@ -142,9 +142,9 @@ def make_learners(
 
 def _reference(plan: LearningPlan) -> ReferenceLearner | EventReference:
     """The faster of the two that can: both compute the same."""
-    from neurodeploy.onchip.event_reference import EventReference, is_dense
+    from neurodeploy.onchip.event_reference import EventReference, is_narrow
 
-    return EventReference(plan) if is_dense(plan) else ReferenceLearner(plan)
+    return EventReference(plan) if is_narrow(plan) else ReferenceLearner(plan)
 
 
 def _prototypes(
