@@ -6,9 +6,6 @@ import numpy as np
 
 from neurodeploy.onchip.compiled import compiled, random_number
 
-_PART = 128
-"""Products of errors of 16 bits and weights of 9 that stay within 32 bits, added up."""
-
 
 @compiled
 def activations(
@@ -71,6 +68,7 @@ def errors_below(
     threshold: int,
     slope_shift: int,
     shift: int,
+    sums: np.ndarray,
     found: np.ndarray,
 ) -> None:
     """Errors of the population below: through (rows, width) weights, times the surrogate.
@@ -79,24 +77,24 @@ def errors_below(
         errors: (T, places, width) int32 of 16 bits.
         back: weights that errors go back through.
         membranes: (T, inputs) v of the population below, before its resets.
+        sums: (width,) for use on the way, wide enough for the products of all runs of an input.
         found: (T, inputs) int64, written.
     """
     half = np.int64(1) << (shift - 1) if shift > 0 else np.int64(0)
-    width = errors.shape[2]
     for t in range(errors.shape[0]):
         for j in range(membranes.shape[1]):
             slope = (threshold - abs(np.int64(membranes[t, j]) - threshold)) >> slope_shift
             if slope <= 0:
                 found[t, j] = 0
                 continue
-            total = np.int64(0)
+            sums[:] = 0
             for run in range(starts[j], starts[j + 1]):
-                arrived, met = errors[t, places[run]], back[rows[run]]
-                for first in range(0, width, _PART):
-                    part = np.int32(0)
-                    for i in range(first, min(first + _PART, width)):
-                        part = np.int32(part + arrived[i] * met[i])
-                    total += part
+                place, row = places[run], rows[run]
+                for i in range(sums.shape[0]):
+                    sums[i] += errors[t, place, i] * back[row, i]
+            total = np.int64(0)
+            for i in range(sums.shape[0]):
+                total += sums[i]
             found[t, j] = (total * slope + half) >> shift
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.ir.convolution import Convolution
-from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, DECAY_ONE
+from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, DECAY_ONE, WEIGHT_BITS
 from neurodeploy.ir.operators import SparseMatrix
 from neurodeploy.onchip import compiled, compiled_runs
 from neurodeploy.onchip.arithmetic import random_key
@@ -192,10 +192,13 @@ class SharedLayer(EventLayer):
         self.sums = np.zeros(runs.targets.shape, np.int32)
         self.arrived = np.zeros((learning.block, *runs.targets.shape), np.int32)
         self.summed = np.zeros((1, *runs.targets.shape), np.int64)
+        largest = 2.0 ** (ERROR_BITS - 1)
+        bound = largest * 2.0**WEIGHT_BITS * int(np.diff(runs.starts).max(initial=0))
+        self.carried = np.zeros(runs.names.shape[1], _wide_enough(bound))
         # Of each weight as many products come together as it has synapses, at each step.
         synapses = np.bincount(runs.rows, minlength=1).max()
-        bound = 2.0 ** (ERROR_BITS - 1) * projection.payload * learning.block * int(synapses)
-        self.gradient = np.zeros(runs.names.shape, np.int32 if bound < 2.0**31 else np.int64)
+        bound = largest * projection.payload * learning.block * int(synapses)
+        self.gradient = np.zeros(runs.names.shape, _wide_enough(bound))
 
     def _laid(self, flat: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(flat.ravel()[self.runs.names], np.int32)
@@ -218,7 +221,7 @@ class SharedLayer(EventLayer):
         compiled_runs.by_place(errors, self.runs.targets, self.arrived)
         compiled_runs.errors_below(
             *(self.arrived, *self.table, self.back, membranes, plan.threshold),
-            *(plan.surrogate_shift, plan.error_shift, found),
+            *(plan.surrogate_shift, plan.error_shift, self.carried, found),
         )
 
     def _update(self, errors: np.ndarray, *change: Any) -> tuple[int, int, int]:
@@ -231,3 +234,8 @@ class SharedLayer(EventLayer):
         return compiled_runs.update(
             self.gradient, self.state, self.weights, self.runs.names, *change
         )
+
+
+def _wide_enough(bound: float) -> Any:
+    """The narrower integers that hold sums up to a bound."""
+    return np.int32 if bound < 2.0**31 else np.int64

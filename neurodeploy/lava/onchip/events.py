@@ -15,16 +15,17 @@ import numba
 import numpy as np
 
 from neurodeploy.ir.convolution import Convolution
+from neurodeploy.ir.fixed_point import WEIGHT_BITS
 from neurodeploy.ir.operators import Dense, Operator
 from neurodeploy.lava.onchip.layer import SynapseTable
 from neurodeploy.onchip.arithmetic import GOLDEN, random_key
-from neurodeploy.onchip.plan import UPDATE_BITS, SynapsePlan
+from neurodeploy.onchip.plan import ERROR_BITS, UPDATE_BITS, SynapsePlan
 from neurodeploy.onchip.synapses import largest_activation
 
 walk: Any = numba.njit(cache=True, nogil=True)
 
 _WIDEST = 2.0**31
-"""Sums of weights and spikes below it are held in 32 bits."""
+"""Sums below it are held in 32 bits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,13 +118,15 @@ def _return(
     weights: np.ndarray,
     errors: np.ndarray,
     slopes: np.ndarray,
+    sums: np.ndarray,
     total: np.ndarray,
 ) -> None:
     """Weight times error, summed for each step and source whose slope is not 0.
 
     Args:
-        errors: (T, places, width) int64.
+        errors: (T, places, width) int32 of 16 bits.
         slopes: (T, sources).
+        sums: (width,) for use on the way.
         total: (T, sources) int64, written.
     """
     total[:] = 0
@@ -133,11 +136,14 @@ def _return(
         for source in range(slopes.shape[1]):
             if slopes[t, source] == 0:
                 continue
-            found = np.int64(0)
+            sums[:] = 0
             for run in range(starts[source], starts[source + 1]):
-                arrived, met = errors[t, places[run]], weights[rows[run]]
-                for i in range(met.shape[0]):
-                    found += arrived[i] * met[i]
+                place, row = places[run], rows[run]
+                for i in range(sums.shape[0]):
+                    sums[i] += errors[t, place, i] * weights[row, i]
+            found = np.int64(0)
+            for i in range(sums.shape[0]):
+                found += sums[i]
             total[t, source] = found
 
 
@@ -276,8 +282,11 @@ class EventSynapses:
         self._numbers, self._values = (np.empty(runs.names.size, np.int32) for _ in range(2))
         self.numbers, self.values = self._numbers[:0], self._values[:0]
         groups, positions, width = runs.shape
-        widest = np.int32 if largest_activation(projection) < _WIDEST else np.int64
-        self.sums = np.zeros((groups * positions, width), widest)
+        met = largest_activation(projection)
+        self.sums = np.zeros((groups * positions, width), np.int32 if met < _WIDEST else np.int64)
+        # Errors of 16 bits by weights of 9, over all runs of a source.
+        back = 2.0 ** (ERROR_BITS - 1 + WEIGHT_BITS) * int(np.diff(runs.starts).max(initial=0))
+        self.carried = np.zeros(width, np.int32 if back < _WIDEST else np.int64)
 
     def check(self) -> None:
         """See that Lava takes the weights as they are.
@@ -304,7 +313,8 @@ class EventSynapses:
     def carry_back(self, errors: np.ndarray, slopes: np.ndarray) -> np.ndarray:
         """What errors (T, outputs) come to at each input that has a slope (T, inputs), else 0."""
         found = np.empty(slopes.shape, np.int64)
-        _return(*self.table, self.back, self.runs.by_place(errors), slopes, found)
+        arrived = self.runs.by_place(errors.astype(np.int32))
+        _return(*self.table, self.back, arrived, slopes, self.carried, found)
         return found
 
     def accumulate(self, errors: np.ndarray, spikes: np.ndarray) -> None:
