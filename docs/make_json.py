@@ -193,7 +193,10 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "bench conversion": {**ROWS, **PICTURE},
     "bench gradients": {**ROWS, **PICTURE},
     "bench learn": ROWS,
-    "bench mapping": ROWS,
+    "bench mapping": {
+        **ROWS,
+        "growth": ("object", "with `--neurons`, exponents of time, memory and n log n, or null"),
+    },
     "bench pareto": {**ROWS, **PICTURE},
     "bench quantization": {**ROWS, **PICTURE},
     "bench simulate": ROWS,

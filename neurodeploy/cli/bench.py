@@ -24,7 +24,7 @@ from neurodeploy.cli.options import (
     show_progress,
     update_option,
 )
-from neurodeploy.cli.values import ENGINE_LIST, TARGET, Number
+from neurodeploy.cli.values import ANY, ENGINE_LIST, TARGET, Number
 
 
 @click.group(cls=Commands)
@@ -137,36 +137,65 @@ def bench_learn(
 @click.option(
     "--network",
     metavar="NETWORK",
-    default="resnet18",
-    show_default=True,
-    help="A simulated deployment, resnet18, or layers by name as in bench simulate.",
+    help="A simulated deployment, resnet18, or layers by name as in bench simulate.  "
+    "[default: resnet18]",
+)
+@click.option(
+    "--neurons",
+    type=ANY,
+    help="Map generated networks of so many neurons instead, as in 1e6,1e7,1e8.",
 )
 @click.option(
     "--target",
     type=TARGET,
-    default="kapoho-point",
-    show_default=True,
-    help="Target to place it on.",
+    help="Target to place it on.  [default: kapoho-point, of generated networks hala-point]",
 )
 @json_option
-def bench_mapping(network: str, target: str, as_json: bool) -> None:
+def bench_mapping(
+    network: str | None, neurons: list[float] | None, target: str | None, as_json: bool
+) -> None:
     """Compare ways of placing a network: traffic between cores and chips, time and memory.
 
     `traffic` is what export uses; `first-fit` fills core after core; `round-robin` deals the parts
     of the network out to chips and tiles in turn. A deployment brings the spikes of its newest
     simulation; in other networks every neuron spikes once. Also says what limits the time of a
     step, on which core, and what would help.
+
+    With `--neurons`, networks of four convolutions and four sparse layers are generated and mapped
+    as export does it: time, memory, and the exponents with which they grow. 100 million neurons
+    take some minutes and 4 GB.
     """
     from dataclasses import asdict
+
+    if neurons is not None:
+        _bench_growth(neurons, network, target or "hala-point", as_json)
+        return
 
     from neurodeploy.bench.mapping import bench_mapping as measure
     from neurodeploy.bench.mapping import mapping_text
 
-    rows = list(measure(network, target))
+    rows = list(measure(network or "resnet18", target or "kapoho-point"))
     if as_json:
         print_json({"rows": [asdict(row) for row in rows]})
     else:
         click.echo(mapping_text(rows))
+
+
+def _bench_growth(neurons: list[float], network: str | None, target: str, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from neurodeploy.bench.growth import bench_growth as measure
+    from neurodeploy.bench.growth import fitted, growth_text
+
+    if network is not None:
+        raise click.UsageError("give either --network or --neurons")
+    rows = list(measure(neurons, target))
+    if as_json:
+        growth = fitted(rows)
+        found = {"growth": growth and asdict(growth)}
+        print_json({"rows": [asdict(row) for row in rows], **found})
+    else:
+        click.echo(growth_text(rows))
 
 
 @bench.command("estimates")

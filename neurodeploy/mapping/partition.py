@@ -25,13 +25,13 @@ from functools import partial
 
 import numpy as np
 
-from neurodeploy.ir.models import IntegerModel
 from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation
 from neurodeploy.ir.schedule import depths, step_order
 from neurodeploy.mapping import memory
 from neurodeploy.mapping.balance import BoxTimes, Cut, balanced, box_times
 from neurodeploy.mapping.constraints import check
+from neurodeploy.mapping.least import least_cores, refuse_beyond, slots
 from neurodeploy.mapping.mapping import (
     RESOURCES,
     Box,
@@ -83,11 +83,13 @@ def map_network(
     )
     incoming = memory.incoming(network, target)
     limits = core_limits(target.core)
+    refuse_beyond(least_cores(network, target, incoming), network, target)
 
     def cut_all(times: BoxTimes | None, picoseconds: int | None) -> Cut:
         reached = {p.name: np.zeros(math.prod(p.shape), np.int64) for p in network.populations}
         parts: dict[str, list[Box]] = {}
         for population in reversed(pipeline):
+            refuse_beyond(sum(map(len, parts.values())), network, target)
             onto, mine = incoming[population.name], reached[population.name]
             parts[population.name] = _cut(population, onto, mine, target, times, picoseconds)
             for box in parts[population.name]:
@@ -185,17 +187,12 @@ def _need(
     costs = [(item.shared, *item.cost(box)) for item in onto]
     neurons = box_indices(box, population.shape)
     return {
-        "neurons": len(neurons) * _slots(population),
+        "neurons": len(neurons) * slots(population),
         "input_axons": sum(axons for _, axons, _ in costs),
         "output_axons": int(reached[neurons].sum()),
         "synapse_words": sum(words for _, _, words in costs),
         "fill_words": sum(words for shared, _, words in costs if not shared),
     }
-
-
-def _slots(population: QuantizedPopulation) -> int:
-    """How many leaky neurons' room a neuron of the population takes."""
-    return population.neuron.slots if isinstance(population.neuron, IntegerModel) else 1
 
 
 def _count_reached(onto: list[SynapseRows], box: Box, reached: dict[str, np.ndarray]) -> None:

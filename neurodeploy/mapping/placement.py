@@ -53,8 +53,10 @@ def messages(
     part_of: dict[str, np.ndarray] = {}
     for number, part in enumerate(placements):
         shape = network.population(part.population).shape
-        owners = part_of.setdefault(part.population, np.zeros(math.prod(shape), np.int64))
-        owners[box_indices(part.ranges, shape)] = number
+        if part.population not in part_of:
+            part_of[part.population] = np.zeros(math.prod(shape), np.int64)
+        part_of[part.population][box_indices(part.ranges, shape)] = number
+    count = len(placements)
     rows, columns, values = [], [], []
     for number, part in enumerate(placements):
         found: dict[str, list[np.ndarray]] = {}
@@ -64,12 +66,14 @@ def messages(
         for source, sources in found.items():
             reaching = np.unique(np.concatenate(sources))
             spikes = None if activity is None else activity[source].ravel()[reaching]
-            sent = np.bincount(part_of[source][reaching], spikes)
+            # Counted from the first sender on: of many parts, each hears of few.
+            owners = part_of[source][reaching]
+            first = owners.min(initial=count)
+            sent = np.bincount(owners - first, spikes)
             (senders,) = np.nonzero(sent)
-            rows.append(senders)
+            rows.append(senders + first)
             columns.append(np.full(len(senders), number))
             values.append(sent[senders].astype(np.float64))
-    count = len(placements)
     if not rows:
         return sparse.csr_matrix((count, count))
     at = np.concatenate(rows), np.concatenate(columns)
