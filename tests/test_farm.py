@@ -20,7 +20,8 @@ from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.errors import InputError, SimulationError, UnsupportedError
 from neurodeploy.farm import Calls, Farm, plan
 from neurodeploy.simulation.trace import PopulationTrace, SampleBatch, SpikeTrace
-from neurodeploy.workflow import engines
+from neurodeploy.workflow import all_cores, engines
+from neurodeploy.workflow.all_cores import workers_worthwhile
 from neurodeploy.workflow.samples import choose_samples
 from neurodeploy.workflow.shards import cut
 from neurodeploy.workflow.validate import validate
@@ -168,6 +169,46 @@ def test_every_worker_gets_as_many_samples(workspace: Path, count: int, workers:
     assert [*firsts[1:], count] == ends
     busiest = -(-pieces.shards // workers) * pieces.size
     assert busiest <= 1.02 * count / workers + pieces.batches
+
+
+def test_the_reference_takes_the_cores_that_there_is_work_for(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = read_deployment(workspace / DEPLOYED).network
+    few = choose_samples(network, random_count=10)
+    many = choose_samples(network, random_count=1_000_000)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(4)))
+    assert workers_worthwhile(network, few, state=False) == 1
+    assert workers_worthwhile(network, many, state=False) == 4
+    need = all_cores.needed("reference", network, engines.batch_size(network), state=False)
+    monkeypatch.setattr(all_cores, "available_memory", lambda: 7 * need)
+    assert workers_worthwhile(network, many, state=False) == 3
+    monkeypatch.setattr(all_cores, "available", lambda: False)
+    assert workers_worthwhile(network, many, state=False) == 1
+
+
+def test_the_command_takes_them_unless_told_otherwise(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[int] = []
+
+    def enter(farm: Farm, entered: Any = Farm.__enter__) -> Farm:
+        taken.append(farm.workers)
+        return entered(farm)
+
+    monkeypatch.setattr(Farm, "__enter__", enter)
+    monkeypatch.setattr(all_cores, "WORTH", 1e-9)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
+    monkeypatch.setattr(os, "sched_setaffinity", lambda process, cores: None)
+    command = ("simulate", DEPLOYED, "--samples", "64", "--engine")
+    found = run_json(*command, "reference", folder=workspace)
+    assert taken == [2]
+    alone = run_json(*command, "reference", "--workers", "1", folder=workspace)
+    run_json(*command, "float", folder=workspace)
+    assert taken == [2]
+    for table in (found, alone):
+        del table["seconds"], table["samples_per_second"]
+    assert found == alone
 
 
 def test_what_is_no_place_is_refused() -> None:

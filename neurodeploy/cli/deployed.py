@@ -119,6 +119,7 @@ def simulate(
         timeout=timeout,
         workers=workers,
         scheduler=scheduler,
+        all_cores=True,
         resume=resume,
         progress=show_progress(),
     )

@@ -7,6 +7,6 @@ that is killed takes nothing with it, and ending one ends all that it has starte
 
 from neurodeploy.farm.farm import Farm
 from neurodeploy.farm.helper import Ask, Calls, Make, Work
-from neurodeploy.farm.place import Place, plan
+from neurodeploy.farm.place import Place, available, plan
 
-__all__ = ["Ask", "Calls", "Farm", "Make", "Place", "Work", "plan"]
+__all__ = ["Ask", "Calls", "Farm", "Make", "Place", "Work", "available", "plan"]

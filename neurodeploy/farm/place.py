@@ -89,9 +89,13 @@ def plan(workers: int | None, scheduler: str | None) -> Place | None:
     return Place(workers or 1, scheduler)
 
 
+def available() -> bool:
+    """Whether Dask is installed. It is loaded after helpers are made, which have no use for it."""
+    return find_spec("distributed") is not None
+
+
 def _require_dask() -> None:
-    # It is loaded after helpers are made, which have no use for it.
-    if find_spec("distributed") is None:
+    if not available():
         raise MissingDependencyError(
             Text(
                 Setting("workers"),

@@ -33,6 +33,7 @@ from neurodeploy.support.figures import ornament, write_picture
 from neurodeploy.support.files import as_path, check_writable, make_folder, write_whole
 from neurodeploy.support.log import LOG
 from neurodeploy.support.signals import signals_deferred
+from neurodeploy.workflow.all_cores import workers_worthwhile
 from neurodeploy.workflow.bar import Bar
 from neurodeploy.workflow.engines import (
     EngineSettings,
@@ -67,6 +68,7 @@ def simulate(
     timeout: float | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
+    all_cores: bool = False,
     resume: bool = False,
     progress: bool = True,
 ) -> SimulationResult:
@@ -89,6 +91,8 @@ def simulate(
         timeout: wall-clock limit in seconds for the Lava engines, on each worker.
         workers: processes of this machine that share the samples; the result is the same.
         scheduler: address of a Dask scheduler whose workers share them instead.
+        all_cores: on the ``reference`` take as many workers as there is work for, where neither of
+            these is given; see ``workflow.all_cores``. They are copies of this process.
         resume: go on with the simulation of these samples that was cut short; its counts are kept
             in the results while it runs.
 
@@ -130,6 +134,9 @@ def simulate(
         engine_name, reason = default_engine(deployment.network, at_once, state=state)
         said += [] if reason is None else [reason]
     check_engine(engine_name)
+    if all_cores and workers is scheduler is None and trace is None and engine_name == "reference":
+        place = plan(workers_worthwhile(deployment.network, samples, state=state), None)
+        copies = 1 if place is None else place.workers
     pieces = None
     if place is not None:
         pieces = cut(
