@@ -122,7 +122,7 @@ def test_what_is_measured_is_not_measured_again(tmp_path: Path, in_this_process:
     (tmp_path / "measured/small-sltt-T3-tau2-seed0.json").unlink()
     assert [*bench_paper(combinations(SMALL, ["sltt"], seeds=1), tmp_path)] == first
     other = replace(SMALL, training=replace(SMALL.training, learning_rate=0.1))
-    with pytest.raises(InputError, match="measured of another recipe"):
+    with pytest.raises(InputError, match="measured for another recipe"):
         next(bench_paper(combinations(other, ["sltt"], seeds=1), tmp_path))
     (tmp_path / "measured/small-sltt-T3-tau2-seed0.json").write_text("{}")
     with pytest.raises(InputError, match="damaged; remove it"):
@@ -172,7 +172,7 @@ def test_an_interruption_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.M
         yield
 
     monkeypatch.setattr("neurodeploy.bench.paper.side_by_side", interrupted)
-    with pytest.raises(InterruptionError, match="the same command goes on"):
+    with pytest.raises(InterruptionError, match="the same command continues"):
         list(bench_paper(combinations(SMALL, ["sltt"], seeds=1), tmp_path))
 
 

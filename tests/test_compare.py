@@ -84,7 +84,7 @@ def test_what_is_not_alike_is_said(pair: Path, tmp_path: Path) -> None:
     found = run_json("compare", "a", "c", folder=pair)
     assert found["second"]["accuracy"] is None
     assert found["remarks"] == [
-        "B was not simulated, so nothing is known of its spikes",
+        "B was not simulated, so its spikes are not known",
         "both have the same digest, so they compute the same",
     ]
     shutil.copytree(pair / "c", tmp_path / "d")

@@ -340,7 +340,7 @@ def test_the_bench_draws_accuracy_against_steps(trained: Path, tmp_path: Path) -
         ("three", ("--weights", "w.pt"), "not the weights of"),
         ("build", ("--weights", "nets.py"), "not a readable file of weights"),
         ("build", ("--weights", "none.pt"), "cannot be read"),
-        ("build", ("--weights", "list.pt"), "holds other things than tensors by name"),
+        ("build", ("--weights", "list.pt"), "does not hold tensors by name"),
         ("build", ("--data", "mackey_glass"), "has values instead of classes"),
         ("build", ("--data", "minst"), "--data minst: neither an .npz nor a data set"),
     ],

@@ -66,7 +66,7 @@ def test_a_file_alone_finds_data_beside_it_or_asks_for_them(trained: Path, tmp_p
     command = ("simulate", "d", "--engine", "reference")
     result = run_cli(*command, folder=tmp_path)
     assert result.exit_code == 2
-    assert f"{tmp_path}/tiny.npz: the file of data set 'npz' is not there" in result.output
+    assert f"{tmp_path}/tiny.npz: the file of data set 'npz' does not exist" in result.output
     assert "--data FILE" in result.output
     data = trained / "secret" / "place" / "tiny.npz"
     assert run_json(*command, "--data", str(data), folder=tmp_path)["samples"] == 15

@@ -348,7 +348,7 @@ def test_inspect_prints_the_digest_and_names_strangers(tmp_path: Path) -> None:
     assert "no part of it" not in text
     (path / "learning.json").write_text("{}")
     (path / "network.net").write_text("")
-    assert "In its folder, but no part of it: learning.json, network.net" in describe(path)
+    assert "In its folder, but not part of it: learning.json, network.net" in describe(path)
     deployment = read_deployment(path)
     assert not deployment.learned
     with pytest.raises(UnsupportedError, match=r"has no network\.net"):

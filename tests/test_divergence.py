@@ -59,7 +59,7 @@ def test_a_loss_that_is_no_number_ends_it_at_once() -> None:
 
 
 def test_without_an_epoch_nothing_is_promised() -> None:
-    with pytest.raises(DivergedError, match="no epoch had ended, so runs/a holds no weights"):
+    with pytest.raises(DivergedError, match="no epoch had finished, so runs/a holds no weights"):
         make_guard().check_batch(after(0), batch(math.inf, 2), 0.1)
 
 

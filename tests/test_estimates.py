@@ -215,7 +215,7 @@ def test_errors_are_worst_ends_and_rounded_up() -> None:
     )
     fitted = error_text((Check("D", "time", 1, 1, "network", ("x",)),), "time")
     assert fitted == "within 1.0x on D, to which x was fitted"
-    assert error_text((), "time") == "never held against this chip"
+    assert error_text((), "time") == "never compared with this chip"
 
 
 def test_checks_survive_json() -> None:
@@ -397,7 +397,7 @@ def test_events_of_an_input_are_worded_alike_everywhere() -> None:
         "spikes_per_sample": {"input": 131.0, "a": 5.0},
         "values_per_sample": {"input": 1248.0, "a": 5.0},
     }
-    assert input_events(run) == "131.0 events of input, of values that add up to 1,248.0"
+    assert input_events(run) == "131.0 events of input, whose values sum to 1,248.0"
     same = {**run, "values_per_sample": {"input": 131.0, "a": 5.0}}
     assert input_events(same) == input_events({"estimate": run["estimate"]})
     assert input_events(same) == "131.0 events of input"
@@ -435,7 +435,7 @@ def test_no_figure_is_printed_without_its_error() -> None:
         mapping,
         ONCE,
     )
-    assert estimate_text(unread).count("never held against this chip") == 2
+    assert estimate_text(unread).count("never compared with this chip") == 2
     assert unread.static_mw is unread.static_nj is None
 
 
@@ -464,7 +464,7 @@ def test_power_at_rest_stands_beside_the_estimate() -> None:
     found = estimate(net, target, mapping, ONCE)
     assert found.static_mw == Range(232, 232) and found.sample_us and found.static_nj
     assert found.static_nj.low == pytest.approx(232 * found.sample_us.low)
-    assert found.energy and "power at rest, read as 232 mW" in estimate_text(found)
+    assert found.energy and "static power, measured as 232 mW" in estimate_text(found)
     # A network's share on Loihi 1 says nothing of others.
     assert estimate(net, LOIHI1, map_network(net, LOIHI1), ONCE).static_mw is None
     assert any(reading.static_mw for reading in LOIHI1.readings)
@@ -479,12 +479,12 @@ def test_the_report_has_the_same_and_reads_older_results() -> None:
     found = estimate(net, target, mapping, ONCE)
     table = found.to_dict()
     rows = as_dict(costs({"estimate": table}))
-    assert rows["energies so estimated"] == "within 1.1x on PilotNet LIF"
-    assert rows["times so estimated"].endswith("was fitted")
+    assert rows["error of estimated energies"] == "within 1.1x on PilotNet LIF"
+    assert rows["error of estimated times"].endswith("was fitted")
     assert rows["a step waits for"].startswith(found.limit.what if found.limit else "")
     assert "8-bit arithmetic" in rows and "Google Edge TPU" in rows
     newer = ("checks", "limit", "ann", "ann_8bit_nj", "static_mw", "static_nj", "weight_bits")
     old = {key: value for key, value in table.items() if key not in newer}
     older = as_dict(costs({"estimate": old}))
     assert "multiply-accumulates, " in older["the same as an ANN"]
-    assert older["energy"] == rows["energy"] and "energies so estimated" not in older
+    assert older["energy"] == rows["energy"] and "error of estimated energies" not in older

@@ -259,7 +259,7 @@ def test_a_match_says_of_how_many_samples(explored: Explored, tmp_path: Path) ->
 
 def test_where_energy_and_time_go(explored: Explored) -> None:
     text, estimate = explored.page.text, explored.summary["estimate"]
-    for title in ("Energy by what takes it", "Energy by population", "Time of a step by what"):
+    for title in ("Energy by operation", "Energy by population", "Time of a step by operation"):
         assert title in text
     shares = [p["energy_nj"]["high"] for p in estimate["populations"]]
     assert sum(shares) == pytest.approx(estimate["energy_nj"]["high"])

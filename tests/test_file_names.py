@@ -105,5 +105,5 @@ def test_a_name_in_run_json_does_not_lead_export_elsewhere(
 def test_a_list_of_recordings_does_not_lead_out_of_its_folder(name: str, tmp_path: Path) -> None:
     for part in ("train", "test"):
         (tmp_path / f"trials_to_{part}.txt").write_text(f"{name}\n")
-    with pytest.raises(InputError, match=r"trials_to_train.txt: .* is no name of a file beside it"):
+    with pytest.raises(InputError, match=r"trials_to_train.txt: .* is not the name of a file"):
         load_dataset("dvs_gesture", DataSource(str(tmp_path)))

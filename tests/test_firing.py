@@ -211,7 +211,9 @@ def test_a_match_of_silence_is_called_that() -> None:
     table = json.loads(json.dumps(report.as_dict()))
     assert table["silent"] is True
     assert table["warnings"] == list(report.warnings)
-    with pytest.raises(CheckFailedError, match="on 5 samples, lif never spiked; what lies behind"):
+    with pytest.raises(
+        CheckFailedError, match="on 5 samples, lif never spiked; populations behind"
+    ):
         check_strict(report)
 
 

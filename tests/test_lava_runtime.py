@@ -171,8 +171,8 @@ MODELS = {"first": "PySource", "middle": "PyRelay", "last": "PySink"}
         ),
         ("raise unpicklable", 0, "could not be built: support.lava_faulty.chain.UnpicklableError"),
         ("sys.exit", 4, "failed: SystemExit: boom"),
-        ("os._exit", 4, "ended before its time, without an exception (exit code 3)"),
-        ("os._exit", 0, "ended before its time, without an exception (exit code 3)"),
+        ("os._exit", 4, "ended prematurely, without an exception (exit code 3)"),
+        ("os._exit", 0, "ended prematurely, without an exception (exit code 3)"),
     ],
 )
 def test_a_failing_process_is_named_with_its_traceback(fault: str, at: int, message: str):
@@ -195,7 +195,7 @@ def test_the_time_limit_ends_a_process_that_never_answers(fault: str, at: int):
     outcome = run(FAILURES.format(where=["middle"], fault=fault, at=at, timeout=1.5))
     assert (outcome.code, outcome.stderr) == (0, "")
     [said] = outcome.said
-    assert "passed its time limit of 1.5 s" in said["error"]
+    assert "exceeded its time limit of 1.5 s" in said["error"]
     assert 1.4 < said["seconds"] < 5
     assert said["processes"] == []
     outcome.assert_nothing_left()

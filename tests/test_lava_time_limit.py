@@ -32,7 +32,7 @@ class Sleeper:
 def test_building_and_compiling_end_in_their_midst() -> None:
     before = signal.getsignal(signal.SIGALRM)
     with (
-        pytest.raises(SimulationError, match=r"passed its time limit of 0\.05 s"),
+        pytest.raises(SimulationError, match=r"exceeded its time limit of 0\.05 s"),
         Budget(0.05).counted(alarm=True),
     ):
         endless()

@@ -221,7 +221,7 @@ def test_ctrl_c_leaves_the_old_deployment_and_nothing_else(workspace: Path, tmp_
         (("--rate", "2^99999"), "expected a power of two"),
         (("--engine", "float"), "engine 'float' cannot learn"),
         (("--engine", "lava-fused", "--rule", "delta"), "no fused form; use --engine lava"),
-        (("--rule", "delta", "--feedback", "random"), "leave feedback to rule sltt"),
+        (("--rule", "delta", "--feedback", "random"), "feedback is for rule sltt"),
         (("--rule", "local", "--feedback", "random"), "rule local carries no error back"),
         (("--rule", "delta", "--rate", "2^-20", "--engine", "reference"), "use 2^"),
         (("--degrees", "40"), "is for --task drift, not for continue"),

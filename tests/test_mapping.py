@@ -610,8 +610,8 @@ def test_a_chip_of_fixed_neurons_and_binary_spikes_refuses_relays_by_name() -> N
     assert [str(violation) for violation in check(relayed(), LOIHI1)] == [
         "population 'l0': neurons of kind Relay send messages of 8 bits, loihi1 allows binary "
         "spikes only; use a target with graded spikes, or fewer bits",
-        "population 'l0': neurons of kind Relay, loihi1 has leaky integrate-and-fire neurons "
-        "alone; use a target with programmable neurons",
+        "population 'l0': neurons of kind Relay, loihi1 has only leaky integrate-and-fire "
+        "neurons; use a target with programmable neurons",
     ]
     assert check(relayed(), LOIHI2) == ()
 

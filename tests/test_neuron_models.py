@@ -138,7 +138,7 @@ def test_messages_say_what_they_hold() -> None:
 
 def test_what_takes_leaky_neurons_alone_names_the_others() -> None:
     network = random_model_network(3, ("Relay", "LIF", "I"), "chain")
-    with pytest.raises(UnsupportedError, match=r"learning takes leaky .* Relay \('a'\)"):
+    with pytest.raises(UnsupportedError, match=r"learning takes only leaky .* Relay \('a'\)"):
         only_leaky(network, "learning")
     with pytest.raises(UnsupportedError, match="population 'a': has neurons of kind Relay"):
         _ = network.population("a").leaky

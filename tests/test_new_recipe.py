@@ -112,6 +112,12 @@ def test_the_page_and_the_schema_are_current() -> None:
     assert schema == pages().schema_text(), "make docs"
 
 
+def test_every_key_has_its_whole_meaning() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|.*\| (.*) \|$", pages().recipe_page(), re.MULTILINE)
+    assert len(rows) > 80
+    assert [name for name, meaning in rows if not meaning.endswith((".", ".)"))] == []
+
+
 def follows(schema: Any, value: Any, path: str = "") -> list[str]:
     """Where a value breaks a schema, of the words that ours use."""
     kinds = {

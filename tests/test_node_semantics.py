@@ -133,7 +133,7 @@ def test_options_for_all_and_for_one(words: str, value: dict[str, Any]) -> None:
     [
         ("--reset lif1=half", "'lif1=half': expected one of zero, subtract, none"),
         ("--reset lif1", "'lif1': expected one of zero"),
-        ("--reset a=zero --reset a=none", "'a=none': said twice of a"),
+        ("--reset a=zero --reset a=none", "'a=none': stated twice for a"),
         ("--reset-delay", "requires an argument"),
     ],
 )

@@ -550,8 +550,9 @@ def test_potentials_are_compared_and_the_classes_read_from_them() -> None:
     assert report.agreeing_predictions == 4
     assert report.first_disagreement == Disagreement("b", 13, 1, 0)
     text = parity_text(report)
-    assert "80 v compared, 1 samples classified otherwise, max |dv| 9.5 at sample 13" in text
-    assert "Same prediction on 4 of 5 samples; first other: sample 13, neuron 1 against 0" in text
+    assert "80 v compared, 1 samples classified differently, max |dv| 9.5 at sample 13" in text
+    first = "first difference: sample 13, neuron 1 against 0"
+    assert f"Same prediction on 4 of 5 samples; {first}" in text
     table = json.loads(json.dumps(report.as_dict()))
     assert table["first_disagreement"] == asdict(Disagreement("b", 13, 1, 0))
     assert table["populations"][2]["quantity"] == "potentials"

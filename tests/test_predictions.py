@@ -85,9 +85,7 @@ def test_one_class_for_nearly_all_samples_is_remarked(
 def test_events_and_values_are_told_apart() -> None:
     record = PopulationTrace(np.array([[[0, 9, 7], [0, 0, 255]]], np.int32))
     assert record.events == 3
-    assert (
-        spikes_text(3.0, 271.0).strip() == "3.0 events per sample, of values that add up to 271.0"
-    )
+    assert spikes_text(3.0, 271.0).strip() == "3.0 events per sample, whose values sum to 271.0"
     assert spikes_text(3.0, 3.0).strip() == "3.0 spikes per sample"
 
 
@@ -123,7 +121,7 @@ def test_simulate_keeps_the_class_of_every_sample(workspace: Path, tmp_path: Pat
     assert [int(row["predicted"]) for row in rows] == predicted.tolist()
     assert [int(row["label"]) for row in rows] == labels.tolist()
     text = run_cli("simulate", "--engine", "reference", "--samples", "60", folder=workspace).stdout
-    assert "Balanced accuracy " in text and "events per sample, of values that add up to" in text
+    assert "Balanced accuracy " in text and "events per sample, whose values sum to" in text
 
 
 def test_validate_keeps_them_of_both_engines(workspace: Path) -> None:

@@ -308,7 +308,7 @@ def test_a_trace_is_written_over_a_trace_alone(place: Path) -> None:
         before = (place / name).read_bytes()
         result = run_cli(*command, name, folder=place)
         assert result.exit_code == 2
-        assert "is not a trace, so nothing is written over it; name another file with --trace" in (
+        assert "is not a trace, so it is not overwritten; name another file with --trace" in (
             result.output
         )
         assert (place / name).read_bytes() == before

@@ -186,7 +186,7 @@ def test_a_file_that_moved_or_changed_can_be_named(deployed: Path, tmp_path: Pat
         original.unlink()
         refused = run_cli("simulate", "--engine", "reference", folder=folder)
         assert refused.exit_code == 2
-        assert f"{original}: the file of data set 'npz' is not there" in refused.output
+        assert f"{original}: the file of data set 'npz' does not exist" in refused.output
         assert "--data FILE" in refused.output
         assert simulate(folder, "--data", "images.npz")["accuracy"] == expected
         write_images(original, seed=1)
@@ -206,7 +206,7 @@ def test_data_options_that_cannot_be_used(deployed: Path, tmp_path: Path) -> Non
         (("train", "mnist_conv", "--resume", "x", "--data", "y"), "give it alone"),
         (("train", "digits_conv", "--set", "encoder.name=events"), "are static"),
         (("train", "digits_conv", "--init", "nowhere"), "neither a run folder"),
-        (("simulate", "--data", "."), "the file of data set 'npz' is not there"),
+        (("simulate", "--data", "."), "the file of data set 'npz' does not exist"),
     ):
         (deployed / "x").mkdir(exist_ok=True)
         refused = run_cli(*arguments, folder=deployed)

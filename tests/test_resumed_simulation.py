@@ -62,6 +62,6 @@ def test_it_finds_the_same(
         np.testing.assert_array_equal(value, shown[name])
     assert not (workspace / UNFINISHED).exists()
     nothing = run_cli(*COMMAND, *ASKED, "--resume", folder=workspace)
-    assert nothing.exit_code == 2 and "no simulation was cut short here" in nothing.stderr
+    assert nothing.exit_code == 2 and "there is no interrupted simulation here" in nothing.stderr
     trace = run_cli(*COMMAND, "--resume", "--trace", "t.npz", folder=workspace)
     assert trace.exit_code == 2 and "no trace is kept" in trace.stderr

@@ -131,7 +131,7 @@ def test_a_recipe_with_a_mistake_is_refused(
         ("zzz", "'zzz' is not built in; known: .*digits_conv"),
         ("absent.toml", "recipe 'absent.toml': no such file"),
         ("some/folder", "recipe 'some/folder': no such file"),
-        ("", "'' is no path"),
+        ("", "'' is not a path"),
     ],
 )
 def test_a_recipe_that_is_not_there(source: str, message: str) -> None:

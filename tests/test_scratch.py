@@ -246,5 +246,5 @@ def test_a_rate_falls_at_shares_of_the_stream() -> None:
     ]
     with pytest.raises(InputError, match="expected ascending shares"):
         halvings((0.5, 1.0), 100, network, options)
-    with pytest.raises(InputError, match="leave a rate that falls to rule sltt or local"):
+    with pytest.raises(InputError, match="a falling rate is for rules sltt and local"):
         halvings((0.5,), 100, network, replace(options, rule="delta"))

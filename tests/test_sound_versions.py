@@ -205,5 +205,5 @@ def test_bad_versions_are_refused(table: str, message: str) -> None:
 
 def test_what_is_no_sound_has_no_versions(tmp_path: Path) -> None:
     options: list[Any] = ["augmentation.sound={count=1,speed=0.1}", "training.epochs=1"]
-    with refused(InputError, r"data set 'digits' is no sound", by="train"):
+    with refused(InputError, r"data set 'digits' is not sound", by="train"):
         train(load_recipe("digits_mlp", options), tmp_path / "run")

@@ -73,7 +73,7 @@ def test_twelve_runs_interrupted_twice_are_twelve_runs(
     command = (*command, "--set", "neuron.v_threshold=1.0,0.5", *ONE, "--out", "s")
     for _ in range(2):
         cut = run_cli(*command, folder=tmp_path)
-        assert cut.exit_code == 130 and "the same command goes on" in cut.stderr
+        assert cut.exit_code == 130 and "the same command continues" in cut.stderr
     found = run_json(*command, folder=tmp_path)
     names = [name for name in made if name != "cut"]
     assert len(names) == len(set(names)) == len(found["rows"]) == 12
@@ -117,7 +117,7 @@ def test_ctrl_c_leaves_a_sweep_that_goes_on(workspace: Path, tmp_path: Path) -> 
         os.killpg(process.pid, signal.SIGINT)
         _, errors = process.communicate(timeout=30)
         assert process.returncode == 130, errors
-        assert "0 of 2 runs are in sweeps/digits_mlp; the same command goes on" in errors
+        assert "0 of 2 runs are in sweeps/digits_mlp; the same command continues" in errors
         assert members(process.pid) == []
 
 
@@ -134,7 +134,7 @@ def test_a_search_gives_up_runs_and_goes_on(tmp_path: Path) -> None:
     rates = [row["settings"]["training.learning_rate"] for row in found["rows"]]
     assert len(set(rates)) == 9 and all(1e-4 <= float(rate) <= 0.1 for rate in rates)
     ended = [row["ended"] for row in found["rows"] if row["accuracy"] is None]
-    assert ended and all(said.startswith("given up after epoch") for said in ended)
+    assert ended and all(said.startswith("stopped after epoch") for said in ended)
     other = run_cli(*command, "--set", "neuron.v_threshold=0.7", "--trials", "3", folder=tmp_path)
     assert other.exit_code == 2 and "a search of another recipe" in other.stderr
 

@@ -233,7 +233,7 @@ def network_from(
         InputError: anything is missing, of another type or out of range; named with ``where``.
     """
     if not isinstance(table, Mapping):
-        raise InputError(f"{where}: damaged deployment (network is no table); export it again")
+        raise InputError(f"{where}: damaged deployment (network is not a table); export it again")
     contract = build(Contract, table.get("contract", {}), where)
     try:
         known = build(_NetworkTable, {k: v for k, v in table.items() if k != "contract"}, "network")

@@ -126,7 +126,7 @@ def _check_replaceable(path: Path) -> None:
         names = set()
     if PREDICTED not in names or not any(name.endswith(SPIKES) for name in names):
         raise InputError(
-            f"{path}: is there already and is not a trace, so nothing is written over it",
+            f"{path}: already exists and is not a trace, so it is not overwritten",
             fix=Text("name another file with ", Setting("trace")),
         )
 

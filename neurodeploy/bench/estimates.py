@@ -188,7 +188,7 @@ def estimates_text(found: Estimates) -> str:
         if row.fitted and row.known == "network":
             lines.append(
                 f"fitted on {row.chip}: {', '.join(row.fitted)}, to {row.network}, whose "
-                f"{row.quantity} is no prediction then"
+                f"{row.quantity} is then not a prediction"
             )
     for network, assumed in dict.fromkeys((r.network, r.assumed) for r in found.rows if r.assumed):
         lines.append(f"bracket: {network} from its published sizes; assumed that {assumed}")

@@ -276,7 +276,7 @@ def bench_paper(
                 yield _recorded(out, combination, {**trained.pop(done), **memory})
     except KeyboardInterrupt:
         raise InterruptionError(
-            f"interrupted; what was measured is in {out}", fix="the same command goes on"
+            f"interrupted; what was measured is in {out}", fix="the same command continues"
         ) from None
 
 
@@ -344,7 +344,7 @@ def _known(out: Path, combination: Combination) -> dict[str, Any] | None:
         raise InputError(f"{path}: damaged; remove it to measure again") from None
     if theirs != (as_read_back(combination.recipe), combination.device):
         raise InputError(
-            f"{path}: measured of another recipe, on other data or with other options",
+            f"{path}: measured for another recipe, on other data or with other options",
             fix=Text("name another folder with ", Setting("out")),
         )
     return found

@@ -179,7 +179,7 @@ def _measured(point: _Point) -> ParetoRow:
     deployment = read_deployment(deployed)
     found = simulate(deployment, engine_name="reference", progress=False)
     if found.accuracy is None:
-        raise InputError(f"recipe {recipe.name} tells no classes apart, so it has no accuracy")
+        raise InputError(f"recipe {recipe.name} does not classify, so it has no accuracy")
     cost, weights = found.estimate, [p.operator.weights for p in deployment.network.projections]
     energy = None if cost.energy is None else cost.energy.total
     return ParetoRow(

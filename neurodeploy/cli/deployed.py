@@ -357,7 +357,7 @@ def learn(
     if len(deployment) > 1:
         given = " and ".join(map(str, deployment))
         raise InputError(
-            f"learn begins with one network, found {given}: name a deployment, or with --task "
+            f"learn starts from one network, found {given}: name a deployment, or with --task "
             "scratch a recipe"
         )
     options["rate"] = None if rate is None else parse_rate(rate)

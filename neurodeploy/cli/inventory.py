@@ -201,7 +201,7 @@ def _remove(
     names = ", ".join(map(str, paths))
     if not yes:
         if as_json or not sys.stdin.isatty():
-            raise InputError(f"{names}: nobody can be asked here; say --yes to remove")
+            raise InputError(f"{names}: there is no terminal to ask on; add --yes to remove")
         if not click.confirm(f"Remove {names}?", err=True):
             raise InputError(f"{names}: nothing was removed")
     gone = []

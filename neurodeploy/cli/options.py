@@ -240,7 +240,7 @@ def _per_node(*names: str, values: Mapping[str, Any], help: str) -> Any:
                     f"{text!r}: expected one of {choices}, for all nodes, or NODE= before it"
                 )
             if (node or ALL) in found:
-                raise click.BadParameter(f"{text!r}: said twice of {node or 'all nodes'}")
+                raise click.BadParameter(f"{text!r}: stated twice for {node or 'all nodes'}")
             found[node or ALL] = values[word]
         return found.get(ALL) if found.keys() <= {ALL} else found
 

@@ -97,7 +97,7 @@ def load_dataset(
     dataset = DATASETS[name](Request(source, steps, levels, over_time, versions, seed))
     if versions.count and dataset.versions_train is None:
         raise InputError(
-            f"[augmentation.sound]: data set {name!r} is no sound and has no such versions"
+            f"[augmentation.sound]: data set {name!r} is not sound and has no such versions"
         )
     if source.scan:
         dataset = scanned(dataset, source, steps)
@@ -130,7 +130,7 @@ def _check_taken(name: str, source: DataSource, levels: int, dataset: Dataset) -
             has = f"it has {given}" if given else "it has none"
             raise InputError(f"[data] {key} = {asked}: data set {name!r} does not take this; {has}")
     if source.front_end != found.front_end:
-        raise InputError(f"[data.front_end]: data set {name!r} is no sound and does not take this")
+        raise InputError(f"[data.front_end]: data set {name!r} is not sound and does not take this")
     if source.mackey_glass != found.mackey_glass:
         raise InputError(
             f"[data.mackey_glass]: data set {name!r} is another and does not take this"

@@ -37,8 +37,8 @@ def unevenness(
         if high >= UNEVEN * low and high - low > CERTAIN * math.sqrt(high + low):
             found.append(
                 f"{name} samples are unevenly spread over the classes: {high:,} of class "
-                f"{kept[most]}, {low:,} of class {kept[least]}; accuracy hardly counts the rare "
-                "ones, balanced accuracy does"
+                f"{kept[most]}, {low:,} of class {kept[least]}; accuracy hardly reflects the "
+                "rare ones, balanced accuracy does"
             )
     (first, reference), *others = counts.items()
     for name, count in others:

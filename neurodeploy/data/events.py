@@ -205,7 +205,7 @@ def check_events(events: Events, sensor: tuple[int, ...], where: str) -> None:
         at = int(back[0]) + 1
         raise InputError(
             f"{where}: time runs backwards at event {at:,}, from {events.t[at - 1]} to "
-            f"{events.t[at]}; mend its clock, or leave this recording out of the data set"
+            f"{events.t[at]}; correct its times, or leave this recording out of the data set"
         )
     for axis, size, of in zip(events.place, sensor, _axes(sensor), strict=True):
         outside = np.flatnonzero((axis < 0) | (axis >= size))

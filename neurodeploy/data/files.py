@@ -30,7 +30,7 @@ def find_file(name: str, source: DataSource) -> DataSource:
     path = Path(source.path).absolute()
     if not path.is_file():
         raise InputError(
-            f"{path}: the file of data set {name!r} is not there (any more)",
+            f"{path}: the file of data set {name!r} does not exist (any more)",
             fix=Text("say where it is with ", Setting("data", "FILE")),
         )
     try:
@@ -41,9 +41,7 @@ def find_file(name: str, source: DataSource) -> DataSource:
         raise InputError(
             f"{path}: changed since it was used (SHA-256 {found[:12]}..., expected "
             f"{source.sha256[:12]}...)",
-            fix=Text(
-                "put the old file back, or take this one as it is with ", Setting("data", "FILE")
-            ),
+            fix=Text("put the old file back, or accept this one with ", Setting("data", "FILE")),
         )
     return DataSource(str(path), found)
 

@@ -164,7 +164,7 @@ def _read_pickle(path: Path, labels: bytes) -> tuple[np.ndarray, np.ndarray]:
             raise ValueError(f"images are of the type {type(images).__name__}")
         # A list can hold itself, or another one many times over.
         if isinstance(classes, list) and not all(type(number) is int for number in classes):
-            raise ValueError("labels are no whole numbers")
+            raise ValueError("labels are not whole numbers")
         numbers = np.asarray(classes, np.int64)
         if numbers.ndim != 1 or images.dtype != np.uint8 or images.shape != (len(numbers), PIXELS):
             raise ValueError(f"images are {images.dtype} {images.shape}, labels {numbers.shape}")

@@ -128,7 +128,7 @@ def _official(folder: Path, part: str) -> list[Gesture]:
     try:
         for name in read_bytes(trials, MOST_TABLE).decode().split():
             if "/" in name or name in (".", "..") or len(name) > LONGEST_NAME:
-                raise ValueError(f"{shown(name)} is no name of a file beside it")
+                raise ValueError(f"{shown(name)} is not the name of a file next to it")
             table = (folder / name).with_name(f"{Path(name).stem}_labels.csv")
             lines = read_bytes(table, MOST_TABLE).decode().splitlines()[1:]
             if not any(line.strip() for line in lines):
@@ -154,7 +154,7 @@ def read_gesture(gesture: Gesture) -> Events:
                 "expected (N, 4) numbers"
             )
         if not np.abs(stored.astype(np.float64)).max(initial=0) < 2**53:
-            raise InputError(f"{gesture.path}: holds what is no time and no place")
+            raise InputError(f"{gesture.path}: holds values that are neither times nor coordinates")
         x, y, polarity, t = stored.T.astype(np.int64)
         return Events(t, (polarity, y, x), unit=1000)
     t, data = read_aedat3(gesture.path)

@@ -167,7 +167,7 @@ def _checked(
 def _dataset(file: h5py.File, place: tuple[str, ...]) -> h5py.Dataset:
     found = file["/".join(place)]
     if not isinstance(found, h5py.Dataset):
-        raise ValueError(f"{'/'.join(place)} is no array")
+        raise ValueError(f"{'/'.join(place)} is not an array")
     return found
 
 

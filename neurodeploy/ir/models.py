@@ -232,6 +232,6 @@ def only_leaky(graph: Any, taker: str) -> None:
     if others:
         found = "; ".join(f"{kind} ({', '.join(names)})" for kind, names in others.items())
         raise UnsupportedError(
-            f"network {graph.name!r}: {taker} takes leaky integrate-and-fire neurons alone, found "
+            f"network {graph.name!r}: {taker} takes only leaky integrate-and-fire neurons, found "
             f"populations of {found}"
         )

@@ -13,7 +13,7 @@ MOST_VERSIONS = 64
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """How sound becomes spikes: the power in bands of pitch, and a spike where it has changed.
+    """How sound becomes spikes: the power in frequency bands, and a spike where it has changed.
 
     Powers are in whole tenths of a decibel, from 0 at the floor up to the loudest of a recording,
     or of its band in the recording.
@@ -23,11 +23,12 @@ class FrontEnd:
     Attributes:
         bands: number of bands, evenly spaced in mel between ``low`` and ``high``, triangles that
             overlap by half; each has an ON and an OFF channel.
-        low, high: ends of the bands in hertz; a high of 0 is half the rate of the recording.
-        window: seconds of sound that one step looks at, up to the step's end.
+        low: lower end of the bands in hertz.
+        high: upper end of the bands in hertz; 0 is half the rate of the recording.
+        window: seconds of sound that one step covers, up to the step's end.
         floor: decibels below the loudest that count as silence.
-        loudest: in all bands of the ``recording`` alike, or in each ``band`` by itself: then what
-            a microphone or a voice does to a band throughout does not count.
+        loudest: the loudest in all bands of the ``recording``, or in each ``band`` separately,
+            which cancels the constant effect of a microphone or voice on a band.
         delta: decibels from one spike to the next, a multiple of 0.1.
     """
 
@@ -65,15 +66,14 @@ class SoundVersions:
     from its range, for each version by itself. They are made once, when the data is read.
 
     Attributes:
-        count: versions of each recording beside itself. An epoch hears one of all these, drawn
-            anew for every recording.
-        speed: a version is played between 1/(1 + speed) and 1 + speed times as fast, its pitch
-            along (Ko et al. 2015, "Audio augmentation for speech recognition"); drawn evenly in
-            the logarithm.
-        equalizer: decibels by which pitches are louder or softer at most: five values, evenly
-            spaced in mel from 0 to half the rate, and straight lines between them.
-        silence: seconds of silence before and behind a recording at most: not everybody cuts
-            recordings as closely.
+        count: versions of each recording in addition to itself. Each epoch uses one of all these,
+            drawn anew for every recording.
+        speed: a version is played between 1/(1 + speed) and 1 + speed times as fast, which also
+            changes its pitch (Ko et al. 2015, "Audio augmentation for speech recognition"); drawn
+            uniformly in the logarithm.
+        equalizer: largest change of loudness in decibels: five values, evenly spaced in mel from 0
+            to half the rate, with linear interpolation between them.
+        silence: largest duration of silence before and after a recording, in seconds.
         noise: lowest and highest of the decibels by which noise is softer than the recording; empty
             for none. Its amplitude falls with frequency as f^-a, a from 0 (white) to 1 (red).
     """

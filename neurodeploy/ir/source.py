@@ -35,11 +35,12 @@ class MackeyGlass:
 
     Attributes:
         tau: delay of the equation.
-        lyapunov_time: time in which what is apart grows by a factor of e.
+        lyapunov_time: time in which small differences grow by a factor of e.
         points: samples of the series in a Lyapunov time.
-        train, test: Lyapunov times for training, and behind them for testing.
-        window: values that a sample shows.
-        horizon: how many values behind a window the predicted one lies, 1 for the next.
+        train: Lyapunov times for training.
+        test: Lyapunov times for testing, which follow those for training.
+        window: number of values that a sample shows.
+        horizon: how many values after the window the predicted one is, 1 for the next.
     """
 
     tau: float = 17.0
@@ -97,22 +98,23 @@ class DataSource:
     """Where a data set lies and how it is read, so that it is found and read the same again.
 
     Attributes:
-        path: file or folder, absolute once it was read; in a NIR file only its last part; empty
-            for a data set that needs none.
-        sha256: SHA-256 of the file's content; empty for a folder, or to take whatever is there.
-        side: images are read as side x side pixels, event frames scaled down to that, and of an
-            ``.npz`` the middle of the images is taken; 0 takes the data set's own size.
+        path: file or folder, absolute once it has been read; in a NIR file only its last part;
+            empty for a data set that needs none.
+        sha256: SHA-256 of the file's content; empty for a folder, or to accept any content.
+        side: images are read as side x side pixels, event frames are scaled down to that, and
+            images of an ``.npz`` are cropped to their middle; 0 keeps the data set's own size.
         bins: what a step of a recording is: ``time`` and ``count`` stretch every recording over all
-            T steps, which share its time or its events evenly; of ``dt``, a step lasts that long,
-            every recording has its own number of steps, and silence follows up to T.
+            T steps, which share its time or its events evenly; with ``dt``, a step has that
+            duration, every recording has its own number of steps, and silence follows up to T.
         dt: seconds of a step of ``bins`` = ``dt``; 0 takes the data set's own.
-        longer: whether recordings of more than T steps are to ``refuse`` or to ``cut``.
-        split: which recordings are for testing, where a data set has a choice; empty for its
-            official one.
+        longer: ``refuse`` recordings of more than T steps, or ``cut`` them.
+        split: which recordings are for testing, if a data set offers a choice; empty for its
+            official split.
         front_end: how sound becomes spikes.
-        scan: images as series: one of their ``rows`` or ``pixels`` at each step; empty for no.
-        permute: with ``scan``, the seed of an order that pixels are put into first
-            (``data.scan.pixel_order``); 0 leaves them in theirs.
+        scan: show images as series, one of their ``rows`` or ``pixels`` at each step; empty for
+            whole images.
+        permute: with ``scan``, the seed of a permutation that is applied to the pixels first
+            (``data.scan.pixel_order``); 0 for none.
         mackey_glass: the series of that name.
     """
 

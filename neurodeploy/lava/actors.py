@@ -242,4 +242,4 @@ def _describe_death(actor: Actor) -> str:
         except ValueError:
             name = f"signal {-code}"
         return f"{actor.label} was ended by {name}"
-    return f"{actor.label} ended before its time, without an exception (exit code {code})"
+    return f"{actor.label} ended prematurely, without an exception (exit code {code})"

@@ -61,8 +61,8 @@ class Budget:
 
     def _end(self) -> None:
         raise TimeLimitError(
-            f"the Lava simulation passed its time limit of {self._limit:g} s and was "
-            "ended; allow more time, or simulate fewer samples or steps"
+            f"the Lava simulation exceeded its time limit of {self._limit:g} s and was "
+            "stopped; allow more time, or simulate fewer samples or steps"
         )
 
 

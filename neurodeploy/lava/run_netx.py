@@ -281,8 +281,8 @@ def main() -> int:
     """Run the samples, print a class for each, and compare with what is known about them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("samples", type=Path)
-    parser.add_argument("--limit", type=int, help="only so many samples")
-    parser.add_argument("--cpu", action="store_true", help="do not look for a Loihi 2")
+    parser.add_argument("--limit", type=int, help="largest number of samples")
+    parser.add_argument("--cpu", action="store_true", help="run on the CPU, even beside a Loihi 2")
     parser.add_argument("--out", type=Path, help="write spikes and classes to this .npz")
     arguments = parser.parse_args()
     settings = read_settings()

@@ -184,7 +184,7 @@ def neuron_models(
             "neuron_models",
             f"population {population.name!r}",
             f"neurons of kind {population.neuron.kind}",
-            f"{target.name} has leaky integrate-and-fire neurons alone",
+            f"{target.name} has only leaky integrate-and-fire neurons",
             "use a target with programmable neurons",
         )
         for population in network.populations

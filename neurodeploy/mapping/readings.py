@@ -102,7 +102,7 @@ def error_text(found: Iterable[Check], quantity: Quantity) -> str:
     """How far off estimates of a quantity were on this chip, in words."""
     chosen = [check for check in found if check.quantity == quantity]
     if not chosen:
-        return "never held against this chip"
+        return "never compared with this chip"
     parts = []
     for check in chosen:
         if check.known == "network":

@@ -131,11 +131,11 @@ def _sending(events: CoreEvents, figures: Duration) -> np.ndarray:
 def _advice(what: Term, population: str, source: str | None) -> str:
     if what == "synapses":
         return (
-            f"split {population!r} over more cores, prune what it has from {source!r}, or make "
+            f"split {population!r} over more cores, prune its synapses from {source!r}, or make "
             f"{source!r} spike less"
         )
     if what == "neurons":
         return f"split {population!r} over more cores"
     if what == "messages":
-        return f"make {population!r} spike less, or keep what it leads to on fewer cores"
-    return "the cores hardly work: only fewer steps a sample would help"
+        return f"make {population!r} spike less, or keep its targets on fewer cores"
+    return "the cores are hardly busy: only fewer steps per sample would help"

@@ -103,8 +103,8 @@ def late_biases(model: SpikingNetwork, biases: Mapping[str, np.ndarray]) -> set[
                 found.add((source, name))
     if silent and [*model.layers][-1] in silent and any(np.any(biases.get(n, 0)) for n in silent):
         raise UnsupportedError(
-            f"layer {[*model.layers][-1]!r} reads nothing within the step and is read out: NIR has "
-            "no word for an output that starts late"
+            f"layer {[*model.layers][-1]!r} reads nothing within the step and is read out: NIR "
+            "cannot express an output that starts late"
         )
     return found
 
@@ -128,7 +128,7 @@ def _brings_bias(model: SpikingNetwork, name: str, biases: Mapping[str, np.ndarr
     if biased and delays:
         raise UnsupportedError(
             f"layer {biased[0]!r} acts on the next step and has a bias, which is not added at the "
-            f"first one, and {delays[0]!r} delays it further; NIR has no word for both. Use "
+            f"first one, and {delays[0]!r} delays it further; NIR cannot express both. Use "
             "bias=False there, and give the bias to a layer that acts within the step"
         )
     return bool(biased)

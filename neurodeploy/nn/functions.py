@@ -151,7 +151,7 @@ def checked_pool(call: Call, layer: nn.AvgPool2d) -> nn.AvgPool2d:
     if layer.ceil_mode or layer.divisor_override or (padded and not layer.count_include_pad):
         raise call.refused(
             "pools with ceil_mode, divisor_override or count_include_pad=False, which networks "
-            "and chips have no word for"
+            "and chips cannot express"
         )
     return layer
 

@@ -66,7 +66,7 @@ def _check_hidden(population: QuantizedPopulation) -> None:
     if neuron.refractory_period:
         raise UnsupportedError(
             f"population {population.name!r} rests for {neuron.refractory_period} steps after a "
-            "spike; learning knows no refractory period"
+            "spike; learning does not support a refractory period"
         )
     lowest, highest = int(neuron.threshold.min()), int(neuron.threshold.max())
     if lowest != highest:

@@ -56,13 +56,13 @@ class LearningOptions:
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"the seed must be from 0 to 2^32 - 1, found {self.seed}")
         if self.rule != "sltt" and self.feedback == "random":
-            raise ValueError(f"rule {self.rule} carries no error back: leave feedback to rule sltt")
+            raise ValueError(f"rule {self.rule} carries no error back; feedback is for rule sltt")
         if self.rule == "prototypes" and self.update == "step":
-            raise ValueError("rule prototypes learns from whole samples: leave update to others")
+            raise ValueError("rule prototypes learns from whole samples; update is for other rules")
         if not self.everywhere and self.halvings:
             raise ValueError(
-                f"rule {self.rule} has its rate in the factors of Loihi's rule, which stay: leave "
-                "a rate that falls to rule sltt or local"
+                f"rule {self.rule} has its rate in the factors of Loihi's rule, which stay; a "
+                "falling rate is for rules sltt and local"
             )
         if any(after <= before for before, after in pairwise((0, *self.halvings))):
             raise ValueError(

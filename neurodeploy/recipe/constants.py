@@ -14,15 +14,15 @@ class TimeConstant:
     """A time constant in steps.
 
     Attributes:
-        value: the constant, or where a learned one starts, or the mean of a ``normal`` draw; or a
-            list with one per layer of neurons.
-        per: what has one of its own, where it is drawn or learned: the ``network``, each ``layer``
-            or each ``neuron``.
+        value: the constant, or the initial value of a learned one, or the mean of a ``normal``
+            draw; or a list with one per layer of neurons.
+        per: whether, if it is drawn or learned, there is one constant for the ``network``, for each
+            ``layer`` or for each ``neuron``.
         draw: ``uniform`` or ``log_uniform`` from ``low`` to ``high``, or ``normal`` with this
-            ``deviation`` about the value, cut off at ``low`` and ``high``; empty for no draw.
+            ``deviation`` about the value, truncated at ``low`` and ``high``; empty for none.
         low, high: the range of a draw.
         deviation: above 0 for a normal draw.
-        learn: learned from where it starts, 1/tau = sigmoid(w) (Fang et al. 2021).
+        learn: learned from its initial value, 1/tau = sigmoid(w) (Fang et al. 2021).
     """
 
     value: float | tuple[float, ...] = 0.0

@@ -11,18 +11,19 @@ PruneOver = Literal["layer", "network"]
 
 @dataclass(frozen=True)
 class PruneRecipe:
-    """Weights that become zero and stay it; none by default. See ``docs/training.md``.
+    """Weights that become zero and stay zero; none by default. See ``docs/training.md``.
 
     Attributes:
-        share: of the weights, or channels, that are zero in the end; from 0 to below 1.
+        share: share of the weights, or channels, that are zero at the end; from 0 to below 1.
         by: single weights of the smallest magnitude, or whole output channels (neurons of a fully
-            connected layer) of the smallest mean magnitude, with all that they feed alone.
+            connected layer) of the smallest mean magnitude, with all that only they feed.
         over: whether each ``layer`` loses this share, or the ``network`` in one ranking.
-        schedule: ``gradual`` takes out ever more at the beginning of each epoch from the first to
-            the last, share (1 - (1 - k/n)^3) at the k-th of n (Zhu and Gupta 2017); ``once`` all at
-            the beginning of the first.
-        first_epoch, last_epoch: counted from 1. 0 is the first of the second quarter of the epochs,
-            or the first of all when the run starts from trained weights; and the last of the third.
+        schedule: ``gradual`` removes more at the beginning of each epoch from the first to the
+            last, share (1 - (1 - k/n)^3) at the k-th of n (Zhu and Gupta 2017); ``once`` removes
+            all at the beginning of the first.
+        first_epoch: counted from 1. 0 is the first epoch of the second quarter, or the very first
+            one when the run starts from trained weights.
+        last_epoch: counted from 1. 0 is the last epoch of the third quarter.
         spare: names of layers that lose nothing.
     """
 

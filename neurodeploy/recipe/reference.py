@@ -83,7 +83,7 @@ def attributes_of(cls: type[Any]) -> dict[str, str]:
 
 def _attributes_in(docstring: str) -> dict[str, str]:
     text = inspect.cleandoc(docstring).partition("Attributes:\n")[2]
-    entries = re.split(r"^    (?=[\w, ]+: )", text, flags=re.MULTILINE)[1:]
+    entries = re.split(r"^    (?=\w[\w, ]*: )", text, flags=re.MULTILINE)[1:]
     found: dict[str, str] = {}
     for entry in entries:
         names, _, words = entry.partition(": ")

@@ -20,13 +20,14 @@ class DataRecipe:
             ``neurodeploy.ir.source.DataSource``.
         dt: seconds of a step, > 0, with bins = "dt"; none takes the data set's own.
         levels: largest integer of a sample. Event counts are clipped to this, 1 makes their
-            frames binary; integers of an ``.npz`` end there, and its floats from 0 to 1 are rounded
-            to so many levels. 0 takes the data set's own; of an ``.npz`` they are found.
-        classes: number of classes, where some have no sample in the data set; 0 counts them.
-        exclude: classes left out of training and validation, for on-chip learning to bring in
-            later; the test samples keep them, and the network its output for them.
-        limit: train and validate on so many of the training samples, drawn by the recipe's seed,
-            each class in proportion; 0 for all.
+            frames binary; it is the largest integer of an ``.npz``, and floats from 0 to 1 there
+            are rounded to so many levels. 0 takes the data set's own, or infers that of an
+            ``.npz``.
+        classes: number of classes, if some have no sample in the data set; 0 counts them.
+        exclude: classes left out of training and validation, to be learned on the chip later; the
+            test samples include them, and the network has outputs for them.
+        limit: train and validate on only so many of the training samples, drawn by the recipe's
+            seed, each class in proportion; 0 for all.
     """
 
     name: str
@@ -95,19 +96,19 @@ class AugmentationRecipe:
     ``sound`` comes before that: it changes recordings before they are integers.
 
     Attributes:
-        stretch: play a sample at a speed from 1 - stretch to 1 + stretch, below 1: step t is what
-            was step floor(speed (t - shift)).
-        time_shift: let it begin so many steps later at most, after silence, or as many earlier,
-            without its first ones.
-        channel_shift: move it by so many channels at most, up or down, where channels stand in a
-            row, like bands of pitch; those with other signs alike. What leaves the row is lost.
-        drop: share of the spikes that are left out, each by itself.
-        channel_mask: silence so many neighbouring channels at most, those with other signs alike
-            (Park et al. 2019, SpecAugment).
-        time_mask: silence so many steps on end at most, likewise.
+        stretch: play a sample at a speed from 1 - stretch to 1 + stretch, below 1: step t shows
+            the original step floor(speed (t - shift)).
+        time_shift: start the sample up to so many steps later, after silence, or earlier, without
+            its first steps.
+        channel_shift: move it by up to so many channels up or down, if channels are ordered, like
+            frequency bands; ON and OFF channels in the same way. What leaves the range is lost.
+        drop: share of the spikes that are left out, each independently.
+        channel_mask: silence up to so many neighbouring channels, ON and OFF channels in the same
+            way (Park et al. 2019, SpecAugment).
+        time_mask: silence up to so many consecutive steps, likewise.
         resized_crop: take a random part of 8 to 100 % of the area and scale it to the full size
             (Szegedy et al. 2015); for ImageNet.
-        crop_padding: pad with zeros by so many pixels and cut out a part of the old size.
+        crop_padding: pad with zeros by so many pixels and crop to the original size.
         flip: mirror left and right with probability 1/2.
         cutout: side in pixels of a square that is blanked, centred on any pixel of the image
             (DeVries and Taylor 2017); 0 for none.
@@ -166,12 +167,12 @@ class AugmentationRecipe:
 
 @dataclass(frozen=True)
 class EncoderRecipe:
-    """How a sample becomes T steps of input; the formulas stand in ``neurodeploy.data.dataset``.
+    """How a sample becomes T steps of input; the formulas are in ``neurodeploy.data.dataset``.
 
     Attributes:
         name: ``direct`` gives the sample's value at every step (graded input); ``rate`` draws
             Bernoulli spikes with the value as probability; ``latency`` gives each value one spike,
-            the earlier the larger it is; ``events`` takes samples that have T steps already.
+            the earlier the larger it is; ``events`` is for samples that already have T steps.
     """
 
     name: Encoder = "direct"

@@ -41,7 +41,7 @@ class NeuronRecipe:
         comparison: a neuron fires when u ``>=`` or ``>`` the threshold.
         surrogate: derivative used for the spike in training.
         tau_syn: time constant of the synaptic current in steps, >= 1, likewise; 1 for none.
-        refractory_period: steps after a spike in which v is held and no spike can come.
+        refractory_period: steps after a spike in which v is held and the neuron cannot fire.
     """
 
     tau: Constant
@@ -75,44 +75,46 @@ class TrainingRecipe:
     Attributes:
         steps: T, simulated steps per sample.
         epochs: passes over the training samples.
-        learning_rate: largest one, > 0: after warming up, and before its cosine decay.
+        learning_rate: largest learning rate, > 0: after the warm-up, and before its cosine decay.
         optimizer: Adam, or stochastic gradient descent with momentum.
         momentum: momentum of ``sgd``.
         weight_decay: L2 penalty on the parameters, from 0.
-        batch_size: samples of one update, on however many processes and in however many pieces.
-        accumulate: pieces into which each process cuts its part of a batch. Their gradients are
+        batch_size: samples of one update, for any number of processes and pieces.
+        accumulate: pieces into which each process splits its part of a batch. Their gradients are
             added up before the update, so that memory is that of one piece.
         precision: number format in training. With ``bf16`` and ``fp16``, torch's autocast
-            computes in these what it holds to be safe, so activations and membranes; parameters,
-            loss and evaluation stay float32. ``fp16`` scales the loss against underflow.
+            computes in these what it considers safe, such as activations; parameters, loss and
+            evaluation stay float32. ``fp16`` scales the loss against underflow.
         mse_weight: share a of the mean-squared error in the loss at each step,
             (1 - a) CE + a MSE (Meng et al. 2023, eq. 14).
         loss_over: whether the loss is the mean of those of all ``steps``, or that of the ``mean``
-            output, both over a sample's own steps. The second says nothing of the single steps, and
-            is for rules that go backward when all of them are over.
-        mse_target: what that error draws the outputs to: ``ones`` for all classes alike, which
-            is the default of the authors' code, or the label's ``one_hot`` vector.
-        class_weights: factor of each sample's loss by its class: one number per class, taken as
-            they are, or ``balanced`` for those that give all classes the same sum of factors and
-            the training samples a mean of 1. Empty for none.
+            output, both over a sample's own steps. The second does not depend on single steps, and
+            is for rules whose backward pass follows the last step.
+        mse_target: target of that error: ``ones`` for all classes, which is the default of the
+            authors' code, or the label's ``one_hot`` vector.
+        class_weights: factor of each sample's loss by its class: one number per class, used as
+            given, or ``balanced`` for factors that give all classes the same total weight and have
+            a mean of 1 over the training samples. Empty for none.
         constants_rate: factor on the learning rate for learned time constants and delays, whose
-            parameters move further than weights do.
-        clip_norm: length of the gradient of all parameters together beyond which it is cut down to
-            that length before an update; 0 for never.
-        average: keep a running mean of the weights, of which each update leaves this share; it is
-            what is validated and kept of an epoch (Polyak and Juditsky 1992). 0 for the weights
-            themselves; 0.99 is a mean over some 100 updates.
-        warmup_epochs: linear rise of the learning rate before its cosine decay.
+            parameters have to change more than weights do.
+        clip_norm: largest length of the gradient of all parameters together; a longer one is
+            scaled down to it before an update. 0 for no limit.
+        average: keep a running mean of the weights, of which each update keeps this share; the
+            mean is validated and saved (Polyak and Juditsky 1992). 0 for the weights themselves;
+            0.99 is a mean over about 100 updates.
+        warmup_epochs: number of epochs in which the learning rate rises linearly, before its cosine
+            decay.
         start_from: start with the best weights of another run instead of random ones: its folder,
-            or the name of a recipe, whose newest complete run in ``runs/`` is meant.
+            or the name of a recipe, for its newest complete run in ``runs/``.
         threads: CPU threads of torch; 0 for as many as there are cores that no other program uses,
-            looked at anew every two seconds. How many there are shows in the last digits of a sum,
-            and so in the course of a training: state a number for one that can be repeated to the
-            bit. Small networks train faster with one.
+            checked every two seconds. The number affects the last digits of sums, and thus the
+            course of a training: state one to make it reproducible bit for bit. Small networks
+            train faster with one thread.
         checkpoint_minutes: within a longer epoch, save the state this often; 0 for never.
-        time_chunk: steps that run at once, layer by layer, in ``sltt``, ``sltt-k`` and ``bptt``;
-            the gradients stay the same. More are faster in small networks, and take as many
-            times the memory. 0 takes as many as suit the size of the network, 1 the least memory.
+        time_chunk: steps that are computed at once, layer by layer, in ``sltt``, ``sltt-k`` and
+            ``bptt``; the gradients stay the same. More steps are faster in small networks, and take
+            proportionally more memory. 0 chooses by the size of the network, 1 takes the least
+            memory.
     """
 
     steps: int
@@ -190,9 +192,9 @@ class QuantizeRecipe:
     Attributes:
         bits: width of the weights, 1 to 8; 0 to train in floats.
         target: the chip whose integers they are: a name, or the path of a TOML.
-        first_epoch: the first one on integers, counted from 1; those before are trained in floats.
-            0 is the first of all when the run starts from another one's weights or a file's, else
-            the first of the second half.
+        first_epoch: the first epoch on integers, counted from 1; those before are trained in
+            floats. 0 is the very first one when the run starts from the weights of another run or
+            of a file, else the first one of the second half.
     """
 
     bits: int = 0

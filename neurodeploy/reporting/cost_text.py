@@ -22,7 +22,7 @@ def estimate_text(estimate: Estimate) -> str:
     if estimate.graded:
         lines.append(
             f"  of the spikes {estimate.graded:,.0f} carry integers, each counted as one message: "
-            "nothing is published of what their width costs"
+            "no cost of their width is published"
         )
     if estimate.energy:
         total = estimate.energy.total
@@ -54,7 +54,7 @@ def input_events(run: Mapping[str, Any]) -> str:
     text = f"{run['estimate']['input_spikes']:,.1f} events of input"
     events, values = run.get("spikes_per_sample", {}), run.get("values_per_sample", {})
     graded = sum(value for name, value in values.items() if value != events.get(name))
-    return f"{text}, of values that add up to {graded:,.1f}" if graded else text
+    return f"{text}, whose values sum to {graded:,.1f}" if graded else text
 
 
 def limit_text(limit: StepLimit) -> str:
@@ -78,8 +78,8 @@ def rest_text(estimate: Mapping[str, Any]) -> str:
     """What the chips take at rest beside an estimate, which has none of it."""
     power, energy = estimate["static_mw"], estimate["static_nj"]
     return (
-        f"not in it: power at rest, read as {_between(power, 'mW')} on whole networks, so "
-        f"{_between(energy, 'nJ')} in the time of a sample if nothing shares the chip"
+        f"not included: static power, measured as {_between(power, 'mW')} on whole networks, so "
+        f"{_between(energy, 'nJ')} in the time of a sample if nothing else uses the chip"
     )
 
 

@@ -27,7 +27,7 @@ def parity_text(report: ParityReport) -> str:
     for engine, found in report.predictions.items():
         if isinstance(found, PredictedValues) and found.labels is not None:
             lines.append(f"{engine}: {value_text(found.summary())}")
-    other = f"; first other: {report.first_disagreement}" if report.first_disagreement else ""
+    other = f"; first difference: {report.first_disagreement}" if report.first_disagreement else ""
     apart = report.max_value_difference
     if apart is not None and not report.exact:
         lines.append(f"Predicted values are at most {apart:.3g} apart{other}")
@@ -51,7 +51,7 @@ def spikes_text(events: float, values: float) -> str:
     """Events per sample, and what they carry when that is not 1 each."""
     if events == values:
         return f"{events:12,.1f} spikes per sample"
-    return f"{events:12,.1f} events per sample, of values that add up to {values:,.1f}"
+    return f"{events:12,.1f} events per sample, whose values sum to {values:,.1f}"
 
 
 def verdict(report: ParityReport) -> str:
@@ -79,7 +79,7 @@ def _population_text(p: PopulationParity, report: ParityReport) -> str:
         low, high = p.v_range
         apart += f" at sample {sample}, step {step}, neuron {neuron}, of v from {low:g} to {high:g}"
     values = report.max_value_difference is not None
-    read = f"{p.mismatches:,} samples classified otherwise, "
+    read = f"{p.mismatches:,} samples classified differently, "
     read = read if p.name == report.output and not values else ""
     return f"{p.compared:>12,} v compared, {read}{apart}"
 

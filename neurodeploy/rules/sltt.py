@@ -73,9 +73,9 @@ class SLTTK(Rule):
         scale: factor of each drawn step's loss. ``paper`` keeps SLTT's 1/T, which makes the
             gradient K/T of SLTT's in the mean, as a smaller learning rate would. ``unbiased`` is
             1/K: the mean over all draws is SLTT's gradient.
-        early_exit: leave out the steps after the last drawn one. The gradient is the same. What
-            is also seen at each step then sees fewer of them: the training loss and accuracy that
-            are reported, and the running statistics of batch norm.
+        early_exit: leave out the steps after the last drawn one. The gradient is the same, but the
+            reported training loss and accuracy, and the running statistics of batch norm, cover
+            fewer steps.
     """
 
     K: int = 1

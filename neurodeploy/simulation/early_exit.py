@@ -59,7 +59,7 @@ class EarlyReader:
         if not (margin > 0 and math.isfinite(margin)):
             raise InputError(Text(given, ": needs a margin above 0"))
         if network.contract.predicts_values:
-            found = f"{network.name} predicts values, no class that could be sure"
+            found = f"{network.name} predicts values, so there is no class to be sure of"
             raise InputError(Text(given, f": {found}"))
         if network.classes < 2:
             raise InputError(Text(given, f": {network.name} has one output, and no second class"))

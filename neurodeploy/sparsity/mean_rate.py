@@ -14,7 +14,7 @@ class MeanRate(Regulariser):
     """P = weight max(0, r - target) with the mean rate r over all hidden neurons.
 
     Attributes:
-        target: spikes per neuron and step down to which it presses, 0 to below 1.
+        target: spikes per neuron and step below which there is no price, 0 to below 1.
     """
 
     target: float = 0.0

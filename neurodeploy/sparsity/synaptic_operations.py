@@ -21,7 +21,7 @@ class SynapticOperations(Regulariser):
     read depends on no weight, and is not in it.
 
     Attributes:
-        target: operations per sample down to which it presses.
+        target: operations per sample below which there is no price.
     """
 
     target: float = 0.0

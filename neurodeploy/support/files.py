@@ -44,7 +44,7 @@ def as_path(path: str | os.PathLike[str], function: str, wanted: str = "a path")
     if not isinstance(found, str):
         raise InputError(f"{function} takes a path of text, found bytes: give a str or Path")
     if not found or "\0" in found:
-        raise InputError(f"{function}: {found!r} is no path")
+        raise InputError(f"{function}: {found!r} is not a path")
     return Path(found)
 
 
@@ -183,7 +183,7 @@ def check_room(path: Path, largest: int, together: int) -> None:
         )
     if free < together:
         raise UnwritableError(
-            f"{path}: cannot be written: with what stands beside it, it takes "
+            f"{path}: cannot be written: with the files beside it, it takes "
             f"{_kilobytes(together)}, and {_kilobytes(free)} are free"
         )
 

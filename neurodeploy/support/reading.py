@@ -51,7 +51,7 @@ def check_file(path: Path) -> None:
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read: {_reason(error)}") from None
     if not stat.S_ISREG(mode):
-        kind = "Is a directory" if stat.S_ISDIR(mode) else "it is no regular file"
+        kind = "Is a directory" if stat.S_ISDIR(mode) else "it is not a regular file"
         raise InputError(f"{path}: cannot be read: {kind}")
 
 

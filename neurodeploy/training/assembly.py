@@ -212,7 +212,7 @@ def quantization_aware(
     if recipe.training.average:
         raise UnsupportedError(
             f"[training] average = {recipe.training.average:g}: a mean of weights that [quantize] "
-            "has put on integers is none of them; leave one of the two out"
+            "has put on integers is not on them; leave one of the two out"
         )
     if recipe.training.precision in LOW:
         raise UnsupportedError(

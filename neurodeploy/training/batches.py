@@ -96,7 +96,7 @@ def split_training(
     if unknown or len(set(exclude)) >= dataset.classes - 1:
         raise InputError(
             f"{where}[data] exclude = {list(exclude)}: the data set has classes 0 "
-            f"to {dataset.classes - 1}, and at least two of them have to stay"
+            f"to {dataset.classes - 1}, and at least two of them have to remain"
         )
     numbers = np.flatnonzero(~np.isin(dataset.y_train, exclude))
     if limit > len(numbers):

@@ -115,7 +115,7 @@ class Guard:
     def _too_large(self, loss: float, where: str) -> str:
         return (
             f"the loss became {loss:.3g} {where}, more than {FAR:g} times the "
-            f"{self.bound / FAR:.3g} of the first iteration or of a guess"
+            f"{self.bound / FAR:.3g} of the first iteration or of random guessing"
         )
 
     def _error(self, what: str, now: TrainingState, rate: float) -> DivergedError:
@@ -139,7 +139,7 @@ class Guard:
         """What is on disk from before."""
         done = len(now.history)
         if not done:
-            return Text(f"no epoch had ended, so {self._run} holds no weights to go on with")
+            return Text(f"no epoch had finished, so {self._run} holds no weights to continue from")
         begin = Setting("training.start_from", str(self._run))
         return Text(
             f"{self._run / LAST} keeps the state of epoch {done} and {self._run / BEST} the "

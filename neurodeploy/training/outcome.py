@@ -95,7 +95,7 @@ def _gap(validation: AnyPredictions, test: AnyPredictions) -> tuple[str, ...]:
     return (
         f"validation accuracy is {one:.2%} and test accuracy {other:.2%} (balanced "
         f"{validation.balanced_accuracy:.2%} and {test.balanced_accuracy:.2%}), far more apart "
-        f"than {n:,} and {m:,} samples explain; the two sets are not alike",
+        f"than {n:,} and {m:,} samples explain; the two sets differ",
     )
 
 
@@ -107,5 +107,5 @@ def data_warnings(dataset: Dataset, recipe: Recipe) -> tuple[str, ...]:
     uneven = unevenness(parts, dataset.classes, recipe.data.exclude)
     weights = Setting("training.class_weights", '"balanced"')
     if uneven and uneven[0].startswith("training samples") and not recipe.training.class_weights:
-        uneven = (Text(uneven[0], "; to weigh them alike, train with ", weights), *uneven[1:])
+        uneven = (Text(uneven[0], "; to give them equal weight, train with ", weights), *uneven[1:])
     return (*dataset.notes, *uneven)

@@ -111,7 +111,7 @@ def write_comparison_page(found: Comparison, path: Path) -> None:
     page = comparison_page(found)
     if path.exists() and GENERATOR not in path.read_bytes()[:MARKED_BY]:
         raise InputError(
-            f"{path}: is there already and is no page of ours, so nothing is written over it",
+            f"{path}: already exists and is not such a page, so it is not overwritten",
             fix=Text("name another file with ", Setting("page")),
         )
     write_whole(path, page)
@@ -204,7 +204,7 @@ def _simulations(deployments: list[Deployment]) -> tuple[list[Values], list[str]
         found.append({result.values["engine"]: result.values for result in reversed(results)})
         remarks += [f"{letter}: ignored: {reason}" for reason in ignored]
         if not results:
-            remarks.append(f"{letter} was not simulated, so nothing is known of its spikes")
+            remarks.append(f"{letter} was not simulated, so its spikes are not known")
     # The newest comes last.
     common = [engine for engine in found[0] if engine in found[1]]
     if common:
@@ -325,7 +325,8 @@ def _runs(*paths: Path) -> Comparison:
         remarks.append("their data differ, so accuracies are of different samples")
     devices = [table.get("device", "cpu") for table in tables]
     if devices[0] != devices[1]:
-        remarks.append(f"trained on {devices[0]} and on {devices[1]}, so seconds are not alike")
+        where = f"trained on {devices[0]} and on {devices[1]}"
+        remarks.append(f"{where}, so seconds cannot be compared")
     return Comparison(
         kind="runs",
         first=str(paths[0]),

@@ -170,8 +170,8 @@ def _dataset(data: str) -> Dataset:
     if dataset.predicts_values or dataset.over_time:
         what = "values instead of classes" if dataset.predicts_values else "steps already"
         raise UnsupportedError(
-            f"data set {dataset.name!r} has {what}: networks of ReLUs that tell static samples "
-            "apart are converted"
+            f"data set {dataset.name!r} has {what}: only ReLU networks that classify static "
+            "samples can be converted"
         )
     return dataset
 
@@ -213,7 +213,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         ) from None
     if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
         raise InputError(
-            f"{path}: holds other things than tensors by name; save the weights by "
+            f"{path}: does not hold tensors by name; save the weights by "
             "torch.save(module.state_dict(), FILE)"
         )
     return found

@@ -33,7 +33,7 @@ def network_overrides(file: Path | str, stated: Stated, *, own_recipe: bool) -> 
             data of its own; else they are the file's, as far as it carries a contract.
 
     Raises:
-        InputError: the file cannot be read, or nothing says how many steps a sample has.
+        InputError: the file cannot be read, or the number of steps of a sample is not stated.
     """
     options = asdict(stated)
     steps, encoder = options.pop("steps"), options.pop("encoder")
@@ -58,7 +58,7 @@ def network_overrides(file: Path | str, stated: Stated, *, own_recipe: bool) -> 
             dataset = contract.dataset
         elif steps is None:
             raise InputError(
-                f"{file}: nothing says how many steps a sample has",
+                f"{file}: the number of steps of a sample is not stated",
                 fix=Text("state ", Setting("steps", "N")),
             )
     if steps is not None:

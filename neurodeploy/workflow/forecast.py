@@ -26,15 +26,15 @@ def series_of(network: QuantizedNetwork) -> Dataset:
     contract = network.contract
     if not (contract.predicts_values and contract.dataset):
         raise UnsupportedError(
-            "a forecast goes on with a network's own predictions, and this network was not trained "
-            "on a series to predict its next value"
+            "a forecast continues from a network's own predictions, but this network was not "
+            "trained on a series to predict its next value"
         )
     dataset = dataset_of(contract, classes=network.classes)
     ahead = dataset.source.mackey_glass.horizon
     if dataset.input_range is None or ahead != 1:
         raise UnsupportedError(
-            "a forecast goes on with a network's own predictions, so it needs the next value; this "
-            f"network predicts {dataset.name!r}, {ahead} values ahead"
+            "a forecast continues from a network's own predictions, so it needs the next value; "
+            f"this network predicts {dataset.name!r}, {ahead} values ahead"
         )
     return dataset
 

@@ -69,7 +69,7 @@ def _speaks_for(name: str, evidence: list[str]) -> str:
     from neurodeploy.interchange.frameworks import FRAMEWORKS
 
     framework = FRAMEWORKS[name]
-    without = "nothing speaks against it" if framework.writes else "only reads NIR"
+    without = "no evidence against it" if framework.writes else "only reads NIR"
     return f"  {framework.title}: {'; '.join(evidence) or without}"
 
 
@@ -159,6 +159,6 @@ def _deployment(path: Path) -> str:
         lines.append(f"For lava-dl: {netx.file}, {NETX_SCRIPT}")
     lines += [f"Not for lava-dl: {reason}" for reason in (netx.missing if netx else ())]
     if deployment.unlisted:
-        lines.append(f"In its folder, but no part of it: {', '.join(deployment.unlisted)}")
+        lines.append(f"In its folder, but not part of it: {', '.join(deployment.unlisted)}")
     lines.append(deployment.mapping.summary())
     return "\n".join(lines)

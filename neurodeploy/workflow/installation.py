@@ -55,7 +55,7 @@ def examine(wanted: Collection[str] = ()) -> list[Finding]:
     names = [finding.name for finding in found]
     for name in wanted:
         if name not in names:
-            raise InputError(f"{name!r} is nothing to look for{nearest(name, names)}")
+            raise InputError(f"{name!r} is not known{nearest(name, names)}")
     return [finding for finding in found if not wanted or finding.name in wanted]
 
 

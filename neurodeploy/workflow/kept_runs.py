@@ -58,7 +58,7 @@ def folder_for_runs(keep: Path | None) -> Iterator[Path]:
                 fix=Text(
                     "with ",
                     Setting("keep", "FOLDER"),
-                    " the runs stay, and the same command goes on",
+                    " the runs stay, and the same command continues",
                 ),
             ) from None
 

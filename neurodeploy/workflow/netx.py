@@ -81,7 +81,7 @@ def netx_target(target: Target) -> Target:
 def netx_part(network: QuantizedNetwork) -> NetxPart:
     """The ``.net`` of a quantised network, or why there is none."""
     if network.contract.predicts_values:
-        reason = "outputs are values, and what runs a .net tells classes apart"
+        reason = "outputs are values, but what runs a .net classifies"
         return NetxPart(None, (reason,), {})
     exported = to_layers(network, _silent(network))
     if exported.missing:

@@ -111,7 +111,7 @@ def simulate(
         raise InputError(
             Text(
                 Setting("resume"),
-                " goes on with counts, of which no trace is kept; simulate anew for ",
+                " continues from counts, which hold no trace; simulate again for ",
                 Setting("trace"),
             )
         )

@@ -64,13 +64,15 @@ class Unfinished:
         file = self._folder / STATE
         again = Text("simulate without ", Setting("resume"))
         if not file.is_file():
-            raise InputError(f"{self._folder.parent}: no simulation was cut short here", fix=again)
+            raise InputError(
+                f"{self._folder.parent}: there is no interrupted simulation here", fix=again
+            )
         table = read_json(file)
         if not is_intact(table):
             raise InputError(f"{file}: changed after it was written", fix=again)
         if table["what"] != self._what:
             raise InputError(
-                f"{file}: of other samples, another deployment or other options", fix=again
+                f"{file}: belongs to other samples, another deployment or other options", fix=again
             )
         arrays = self._folder / table["arrays"]
         if not arrays.is_file() or sha256(arrays) != table["sha256"]:

@@ -193,7 +193,7 @@ def check_strict(report: ParityReport) -> None:
                 Setting("strict"),
                 f": on {report.samples:,} samples, ",
                 ", ".join(report.untested),
-                "; what lies behind was compared in silence alone",
+                "; populations behind it were compared only while silent",
             )
         )
 

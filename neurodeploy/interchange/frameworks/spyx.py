@@ -142,7 +142,7 @@ SPYX = Framework(
         ),
         "Spyx writes convolutions without dilation, with the padding before for both sides, and "
         "leaves out LI and other layers that NIR lacks: taken as the file says",
-        "Spyx hands spikes on one step late: a delay of one step stands behind every spiking "
+        "Spyx passes spikes on one step late: a delay of one step stands behind every spiking "
         "layer; the spikes of the last layer come out one step earlier than in Spyx",
     ),
     evidence=_evidence,

@@ -188,7 +188,7 @@ def _unread(name: str, node: Any, framework: Framework) -> list[str]:
     """What the framework's reader passes over in a node, though it says something."""
     kind = type(node).__name__
     return [
-        f"node {name!r} ({kind}): {parameter} is passed over, as {framework.title} does"
+        f"node {name!r} ({kind}): {parameter} is ignored, as {framework.title} does"
         for parameter in framework.unread.get(kind, ())
         if np.any(numbers(getattr(node, parameter)) != 1)
     ]

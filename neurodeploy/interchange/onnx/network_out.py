@@ -99,9 +99,9 @@ def _beyond(projection: QuantizedProjection) -> str | None:
     stored, _, step = _stored(projection)
     if stored is None:
         low, high = operator.weights.min() // step, operator.weights.max() // step
-        return f"{name}: weights from {low} to {high} times {step}, which 8 bits do not hold"
+        return f"{name}: weights from {low} to {high} times {step}, which do not fit into 8 bits"
     if operator.absolute_row_bound() * projection.payload >= INT32_EXACT:
-        return f"{name}: sums may leave 32 bits"
+        return f"{name}: sums may exceed 32 bits"
     entries = math.prod(operator.input_shape) * math.prod(operator.output_shape)
     if operator.kind == "sparse" and entries > MOST_WRITTEN_OUT:
         return f"{name}: as a matrix it has {entries:,} entries, at most {MOST_WRITTEN_OUT:,} go"

@@ -57,15 +57,15 @@ class Mlp:
     Attributes:
         hidden: neurons of each hidden layer.
         batch_norm: normalise before each LIF with the statistics of the step; the running ones
-            are folded into the weights at export. What comes back is not normalised.
+            are folded into the weights at export. Recurrent input is not normalised.
         recurrent: whether each hidden layer projects onto itself, a step later.
         recurrent_gain: R is at first this factor times a random orthogonal matrix (Saxe et al.
-            2014), so that what comes back is as long as the spikes are, times the factor.
-        delays: of the weights fc_i of hidden layers; none when None.
-        dropout: share of the neurons that the next layer does not hear, the same ones at all steps
-            of an iteration; what a layer sends to itself is not touched.
-        gain: factor on the weights fc_i of hidden layers as torch draws them, one or one for each.
-            Sparse input through weights of 1/sqrt(inputs) may not reach the threshold.
+            2014), so that the recurrent input is as long as the spikes, times the factor.
+        delays: those of the weights fc_i of hidden layers; without the table there are none.
+        dropout: share of the neurons whose spikes are dropped for the next layer, the same ones at
+            all steps of an iteration; recurrent input is not affected.
+        gain: factor on torch's initial weights fc_i of hidden layers, one or one for each. Sparse
+            input through weights of 1/sqrt(inputs) may not reach the threshold.
     """
 
     hidden: tuple[int, ...]

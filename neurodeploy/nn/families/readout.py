@@ -65,7 +65,7 @@ class Readout:
         }[self.kind]
         given = [name for name in unused if getattr(self, name)]
         if given:
-            raise ValueError(f"{', '.join(given)} plays no part in a readout of kind {self.kind!r}")
+            raise ValueError(f"{', '.join(given)} has no effect in a readout of kind {self.kind!r}")
         if self.decode != "sum_v" and self.kind in ("sum", "count"):
             raise ValueError(f"a readout of kind {self.kind!r} has no v to decode")
         if self.learn and self.tau_syn == 1:

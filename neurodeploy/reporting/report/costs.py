@@ -61,7 +61,7 @@ def cost_shares(estimate: Mapping[str, Any]) -> list[dict[str, Any]]:
             ("messages", _one(parts["spikes"])),
         ]
         note = "Bars are drawn to the higher end, with all neurons active."
-        found.append(_bars("Energy by what takes it", named, "J", note))
+        found.append(_bars("Energy by operation", named, "J", note))
     energies = [(p["population"], p["energy_nj"]) for p in populations if p.get("energy_nj")]
     if energies:
         note = "Synapses read and neurons updated on its cores, and the messages that it sends."
@@ -71,7 +71,7 @@ def cost_shares(estimate: Mapping[str, Any]) -> list[dict[str, Any]]:
         terms = ("synapses", "neurons", "messages", "barrier")
         named = [(name, _one(limit[f"{name}_ns"])) for name in terms]
         note = f"On the core that others wait for, with part of {limit['population']}."
-        found.append(_bars("Time of a step by what takes it", named, "s", note))
+        found.append(_bars("Time of a step by operation", named, "s", note))
     times = [(p["population"], _one(p["step_ns"])) for p in populations if p.get("step_ns")]
     if times:
         note = "On its slowest core, without the barrier; the slowest of all sets the step."
@@ -103,12 +103,13 @@ def _energy(estimate: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("energy of updates", f"{in_nano(parts['updates'], 'J')}, all inactive to all active"),
         ("energy of messages", f"{in_nano(spikes, 'J')} on the chips' meshes"),
         ("energy", f"at least {in_nano(energy, 'J')}"),
-        ("energies so estimated", _error(estimate, "energy")),
+        ("error of estimated energies", _error(estimate, "energy")),
     ]
     if estimate.get("static_nj"):
         power = {end: 1e6 * value for end, value in estimate["static_mw"].items()}
         rest = f"{in_nano(estimate['static_nj'], 'J')} in the time of a sample"
-        rows.append(("at rest, not in it", f"{in_nano(power, 'W')} were read, so {rest}"))
+        taken = f"{in_nano(power, 'W')} were measured, so {rest}"
+        rows.append(("static energy, not included", taken))
     return rows
 
 
@@ -138,7 +139,7 @@ def _time(estimate: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("time of a step", f"at least {step}, of the slowest core and the barrier"),
         ("time of a sample", f"at least {in_nano(sample, 's')}"),
         ("latency", f"at least {in_nano(latency, 's')}, first input to last output"),
-        ("times so estimated", _error(estimate, "time")),
+        ("error of estimated times", _error(estimate, "time")),
     ]
 
 

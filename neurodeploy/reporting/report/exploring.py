@@ -183,7 +183,7 @@ def _about(run: Mapping[str, Any], shown: ShownSamples, deployment: Deployment) 
     text = f"{count:,} of {run['samples']:,} samples are kept here"
     labels = run.get("predictions", {}).get("labels")
     if count < run["samples"]:
-        text += ": the first ones" + (", and then some that got a wrong class" if labels else "")
+        text += ": the first ones" + (", and then some that were misclassified" if labels else "")
     text += "."
     if shown.states_of == run["engine"]:
         text += f" States such as u and v are those of {shown.states_of}."

@@ -141,7 +141,7 @@ def learnt_cards(learning: Mapping[str, Any]) -> list[dict[str, str]]:
     shown = [name for name in names if name == measure or name != learning.get("judge")]
     return [
         {
-            "label": "learnt" if name == measure else "beside it",
+            "label": "learnt" if name == measure else "also measured",
             "value": f"{before[name]:.1%} to {after[name]:.1%}",
             "detail": f"accuracy, {name}",
             "mood": ("good" if after[name] > before[name] else "") if name == measure else "",
@@ -175,7 +175,7 @@ def learnt(learning: Mapping[str, Any]) -> Table:
             (
                 "rule",
                 {
-                    "delta": "delta, the output layer alone",
+                    "delta": "delta, the output layer only",
                     "local": "local, all layers, each by errors of its own",
                     "prototypes": "prototypes, one for each class, as output layer",
                 }.get(learning["rule"], f"sltt, {learning['feedback']} feedback"),

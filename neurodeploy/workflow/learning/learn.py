@@ -143,7 +143,7 @@ def learn(
     else:
         check_for_scratch(target=target, weight_bits=weight_bits, overrides=tuple(overrides))
         if source is None:
-            raise InputError("learn goes on with a deployment, and none is named")
+            raise InputError("learn continues a deployment, and none was given")
         deployment = deployment_at(source, "learn")
         check_tells_classes(deployment.network, "learn")
         origin = deployed_origin(deployment, data)
@@ -224,8 +224,8 @@ class _Session:
         self.points.append(self._point(None))
         if (known := self.points[0].accuracies.get("new", 0)) > KNOWN:
             LOG.warning(
-                f"Warning: {known:.0%} of the new class are right before learning, so that it is "
-                "none; train with data.exclude to leave one out"
+                f"Warning: {known:.0%} of the new class are right before learning, so it is not "
+                "new; train with data.exclude to leave one out"
             )
         LOG.info(f"Learning from {stream.count:,} samples on {self.engine}")
         done_since, right = 0, 0

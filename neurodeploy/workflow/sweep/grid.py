@@ -80,7 +80,7 @@ def sweep(
     except (KeyboardInterrupt, InterruptionError):
         raise InterruptionError(
             f"interrupted; {done} of {len(points)} runs are in {out}",
-            fix="the same command goes on",
+            fix="the same command continues",
         ) from None
 
 

@@ -116,7 +116,7 @@ def search(
     except (KeyboardInterrupt, InterruptionError):
         raise InterruptionError(
             f"interrupted; {len(asked.finished)} of {trials} runs are in {out}",
-            fix="the same command goes on",
+            fix="the same command continues",
         ) from None
 
 
@@ -311,7 +311,7 @@ def _judge(trial: _Trial) -> Any:
             last = metrics.epoch == trial.point.recipe.training.epochs
             if not last and of_optuna.should_prune():
                 raise _GivenUpError(
-                    f"given up after epoch {metrics.epoch}: {metrics.validation_text}, below the "
+                    f"stopped after epoch {metrics.epoch}: {metrics.validation_text}, below the "
                     "median"
                 )
 

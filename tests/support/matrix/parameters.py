@@ -36,7 +36,7 @@ def parameter_rows() -> Iterator[tuple[Origin, str, str]]:
 
 
 def becomes(framework: Origin, kind: str, parameter: str, folder: Path) -> str:
-    """``used``, ``refused`` with the reason, or ``passed over`` with a note that says so.
+    """``used``, ``refused`` with the reason, or ``ignored`` with a note that says so.
 
     Raises:
         AssertionError: another value changes nothing, and nothing is said.
@@ -59,8 +59,8 @@ def becomes(framework: Origin, kind: str, parameter: str, folder: Path) -> str:
         reason = short(str(error).split("; state ")[0])
         reason = reason.removeprefix(f"node 'n' ({kind}): ")
         return f"refused: {reason}"
-    if any(f"{parameter} is passed over" in note for note in found.notes):
-        return "passed over, with a note"
+    if any(f"{parameter} is ignored" in note for note in found.notes):
+        return "ignored, with a note"
     assert _numbers(found) != _numbers(plain), f"{framework}: {parameter} of {kind} is ignored"
     return "used"
 
