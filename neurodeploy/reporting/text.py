@@ -167,8 +167,8 @@ def early_exit_text(found: EarlyExit, checks: Sequence[Check]) -> str:
         f"Read early, once {DECODED[found.decode]} is {found.margin:g} above that of the second "
         f"class (in {found.unit}): {accuracy}{steps}, {found.agreement:.2%} of samples read as "
         "after all steps",
-        f"  {found.synaptic_ops:,.0f} synaptic operations per sample, without what layers in front "
-        "have begun by then",
+        f"  {found.synaptic_ops:,.0f} synaptic operations per sample, without what earlier layers "
+        "have started by then",
     ]
     if found.energy_nj is not None:
         low, high = found.energy_nj["low"], found.energy_nj["high"]
