@@ -99,13 +99,21 @@ def test_every_command_line_is_one(page: Path) -> None:
     assert wrong == []
 
 
+def headings(page: Path) -> set[str]:
+    """The anchors of a page's headings, as the site and code hosts name them."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.S | re.M)
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     dead = []
-    for target in re.findall(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#[^)]*)?\)", text):
-        if target and not (page.parent / target).exists():
-            dead.append(target)
+    for target, anchor in re.findall(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)]*))?\)", text):
+        file = page.parent / target if target else page
+        if not file.exists() or (anchor and anchor not in headings(file)):
+            dead.append(f"{target}#{anchor}")
     assert dead == []
 
 
