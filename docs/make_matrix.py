@@ -25,11 +25,11 @@ HEAD = """\
 
 Written by `make docs`. Each row is a test of `tests/test_framework_matrix.py`: the framework builds
 the network, writes it with its own exporter and runs it on random spikes; `export --from` reads the
-file, and our float engine runs that. `equal` means every spike of every neuron at every step, or
-every potential of a readout. Where a framework is not installed for the tests, its file and traces
-are recorded (`tests/data/frameworks/`). Norse's networks step by 2^-10 s, stated with `--dt`; norse
-1.1.0 does not write `v_reset`, which stands in its files here as its current exporter writes it.
-What no file says, and what is taken for it, stands in [interchange.md](interchange.md).
+file, and our float engine runs it. `equal` means that every spike of every neuron at every step is
+equal, or every potential of a read-out. If a framework is not installed for the tests, its file and
+traces are recorded (`tests/data/frameworks/`). Norse's networks have steps of 2^-10 s, stated with
+`--dt`; norse 1.1.0 does not write `v_reset`, which is in its files here as its current exporter writes
+it. [interchange.md](interchange.md) says what the files leave open, and what is assumed for it.
 """
 
 

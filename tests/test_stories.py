@@ -17,7 +17,16 @@ import pytest
 
 from neurodeploy.cli import main
 from neurodeploy.lava.compat import lava_available
-from support.documented import DATA, ROOT, blocks, command_lines, run_page, wanted_data
+from support.documented import (
+    DATA,
+    ROOT,
+    blocks,
+    command_lines,
+    run_lines,
+    run_page,
+    runnable_lines,
+    wanted_data,
+)
 
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
@@ -48,6 +57,39 @@ def check(name: str, folder: Path) -> None:
 @pytest.mark.parametrize("name", [path.stem for path in STORIES])
 def test_a_story_runs_as_written(name: str, tmp_path: Path) -> None:
     check(name, tmp_path)
+
+
+BEFORE = {
+    "README.md": [],
+    "first_steps.md": [],
+    "install.md": [],
+    "recipe.md": [],
+    "frameworks.md": ["neurodeploy train", "neurodeploy export --target loihi2"],
+    "lava_dl.md": ["neurodeploy train digits_mlp"],
+    "simulation.md": ["neurodeploy train digits_mlp"],
+    "learning.md": [],
+    "training.md": [],
+}
+"""Pages whose lines are typed, with what is to be typed before."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BEFORE)
+def test_the_lines_of_a_page_run_as_written(name: str, tmp_path: Path) -> None:
+    """All but those that need data or files of the reader's, and benches and sweeps."""
+    if not lava_available():
+        pytest.skip("Lava is not installed")
+    page = ROOT / name if name == "README.md" else DOCS / name
+    lines = runnable_lines(page.read_text(encoding="utf-8"))
+    for module, option in {
+        "onnx": "--onnx",
+        "dask": "--workers",
+        "neurobench": "neurobench",
+    }.items():
+        if importlib.util.find_spec(module) is None:
+            lines = [line for line in lines if option not in line]
+    assert lines
+    assert "Traceback" not in run_lines([*BEFORE[name], *lines], tmp_path)
 
 
 def test_a_network_from_snntorch_takes_25_lines() -> None:

@@ -63,11 +63,11 @@ def test_what_is_out_of_range_is_refused(neuron: dict[str, Any], message: str) -
 @pytest.mark.parametrize(
     ("readout", "message"),
     [
-        ("leak", "a readout that leaks needs its tau"),
+        ("leak", "a read-out that leaks needs its tau"),
         ("leek", "'leek' is not one of 'sum', 'integrate', 'leak', 'count'"),
         ({"kind": "leak", "tau": 0.9}, "tau is in steps and must be above 1, found 0.9"),
         ({"kind": "integrate", "tau_syn": 0.5}, "tau_syn is in steps and must be at least 1"),
-        ({"kind": "integrate", "tau": 3.0}, "tau has no effect in a readout of kind 'integrate'"),
+        ({"kind": "integrate", "tau": 3.0}, "tau has no effect in a read-out of kind 'integrate'"),
         ({"kind": "sum", "learn": True}, "learn has no effect"),
         ({"kind": "count", "decode": "last_v"}, "has no v to decode"),
         ({"kind": "leak", "tau": 2.0, "tau_syn": 1.0, "learn": True}, "leave it out"),

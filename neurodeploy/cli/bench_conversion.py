@@ -52,8 +52,8 @@ def bench_conversion(
 ) -> None:
     """Measure the accuracy of a converted ReLU network against T.
 
-    For each T and each way of choosing thresholds the network is converted anew, as `convert` does,
-    and simulated in floats.
+    For each T and each way of choosing thresholds, the network is converted again, as `convert`
+    does, and simulated in floats.
     """
     from dataclasses import asdict
 

@@ -34,7 +34,7 @@ from neurodeploy.target import Target
 OFF_GRID = 1e-3
 """Share of a step by which a weight or bias may miss its integer: float noise is far below."""
 
-REMEDY = Text("export it with ", Setting("scale", "METHOD"), " to quantise it anew")
+REMEDY = Text("export it with ", Setting("scale", "METHOD"), " to quantise it again")
 
 
 def quantize_as_planned(

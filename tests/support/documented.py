@@ -73,6 +73,26 @@ def run_page(page: str, folder: Path) -> str:
     return said
 
 
+ABSENT = re.compile(
+    r"\b[A-Z]{3,}\b|mnist|fsdd|theirs|mine\.npz|ann\.pt|pilotnet|frames\.npz|\bs32|\bd32|build\.nir|tcp:|cuda"
+)
+"""Of a line that needs data, a file, machines or a name of the reader's own."""
+LONG = re.compile(r"\b(bench|sweep)\b")
+
+
+def runnable_lines(page: str) -> list[str]:
+    """Lines that can be typed in an empty folder, in the order of the page, within minutes."""
+    return [
+        line for line in command_lines(page) if not ABSENT.search(line) and not LONG.search(line)
+    ]
+
+
+def run_lines(lines: list[str], folder: Path) -> str:
+    """Type lines one after the other in a folder; what was printed."""
+    block = "\n".join(lines)
+    return run_page(f"```sh\n{block}\n```\n", folder)
+
+
 def command_lines(page: str) -> list[str]:
     """Lines that call ``neurodeploy``, in blocks of any kind, without prompt and comment."""
     joined = re.sub(r" *\\\n\s*", " ", page)

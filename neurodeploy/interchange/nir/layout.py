@@ -238,7 +238,7 @@ class Layout:
                 Text(
                     f"{self.name}: output {outputs[0]!r} reads "
                     f"{', '.join(map(repr, read)) or None}; it has to read one neuron node (add I "
-                    "or LI as a readout that does not spike, or state ",
+                    "or LI as a read-out that does not spike, or state ",
                     Setting("decode", "last_v"),
                     " for an integrator behind the last weights)",
                 )

@@ -300,7 +300,7 @@ def without_readout(graph: nir.NIRGraph) -> nir.NIRGraph:
     if len(outputs) != 1 or len(read) != 1 or not isinstance(graph.nodes[read[0]], nir.I):
         kinds = ", ".join(f"{name!r} ({type(graph.nodes[name]).__name__})" for name in read)
         raise UnsupportedError(
-            f"the output reads {kinds or 'nothing'}; there is a readout to take away where it "
+            f"the output reads {kinds or 'nothing'}; there is a read-out to remove where it "
             "reads one integrator (I)"
         )
     (readout,), (output,) = read, outputs

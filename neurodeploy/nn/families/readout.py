@@ -52,7 +52,7 @@ class Readout:
 
     def __post_init__(self) -> None:
         if self.kind == "leak" and not self.tau:
-            raise ValueError("a readout that leaks needs its tau, for example tau = 20.0")
+            raise ValueError("a read-out that leaks needs its tau, for example tau = 20.0")
         if self.tau and self.tau <= 1:
             raise ValueError(f"tau is in steps and must be above 1, found {self.tau:g}")
         if self.tau_syn and self.tau_syn < 1:
@@ -65,9 +65,11 @@ class Readout:
         }[self.kind]
         given = [name for name in unused if getattr(self, name)]
         if given:
-            raise ValueError(f"{', '.join(given)} has no effect in a readout of kind {self.kind!r}")
+            raise ValueError(
+                f"{', '.join(given)} has no effect in a read-out of kind {self.kind!r}"
+            )
         if self.decode != "sum_v" and self.kind in ("sum", "count"):
-            raise ValueError(f"a readout of kind {self.kind!r} has no v to decode")
+            raise ValueError(f"a read-out of kind {self.kind!r} has no v to decode")
         if self.learn and self.tau_syn == 1:
             raise ValueError("a learned tau_syn starts above 1; leave it out for no current")
 

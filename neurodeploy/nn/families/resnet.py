@@ -46,8 +46,8 @@ class ResNet18:
     11,176,906 parameters with 3 input channels and 10 classes.
 
     Attributes:
-        dropout: share of the neurons silenced before each block's second convolution and before
-            the readout, the same ones at all steps.
+        dropout: share of the neurons silenced before each block's second convolution and before the
+            read-out, the same ones at all steps.
     """
 
     dropout: float = 0.0

@@ -26,7 +26,7 @@ GRID = 7
 
 @dataclass(frozen=True)
 class Vgg11:
-    """Options of family ``vgg11``: 64-P-128-P-256-256-P-512-512-P-512-512-P, 7 x 7 cells, readout.
+    """Options of family ``vgg11``: 64-P-128-P-256-256-P-512-512-P-512-512-P, 7 x 7 cells, read-out.
 
     With batch norm, for event data (Meng et al. 2023; details as in the official code).
 
@@ -89,7 +89,7 @@ WS_STAGES = ((64, 128), (256, 256), (512, 512), (512, 512))
 
 @dataclass(frozen=True)
 class Vgg11WS:
-    """Options of family ``vgg11_ws``: 64-128-P-256-256-P-512-512-P-512-512, cells, readout.
+    """Options of family ``vgg11_ws``: 64-128-P-256-256-P-512-512-P-512-512, cells, read-out.
 
     With scaled weight standardisation (Xiao et al. 2022, OTTT).
 
@@ -99,7 +99,7 @@ class Vgg11WS:
     3 input channels, 10 classes and one cell.
 
     Attributes:
-        grid: the last maps are averaged to grid x grid cells before the readout.
+        grid: the last maps are averaged to grid x grid cells before the read-out.
         dropout: share of the neurons silenced after each LIF, the same ones at all steps.
     """
 
