@@ -52,7 +52,7 @@ def test_each_point_is_trained_deployed_and_simulated(tmp_path: Path) -> None:
     assert f"{rows[0]['synaptic_ops']:,.0f}" in said
     assert "Wrote p.png" in said
     assert rows[0]["energy_error"] == "within 1.1x on PilotNet LIF"
-    assert "Energies compared with the chip: within 1.1x on PilotNet LIF" in said
+    assert "Energies against the chip: within 1.1x on PilotNet LIF" in said
 
 
 @pytest.mark.slow
