@@ -242,7 +242,7 @@ def learn(
     Args:
         deployment: or its path; it stays as it is.
         stream: items as above; each x has the form of the network's input, integers.
-        rule: ``sltt``, ``local``, ``delta`` or ``prototypes``.
+        rule: ``sltt``, ``eprop``, ``local``, ``delta`` or ``prototypes``.
         rate: a power of two; found on the first sample that is learnt from when None.
         update, feedback, seed: as of the command that learns.
         engine: ``lava``, ``lava-fused`` or ``reference``.

@@ -28,6 +28,7 @@ from neurodeploy.onchip.synapses import plastic
 from neurodeploy.quantization.planned import real_network
 from neurodeploy.training.continued import FloatLearner
 from support.learning_networks import (
+    ending,
     float_chain,
     learn_slowly,
     random_tags,
@@ -142,9 +143,11 @@ def test_plastic_synapses_are_the_operators_matrix() -> None:
         ("conv", 4, LearningOptions(rule="local", rate=2**-5, update="step"), {"payload": 16}),
     ],
 )
-def test_the_reference_follows_the_specification(kind, bits, options, chain_options) -> None:
+@pytest.mark.parametrize("ends", [False, True])
+def test_the_reference_follows_the_specification(kind, bits, options, chain_options, ends) -> None:
     network = small_chain(kind, bits=bits, **chain_options)
     plan, chunk = make_plan(network, options, random_tags(network)), small_chunk(network, 6)
+    chunk = ending(chunk, plan.steps) if ends else chunk
     slow, learner = learn_slowly(plan, chunk), ReferenceLearner(plan)
     states = learner.learn(chunk).states
     for name, found in slow.items():

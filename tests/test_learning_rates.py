@@ -11,7 +11,12 @@ import pytest
 
 from neurodeploy.errors import InputError
 from neurodeploy.ir.quantized import QuantizedNetwork
-from neurodeploy.onchip.learner import RATE_EXPONENTS, LearningOptions, RuleName, StreamChunk
+from neurodeploy.onchip.learner import (
+    RATE_EXPONENTS,
+    LearningOptions,
+    RuleName,
+    StreamChunk,
+)
 from neurodeploy.onchip.loihi_rule import rate_exponents
 from neurodeploy.onchip.plan import make_plan
 from neurodeploy.onchip.rates import HIDDEN_MOVE, READOUT_MOVE, parse_rate, suitable_rate
@@ -102,7 +107,7 @@ def test_a_rate_can_be_expressed_wherever_the_potentials_would_have_it() -> None
         for rule in get_args(RuleName):
             options = LearningOptions(rule=rule)
             rate = suitable_rate(network, options, batch, factor)
-            everywhere = rule in ("sltt", "local")
+            everywhere = options.everywhere
             lowest, highest = RATE_EXPONENTS if everywhere else rate_exponents(network)
             assert 2.0**lowest <= rate <= 2.0**highest
             if everywhere:

@@ -177,7 +177,23 @@ def test_samples_of_a_file_are_read_at_their_own_ends(deployed: Path, tmp_path: 
     assert said["predictions"]["predicted"] == whole.classes.tolist()
 
 
-def test_learning_refuses_samples_of_different_lengths(deployed: Path) -> None:
-    found = run_cli("learn", "--task", "drift", folder=deployed)
-    assert found.exit_code == 2
-    assert "its samples last different numbers of steps" in found.output
+def test_learning_ends_with_each_sample(deployed: Path) -> None:
+    arguments = ("--engine", "reference", "--samples", "12")
+    found = run_json("learn", *arguments, "--out", "learnt", folder=deployed)
+    read = run_json("simulate", "--engine", "reference", folder=deployed)
+    assert found["updates"] == 12
+    assert found["accuracies_before"]["test"] == pytest.approx(read["accuracy"])
+
+
+def test_learning_with_traces(deployed: Path) -> None:
+    refused = run_cli("learn", "--rule", "eprop", folder=deployed)
+    assert refused.exit_code == 2 and not (deployed / "traced").exists()
+    if not lava_available():
+        return
+    assert "rule eprop keeps traces" in refused.output
+    assert "--engine lava-fused" in refused.output
+    arguments = ("--rule", "eprop", "--engine", "lava-fused", "--samples", "6", "--out", "traced")
+    found = run_json("learn", *arguments, folder=deployed)
+    assert (found["mismatches"], found["updates"], found["rule"]) == (0, 6, "eprop")
+    assert found["accuracy_ceiling"] is not None
+    assert any(circuit["what"].startswith("traces of") for circuit in found["cost"]["circuits"])

@@ -24,14 +24,14 @@ from neurodeploy.onchip.prototypes import (
 )
 from neurodeploy.simulation.engines import ReferenceEngine
 from neurodeploy.simulation.trace import SampleBatch
-from support.learning_networks import CLASSES, small_chain, small_chunk
+from support.learning_networks import CLASSES, ending, small_chain, small_chunk
 
 needs_lava = pytest.mark.skipif(not lava_available(), reason="Lava is not installed")
 OPTIONS = LearningOptions(rule="prototypes", rate=2**-5)
 
 
 def counts_of(network: QuantizedNetwork, chunk: StreamChunk) -> np.ndarray:
-    return SpikeCounts(network, chain(network)[-1].projection).of(chunk.values)
+    return SpikeCounts(network, chain(network)[-1].projection).of(chunk)
 
 
 def plan_of(
@@ -120,7 +120,12 @@ def test_lava_learns_what_the_reference_learns(base: tuple[int, ...]) -> None:
     plan = plan_of(network) if base else plan_of(network, empty=(0, 1))
     assert plan.base == base
     chunk = mixed_chunk(network, 24)
-    parts = [StreamChunk(chunk.values[s], chunk.labels[s]) for s in (slice(0, 14), slice(14, 24))]
+    ends = ending(chunk, plan.steps).lengths
+    assert ends is not None
+    parts = [
+        StreamChunk(chunk.values[s], chunk.labels[s], ends[s])
+        for s in (slice(0, 14), slice(14, 24))
+    ]
     reference, lava = PrototypeReference(plan), PrototypeLavaLearner(plan, timeout=300)
     try:
         for part in parts:

@@ -23,7 +23,7 @@ from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.onchip.learner import LearningOptions, StreamChunk
 from neurodeploy.onchip.tasks import make_task
 from neurodeploy.workflow.learning.choices import make_options
-from neurodeploy.workflow.learning.data import labelled_samples, learning_data
+from neurodeploy.workflow.learning.data import learning_data, samples_of
 from neurodeploy.workflow.learning.learners import (
     ENGINES,
     check_learning_engine,
@@ -136,7 +136,7 @@ def _first_chunks(
     network = read_deployment(deployment).network
     size = min(CHUNK, most_samples(network, options))
     task = make_task("continue", learning_data(network, data), CHUNKS * size, 0)
-    stream = labelled_samples(task.x, task.y, network, 0)
+    stream = samples_of(task.stream, network, 0)
     options = with_suitable_rate(network, options, stream, task.rate_factor)
     return options, [StreamChunk.of(batch) for batch in stream.batches(size)]
 

@@ -230,12 +230,12 @@ def validate(
 @click.argument("deployment", nargs=-1, type=PATH, metavar="[DEPLOYMENT|RECIPE]")
 @click.option(
     "--rule",
-    type=click.Choice(["sltt", "local", "delta", "prototypes"]),
+    type=click.Choice(["sltt", "eprop", "local", "delta", "prototypes"]),
     default="sltt",
     show_default=True,
-    help="sltt trains all layers; local does so without sending errors backward; delta trains the "
-    "output layer by Loihi's three-factor rule; prototypes replaces it by one prototype for each "
-    "class.",
+    help="sltt trains all layers; eprop likewise, with traces of what came before; local does so "
+    "without sending errors backward; delta trains the output layer by Loihi's three-factor rule; "
+    "prototypes replaces it by one prototype for each class.",
 )
 @click.option(
     "--task",
@@ -248,25 +248,25 @@ def validate(
 @click.option(
     "--samples",
     type=WHOLE_NUMBER,
-    help="Samples to learn from.  [default: at most 1500, each once; drift: 500; new-class: 200; "
-    "scratch: all, as often as the recipe has epochs]",
+    help="Samples to learn from.  [default: at most 1500, each once; drift: 500, or 1000 of a "
+    "speaker; new-class: 200; scratch: all, as often as the recipe has epochs]",
 )
 @click.option(
     "--degrees", type=NUMBER, help="Angle by which --task drift turns images.  [default: 25]"
 )
 @click.option(
     "--drift",
-    type=click.Choice(["rotation", "noise", "dead", "gain"]),
+    type=click.Choice(["rotation", "noise", "dead", "gain", "speaker"]),
     default="rotation",
     show_default=True,
-    help="What --task drift does: turn images, add noise, silence a quarter of the inputs, or "
-    "weaken all values.",
+    help="What --task drift does: turn images, add noise, silence a quarter of the inputs, "
+    "weaken all values, or let the speaker speak whom training left out.",
 )
 @click.option(
     "--replay",
     type=WHOLE_NUMBER,
-    help="Samples of known classes after each one of --task new-class.  [default: 9, and 0 by "
-    "--rule prototypes]",
+    help="Samples of known classes after each one of --task new-class, or of known speakers of "
+    "--drift speaker.  [default: 9, and 0 by --rule prototypes or of speakers]",
 )
 @click.option(
     "--classes",

@@ -1,4 +1,4 @@
-"""Which networks can learn here: a chain of layers that ends in an integrating read-out."""
+"""Networks that are a chain of layers with an integrating read-out; others learn as graphs."""
 
 from __future__ import annotations
 
@@ -54,12 +54,18 @@ def chain(network: QuantizedNetwork) -> list[Link]:
             "learning goes back along a chain of layers, and this network has others beside it"
         )
     for link in links[:-1]:
-        _check_hidden(link.population)
+        check_hidden(link.population)
     _check_readout(network)
     return links
 
 
-def _check_hidden(population: QuantizedPopulation) -> None:
+def check_hidden(population: QuantizedPopulation) -> None:
+    """Refuse hidden neurons that no error passes.
+
+    Raises:
+        UnsupportedError: they do not spike, they rest, or they have no threshold in common that a
+            surrogate derivative of 8 bits could be made of.
+    """
     neuron = population.leaky
     if neuron.threshold is None:
         raise UnsupportedError(f"hidden population {population.name!r} does not spike")

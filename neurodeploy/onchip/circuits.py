@@ -60,7 +60,7 @@ class WithLearning:
 
 
 def with_learning(plan: LearningPlan | DeltaPlan | PrototypePlan) -> WithLearning:
-    """The network of a plan with all that its rule needs on a chip."""
+    """The network of a plan with all that its rule needs on a chip; see also ``graph_circuits``."""
     if isinstance(plan, PrototypePlan):
         return _prototypes(plan)
     return _delta(plan) if isinstance(plan, DeltaPlan) else _everywhere(plan)
@@ -85,7 +85,7 @@ def _delta(plan: DeltaPlan) -> WithLearning:
     classes = math.prod(plan.link.population.shape)
     circuits = (
         Circuit(f"synapses {name}", STOCK, f"{rules}; 8-bit weights" + ", 8-bit tags" * summed),
-        _softmax(plan.link.population.name, classes),
+        softmax(plan.link.population.name, classes),
     )
     return WithLearning(network, classes, 0, circuits)
 
@@ -119,7 +119,8 @@ def _prototypes(plan: PrototypePlan) -> WithLearning:
     return WithLearning(network, 0, 0, circuits)
 
 
-def _softmax(name: str, classes: int) -> Circuit:
+def softmax(name: str, classes: int) -> Circuit:
+    """The error of a read-out."""
     return Circuit(
         f"error of {name}",
         EMBEDDED,
@@ -133,39 +134,26 @@ def _everywhere(plan: LearningPlan) -> WithLearning:
     steps = 1 if plan.block == 1 else plan.steps
     populations, projections = list(network.populations), []
     circuits, history, local = [], 0, plan.options.rule == "local"
-    above = _error_population(layers[-1].population)
+    above = error_population(layers[-1].population)
     populations.append(above)
     readout, projection = layers[-1].population, layers[-1].synapses.projection
     classes = math.prod(readout.shape)
-    circuits.append(_softmax(readout.name, classes))
-    projections.append(
-        # Every error neuron needs the sum over all outputs.
-        _graded(
-            QuantizedProjection(
-                name=f"outputs of {readout.name}",
-                source=readout.name,
-                target=above.name,
-                operator=Dense(np.full((classes, classes), 2), readout.shape, readout.shape),
-                weight_format=WeightFormat(WEIGHT_BITS, "excitatory"),
-                exponent=0,
-                payload=1,
-            )
-        )
-    )
+    circuits.append(softmax(readout.name, classes))
+    projections.append(outputs_to_error(readout, above))
     neurons = classes
     for number in reversed(range(len(layers))):
         layer = layers[number]
         projection = layer.synapses.projection
-        summed = 0 if plan.block == 1 else _gradient_bits(projection, steps)
+        summed = 0 if plan.block == 1 else gradient_bits(projection, steps)
         projections.append(replace(projection, learning_bits=layer.synapses.tag + summed))
         # What makes its own errors has them at once.
         distance = 0 if local else len(layers) - 1 - number
         inputs = math.prod(projection.operator.input_shape)
         history += (2 * distance + 1) * inputs * projection.payload.bit_length()
-        circuits.append(_plastic(projection, summed))
+        circuits.append(plastic_synapses(projection, summed))
         if number:
             below = layers[number - 1].population
-            population = _error_population(below)
+            population = error_population(below)
             size = math.prod(below.shape)
             neurons += size
             populations.append(population)
@@ -179,14 +167,33 @@ def _everywhere(plan: LearningPlan) -> WithLearning:
                 circuits += [_signal(below.name, classes), _error(below.name, size)]
                 continue
             history += 2 * (distance + 1) * size * SURROGATE_BITS
-            projections.append(_backwards(layer.synapses, above.name, population.name))
-            circuits += _errors(below.name, size, layer.synapses.feedback is not None, projection)
+            projections.append(backwards(layer.synapses, above.name, population.name))
+            circuits += errors_to(below.name, size, layer.synapses.feedback is not None, projection)
             above = population
     added = replace(network, populations=tuple(populations), projections=tuple(projections))
     return WithLearning(added, neurons, history, tuple(circuits))
 
 
-def _plastic(projection: QuantizedProjection, summed: int) -> Circuit:
+def outputs_to_error(
+    readout: QuantizedPopulation, errors: QuantizedPopulation
+) -> QuantizedProjection:
+    """Every error neuron needs the sum over all outputs."""
+    classes = math.prod(readout.shape)
+    return _graded(
+        QuantizedProjection(
+            name=f"outputs of {readout.name}",
+            source=readout.name,
+            target=errors.name,
+            operator=Dense(np.full((classes, classes), 2), readout.shape, readout.shape),
+            weight_format=WeightFormat(WEIGHT_BITS, "excitatory"),
+            exponent=0,
+            payload=1,
+        )
+    )
+
+
+def plastic_synapses(projection: QuantizedProjection, summed: int) -> Circuit:
+    """Synapses that learn, with gradients of so many bits, or none."""
     detail = f"{projection.weight_format.bits}-bit weights, {TAG_BITS}-bit tags below them"
     if summed:
         detail += f", {summed}-bit gradient"
@@ -196,9 +203,10 @@ def _plastic(projection: QuantizedProjection, summed: int) -> Circuit:
     return Circuit(f"synapses {projection.name}", MICROCODE, detail)
 
 
-def _errors(
+def errors_to(
     name: str, size: int, random: bool, projection: QuantizedProjection
 ) -> tuple[Circuit, Circuit]:
+    """Errors on their way back to neurons, and what these make of them."""
     weights = projection.operator.weights.size
     feedback = (
         f"{weights:,} fixed random weights"
@@ -232,7 +240,7 @@ def _voting(
 ) -> tuple[QuantizedPopulation, QuantizedProjection, QuantizedProjection]:
     """What makes the signal of a population, and the signs to it and from it."""
     form = WeightFormat(2, "mixed")
-    votes = _error_population(replace(population, shape=signs.shape[1:]))
+    votes = error_population(replace(population, shape=signs.shape[1:]))
     votes = replace(votes, name=votes_of(population.name))
     forth = Dense(signs.T * form.step, population.shape, votes.shape)
     shared: dict[str, Any] = {"weight_format": form, "exponent": 0, "payload": 1}
@@ -243,13 +251,13 @@ def _voting(
     return votes, to, _graded(back)
 
 
-def _gradient_bits(projection: QuantizedProjection, steps: int) -> int:
+def gradient_bits(projection: QuantizedProjection, steps: int) -> int:
     """Width of a gradient that no errors overflow: their sum over steps and shared positions."""
     shared = synapses_of(projection.operator) / max(projection.operator.weights.size, 1)
     return ERROR_BITS + math.ceil(math.log2(max(steps * shared * projection.payload, 1)))
 
 
-def _error_population(population: QuantizedPopulation) -> QuantizedPopulation:
+def error_population(population: QuantizedPopulation) -> QuantizedPopulation:
     """Neurons without memory that never spike by themselves."""
     ones = (1,) * len(population.shape)
     neuron = QuantizedNeuron(
@@ -280,7 +288,7 @@ def _graded(projection: QuantizedProjection) -> QuantizedProjection:
     return replace(projection, payload=2 ** (ERROR_BITS - 1) - 1)
 
 
-def _backwards(synapses: SynapsePlan, source: str, target: str) -> QuantizedProjection:
+def backwards(synapses: SynapsePlan, source: str, target: str) -> QuantizedProjection:
     """Errors from one layer to the one below, through transposed or random weights."""
     projection, weights = synapses.projection, synapses.feedback
     operator, form = projection.operator, projection.weight_format

@@ -5,6 +5,7 @@ counts what a sample made the reference do, times published figures of the targe
 
     errors     e_ops p_syn + neurons T p_upd     errors through synapses, error neurons at each step
     changes    e_spk p_chg                       synapses behind an input that has spiked, each step
+               synapses T p_chg                  of rule eprop, whose traces go on without spikes
 
 By rule ``local`` e_ops are spikes and errors through the signs of each layer's own signal.
 
@@ -34,11 +35,15 @@ from neurodeploy.onchip.circuits import (
     votes_of,
     with_learning,
 )
+from neurodeploy.onchip.graph_circuits import depth_of, graph_with_learning
+from neurodeploy.onchip.graph_plan import GraphPlan
 from neurodeploy.onchip.learner import LayerCounts
 from neurodeploy.onchip.loihi_rule import DeltaPlan
-from neurodeploy.onchip.plan import LearningPlan
+from neurodeploy.onchip.plan import LearningPlan, SynapticPlan
 from neurodeploy.onchip.prototype_plan import PrototypePlan
 from neurodeploy.target import Target
+
+AnyPlan = LearningPlan | GraphPlan | DeltaPlan | PrototypePlan
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ class LearningCost:
 
 
 def learning_cost(
-    plan: LearningPlan | DeltaPlan | PrototypePlan,
+    plan: AnyPlan,
     target: Target,
     counts: Mapping[str, LayerCounts],
     samples: int,
@@ -90,13 +95,14 @@ def learning_cost(
         samples: that they were counted on.
     """
     network, steps = plan.network, plan.network.contract.steps
-    added = with_learning(plan)
+    added = graph_with_learning(plan) if isinstance(plan, GraphPlan) else with_learning(plan)
     alone, learning = map_network(network, target), map_network(added.network, target)
     updates = 1 if plan.options.update == "sample" else steps
-    sends_back = isinstance(plan, LearningPlan) and plan.options.rule == "sltt"
-    copied = sends_back and plan.options.feedback == "transposed"
+    carriers = _carriers(plan)
+    local = plan.options.rule == "local"
+    copied = not local and isinstance(plan, SynapticPlan) and plan.options.feedback == "transposed"
     events = error_operations = visited = sent = 0.0
-    for number, projection in enumerate(network.projections):
+    for projection in network.projections:
         found = counts.get(projection.name)
         if found is None:
             continue
@@ -106,11 +112,15 @@ def learning_cost(
             for shape in (projection.operator.output_shape, projection.operator.input_shape)
         )
         events += found.error_events
-        visited += found.spikes * synapses / inputs
-        if number and sends_back:
+        if plan.options.rule == "eprop":
+            # Traces go on whether or not a spike arrives.
+            visited += synapses * steps * samples
+        else:
+            visited += found.spikes * synapses / inputs
+        if projection.name in carriers and not local:
             error_operations += found.error_events * synapses / outputs
             sent += found.updates if copied else 0
-        elif number and isinstance(plan, LearningPlan):
+        elif projection.name in carriers:
             error_operations += network.classes * (found.spikes + inputs * steps * samples)
     energy = None
     if target.energy is not None:
@@ -143,7 +153,7 @@ def learning_cost(
 
 
 def _time(
-    plan: LearningPlan | DeltaPlan | PrototypePlan,
+    plan: AnyPlan,
     network: QuantizedNetwork,
     mapping: CoreMapping,
     target: Target,
@@ -156,11 +166,11 @@ def _time(
         network: with the populations that carry errors.
         mapping: of that network.
     """
-    if target.duration is None or not isinstance(plan, LearningPlan):
+    if target.duration is None or not isinstance(plan, SynapticPlan):
         return None
     activity = {p.name: np.zeros(p.shape) for p in network.populations}
-    for layer in plan.layers:
-        projection, found = layer.synapses.projection, counts[layer.synapses.projection.name]
+    for synapses in plan.synapses:
+        projection, found = synapses.projection, counts[synapses.projection.name]
         events = {projection.source: found.spikes, error_of(projection.target): found.error_events}
         for name, count in events.items():
             if name in activity:
@@ -168,11 +178,28 @@ def _time(
         if (votes := votes_of(projection.target)) in activity:
             activity[votes] += plan.steps
     step = estimate(network, target, mapping, activity).step_ns
-    # Through the layers and back, for each step one after the other or for all in a pipeline; by
-    # rule local not back, but the error of the last layer takes its step.
-    layers = len(plan.layers)
-    steps = (layers + 1 if plan.options.rule == "local" else 2 * layers) + (plan.block - 1)
+    steps = _chip_steps(plan)
     return step and step.scaled(steps / 1000)
+
+
+def _chip_steps(plan: SynapticPlan) -> int:
+    """Through the layers and back, for each step one after the other or for all in a pipeline.
+
+    By rule ``local`` not back, but the error of the last layer takes its step.
+    """
+    if isinstance(plan, GraphPlan):
+        return 2 * depth_of(plan) * plan.block
+    layers = len(plan.synapses)
+    return (layers + 1 if plan.options.rule == "local" else 2 * layers) + (plan.block - 1)
+
+
+def _carriers(plan: AnyPlan) -> frozenset[str]:
+    """Names of the projections before which errors come to hidden neurons."""
+    if isinstance(plan, GraphPlan):
+        return frozenset(p.name for p in plan.graph.learning if plan.graph.carries_back(p))
+    if isinstance(plan, LearningPlan):
+        return frozenset(synapses.projection.name for synapses in plan.synapses[1:])
+    return frozenset()
 
 
 def _words(mapping: CoreMapping) -> int:

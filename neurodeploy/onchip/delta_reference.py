@@ -45,12 +45,13 @@ class DeltaReference:
         states = np.empty((len(chunk), updates, size), np.int32)
         scores = np.empty((len(chunk), len(self.bias)), np.int64)
         silence = np.zeros(self.rule.weights.shape[1], bool), np.zeros_like(self.bias)
+        lasts = chunk.lasts(plan.steps)
         for sample, spikes in enumerate(self._hidden_spikes(chunk)):
             self.readout.reset()
             label = int(chunk.labels[sample])
             for epoch in range(plan.epochs):
                 before = self.rule.weights
-                active = epoch < plan.steps
+                active = epoch < lasts[sample]
                 met, trace = (
                     (spikes[epoch], self._trace(spikes[epoch], label)) if active else silence
                 )

@@ -107,5 +107,5 @@ def make_drift(name: str, dataset: Dataset, degrees: float) -> tuple[Change, str
         InputError: no such drift, or samples that it cannot change.
     """
     if name not in DRIFTS:
-        raise InputError(f"drift {name!r} is not known{nearest(name, DRIFTS)}")
+        raise InputError(f"drift {name!r} is not known{nearest(name, [*DRIFTS, 'speaker'])}")
     return DRIFTS[name](dataset, degrees)

@@ -52,12 +52,12 @@ class EventLayer(ABC):
             neuron.comparison == ">",
         )
         self.u, self.v = (np.zeros(size, np.int64) for _ in "uv")
-        self.activation, self.membranes, self.spikes = (
+        self.activation, self.all_membranes, self.all_spikes = (
             np.zeros((self.block, size), np.int32) for _ in range(3)
         )
         self.errors = np.zeros((self.block, size), np.int64)
         self.votes = np.zeros((self.block, learning.network.classes), np.int32)
-        self.met = self.spikes
+        self.met, self.membranes, self.spikes = self.all_spikes, self.all_membranes, self.all_spikes
         self.record(0)
 
     @abstractmethod
@@ -87,12 +87,13 @@ class EventLayer(ABC):
         self.u[:] = 0
         self.v[:] = 0
 
-    def forward(self, spikes: np.ndarray) -> np.ndarray:
-        """(block or 1, inputs) integers to (block, outputs) spikes."""
+    def forward(self, spikes: np.ndarray, steps: int) -> np.ndarray:
+        """(steps or 1, inputs) integers to (steps, outputs) spikes."""
         self.met = spikes
+        self.membranes, self.spikes = self.all_membranes[:steps], self.all_spikes[:steps]
         activation = self.activation[: len(spikes)]
         events = self._activate(spikes, activation)
-        self.counts.spikes += events * (self.block // len(spikes))
+        self.counts.spikes += events * (steps // len(spikes))
         wraps, clips = compiled.integrate(
             *(activation, self.u, self.v, *self.neurons, self.membranes, self.spikes)
         )
@@ -113,16 +114,17 @@ class EventLayer(ABC):
         """
         plan = self.plan.neurons
         assert isinstance(plan, NeuronPlan)
+        found, votes = self.errors[: len(errors)], self.votes[: len(errors)]
         if plan.signal is None:
-            above._carry_back(errors, self.membranes, plan, self.errors)
-            return self.errors
+            above._carry_back(errors, self.membranes, plan, found)
+            return found
         signs = plan.signal.signs
-        compiled.activations(self.spikes, signs, 0, self.votes)
+        compiled.activations(self.spikes, signs, 0, votes)
         compiled.errors_below(
-            *(plan.signal.error(self.votes, label), signs, self.membranes, plan.threshold),
-            *(plan.surrogate_shift, plan.error_shift, self.errors),
+            *(plan.signal.error(votes, label), signs, self.membranes, plan.threshold),
+            *(plan.surrogate_shift, plan.error_shift, found),
         )
-        return self.errors
+        return found
 
     def record(self, updates: int) -> None:
         """Begin a record of so many updates. Memory is taken as far as it is written only."""
@@ -137,8 +139,12 @@ class EventLayer(ABC):
         numbers, values = (found[: self.end] for found in (self.changed, self.changed_to))
         return Changes(first, self.flat(), ends, numbers, values)
 
+    def end_update(self) -> None:
+        """Close the record of an update."""
+        self.ends.append(self.end)
+
     def learn(self, errors: np.ndarray, update: int, seed: int) -> None:
-        """Change the weights, and record it."""
+        """Change the weights, and record what changes."""
         plan, counts = self.synapses, self.counts
         key = random_key(seed, update, plan.index)
         changed, clipped, saturated = self._update(
@@ -147,7 +153,6 @@ class EventLayer(ABC):
             *(found[self.end :] for found in (self.changed, self.changed_to)),
         )
         self.end += changed
-        self.ends.append(self.end)
         counts.updates += changed
         counts.clipped_updates += clipped
         counts.saturated += saturated
@@ -218,14 +223,15 @@ class SharedLayer(EventLayer):
     def _carry_back(
         self, errors: np.ndarray, membranes: np.ndarray, plan: NeuronPlan, found: np.ndarray
     ) -> None:
-        compiled_runs.by_place(errors, self.runs.targets, self.arrived)
+        arrived = self.arrived[: len(errors)]
+        compiled_runs.by_place(errors, self.runs.targets, arrived)
         compiled_runs.errors_below(
-            *(self.arrived, *self.table, self.back, membranes, plan.threshold),
+            *(arrived, *self.table, self.back, membranes, plan.threshold),
             *(plan.surrogate_shift, plan.error_shift, self.carried, found),
         )
 
     def _update(self, errors: np.ndarray, *change: Any) -> tuple[int, int, int]:
-        arrived = self.arrived
+        arrived = self.arrived[: len(errors)]
         if len(self.met) < len(errors):
             # An input that never changes was met once, and meets the sum of the errors.
             errors, arrived = errors.sum(axis=0, keepdims=True), self.summed

@@ -52,13 +52,19 @@ class EventReference:
         for layer in layers:
             layer.record(len(chunk) * per_sample)
         drive = np.ascontiguousarray(chunk.values, np.int32)
+        lasts = chunk.lasts(plan.steps)
         for sample, (values, label) in enumerate(zip(drive, chunk.labels.tolist(), strict=True)):
             for layer in layers:
                 layer.rest()
             for number in range(per_sample):
                 start = number * plan.block
-                frames = values[start : start + plan.block] if len(values) > 1 else values
-                self._learn_block(frames, label)
+                steps = min(lasts[sample] - start, plan.block)
+                if steps > 0:
+                    frames = values[start : start + steps] if len(values) > 1 else values
+                    self._learn_block(frames, label, steps)
+                for layer in layers:
+                    layer.end_update()
+                self.updates += 1
             scores[sample] = layers[-1].v
         records = {
             layer.name: layer.recorded(before, per_sample)
@@ -66,11 +72,11 @@ class EventReference:
         }
         return Trajectory(records, scores)
 
-    def _learn_block(self, frames: np.ndarray, label: int) -> None:
+    def _learn_block(self, frames: np.ndarray, label: int, steps: int) -> None:
         """The steps between two updates."""
         spikes = frames
         for layer in self.layers:
-            spikes = layer.forward(spikes)
+            spikes = layer.forward(spikes, steps)
         errors = self.plan.readout(self.layers[-1].membranes, label)
         for number in reversed(range(len(self.layers))):
             layer = self.layers[number]
@@ -78,7 +84,6 @@ class EventReference:
             below = self.layers[number - 1].errors_from(errors, layer, label) if number else errors
             layer.learn(errors, self.updates, self.plan.options.seed)
             errors = below
-        self.updates += 1
 
     def learned(self) -> QuantizedNetwork:
         """The network with the weights as they are now."""

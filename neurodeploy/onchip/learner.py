@@ -13,8 +13,11 @@ import numpy as np
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.simulation.trace import SampleBatch
 
-RuleName = Literal["delta", "local", "prototypes", "sltt"]
+RuleName = Literal["delta", "eprop", "local", "prototypes", "sltt"]
 UpdateTime = Literal["step", "sample"]
+
+SENDING_BACK: tuple[RuleName, ...] = ("sltt", "eprop")
+"""Rules that carry errors back to hidden layers, by updates of one form."""
 Feedback = Literal["transposed", "random"]
 
 RATE_EXPONENTS = (-24, 4)
@@ -27,8 +30,9 @@ class LearningOptions:
 
     Attributes:
         rule: ``delta`` changes the output layer alone, by Lava's own three-factor rule; ``sltt``
-            changes all layers; ``local`` changes all, each by an error that it makes of its own
-            spikes; ``prototypes`` has the output layer be means of features.
+            changes all layers; ``eprop`` likewise, by what past input still does to neurons;
+            ``local`` changes all, each by an error that it makes of its own spikes;
+            ``prototypes`` has the output layer be means of features.
         rate: a power of two, per unit of the float network's weights, as in SGD; of ``prototypes``
             the share of the way that a mean of many samples goes towards the next one.
         update: change weights after each ``step``, or once per ``sample`` of T steps.
@@ -55,7 +59,7 @@ class LearningOptions:
             )
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"the seed must be from 0 to 2^32 - 1, found {self.seed}")
-        if self.rule != "sltt" and self.feedback == "random":
+        if self.rule not in SENDING_BACK and self.feedback == "random":
             raise ValueError(f"rule {self.rule} carries no error back; feedback is for rule sltt")
         if self.rule == "prototypes" and self.update == "step":
             raise ValueError("rule prototypes learns from whole samples; update is for other rules")
@@ -72,7 +76,7 @@ class LearningOptions:
     @property
     def everywhere(self) -> bool:
         """Whether the rule changes all layers, with tags below their weights."""
-        return self.rule in ("local", "sltt")
+        return self.rule in ("eprop", "local", "sltt")
 
 
 def rate_text(rate: float) -> str:
@@ -185,17 +189,25 @@ class StreamChunk:
     Attributes:
         values: (N, T, inputs) integers, or (N, 1, inputs) when every step is the same.
         labels: (N,) int64.
+        lengths: (N,) steps that each lasts, 1..T, after which nothing is learnt and its class is
+            read; None where all last T.
     """
 
     values: np.ndarray
     labels: np.ndarray
+    lengths: np.ndarray | None = None
+
+    def lasts(self, steps: int) -> list[int]:
+        """Steps of each sample, where T is ``steps``."""
+        return [steps] * len(self) if self.lengths is None else self.lengths.tolist()
 
     @staticmethod
     def of(batch: SampleBatch) -> StreamChunk:
         """A batch with labels."""
         assert batch.labels is not None
         steps = 1 if batch.static else batch.values.shape[1]
-        return StreamChunk(batch.values.reshape(len(batch), steps, -1), batch.labels)
+        values = batch.values.reshape(len(batch), steps, -1)
+        return StreamChunk(values, batch.labels, batch.lengths)
 
     def __len__(self) -> int:
         return len(self.labels)

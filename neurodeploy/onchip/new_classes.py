@@ -16,6 +16,8 @@ from neurodeploy.onchip.task import (
     draw_known,
     length_of,
     shuffled,
+    tested,
+    training_part,
 )
 
 
@@ -38,8 +40,7 @@ def new_class(dataset: Dataset, samples: int | None, rng: np.random.Generator, n
     return Task(
         "new-class",
         f"{int(arrivals.sum())} training samples of {names} of {dataset.name}, {_followed(replay)}",
-        dataset.x_train[numbers],
-        dataset.y_train[numbers],
+        training_part(dataset, numbers),
         _old_and_new(dataset, of_new, np.sort(np.concatenate(aside)) if replay else None),
         # Twenty samples have to be enough against a training that has taught never to say so: with
         # half of it MNIST's class was hardly learnt; digits do well with both.
@@ -66,7 +67,7 @@ def _one_by_one(
             )
         )
     # New and old are told apart in one measurement of all.
-    held_out = {"all": HeldOut(dataset.x_test, dataset.y_test)}
+    held_out = {"all": tested(dataset)}
     aside, parts = {}, {}
     for label in np.unique(dataset.y_train).tolist():
         own = np.flatnonzero(dataset.y_train == label)
@@ -93,14 +94,13 @@ def _one_by_one(
     stream = np.concatenate(numbers)
     if replay:
         judging = np.sort(np.concatenate(list(aside.values())))
-        held_out[SET_ASIDE] = HeldOut(dataset.x_train[judging], dataset.y_train[judging])
+        held_out[SET_ASIDE] = training_part(dataset, judging)
     shaping = [part for label, part in parts.items() if label not in news.unseen]
     return Task(
         "new-class",
         f"{int(arrivals.sum())} training samples each of {_names(order)} of {dataset.name}, one "
         f"class after the other, {_followed(replay)}",
-        dataset.x_train[stream],
-        dataset.y_train[stream],
+        training_part(dataset, stream),
         held_out,
         rate_factor=2.0,
         known=draw_known(dataset, np.concatenate(shaping), rng),
@@ -131,15 +131,15 @@ def _old_and_new(
     """
 
     def part(chosen: np.ndarray) -> HeldOut:
-        return HeldOut(dataset.x_test[np.flatnonzero(chosen)], dataset.y_test[chosen])
+        return tested(dataset).part(np.flatnonzero(chosen))
 
     found = {
-        "all": HeldOut(dataset.x_test, dataset.y_test),
+        "all": tested(dataset),
         "new": part(of_new),
         "old": part(~of_new),
     }
     if judging is not None:
-        found[SET_ASIDE] = HeldOut(dataset.x_train[judging], dataset.y_train[judging])
+        found[SET_ASIDE] = training_part(dataset, judging)
     return found
 
 

@@ -24,6 +24,7 @@ does so by halves: each makes every layer's shift one larger, from a given updat
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -51,7 +52,7 @@ ERROR_BITS = 16
 UPDATE_BITS = 16
 """Width of one update of a synapse with its sign, in units of the tag."""
 
-_TYPICAL_BITS = 11
+TYPICAL_BITS = 11
 """A hidden error of typical size has about so many bits, which leaves room for larger ones."""
 
 _SHIFTS = (-16, MOST_BITS)
@@ -140,18 +141,21 @@ class LayerPlan:
 
 
 @dataclass(frozen=True, eq=False)
-class LearningPlan:
-    """A network all of whose layers learn, by ``sltt`` or ``local``; see the module.
+class SynapticPlan(ABC):
+    """A network of which synapses learn that hold weight and tag together.
 
     Attributes:
-        layers: from the input on.
         readout: makes the error of the last population.
     """
 
     network: QuantizedNetwork
     options: LearningOptions
-    layers: tuple[LayerPlan, ...]
     readout: ReadoutError
+
+    @property
+    @abstractmethod
+    def synapses(self) -> tuple[SynapsePlan, ...]:
+        """Of each projection that learns."""
 
     @property
     def steps(self) -> int:
@@ -160,9 +164,11 @@ class LearningPlan:
 
     def learned(self, states: Mapping[str, np.ndarray]) -> QuantizedNetwork:
         """The network whose synapses are X, by projection."""
-        plans = {layer.synapses.projection.name: layer.synapses for layer in self.layers}
+        plans = {synapses.projection.name: synapses for synapses in self.synapses}
 
         def changed(p: QuantizedProjection) -> QuantizedProjection:
+            if p.name not in plans:
+                return p
             weights = plans[p.name].weights(states[p.name].astype(np.int64))
             return replace(
                 p, operator=p.operator.with_weights(weights.reshape(p.operator.weights.shape))
@@ -172,13 +178,29 @@ class LearningPlan:
 
     def tags(self, states: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """What is below the weights of synapses that are X, by projection."""
-        plans = {layer.synapses.projection.name: layer.synapses for layer in self.layers}
+        plans = {synapses.projection.name: synapses for synapses in self.synapses}
         return {name: plans[name].tags_of(x.astype(np.int64)) for name, x in states.items()}
 
     @property
     def block(self) -> int:
         """Steps that lie between two updates: T, or 1."""
         return self.steps if self.options.update == "sample" else 1
+
+
+@dataclass(frozen=True, eq=False)
+class LearningPlan(SynapticPlan):
+    """A chain that learns by ``sltt``; see the module.
+
+    Attributes:
+        layers: from the input on.
+    """
+
+    layers: tuple[LayerPlan, ...]
+
+    @property
+    def synapses(self) -> tuple[SynapsePlan, ...]:
+        """Of each layer, from the input on."""
+        return tuple(layer.synapses for layer in self.layers)
 
 
 def make_plan(
@@ -196,22 +218,30 @@ def make_plan(
         InputError: the rate is out of the range of a layer's shifts.
     """
     plan = plan_of_any_rate(network, options, tags)
-    lowest, highest = _SHIFTS
-    for layer in plan.layers:
-        first = layer.synapses.rate_shift
-        if not lowest <= first <= highest - len(options.halvings):
-            low, high = _rates_of(layer.synapses)
-            falling = f" and is halved {len(options.halvings)} times" if options.halvings else ""
-            raise InputError(
-                f"rate {rate_text(options.rate)}{falling} is out of range for projection "
-                f"{layer.synapses.projection.name!r}; use 2^{low} to 2^{high}"
-            )
+    check_rate(plan)
     return plan
 
 
-def rates_within_reach(plan: LearningPlan) -> tuple[int, int]:
+def check_rate(plan: SynapticPlan) -> None:
+    """Refuse a rate that the shifts of some projection do not express.
+
+    Raises:
+        InputError: there is such a projection.
+    """
+    options, (lowest, highest) = plan.options, _SHIFTS
+    for synapses in plan.synapses:
+        if not lowest <= synapses.rate_shift <= highest - len(options.halvings):
+            low, high = _rates_of(synapses)
+            falling = f" and is halved {len(options.halvings)} times" if options.halvings else ""
+            raise InputError(
+                f"rate {rate_text(options.rate)}{falling} is out of range for projection "
+                f"{synapses.projection.name!r}; use 2^{low} to 2^{high}"
+            )
+
+
+def rates_within_reach(plan: SynapticPlan) -> tuple[int, int]:
     """Exponents of the smallest and the largest rate that the shifts of every layer express."""
-    found = [_rates_of(layer.synapses) for layer in plan.layers]
+    found = [_rates_of(synapses) for synapses in plan.synapses]
     return max(low for low, _ in found), min(high for _, high in found)
 
 
@@ -235,7 +265,7 @@ def plan_of_any_rate(
         feedback = None
         if options.feedback == "random" and index:
             feedback = random_feedback(link.projection, index, options.seed)
-        synapses = _synapse_plan(
+        synapses = synapse_plan(
             link, index, per_unit, options, feedback, tags.get(link.projection.name)
         )
         layers.append(LayerPlan(link.population, synapses, neurons))
@@ -252,10 +282,10 @@ def plan_of_any_rate(
                 expected = _fan_out(link, weights) * typical
                 scale = link.population.scale / 2.0**link.projection.exponent
                 neurons = _neuron_plan(source, expected, per_unit * scale)
-            per_unit, typical = neurons.per_unit, 2.0**_TYPICAL_BITS
+            per_unit, typical = neurons.per_unit, 2.0**TYPICAL_BITS
     scale = links[-1].population.scale * 2**ACTIVATION_SHIFT
     return LearningPlan(
-        network, options, tuple(reversed(layers)), ReadoutError.of_scale(scale, FRACTION)
+        network, options, ReadoutError.of_scale(scale, FRACTION), tuple(reversed(layers))
     )
 
 
@@ -268,28 +298,29 @@ def _fan_out(link: Link, weights: np.ndarray) -> float:
 def _neuron_plan(
     source: QuantizedPopulation, typical: float, per_unit: float, signal: LocalSignal | None = None
 ) -> NeuronPlan:
-    """Shifts such that errors of typical size come out at ``_TYPICAL_BITS`` bits.
+    """Shifts such that errors of typical size come out at ``TYPICAL_BITS`` bits.
 
     Args:
         typical: size of what is multiplied with the surrogate.
         per_unit: of that, for dL/ds of the float network.
     """
-    threshold = _threshold(source)
+    threshold = threshold_of(source)
     shift = surrogate_shift(threshold)
     expected = typical * (threshold >> shift)
-    error_shift = max(round(math.log2(max(expected, 1.0))) - _TYPICAL_BITS, 0)
+    error_shift = max(round(math.log2(max(expected, 1.0))) - TYPICAL_BITS, 0)
     theta = threshold / (2**ACTIVATION_SHIFT * source.scale)
     gain = 2**ACTIVATION_SHIFT * source.scale * theta**2 / 2.0 ** (shift + error_shift)
     return NeuronPlan(threshold, shift, error_shift, per_unit * gain, signal)
 
 
-def _threshold(population: QuantizedPopulation) -> int:
+def threshold_of(population: QuantizedPopulation) -> int:
+    """The threshold that all neurons have, in state units."""
     threshold = population.leaky.threshold
     assert threshold is not None
     return int(threshold.flat[0]) << ACTIVATION_SHIFT
 
 
-def _synapse_plan(
+def synapse_plan(
     link: Link,
     index: int,
     per_unit: float,
@@ -297,6 +328,7 @@ def _synapse_plan(
     feedback: np.ndarray | None,
     tags: np.ndarray | None,
 ) -> SynapsePlan:
+    """How a projection learns from gradients of so many units, per integer of its source."""
     projection, form = link.projection, link.projection.weight_format
     scale = link.population.scale * 2.0 ** (TAG_BITS - projection.exponent)
     per_rate = scale / (projection.payload**2 * per_unit * form.step)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from neurodeploy.data.lasting import own_steps
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedProjection
 from neurodeploy.onchip.delta_reference import layers_before
 from neurodeploy.onchip.learner import Counts, StreamChunk, Trajectory
@@ -49,18 +50,24 @@ class SpikeCounts:
         self.engine = None if hidden is None else ReferenceEngine(hidden)
         self.input_shape = network.inputs[0].shape
 
-    def of(self, values: np.ndarray) -> np.ndarray:
-        """(N, F) int64 of encoded samples (N, T, inputs), or (N, 1, inputs) of static ones."""
+    def of(self, chunk: StreamChunk) -> np.ndarray:
+        """(N, F) int64 of the samples, over the steps of each."""
+        values = chunk.values
         count, given = len(values), values.shape[1]
         if self.engine is None:
             repeats = self.steps // given
-            return (values > 0).sum(axis=1, dtype=np.int64) * repeats
+            return self._counted(values > 0, chunk) * repeats
         static = given == 1 and self.steps > 1
         frames = values[:, 0] if static else values
         shape = (count, *(() if static else (given,)), *self.input_shape)
         ((_, trace),) = self.engine.run([SampleBatch(0, frames.reshape(shape), static)])
         spikes = trace.populations[trace.output].s
-        return spikes.reshape(count, self.steps, -1).sum(axis=1, dtype=np.int64)
+        return self._counted(spikes.reshape(count, self.steps, -1), chunk)
+
+    def _counted(self, spikes: np.ndarray, chunk: StreamChunk) -> np.ndarray:
+        if chunk.lengths is not None:
+            spikes = spikes * own_steps(spikes, chunk.lengths)
+        return spikes.sum(axis=1, dtype=np.int64)
 
     @property
     def overflow(self) -> Mapping[str, tuple[int, int]]:
@@ -150,7 +157,7 @@ class PrototypeReference:
     def learn(self, chunk: StreamChunk) -> Trajectory:
         """Go on with these samples, one after the other; those ``UNLABELLED`` are answered."""
         counts, rows, plan = self.counts.of(self.projection), self.rows, self.plan
-        found = self.spikes.of(chunk.values)
+        found = self.spikes.of(chunk)
         centred, learnt = plan.features.centred(found), plan.features.learnt(found)
         states = np.empty((len(chunk), 1, rows.weights.size), np.int32)
         answers = np.empty((len(chunk), 1, 1), np.int32)

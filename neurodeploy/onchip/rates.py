@@ -9,10 +9,14 @@ import numpy as np
 
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.quantized import QuantizedNetwork
-from neurodeploy.onchip.learner import RATE_EXPONENTS, LearningOptions, StreamChunk
+from neurodeploy.onchip.learner import (
+    RATE_EXPONENTS,
+    LearningOptions,
+    StreamChunk,
+)
 from neurodeploy.onchip.loihi_rule import rate_exponents
-from neurodeploy.onchip.plan import plan_of_any_rate, rates_within_reach
-from neurodeploy.onchip.reference import ReferenceLearner
+from neurodeploy.onchip.plan import rates_within_reach
+from neurodeploy.onchip.plans import learning_plan_of_any_rate, measuring_reference
 from neurodeploy.simulation.engines import ReferenceEngine
 from neurodeploy.simulation.trace import SampleBatch
 
@@ -90,18 +94,20 @@ def suitable_rate(
     """
     rule = options.rule if options.everywhere else "sltt"
     everywhere = LearningOptions(rule=rule, feedback=options.feedback, seed=options.seed)
-    plan = plan_of_any_rate(network, everywhere)
-    learner = ReferenceLearner(plan)
+    plan = learning_plan_of_any_rate(network, everywhere)
+    learner = measuring_reference(plan)
+    chunk, wrong = StreamChunk.of(batch), _wrong_labels(network, batch)
+    lasts = chunk.lasts(network.contract.steps)
     found = [
-        learner.moves(values, label)
-        for values, label in zip(
-            StreamChunk.of(batch).values, _wrong_labels(network, batch), strict=True
-        )
+        learner.moves(values, label, steps)
+        for values, label, steps in zip(chunk.values, wrong, lasts, strict=True)
     ]
-    *hidden, last = (layer.synapses.projection.name for layer in plan.layers)
-    bounds = {last: READOUT_MOVE}
+    learning = [synapses.projection for synapses in plan.synapses]
+    adds_up = not network.population(network.output).leaky.spiking
+    last = [p.name for p in learning if p.target == network.output and adds_up]
+    bounds = dict.fromkeys(last, READOUT_MOVE)
     if options.everywhere:
-        bounds |= dict.fromkeys(hidden, HIDDEN_MOVE)
+        bounds |= {p.name: HIDDEN_MOVE for p in learning if p.name not in last}
         reach = rates_within_reach(plan)
     else:
         reach = rate_exponents(network)
@@ -120,4 +126,4 @@ def _wrong_labels(network: QuantizedNetwork, batch: SampleBatch) -> np.ndarray:
     ((_, trace),) = ReferenceEngine(network).run([batch])
     classes = network.classes
     others = 1 + np.arange(len(batch)) % max(classes - 1, 1)
-    return (trace.predictions(network.contract.decode) + others) % classes
+    return (trace.predictions(network.contract.decode, batch.lengths) + others) % classes

@@ -51,31 +51,35 @@ class ReferenceLearner:
             for layer in self.layers
         }
         scores = np.empty((len(chunk), math.prod(self.layers[-1].shape)), np.int64)
+        lasts = chunk.lasts(plan.steps)
         for sample, (values, label) in enumerate(zip(chunk.values, chunk.labels, strict=True)):
             for layer in self.layers:
                 layer.stepper.reset()
             for number in range(per_sample):
                 first = number * plan.block
-                frames = values[first : first + plan.block] if len(values) > 1 else values
-                self._learn_block(frames.T, int(label))
+                steps = min(lasts[sample] - first, plan.block)
+                if steps > 0:
+                    frames = values[first : first + steps] if len(values) > 1 else values
+                    self._learn_block(frames.T, int(label), steps)
+                # After a sample's end there is nothing to learn from, and updates change nothing.
+                self.updates += 1
                 for layer in self.layers:
                     states[layer.name][sample, number] = layer.state
             scores[sample] = self.layers[-1].stepper.v.numpy().ravel()
         return Trajectory(states, scores)
 
-    def _learn_block(self, frames: np.ndarray, label: int) -> None:
+    def _learn_block(self, frames: np.ndarray, label: int, steps: int) -> None:
         """The steps between two updates; one frame stands for all of them when it never changes."""
         spikes = frames
         for layer in self.layers:
-            spikes = layer.forward(spikes)
+            spikes = layer.forward(spikes, steps)
         errors = self.plan.readout(self.layers[-1].membranes.T, label).T
         for index in reversed(range(len(self.layers))):
             carried = self.layers[index].learn(errors, self.updates, self.plan.options.seed)
             if index:
                 errors = self.layers[index - 1].errors(carried, label)
-        self.updates += 1
 
-    def moves(self, values: np.ndarray, label: int) -> dict[str, float]:
+    def moves(self, values: np.ndarray, label: int, steps: int | None = None) -> dict[str, float]:
         """How far an update by this sample at a rate of 1 would move potentials; nothing learns.
 
         Of every projection the largest change that its own update makes in what the neurons behind
@@ -85,12 +89,13 @@ class ReferenceLearner:
         Args:
             values: (T or 1, inputs) integers.
             label: the class that is wanted.
+            steps: that the sample lasts; T when None.
         """
         for layer in self.layers:
             layer.stepper.reset()
-        spikes = values.T
+        spikes = (values[:steps] if len(values) > 1 else values).T
         for layer in self.layers:
-            spikes = layer.forward(spikes)
+            spikes = layer.forward(spikes, steps or self.plan.steps)
         errors = self.plan.readout(self.layers[-1].membranes.T, label).T
         found = {}
         for index in reversed(range(len(self.layers))):
@@ -143,17 +148,19 @@ class _Layer:
         bias = np.broadcast_to(neuron.bias_mantissa << neuron.bias_exponent, self.shape)
         self.bias = bias.ravel().astype(np.int64)
         size = math.prod(self.shape)
-        self.membranes = np.empty((size, self.block), np.int32)
-        self.spikes = np.empty((size, self.block), np.int32)
+        self.all_membranes = np.empty((size, self.block), np.int32)
+        self.all_spikes = np.empty((size, self.block), np.int32)
+        self.membranes, self.spikes = self.all_membranes, self.all_spikes
         self.gathered, self.static = np.zeros(0), False
 
-    def forward(self, spikes: np.ndarray) -> np.ndarray:
-        """(inputs, block or 1) integers to (outputs, block) spikes; remembers what ``learn`` needs.
+    def forward(self, spikes: np.ndarray, steps: int) -> np.ndarray:
+        """(inputs, steps or 1) integers to (outputs, steps) spikes; remembers what ``learn`` needs.
 
         ``membranes`` are v before any reset; of a read-out, what each step adds to v.
         """
         self.gathered = self.plastic.gather(spikes.astype(self.dtype))
-        repeats = self.block // spikes.shape[1]
+        self.membranes, self.spikes = self.all_membranes[:, :steps], self.all_spikes[:, :steps]
+        repeats = steps // spikes.shape[1]
         self.static = repeats > 1
         self.counts.spikes += int(np.count_nonzero(spikes)) * repeats
         total = self.plastic.activate(self.weights.astype(self.dtype), self.gathered)
@@ -162,7 +169,7 @@ class _Layer:
         if self.block == self.steps:
             self.stepper.expect(float(np.abs(total).max(initial=0)))
         activation = torch.from_numpy(np.ascontiguousarray(total.T)).reshape(-1, *self.shape)
-        for t in range(self.block):
+        for t in range(steps):
             self.stepper.integrate(activation[t % len(activation)])
             if self.plan.neurons is None:
                 self.membranes[:, t] = self.stepper.u.numpy().ravel() + self.bias
@@ -215,16 +222,27 @@ class _Layer:
         )
 
     def _update(self, gradient: np.ndarray, update: int, seed: int) -> None:
-        plan, counts = self.synapses, self.counts
-        shift = plan.shift_at(update)
-        bits = random_bits(seed, update, plan.index, gradient.size, max(shift, 0))
-        change = shifted_stochastically(-gradient, shift, bits)
-        largest = (1 << (UPDATE_BITS - 1)) - 1
-        kept = np.clip(change, -largest, largest)
-        counts.clipped_updates += int(np.count_nonzero(kept != change))
-        wanted = self.state + kept
-        state = np.clip(wanted, *plan.bounds)
-        counts.saturated += int(np.count_nonzero(state != wanted))
-        counts.updates += int(np.count_nonzero(state != self.state))
-        self.state = state
-        self.weights = plan.weights(state)
+        self.state = updated(self.synapses, self.state, gradient, update, seed, self.counts)
+        self.weights = self.synapses.weights(self.state)
+
+
+def updated(
+    plan: SynapsePlan,
+    state: np.ndarray,
+    gradient: np.ndarray,
+    update: int,
+    seed: int,
+    counts: LayerCounts,
+) -> np.ndarray:
+    """X after an update by a gradient, flat int64, which is counted."""
+    shift = plan.shift_at(update)
+    bits = random_bits(seed, update, plan.index, gradient.size, max(shift, 0))
+    change = shifted_stochastically(-gradient, shift, bits)
+    largest = (1 << (UPDATE_BITS - 1)) - 1
+    kept = np.clip(change, -largest, largest)
+    counts.clipped_updates += int(np.count_nonzero(kept != change))
+    wanted = state + kept
+    found = np.clip(wanted, *plan.bounds)
+    counts.saturated += int(np.count_nonzero(found != wanted))
+    counts.updates += int(np.count_nonzero(found != state))
+    return found

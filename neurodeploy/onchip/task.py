@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,7 +26,7 @@ FEWEST = 2
 MOST_KNOWN = 4000
 """Samples of what is known, at most, that prototypes begin with."""
 
-DEFAULT_SAMPLES = {"continue": 1500, "drift": 500, "new-class": 200}
+DEFAULT_SAMPLES = {"continue": 1500, "drift": 500, "new-class": 200, "speaker": 1000}
 """Length of the stream; ``continue`` sees no sample twice unless told to. ``scratch`` goes through
 all of them, as often as its recipe says."""
 
@@ -42,6 +42,8 @@ class News:
         replay: samples of known classes that follow each sample of a new one.
         order: classes that arrive one after the other; empty for ``unseen`` together.
         epochs: how often it meets every sample, where it begins with nothing.
+        held_back: numbers of the training samples that training kept for validation; None where
+            nobody knows.
     """
 
     unseen: tuple[int, ...]
@@ -50,14 +52,39 @@ class News:
     replay: int = REPLAYED
     order: tuple[int, ...] = ()
     epochs: int = 1
+    held_back: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Test samples; x as in the data set, (N, *sample) or (N, T, *sample)."""
+    """Samples; x as in the data set, (N, *sample) or (N, T, *sample).
+
+    Attributes:
+        lengths: (N,) steps that each lasts; None where all last T.
+    """
 
     x: SampleArray
     y: np.ndarray
+    lengths: np.ndarray | None = None
+
+    def part(self, numbers: np.ndarray) -> HeldOut:
+        """Those of these numbers."""
+        lengths = None if self.lengths is None else self.lengths[numbers]
+        return HeldOut(self.x[numbers], self.y[numbers], lengths)
+
+    def changed(self, change: Callable[[np.ndarray], np.ndarray]) -> HeldOut:
+        """The same with all samples changed."""
+        return replace(self, x=change(self.x[:]))
+
+
+def training_part(dataset: Dataset, numbers: np.ndarray) -> HeldOut:
+    """The training samples of these numbers."""
+    return HeldOut(dataset.x_train, dataset.y_train, dataset.lengths_train).part(numbers)
+
+
+def tested(dataset: Dataset) -> HeldOut:
+    """All test samples."""
+    return HeldOut(dataset.x_test, dataset.y_test, dataset.lengths_test)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +93,7 @@ class Task:
 
     Attributes:
         description: for people to read.
-        x, y: the stream, (N, *sample) integers and (N,) classes, in the order of learning.
+        stream: samples in the order of learning.
         held_out: sets of test samples by name, of which the first is the task's own measure, and
             under ``SET_ASIDE`` the training samples that say which of the weights measured on the
             way to keep: those from before learning, unless others did better on them. Where
@@ -83,8 +110,7 @@ class Task:
 
     name: str
     description: str
-    x: np.ndarray
-    y: np.ndarray
+    stream: HeldOut
     held_out: Mapping[str, HeldOut]
     baseline: str | None = None
     rate_factor: float = 1.0
@@ -96,6 +122,16 @@ class Task:
     order: tuple[int, ...] = ()
 
     @property
+    def x(self) -> SampleArray:
+        """Samples of the stream, (N, *sample) or (N, T, *sample) integers."""
+        return self.stream.x
+
+    @property
+    def y(self) -> np.ndarray:
+        """(N,) their classes."""
+        return self.stream.y
+
+    @property
     def measure(self) -> str:
         """Name of the set that the task is about."""
         return next(iter(self.held_out))
@@ -104,7 +140,7 @@ class Task:
 def draw_known(dataset: Dataset, numbers: np.ndarray, rng: np.random.Generator) -> HeldOut:
     """Some of the training samples with these numbers."""
     chosen = np.sort(np.random.default_rng(rng.integers(2**32)).permutation(numbers)[:MOST_KNOWN])
-    return HeldOut(dataset.x_train[chosen], dataset.y_train[chosen])
+    return training_part(dataset, chosen)
 
 
 def draw_aside(

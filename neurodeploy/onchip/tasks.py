@@ -14,16 +14,19 @@ from neurodeploy.data import Dataset
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.onchip.drifts import make_drift
 from neurodeploy.onchip.new_classes import new_class
+from neurodeploy.onchip.new_speaker import REPLAYED as SPEAKERS_REPLAYED
+from neurodeploy.onchip.new_speaker import new_speaker
 from neurodeploy.onchip.task import (
     REPLAYED,
     SET_ASIDE,
-    HeldOut,
     News,
     Task,
     draw_aside,
     draw_known,
     length_of,
     shuffled,
+    tested,
+    training_part,
 )
 
 MOST_SAMPLES = 2**31 - 1
@@ -46,11 +49,10 @@ def continued(dataset: Dataset, samples: int | None, rng: np.random.Generator, n
     return Task(
         "continue",
         f"{len(numbers)} training samples of {dataset.name}",
-        dataset.x_train[numbers],
-        dataset.y_train[numbers],
+        training_part(dataset, numbers),
         {
-            "test": HeldOut(dataset.x_test, dataset.y_test),
-            SET_ASIDE: HeldOut(dataset.x_train[aside], dataset.y_train[aside]),
+            "test": tested(dataset),
+            SET_ASIDE: training_part(dataset, aside),
         },
         known=draw_known(dataset, rest, rng),
         # What is left to learn is fine, and larger steps would disturb what is right already.
@@ -69,11 +71,10 @@ def scratch(dataset: Dataset, samples: int | None, rng: np.random.Generator, new
     return Task(
         "scratch",
         f"{len(numbers):,} training samples of {dataset.name}{each}, from random weights",
-        dataset.x_train[numbers],
-        dataset.y_train[numbers],
+        training_part(dataset, numbers),
         {
-            "test": HeldOut(dataset.x_test, dataset.y_test),
-            SET_ASIDE: HeldOut(dataset.x_train[aside], dataset.y_train[aside]),
+            "test": tested(dataset),
+            SET_ASIDE: training_part(dataset, aside),
         },
         # Errors of the first samples are large; on MNIST a quarter did best over a whole stream.
         rate_factor=1 / 4,
@@ -81,7 +82,9 @@ def scratch(dataset: Dataset, samples: int | None, rng: np.random.Generator, new
 
 
 def drift(dataset: Dataset, samples: int | None, rng: np.random.Generator, news: News) -> Task:
-    """The world changes: all samples alike, in the stream and in the test set."""
+    """The world changes: all samples alike, in the stream and in the test set, or who speaks."""
+    if news.kind == "speaker":
+        return new_speaker(dataset, samples, rng, news)
     change, words = make_drift(news.kind, dataset, news.degrees)
     aside, rest = draw_aside(dataset, np.arange(len(dataset.y_train)), rng)
     numbers = shuffled(rest, length_of("drift", samples, len(rest)), rng)
@@ -89,12 +92,11 @@ def drift(dataset: Dataset, samples: int | None, rng: np.random.Generator, news:
     return Task(
         "drift",
         f"{len(numbers)} training samples of {dataset.name}, {words}",
-        change(dataset.x_train[numbers]),
-        dataset.y_train[numbers],
+        training_part(dataset, numbers).changed(change),
         {
-            CHANGED[news.kind]: HeldOut(change(dataset.x_test[:]), dataset.y_test),
-            before: HeldOut(dataset.x_test, dataset.y_test),
-            SET_ASIDE: HeldOut(change(dataset.x_train[aside]), dataset.y_train[aside]),
+            CHANGED[news.kind]: tested(dataset).changed(change),
+            before: tested(dataset),
+            SET_ASIDE: training_part(dataset, aside).changed(change),
         },
         baseline=before,
         known=draw_known(dataset, rest, rng),
@@ -120,6 +122,7 @@ def make_task(
     drift: str = "rotation",
     replay: int | None = None,
     order: tuple[int, ...] = (),
+    held_back: np.ndarray | None = None,
 ) -> Task:
     """A task by name.
 
@@ -129,10 +132,13 @@ def make_task(
         unseen: classes that training left out; the last one when empty.
         degrees: by which ``drift`` turns images, counter-clockwise; ``ROTATION`` when None.
         epochs: how often ``scratch`` goes through the training samples when ``samples`` is None.
-        drift: what ``drift`` does, a key of ``drifts.DRIFTS``.
-        replay: samples of known classes after each of a new one; ``REPLAYED`` when None.
+        drift: what ``drift`` does, a key of ``drifts.DRIFTS`` or ``speaker``.
+        replay: samples of known classes after each of a new one, or of known speakers; when None
+            ``REPLAYED`` of the task.
         order: classes that appear one after the other; those that training left out, or the last
             one, together when empty.
+        held_back: numbers of the training samples that training kept for validation, which tell
+            how known speakers are understood; all training samples do when None.
 
     Raises:
         InputError: too few samples, of a class perhaps, a data set that the task cannot use, or
@@ -149,7 +155,8 @@ def make_task(
     if drift != "rotation" and (name != "drift" or degrees is not None):
         other = "turns nothing" if name == "drift" else f"is for task drift, not for {name}"
         raise InputError(Text(Setting("drift", drift), f" {other}"))
-    if name != "new-class" and (replay is not None or order):
+    speaker = name == "drift" and drift == "speaker"
+    if name != "new-class" and (order or (replay is not None and not speaker)):
         given = Setting("order", None) if order else Setting("replay", str(replay))
         raise InputError(Text(given, " is for ", Setting("task", "new-class"), f", not for {name}"))
     if replay is not None and not 0 <= replay <= MOST_REPLAYED:
@@ -163,9 +170,10 @@ def make_task(
         tuple(unseen) or (dataset.classes - 1,),
         turned,
         drift,
-        REPLAYED if replay is None else replay,
+        (SPEAKERS_REPLAYED if speaker else REPLAYED) if replay is None else replay,
         tuple(order),
         epochs,
+        held_back,
     )
     return TASKS[name](dataset, samples, rng, news)
 

@@ -248,7 +248,7 @@ def learning_figure(
         axes.axhline(value, color=LEVEL, lw=1.2, ls=":", label=f"{name}, {value:.1%}")
     ceiling = [(p.samples, p.ceiling) for p in points if p.ceiling is not None]
     if ceiling:
-        label = f"SLTT in PyTorch, float, {ceiling[-1][1]:.1%}"
+        label = f"in floats, {ceiling[-1][1]:.1%}"
         axes.plot(*zip(*ceiling, strict=True), color=CEILING, lw=1.3, ls="--", label=label)
     for colour, name in zip(itertools.cycle(COLOURS), points[0].accuracies, strict=False):
         values = [point.accuracies[name] for point in points]

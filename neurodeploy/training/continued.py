@@ -63,19 +63,24 @@ class FloatLearner:
         self.rule = SLTT(update)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=rate)
 
-    def learn(self, values: np.ndarray, labels: np.ndarray) -> None:
-        """Go on with samples (N, T, inputs), or (N, 1, inputs) when every step is the same."""
+    def learn(self, values: np.ndarray, labels: np.ndarray, lasts: list[int] | None = None) -> None:
+        """Go on with samples (N, T, inputs), or (N, 1, inputs) when every step is the same.
+
+        Args:
+            lasts: steps of each, of which every one weighs 1/T; T when None.
+        """
 
         def update() -> None:
             self.optimizer.step()
             self.optimizer.zero_grad()
 
-        for sample, label in zip(values, labels, strict=True):
-            self._train(sample, int(label), update)
+        lasts = [self.steps] * len(labels) if lasts is None else lasts
+        for sample, label, last in zip(values, labels, lasts, strict=True):
+            self._train(sample, int(label), update, last)
 
     def gradients(self, values: np.ndarray, label: int) -> dict[str, np.ndarray]:
         """dL/dW of one sample (T or 1, inputs), by projection; changes nothing."""
-        self._train(values, label, lambda: None)
+        self._train(values, label, lambda: None, self.steps)
         found = {}
         for name, weight in self.synapses.items():
             assert weight.grad is not None
@@ -87,14 +92,14 @@ class FloatLearner:
         """Weights by projection, in the operator's shape."""
         return {name: weight.detach().numpy().copy() for name, weight in self.synapses.items()}
 
-    def _train(self, values: np.ndarray, label: int, update: Update) -> None:
+    def _train(self, values: np.ndarray, label: int, update: Update, last: int) -> None:
         frames = torch.from_numpy(values.astype(np.float64) / self.payload)
         frames = frames.unflatten(1, self.sample_shape)[:, None]
-        steps = [frames[t % len(frames)] for t in range(self.steps)]
-        batch = Batch(steps, self.steps, torch.tensor([label]))
-        self.rule.train_batch(
-            self.model, batch, InstantaneousLoss(), update, torch.Generator().manual_seed(0)
-        )
+        steps = [frames[t % len(frames)] for t in range(last)]
+        batch = Batch(steps, last, torch.tensor([label]))
+        # A rule divides the loss of a step by how many there are.
+        loss = InstantaneousLoss(factor=last / self.steps)
+        self.rule.train_batch(self.model, batch, loss, update, torch.Generator().manual_seed(0))
 
 
 def _synapses(operator: Operator) -> tuple[nn.Module, nn.Parameter]:

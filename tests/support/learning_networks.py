@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -98,6 +99,11 @@ def small_chunk(network: Any, samples: int, seed: int = 1) -> StreamChunk:
     return StreamChunk(values.astype(np.int32), rng.integers(0, CLASSES, samples))
 
 
+def ending(chunk: StreamChunk, steps: int) -> StreamChunk:
+    """The same samples with ends of their own, from 1 to T, all of which occur."""
+    return replace(chunk, lengths=1 + np.arange(len(chunk)) % steps)
+
+
 def random_tags(network: QuantizedNetwork) -> dict[str, np.ndarray]:
     """Any tags at all."""
     rng = np.random.default_rng(9)
@@ -111,7 +117,8 @@ def learn_slowly(plan: LearningPlan, chunk: StreamChunk) -> dict[str, np.ndarray
     options: LearningOptions = plan.options
     updates = 0
     found: dict[str, list[list[np.ndarray]]] = {layer.name: [] for layer in layers}
-    for sample, label in zip(chunk.values, chunk.labels, strict=True):
+    lasts = chunk.lasts(plan.steps)
+    for sample, label, last in zip(chunk.values, chunk.labels, lasts, strict=True):
         for layer in layers:
             layer.v[:] = 0
             found[layer.name].append([])
@@ -119,7 +126,7 @@ def learn_slowly(plan: LearningPlan, chunk: StreamChunk) -> dict[str, np.ndarray
             spikes = sample[t % len(sample)].astype(np.int64)
             for layer in layers:
                 spikes = layer.step(spikes)
-            error = _error(layers[-1].added, int(label), plan.readout)
+            error = _error(layers[-1].added, int(label), plan.readout) * (t < last)
             for number in reversed(range(len(layers))):
                 layer = layers[number]
                 error = np.clip(error, -32767, 32767)
@@ -137,6 +144,7 @@ def learn_slowly(plan: LearningPlan, chunk: StreamChunk) -> dict[str, np.ndarray
                         if options.rule == "local"
                         else layer.feedback.T @ error
                     )
+                    back = back * (t < last)
                     error = _rounded(back * below.slope, below.plan.neurons.error_shift)
             if options.update == "step" or t == plan.steps - 1:
                 for layer in layers:

@@ -1,8 +1,9 @@
-"""Rules ``sltt``, ``local`` and ``delta`` in Lava.
+"""Rules ``sltt``, ``eprop``, ``local`` and ``delta`` in Lava.
 
-The first two have two forms that give the same weights: ``StockLearner`` has one process per layer
-of synapses and per population, as on a chip, and a pipeline between them; ``FusedLavaLearner``
-holds all layers in one process. Rule ``delta`` is Lava's own.
+Rules ``sltt`` and ``local`` have two forms on chains that give the same weights: ``StockLearner``
+has one process per layer of synapses and per population, as on a chip, and a pipeline between them;
+``FusedLavaLearner`` holds all layers in one process. So does ``GraphLavaLearner``, for networks
+that are no chains and for ``eprop``. Rule ``delta`` is Lava's own.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.engine import LavaNetwork
 from neurodeploy.lava.onchip.shared import DeltaTimetable, LearningFiles, LearningTimetable
 from neurodeploy.onchip.delta_reference import with_learned
+from neurodeploy.onchip.graph_plan import GraphPlan
 from neurodeploy.onchip.learner import StreamChunk, Trajectory
 from neurodeploy.onchip.local_signal import LocalSignal
 from neurodeploy.onchip.loihi_rule import EPOCH, DeltaPlan
-from neurodeploy.onchip.plan import LearningPlan, SynapsePlan
+from neurodeploy.onchip.plan import LearningPlan, SynapsePlan, SynapticPlan
 
 
 class LavaLearner(ABC):
@@ -83,7 +85,7 @@ class LavaLearner(ABC):
 
 
 class PlannedLearner(LavaLearner):
-    """Both forms of ``sltt`` and ``local`` in fixed point.
+    """What has weights and tags in fixed point.
 
     Attributes:
         changes: whether what changed is recorded, and not every weight after every update.
@@ -92,16 +94,12 @@ class PlannedLearner(LavaLearner):
     changes = False
 
     def __init__(
-        self, plan: LearningPlan, *, capacity: int = 16, timeout: float | None = None
+        self, plan: SynapticPlan, *, capacity: int = 16, timeout: float | None = None
     ) -> None:
         super().__init__(capacity=capacity, timeout=timeout)
         self.plan = plan
-        rule = plan.options.rule
-        self.timetable = LearningTimetable(
-            plan.steps, len(plan.layers), plan.options.update, local=rule == "local"
-        )
         self._last: Mapping[str, np.ndarray] = {
-            layer.synapses.projection.name: layer.synapses.initial() for layer in plan.layers
+            synapses.projection.name: synapses.initial() for synapses in plan.synapses
         }
 
     def learn(self, chunk: StreamChunk) -> Trajectory:
@@ -115,15 +113,26 @@ class PlannedLearner(LavaLearner):
         return self.plan.learned(self._last)
 
     def _make_files(self, folder: Path, drive: tuple[int, int]) -> LearningFiles:
-        projections = [layer.synapses.projection for layer in self.plan.layers]
+        projections = [synapses.projection for synapses in self.plan.synapses]
         return LearningFiles(
             folder,
             drive,
             {p.name: p.operator.weights.size for p in projections},
             self.plan.steps // self.plan.block,
-            math.prod(self.plan.layers[-1].population.shape),
+            self.plan.network.classes,
             self.capacity,
             changes=self.changes,
+        )
+
+
+class ChainLearner(PlannedLearner):
+    """Both forms of ``sltt`` and ``local`` on chains."""
+
+    def __init__(self, plan: LearningPlan, **options: Any) -> None:
+        super().__init__(plan, **options)
+        self.chain = plan
+        self.timetable = LearningTimetable(
+            *(plan.steps, len(plan.layers), plan.options.update), local=plan.options.rule == "local"
         )
 
     def _layers(self, synapses: Callable[[SynapsePlan, int], Any]) -> list[tuple[Any, Any]]:
@@ -136,11 +145,11 @@ class PlannedLearner(LavaLearner):
                 synapses(layer.synapses, seed),
                 FixedNeurons(layer) if layer.neurons else FixedReadout(layer, self.plan.readout),
             )
-            for layer in self.plan.layers
+            for layer in self.chain.layers
         ]
 
 
-class StockLearner(PlannedLearner):
+class StockLearner(ChainLearner):
     """A process for each layer of synapses and each population."""
 
     name = "lava"
@@ -154,7 +163,7 @@ class StockLearner(PlannedLearner):
         return samples * self.timetable.interval
 
 
-class FusedLavaLearner(PlannedLearner):
+class FusedLavaLearner(ChainLearner):
     """All layers in one process, which learns from a chunk in a time step."""
 
     name = "lava-fused"
@@ -166,6 +175,26 @@ class FusedLavaLearner(PlannedLearner):
 
         layers = self._layers(EventSynapses)
         return FusedLearner(files=files, timetable=self.timetable, layers=layers)
+
+    def _run_length(self, samples: int) -> int:
+        return 1
+
+
+class GraphLavaLearner(PlannedLearner):
+    """Rules ``sltt`` and ``eprop`` on networks that are no chains, in one process."""
+
+    name = "lava-fused"
+    changes = True
+
+    def __init__(self, plan: GraphPlan, **options: Any) -> None:
+        super().__init__(plan, **options)
+        self.graph = plan
+
+    def _build(self, files: LearningFiles) -> Any:
+        from neurodeploy.lava.onchip.graph import FusedGraph
+        from neurodeploy.lava.onchip.graph_processes.process import GraphLearner
+
+        return GraphLearner(files=files, graph=FusedGraph(self.graph))
 
     def _run_length(self, samples: int) -> int:
         return 1

@@ -12,6 +12,9 @@ from neurodeploy.lava.shared import SharedArrays
 from neurodeploy.onchip.learner import Changes, StreamChunk, Trajectory, UpdateTime
 from neurodeploy.onchip.loihi_rule import EPOCH, DeltaPlan
 
+_ALL = np.iinfo(np.int64).max
+"""Length of a sample that lasts all T steps."""
+
 
 class LearningFiles:
     """Input, labels and records of one chunk of samples.
@@ -44,6 +47,7 @@ class LearningFiles:
             "clock": ((2,), np.int64),
             "drive": ((capacity, *drive), np.int32),
             "label": ((capacity,), np.int64),
+            "length": ((capacity,), np.int64),
             "scores": ((capacity, classes), np.float64),
         }
         for name, size in sizes.items():
@@ -60,6 +64,7 @@ class LearningFiles:
         """Make a chunk the one that runs from time step ``start`` + 1 on."""
         self.arrays["drive"][: len(chunk)] = chunk.values
         self.arrays["label"][: len(chunk)] = chunk.labels
+        self.arrays["length"][: len(chunk)] = _ALL if chunk.lengths is None else chunk.lengths
         self.arrays["clock"][:] = (start, len(chunk))
 
     @property
@@ -80,6 +85,10 @@ class LearningFiles:
     def label(self, sample: int) -> int:
         """Class of a sample."""
         return int(self.arrays["label"][sample])
+
+    def lasts(self, sample: int, steps: int) -> int:
+        """Steps of a sample, where T is ``steps``."""
+        return min(int(self.arrays["length"][sample]), steps)
 
     def record(self, projection: str, sample: int, number: int, state: np.ndarray) -> None:
         """Keep what a projection's synapses are after an update."""

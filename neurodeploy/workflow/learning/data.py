@@ -15,7 +15,9 @@ from neurodeploy.data import Dataset
 from neurodeploy.errors import InputError, Setting, Step, Text, UnsupportedError
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.onchip.graph_plan import make_graph_plan
 from neurodeploy.onchip.learner import LearningOptions
+from neurodeploy.onchip.plans import in_a_graph
 from neurodeploy.onchip.task import HeldOut, Task
 from neurodeploy.quantization.planned import real_network
 from neurodeploy.simulation.trace import SampleBatch, Samples
@@ -39,26 +41,12 @@ def learning_data(network: QuantizedNetwork, data: Path | None) -> Dataset:
             fix=Text("export a network that `", Step("train"), "` made"),
         )
     dataset = dataset_of(contract, data, network.classes)
-    check_lasts(dataset, contract.steps)
     if dataset.sample_shape != source.shape:
         raise InputError(
             f"data set {dataset.name!r} has samples of shape {dataset.sample_shape}; the "
             f"deployment's input is {source.shape}"
         )
     return dataset
-
-
-def check_lasts(dataset: Dataset, steps: int) -> None:
-    """Refuse samples of different lengths.
-
-    Raises:
-        UnsupportedError: there are some.
-    """
-    if dataset.lengths_train is not None or dataset.lengths_test is not None:
-        raise UnsupportedError(
-            f"data set {dataset.name!r}: its samples last different numbers of steps, but learning "
-            f"goes on for all T = {steps} of each and reads its class there"
-        )
 
 
 def excluded_classes(deployment: Deployment) -> tuple[int, ...]:
@@ -79,7 +67,7 @@ def thinned(task: Task, most: int) -> Task:
     for name, found in task.held_out.items():
         count = len(found.y)
         chosen = np.arange(min(most, count)) * count // min(most, count)
-        sets[name] = HeldOut(found.x[chosen], found.y[chosen])
+        sets[name] = found.part(chosen)
     return replace(task, held_out=sets)
 
 
@@ -119,9 +107,17 @@ def measure_float(network: Network, sets: Mapping[str, HeldOut]) -> dict[str, fl
 
 
 def float_learner(network: QuantizedNetwork, options: LearningOptions) -> Any:
-    """SLTT in PyTorch from the deployed weights; None where training has no such neurons."""
+    """The rule in floats from the deployed weights; None where PyTorch has no such neurons.
+
+    On other networks, and of rule ``eprop``, it is the integers' own steps without rounding, whose
+    gradients are those of the rules for training.
+    """
     from neurodeploy.training.continued import FloatLearner
 
+    if in_a_graph(network, options):
+        from neurodeploy.onchip.graph_real import RealGraph
+
+        return RealGraph(make_graph_plan(network, options), real_network(network))
     when = "steps" if options.update == "sample" else "step"
     try:
         return FloatLearner(real_network(network), options.rate, when)
@@ -136,18 +132,23 @@ def learnt_floats(learner: Any) -> Network:
         learner.network,
         projections=tuple(
             replace(p, operator=p.operator.with_weights(weights[p.name]))
+            if p.name in weights
+            else p
             for p in learner.network.projections
         ),
     )
 
 
-def labelled_samples(x: Any, y: np.ndarray, network: Any, seed: int) -> Samples:
+def labelled_samples(
+    x: Any, y: np.ndarray, network: Any, seed: int, lengths: np.ndarray | None = None
+) -> Samples:
     """Samples of a data set, encoded as the network's contract says.
 
     Args:
         x: (N, *sample) or (N, T, *sample) integers, an array or anything that slices like one.
         y: (N,) class numbers.
         seed: of the ``rate`` encoder.
+        lengths: (N,) steps that each lasts; None where all last T.
     """
     contract = network.contract
     over_time = contract.input_code.encoder == "events"
@@ -156,7 +157,12 @@ def labelled_samples(x: Any, y: np.ndarray, network: Any, seed: int) -> Samples:
     def take(first: int, last: int) -> np.ndarray:
         return x[first:last].astype(dtype)
 
-    return Samples(len(y), take, y, contract, "", over_time, seed)
+    return Samples(len(y), take, y, contract, "", over_time, seed, lengths=lengths)
+
+
+def samples_of(part: HeldOut, network: Any, seed: int) -> Samples:
+    """The same of samples that belong together."""
+    return labelled_samples(part.x, part.y, network, seed, part.lengths)
 
 
 def by_class(labels: np.ndarray, right: np.ndarray) -> dict[int, float]:
@@ -180,7 +186,7 @@ def _right(
 
     def batches() -> Iterator[SampleBatch]:
         for start, found in zip(starts, sets.values(), strict=True):
-            for batch in labelled_samples(found.x, found.y, network, 0).batches(size):
+            for batch in samples_of(found, network, 0).batches(size):
                 yield replace(batch, first=start + batch.first)
 
     try:

@@ -36,9 +36,9 @@ from neurodeploy.workflow.learning.choices import (
 from neurodeploy.workflow.learning.data import (
     by_class,
     float_learner,
-    labelled_samples,
     learnt_floats,
     measure_float,
+    samples_of,
     thinned,
     which_are_right,
 )
@@ -50,7 +50,7 @@ from neurodeploy.workflow.learning.learners import (
     most_samples,
     with_suitable_rate,
 )
-from neurodeploy.workflow.learning.origin import Origin, deployed_origin, random_origin
+from neurodeploy.workflow.learning.origin import Origin, deployed_origin, held_back, random_origin
 from neurodeploy.workflow.learning.result import KNOWN, LearningResult
 from neurodeploy.workflow.learning.stages import Stage
 from neurodeploy.workflow.task import check_tells_classes
@@ -108,8 +108,9 @@ def learn(
             halved; ``HALVED`` for ``scratch`` and never for other tasks when None.
         samples: length of the stream; the task's own when None.
         degrees: by which ``drift`` turns images; the task's own when None.
-        drift: ``rotation``, ``noise``, ``dead`` or ``gain``: what task ``drift`` does.
-        replay: samples of known classes after each one of ``new-class``; 9 when None, but 0 by
+        drift: ``rotation``, ``noise``, ``dead``, ``gain`` or ``speaker``: what task ``drift`` does.
+        replay: samples of known classes after each one of ``new-class``, or of known speakers of
+            drift ``speaker``, where it is 0 when None; else 9 when None, but 0 by
             rule ``prototypes``, which needs none.
         order: classes that ``new-class`` meets one after the other.
         engine: ``lava``, ``lava-fused`` or ``reference``.
@@ -155,16 +156,17 @@ def learn(
         drift=drift,
         replay=replay,
         order=tuple(order),
+        held_back=held_back(origin) if drift == "speaker" else None,
     )
     task = thinned(task, held_out)
-    stream = labelled_samples(task.x, task.y, network, seed)
+    stream = samples_of(task.stream, network, seed)
     if halve is None and from_nothing and options.everywhere:
         halve = HALVED
     options = replace(options, halvings=halvings(halve or (), stream.count, network, options))
     if rate is None and rule != "prototypes":
         options = with_suitable_rate(network, options, stream, task.rate_factor)
     size = min(_between_points(stream, task), most_samples(network, options))
-    known = task.known and labelled_samples(task.known.x, task.known.y, network, seed)
+    known = task.known and samples_of(task.known, network, seed)
     learners = make_learners(
         network, options, engine, size, timeout, origin.tags, known, task.empty
     )
@@ -256,7 +258,9 @@ class _Session:
             wanted = learners.reference.learn(chunk)
             self.mismatches += found.differences(wanted)
         if self.beside is not None:
-            self.beside.learn(chunk.values, chunk.labels)
+            self.beside.learn(
+                chunk.values, chunk.labels, chunk.lasts(self.origin.network.contract.steps)
+            )
         self.states = found.last
         self.updates += len(chunk) * found.updates
         return int((found.scores.argmax(axis=1) == chunk.labels).sum())

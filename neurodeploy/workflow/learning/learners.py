@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurodeploy.errors import InputError, Setting, Text, nearest
+from neurodeploy.errors import InputError, Setting, Text, UnsupportedError, nearest
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.onchip.delta_reference import DeltaReference
+from neurodeploy.onchip.graph_plan import GraphPlan
 from neurodeploy.onchip.learner import Learner, LearningOptions, StreamChunk
 from neurodeploy.onchip.loihi_rule import make_delta_plan
-from neurodeploy.onchip.plan import LearningPlan, make_plan
+from neurodeploy.onchip.plan import LearningPlan, SynapticPlan
+from neurodeploy.onchip.plans import make_learning_plan, not_a_chain
 from neurodeploy.onchip.prototype_plan import check_prototypes, make_prototype_plan
 from neurodeploy.onchip.prototypes import PrototypeReference, SpikeCounts
 from neurodeploy.onchip.rates import suitable_rate
@@ -23,6 +25,7 @@ from neurodeploy.simulation.trace import Samples
 
 if TYPE_CHECKING:
     from neurodeploy.onchip.event_reference import EventReference
+    from neurodeploy.onchip.graph_reference import GraphReference
 
 ENGINES = ("lava", "lava-fused", "reference")
 
@@ -31,6 +34,8 @@ RECORD_BYTES = 64 * 2**20
 
 KNOWN_BATCH = 256
 """Samples of what is known that are simulated together."""
+
+FUSED = Text("use ", Setting("engine", "lava-fused"), ", one process that equals the reference")
 
 RATE_SAMPLES = 64
 """Samples that a suitable rate is measured on."""
@@ -44,7 +49,9 @@ class Learners:
     plan: what both compute.
     """
 
-    reference: ReferenceLearner | EventReference | DeltaReference | PrototypeReference
+    reference: (
+        ReferenceLearner | EventReference | GraphReference | DeltaReference | PrototypeReference
+    )
     lava: Learner | None
     plan: Any
 
@@ -55,14 +62,13 @@ class Learners:
 
     def first_states(self) -> Mapping[str, np.ndarray]:
         """X of every synapse before learning; ``delta`` has none."""
-        if not isinstance(self.plan, LearningPlan):
+        if not isinstance(self.plan, SynapticPlan):
             return {}
-        synapses = [layer.synapses for layer in self.plan.layers]
-        return {plan.projection.name: plan.initial() for plan in synapses}
+        return {plan.projection.name: plan.initial() for plan in self.plan.synapses}
 
     def tags(self, states: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """What is below weights whose X is ``states``; rule ``delta`` keeps nothing there."""
-        return self.plan.tags(states) if isinstance(self.plan, LearningPlan) else {}
+        return self.plan.tags(states) if isinstance(self.plan, SynapticPlan) else {}
 
     def close(self) -> None:
         """End Lava's processes, if there are any."""
@@ -78,6 +84,12 @@ def check_learning_engine(engine: str, options: LearningOptions) -> None:
     """
     if engine not in ENGINES:
         raise InputError(f"engine {engine!r} cannot learn{nearest(engine, ENGINES)}")
+    if engine == "lava" and options.rule == "eprop":
+        raise InputError(
+            "rule eprop keeps traces at its synapses that Lava's learning processes have no room "
+            "for, and a pipeline of processes would bring an error to traces that have gone on",
+            fix=FUSED,
+        )
     if engine == "lava-fused" and not options.everywhere:
         raise InputError(
             f"rule {options.rule} is Lava's own learning process, which has no fused form",
@@ -135,15 +147,29 @@ def make_learners(
         return Learners(DeltaReference(delta), lava, delta)
     if options.rule == "prototypes":
         return _prototypes(network, options, engine, capacity, timeout, known, empty)
-    plan = make_plan(network, options, tags)
-    lava = IN_LAVA[engine](plan, capacity, timeout) if engine != "reference" else None
+    plan = make_learning_plan(network, options, tags)
+    if isinstance(plan, LearningPlan):
+        lava = IN_LAVA[engine](plan, capacity, timeout) if engine != "reference" else None
+    else:
+        if engine == "lava":
+            raise UnsupportedError(
+                "Lava's pipeline of a process for each layer has delay lines of a chain's lengths: "
+                f"{not_a_chain(network)}",
+                fix=FUSED,
+            )
+        lava = _graph(plan, capacity, timeout) if engine != "reference" else None
     return Learners(_reference(plan), lava, plan)
 
 
-def _reference(plan: LearningPlan) -> ReferenceLearner | EventReference:
-    """The faster of the two that can: both compute the same."""
+def _reference(
+    plan: LearningPlan | GraphPlan,
+) -> ReferenceLearner | EventReference | GraphReference:
+    """The fastest that can: all compute the same."""
     from neurodeploy.onchip.event_reference import EventReference, is_narrow
+    from neurodeploy.onchip.graph_reference import GraphReference
 
+    if not isinstance(plan, LearningPlan):
+        return GraphReference(plan)
     return EventReference(plan) if is_narrow(plan) else ReferenceLearner(plan)
 
 
@@ -163,7 +189,7 @@ def _prototypes(
     counts, labels = [], []
     for batch in known.batches(KNOWN_BATCH):
         chunk = StreamChunk.of(batch)
-        counts.append(spikes.of(chunk.values))
+        counts.append(spikes.of(chunk))
         labels.append(chunk.labels)
     plan = make_prototype_plan(
         network, options, np.concatenate(counts), np.concatenate(labels), empty
@@ -192,6 +218,12 @@ def _fused(plan: Any, capacity: int, timeout: float | None) -> Learner:
     from neurodeploy.lava.onchip.learner import FusedLavaLearner
 
     return FusedLavaLearner(plan, capacity=capacity, timeout=timeout)
+
+
+def _graph(plan: Any, capacity: int, timeout: float | None) -> Learner:
+    from neurodeploy.lava.onchip.learner import GraphLavaLearner
+
+    return GraphLavaLearner(plan, capacity=capacity, timeout=timeout)
 
 
 IN_LAVA: dict[str, Callable[[Any, int, float | None], Learner]] = {

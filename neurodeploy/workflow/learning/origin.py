@@ -21,7 +21,7 @@ from neurodeploy.recipe import Recipe, load_recipe
 from neurodeploy.support.file_names import file_name
 from neurodeploy.support.partial import temporary_folder
 from neurodeploy.target import Target, load_target
-from neurodeploy.workflow.learning.data import check_lasts, excluded_classes, learning_data
+from neurodeploy.workflow.learning.data import excluded_classes, learning_data
 from neurodeploy.workflow.learning.tags import first_tags
 from neurodeploy.workflow.task import check_tells_classes
 
@@ -88,6 +88,19 @@ def deployed_origin(deployment: Deployment, data: Path | None) -> Origin:
     )
 
 
+def held_back(origin: Origin) -> np.ndarray | None:
+    """Numbers of the training samples kept for validation; None where training was not ours.
+
+    Raises:
+        InputError: the data set is not what it was.
+    """
+    from neurodeploy.training.assembly import split_of
+
+    if origin.deployment is None or origin.training is None:
+        return None
+    return split_of(origin.training.recipe, origin.dataset).held_back
+
+
 def random_origin(
     name: str | Path | None,
     target_name: str | Path | None,
@@ -107,8 +120,7 @@ def random_origin(
     Raises:
         InputError: no recipe or no target is named, a deployment is named instead, or the data
             cannot be read.
-        UnsupportedError: the network cannot begin with random weights, or not on the target, or
-            samples last different numbers of steps.
+        UnsupportedError: the network cannot begin with random weights, or not on the target.
     """
     from neurodeploy.training.assembly import load_data
 
@@ -132,7 +144,6 @@ def random_origin(
         recipe = replace(recipe, data=replace(recipe.data, path=str(data), sha256=""))
     check_tells_classes(recipe, "learn")
     dataset = load_data(recipe)
-    check_lasts(dataset, recipe.training.steps)
     floats = _random_network(recipe, dataset, seed)
     network = with_room(floats, target, bits)
     return Origin(

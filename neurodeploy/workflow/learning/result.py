@@ -9,7 +9,7 @@ from typing import Any
 from neurodeploy.artifacts.names import LEARNING, LEARNING_CURVE
 from neurodeploy.errors import Setting, Step, Text, in_lines
 from neurodeploy.onchip.cost import LearningCost
-from neurodeploy.onchip.learner import LayerCounts, LearningOptions, rate_text
+from neurodeploy.onchip.learner import SENDING_BACK, LayerCounts, LearningOptions, rate_text
 from neurodeploy.reporting.text import overflow_text, table_text
 from neurodeploy.workflow.learning.stages import Stage, retention, stages_text
 
@@ -33,7 +33,8 @@ class LearningResult:
             on it.
         accuracies_before, accuracies_after: of all held-out sets.
         accuracy_float: of the float network before quantisation, on the measure; for ``continue``.
-        accuracy_ceiling: of SLTT in PyTorch in floats after the same samples, or None.
+        accuracy_ceiling: of SLTT, or of ``eprop`` where that learns, in floats after the same
+            samples, or None.
         recovered: share of what was lost that came back: by drift against the upright test set, by
             quantisation against the float network; None where nothing was lost.
         updates: how often weights were updated.
@@ -45,7 +46,7 @@ class LearningResult:
         seconds: of learning on the engine, without measuring.
         warnings: what makes the deployment that learnt worth less than others.
         stages: accuracy on each class before and after each one that arrived, where they did so.
-        replay: samples of known classes after each new one; None for other tasks.
+        replay: samples of known classes, or speakers, after each new one; None for other tasks.
     """
 
     deployment: Path | None
@@ -107,7 +108,7 @@ class LearningResult:
     def text(self) -> Text:
         """For people to read."""
         before, after, options = self.accuracies_before, self.accuracies_after, self.options
-        feedback = f", {options.feedback} feedback" if options.rule == "sltt" else ""
+        feedback = f", {options.feedback} feedback" if options.rule in SENDING_BACK else ""
         lines: list[str] = [
             f"Engine {self.engine}: {options.rule} learnt from {self.description}",
             f"Rate {rate_text(options.rate)}, an update per {options.update}{feedback}, "
@@ -123,7 +124,8 @@ class LearningResult:
             lines.append(f"Float network, before quantisation: {self.accuracy_float:.2%}")
         if self.accuracy_ceiling is not None:
             lines.append(
-                "SLTT in PyTorch, in floats, after the same samples: "
+                f"{'E-prop' if options.rule == 'eprop' else 'SLTT'} in floats, after the same "
+                "samples: "
                 f"{self.accuracy_ceiling:.2%} ({self.measure})"
             )
         if self.recovered is not None:

@@ -53,6 +53,7 @@ class PyFrozenLayersModel(PyLoihiProcessModel):
         sample, step = found
         if step == 0:
             self.spikes = self._spikes(sample)
+            self.spikes[self.files.lasts(sample, len(self.spikes)) :] = False
         self.s_out.send(self.spikes[step])
 
     def _spikes(self, sample: int) -> np.ndarray:
@@ -92,6 +93,10 @@ class PyDeltaReadoutModel(LearningNeuronModelFixed):
             self.s_out_y1.send(np.zeros(self.size, np.int32))
             return
         sample, step = found
+        steps = self.files.lasts(sample, self.plan.steps)
+        if step >= steps:
+            self.s_out_y1.send(np.zeros(self.size, np.int32))
+            return
         neurons = self.neurons
         if step == 0:
             neurons.u, neurons.v = (np.zeros(self.size, np.int32) for _ in "uv")
@@ -99,7 +104,7 @@ class PyDeltaReadoutModel(LearningNeuronModelFixed):
         outputs = neurons.u.astype(np.int64) + neurons.effective_bias
         error = self.plan.error(outputs[None], self.files.label(sample))[0]
         self.s_out_y1.send(-error.astype(np.int32))
-        if step == self.plan.steps - 1:
+        if step == steps - 1:
             self.files.record_scores(sample, neurons.v)
 
 

@@ -160,8 +160,8 @@ class PyPlasticNeuronsModel(_Model):
     def _own_error(
         self, spikes: np.ndarray, slope: np.ndarray, found: tuple[int, int] | None
     ) -> np.ndarray:
-        """Of a step that this time step computes; nothing while there is none."""
-        if found is None:
+        """Of a step that this time step computes; nothing while there is none to learn from."""
+        if found is None or found[1] >= self.files.lasts(found[0], self.timetable.steps):
             return self.flat
         return self.neurons.own_errors(spikes[None], slope[None], self.files.label(found[0]))[0]
 
@@ -203,8 +203,13 @@ class PyErrorReadoutModel(_Model):
         sample, step = found
         if step == 0:
             self.readout.reset()
+        steps = self.files.lasts(sample, self.timetable.steps)
+        if step >= steps:
+            # Its class has been read, and nothing is learnt from what follows.
+            self.e_out.send(np.zeros(self.readout.size, self.number))
+            return
         self.e_out.send(self.readout.step(activation, self.files.label(sample)))
-        if step == self.timetable.steps - 1:
+        if step == steps - 1:
             self.files.record_scores(sample, self.readout.scores)
 
 
@@ -245,8 +250,11 @@ class PyFusedLearnerModel(_Model):
         block = self.timetable.steps if self.timetable.update == "sample" else 1
         for _, neurons in self.layers:
             neurons.reset()
+        lasts = self.files.lasts(sample, self.timetable.steps)
         for number in range(self.timetable.steps // block):
-            self._learn_block(sample, range(number * block, (number + 1) * block))
+            steps = range(number * block, min((number + 1) * block, lasts))
+            if steps:
+                self._learn_block(sample, steps)
             for synapses, _ in self.layers:
                 synapses.update(self.updates)
                 self.files.record_changes(

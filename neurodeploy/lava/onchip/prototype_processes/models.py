@@ -93,14 +93,14 @@ class PyPrototypeSourceModel(PyLoihiProcessModel):
     def _counts(self, sample: int) -> np.ndarray:
         """(F,) spikes."""
         drive = self.files.arrays["drive"][sample : sample + 1]
-        steps = self.plan.steps
+        steps = self.files.lasts(sample, self.plan.steps)
         if self.network is None:
-            frames = np.broadcast_to(drive[0], (steps, drive.shape[2]))
+            frames = np.broadcast_to(drive[0], (self.plan.steps, drive.shape[2]))[:steps]
             return (frames > 0).sum(axis=0, dtype=np.int64)
         total = np.zeros_like(self.counts)
 
-        def keep(name: str, _step: int, spikes: np.ndarray, _neurons: Any) -> None:
-            if name == self.last:
+        def keep(name: str, step: int, spikes: np.ndarray, _neurons: Any) -> None:
+            if name == self.last and step < steps:
                 total[:] += spikes[0].ravel() > 0
 
         self.network.run(drive, keep)
