@@ -48,6 +48,7 @@ def test_a_hundred_recordings_are_learnt_and_the_others_measure(replay: int | No
     assert len(measured.y) == NEW - RECORDINGS and task.measure == "new speaker"
     assert numbers(task.held_out["known speakers"].x[:]) == [501, 503, 508]
     assert task.baseline == "known speakers" and not task.judged
+    assert (task.rate_factor, task.halved) == (2.0, (0.5, 0.75))
     # Each of them as often as the others, and every known one from outside of what measures.
     assert {new.count(number) for number in new} == ({4} if replay is None else {2})
     assert (stream[0] < 500, stream[1] < 500) == (True, replay is None)

@@ -286,7 +286,7 @@ def validate(
     "--halve",
     metavar="X,...",
     help="Halve the rate after these shares of the stream, for example 0.5,0.75; or none.  "
-    "[default: none; scratch: 0.5,0.75,0.9]",
+    "[default: none; scratch: 0.5,0.75,0.9; a speaker: 0.5,0.75]",
 )
 @update_option
 @click.option(

@@ -76,6 +76,9 @@ def new_speaker(
         _mixed(new, old, arrivals),
         {NEW: every.part(np.sort(drawn[RECORDINGS:])), KNOWN: training_part(dataset, judging)},
         baseline=KNOWN,
+        # As much as it takes to get away from what was known, and less noise at the end.
+        rate_factor=2.0,
+        halved=(0.5, 0.75),
         known=training_part(dataset, heard),
         judged=False,
         replay=news.replay,

@@ -100,6 +100,7 @@ class Task:
             ``judged`` is false there are none.
         baseline: name of a set that says how the deployment did before anything changed.
         rate_factor: what suits the task of the rate that the network can bear.
+        halved: shares of the stream after which the rate is halved, when nobody says.
         known: training samples of what was known before, for rule ``prototypes``.
         empty: known classes that the stream teaches from the beginning, by that rule.
         judged: whether what is set aside may say which weights to keep; else the last ones are.
@@ -114,6 +115,7 @@ class Task:
     held_out: Mapping[str, HeldOut]
     baseline: str | None = None
     rate_factor: float = 1.0
+    halved: tuple[float, ...] = ()
     known: HeldOut | None = None
     empty: tuple[int, ...] = ()
     judged: bool = True

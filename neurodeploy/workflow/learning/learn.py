@@ -105,7 +105,8 @@ def learn(
         rate: a power of two; the largest that moves no potential too far when None, see
             ``onchip.rates.suitable_rate``.
         halve: shares of the stream, ascending between 0 and 1, after each of which the rate is
-            halved; ``HALVED`` for ``scratch`` and never for other tasks when None.
+            halved; when None ``HALVED`` for ``scratch``, 0.5 and 0.75 for drift ``speaker`` and
+            none for other tasks.
         samples: length of the stream; the task's own when None.
         degrees: by which ``drift`` turns images; the task's own when None.
         drift: ``rotation``, ``noise``, ``dead``, ``gain`` or ``speaker``: what task ``drift`` does.
@@ -160,8 +161,8 @@ def learn(
     )
     task = thinned(task, held_out)
     stream = samples_of(task.stream, network, seed)
-    if halve is None and from_nothing and options.everywhere:
-        halve = HALVED
+    if halve is None and options.everywhere:
+        halve = HALVED if from_nothing else task.halved
     options = replace(options, halvings=halvings(halve or (), stream.count, network, options))
     if rate is None and rule != "prototypes":
         options = with_suitable_rate(network, options, stream, task.rate_factor)
