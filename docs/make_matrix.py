@@ -28,8 +28,8 @@ the network, writes it with its own exporter and runs it on random spikes; `expo
 file, and our float engine runs it. `equal` means that every spike of every neuron at every step is
 equal, or every potential of a read-out. If a framework is not installed for the tests, its file and
 traces are recorded (`tests/data/frameworks/`). Norse's networks have steps of 2^-10 s, stated with
-`--dt`; norse 1.1.0 does not write `v_reset`, which is in its files here as its current exporter writes
-it. [interchange.md](interchange.md) says what the files leave open, and what is assumed for it.
+`--dt`; norse 1.1.0 does not write `v_reset`, which is in its files here as its current exporter
+writes it. [interchange.md](interchange.md) says what the files leave open, and what is assumed.
 """
 
 
