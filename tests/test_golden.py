@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from neurodeploy.onchip.delta_reference import DeltaReference
+from neurodeploy.onchip.event_reference import EventReference
+from neurodeploy.onchip.graph_reference import GraphReference
 from neurodeploy.onchip.learner import Learner
 from neurodeploy.onchip.loihi_rule import make_delta_plan
-from neurodeploy.onchip.plan import make_plan
+from neurodeploy.onchip.plan import LearningPlan
+from neurodeploy.onchip.plans import make_learning_plan
 from neurodeploy.onchip.prototypes import PrototypeReference
 from neurodeploy.onchip.reference import ReferenceLearner
 from neurodeploy.simulation.engines import ReferenceEngine
@@ -41,18 +44,24 @@ def check_simulation(found: Simulated) -> int:
     return compared
 
 
-def learner_of(found: Learnt) -> Learner:
-    """The reference of its rule."""
+def learners_of(found: Learnt) -> list[Learner]:
+    """The references of its rule."""
     if found.options.rule == "prototypes":
-        return PrototypeReference(found.prototypes)
+        return [PrototypeReference(found.prototypes)]
     if found.options.rule == "delta":
-        return DeltaReference(make_delta_plan(found.network, found.options))
-    return ReferenceLearner(make_plan(found.network, found.options, found.tags))
+        return [DeltaReference(make_delta_plan(found.network, found.options))]
+    plan = make_learning_plan(found.network, found.options, found.tags)
+    if not isinstance(plan, LearningPlan):
+        return [GraphReference(plan)]
+    return [ReferenceLearner(plan), EventReference(plan)]
 
 
 def check_learning(found: Learnt) -> int:
     """Every synapse after every update, and what is deployed in the end."""
-    learner = learner_of(found)
+    return sum(check_learner(learner, found) for learner in learners_of(found))
+
+
+def check_learner(learner: Learner, found: Learnt) -> int:
     compared = 0
     for chunk, answer in zip(found.chunks, found.answers, strict=True):
         ours = learner.learn(chunk)

@@ -28,6 +28,7 @@ from neurodeploy.onchip.prototype_plan import (
 )
 from neurodeploy.onchip.prototypes import UNLABELLED, SpikeCounts
 from neurodeploy.simulation.trace import Samples
+from support.graph_networks import graph_chunk, small_graph
 from support.learning_networks import random_tags, small_chain, small_chunk
 from support.net_networks import CASES, random_net, slayer_files
 from support.random_models import MAKERS, drawn_kinds, random_model_network
@@ -103,6 +104,8 @@ def corpus() -> dict[str, Drawn]:
         found[f"slayer_changes_{name}"] = partial(_slayer, slayer_changes, name)
     for name, (kind, chain, options) in _LEARNING.items():
         found[f"learning_{name}"] = partial(_learning, kind, chain, options)
+    for name, (kind, graph, options) in _GRAPHS_THAT_LEARN.items():
+        found[f"learning_{name}"] = partial(_learning_graph, kind, graph, options)
     for name, (kind, base) in _PROTOTYPES.items():
         found[f"learning_prototypes_{name}"] = partial(_prototypes, kind, base)
     return found
@@ -203,6 +206,27 @@ def _learning(kind: str, chain: dict[str, Any], options: dict[str, Any], seed: i
     return ToLearn(network, rule, tags, tuple(chunks))
 
 
+_GRAPHS_THAT_LEARN: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "eprop_recurrent": ("recurrent", {}, {"rule": "eprop", "rate": 2**-3}),
+    "eprop_deep_random": ("deep", {}, {"rule": "eprop", "rate": 2**-4, "feedback": "random"}),
+    "eprop_step": ("leaky", {"bits": 6}, {"rule": "eprop", "rate": 2**-3, "update": "step"}),
+    "eprop_counted": ("counted", {"reset": "zero"}, {"rule": "eprop", "rate": 2**-3}),
+    "sltt_shortcut": ("shortcut", {}, {"rate": 2**-3}),
+    "sltt_late": ("late", {}, {"rate": 2**-3}),
+    "sltt_residual": ("residual", {}, {"rate": 2**-4}),
+}
+
+
+def _learning_graph(
+    kind: str, graph: dict[str, Any], options: dict[str, Any], seed: int
+) -> ToLearn:
+    """What is no chain: loops, shortcuts, delays, leaky read-outs."""
+    network = small_graph(kind, seed=seed, **graph)
+    chunk = graph_chunk(network, 9, seed + 1)
+    chunks = [StreamChunk(chunk.values[p], chunk.labels[p]) for p in (slice(3), slice(3, None))]
+    return ToLearn(network, LearningOptions(**options), {}, tuple(chunks))
+
+
 _PROTOTYPES = {"dense": ("dense", (0, 1)), "conv": ("conv", (1, 2, 3)), "empty": ("dense", ())}
 """Kinds of chains, and the classes whose rows are there in the beginning."""
 
@@ -212,7 +236,7 @@ def _prototypes(kind: str, base: tuple[int, ...], seed: int) -> ToLearn:
     network = small_chain(kind, payload=16 if kind == "conv" else 1, seed=seed)
     options = LearningOptions(rule="prototypes", rate=2**-5, seed=seed)
     known = small_chunk(network, 60, seed + 2)
-    counts = SpikeCounts(network, check_prototypes(network).projection).of(known.values)
+    counts = SpikeCounts(network, check_prototypes(network).projection).of(known)
     use = np.isin(known.labels, base or (0, 1))
     plan = make_prototype_plan(
         network, options, counts[use], known.labels[use], () if base else (0, 1)

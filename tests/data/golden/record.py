@@ -27,7 +27,8 @@ from neurodeploy.lava import stock
 from neurodeploy.lava.compat import require_lava
 from neurodeploy.onchip.learner import Trajectory
 from neurodeploy.onchip.loihi_rule import make_delta_plan
-from neurodeploy.onchip.plan import make_plan
+from neurodeploy.onchip.plan import LearningPlan
+from neurodeploy.onchip.plans import make_learning_plan
 from neurodeploy.simulation.trace import PopulationTrace, SpikeTrace
 from neurodeploy.workflow.netx import netx_part
 from support.golden import MANIFEST, Golden, Learnt, Simulated, manifest, rows_of, whole, write
@@ -133,8 +134,13 @@ def running(case: ToSimulate) -> Iterator[Iterator[Any]]:
 
 
 def learnt(case: ToLearn) -> tuple[Learnt, Counter[str], list[str]]:
-    """Both forms of rule ``sltt``, or Lava's own rules, chunk after chunk."""
-    from neurodeploy.lava.onchip.learner import DeltaLavaLearner, FusedLavaLearner, StockLearner
+    """Every form that a rule has in Lava, chunk after chunk."""
+    from neurodeploy.lava.onchip.learner import (
+        DeltaLavaLearner,
+        FusedLavaLearner,
+        GraphLavaLearner,
+        StockLearner,
+    )
     from neurodeploy.lava.onchip.prototypes import PrototypeLavaLearner
 
     options: dict[str, Any] = {"capacity": 6, "timeout": TIMEOUT}
@@ -144,8 +150,11 @@ def learnt(case: ToLearn) -> tuple[Learnt, Counter[str], list[str]]:
         delta = make_delta_plan(case.network, case.options)
         learners = [DeltaLavaLearner(delta, **options)]
     else:
-        plan = make_plan(case.network, case.options, case.tags)
-        learners = [StockLearner(plan, **options), FusedLavaLearner(plan, **options)]
+        plan = make_learning_plan(case.network, case.options, case.tags)
+        if isinstance(plan, LearningPlan):
+            learners = [StockLearner(plan, **options), FusedLavaLearner(plan, **options)]
+        else:
+            learners = [GraphLavaLearner(plan, **options)]
     processes: Counter[str] = Counter()
     answers: list[Trajectory] = []
     weights: dict[str, np.ndarray] = {}
