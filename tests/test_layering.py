@@ -71,9 +71,18 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def imports(path: Path) -> Iterator[tuple[str, int]]:
+@cache
+def modules() -> frozenset[str]:
+    return frozenset(map(module_of, files()))
+
+
+@cache
+def imports(path: Path) -> list[tuple[str, int]]:
     """Modules that a file imports anywhere, also inside functions, with their lines."""
-    known = {module_of(other) for other in files()}
+    return list(imported(path))
+
+
+def imported(path: Path) -> Iterator[tuple[str, int]]:
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
@@ -81,7 +90,7 @@ def imports(path: Path) -> Iterator[tuple[str, int]]:
             assert node.level == 0, f"{path}:{node.lineno}: relative import"
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                yield (inner if inner in known else str(node.module)), node.lineno
+                yield (inner if inner in modules() else str(node.module)), node.lineno
 
 
 def place(path: Path, line: int) -> str:
