@@ -14,6 +14,8 @@ from neurodeploy.cli.options import (
     NUMBER,
     PATH,
     WHOLE_NUMBER,
+    device_for,
+    device_option,
     json_option,
     load_with_samples,
     numbers_option,
@@ -66,6 +68,7 @@ from neurodeploy.errors import InputError
 @click.option(
     "--resume", is_flag=True, help="Go on where this simulation was interrupted or killed."
 )
+@device_option
 @worker_options
 @json_option
 def simulate(
@@ -81,6 +84,7 @@ def simulate(
     timeout: float | None,
     workers: int | None,
     scheduler: str | None,
+    device: str,
     as_json: bool,
     **choice: Any,
 ) -> None:
@@ -103,6 +107,8 @@ def simulate(
         check_engine(engine)
     if trace_state and trace is None:
         raise InputError("--trace-state needs --trace FILE.npz")
+    shared = workers is not None or scheduler is not None
+    device = device_for(device, as_json, [] if engine is None else [engine], shared)
     loaded, samples = load_with_samples(deployment, as_json, choice, None)
     from neurodeploy.workflow.simulate import simulate as run
 
@@ -119,6 +125,7 @@ def simulate(
         timeout=timeout,
         workers=workers,
         scheduler=scheduler,
+        device=device,
         all_cores=True,
         resume=resume,
         progress=show_progress(),
@@ -164,6 +171,7 @@ def simulate(
 )
 @click.option("--strict", is_flag=True, help="Fail if a population never spiked.")
 @sample_options
+@device_option
 @worker_options
 @json_option
 def validate(
@@ -173,6 +181,7 @@ def validate(
     timeout: float | None,
     workers: int | None,
     scheduler: str | None,
+    device: str,
     as_json: bool,
     **choice: Any,
 ) -> None:
@@ -190,6 +199,8 @@ def validate(
         raise InputError(f"--engines {engines}: give two engines, for example reference,lava")
     for name in names or ():
         check_engine(name)
+    shared = workers is not None or scheduler is not None
+    device = device_for(device, as_json, ["reference"] if names is None else names, shared)
     loaded, samples = load_with_samples(deployment, as_json, choice, 64)
     from neurodeploy.workflow.validate import check_strict
     from neurodeploy.workflow.validate import validate as run
@@ -201,6 +212,7 @@ def validate(
         timeout=timeout,
         workers=workers,
         scheduler=scheduler,
+        device=device,
         progress=show_progress(),
     )
     report = result.report

@@ -10,13 +10,14 @@ import json
 import logging
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from neurodeploy.cli.values import ENGINES, FRAMEWORK, FRAMEWORKS, Number, listed
+from neurodeploy.cli.defaults import was_typed
+from neurodeploy.cli.values import DEVICE, ENGINES, FRAMEWORK, FRAMEWORKS, Number, listed
 from neurodeploy.errors import Named, Setting, Text, Value
 from neurodeploy.ir.per_node import ALL
 from neurodeploy.support.processes import is_main
@@ -131,6 +132,30 @@ def worker_options(command: Any) -> Any:
     ):
         command = option(command)
     return command
+
+
+device_option = click.option(
+    "--device",
+    type=DEVICE,
+    default="cpu",
+    show_default=True,
+    help="Where engine reference computes: cpu, cuda, cuda:1, or auto for a GPU if there is one.",
+)
+
+
+def device_for(device: str, as_json: bool, engines: Sequence[str], shared: bool) -> str:
+    """The device asked for; the CPU where it is a mere default, and does not go with the rest.
+
+    Args:
+        engines: that were named.
+        shared: whether other processes do the work.
+    """
+    fits = "reference" in engines and not shared
+    if device == "cpu" or fits or was_typed("device"):
+        return device
+    if device != "auto":
+        say(as_json, f"Device {device}, a default, is not for this: on the CPU")
+    return "cpu"
 
 
 def sample_options(command: Any) -> Any:

@@ -97,10 +97,10 @@ class Convolution(Operator):
             return replace(self, weights=self.weights * factor, parts=parts)
         return SparseMatrix.of(self).scaled(gain)
 
-    def compile(self, dtype: torch.dtype) -> TorchMap:
+    def compile(self, dtype: torch.dtype, device: torch.device | None = None) -> TorchMap:
         from torch.nn import functional
 
-        weights = tensor_of(self.weights, dtype)
+        weights = tensor_of(self.weights, dtype, device)
         convolve = functional.conv1d if len(self.kernel) == 1 else functional.conv2d
         options: dict[str, Any] = {
             "stride": self.stride,

@@ -62,8 +62,12 @@ class Operator(ABC):
         """The map followed by a factor per output; ``gain`` broadcasts to ``output_shape``."""
 
     @abstractmethod
-    def compile(self, dtype: torch.dtype) -> TorchMap:
-        """A function from a batch (N, *input_shape) to (N, *output_shape), both of ``dtype``."""
+    def compile(self, dtype: torch.dtype, device: torch.device | None = None) -> TorchMap:
+        """A function from a batch (N, *input_shape) to (N, *output_shape), both of ``dtype``.
+
+        Args:
+            device: where it computes, with torch alone; None for the CPU with whatever is best.
+        """
 
     @abstractmethod
     def matrix(self) -> sparse.csr_matrix:
@@ -87,11 +91,13 @@ class Operator(ABC):
         return self.compile(torch.float64)(values).numpy()
 
 
-def tensor_of(values: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
-    """Weights as a tensor of that dtype."""
+def tensor_of(
+    values: np.ndarray, dtype: torch.dtype, device: torch.device | None = None
+) -> torch.Tensor:
+    """Weights as a tensor of that dtype; None for the CPU."""
     import torch
 
-    return torch.from_numpy(np.ascontiguousarray(values)).to(dtype)
+    return torch.from_numpy(np.ascontiguousarray(values)).to(dtype).to(device or "cpu")
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,8 +120,8 @@ class Dense(Operator):
     def scaled(self, gain: np.ndarray) -> Operator:
         return self.with_weights(self.weights * per_output(gain, self.output_shape).reshape(-1, 1))
 
-    def compile(self, dtype: torch.dtype) -> TorchMap:
-        transposed = tensor_of(self.weights, dtype).T.contiguous()
+    def compile(self, dtype: torch.dtype, device: torch.device | None = None) -> TorchMap:
+        transposed = tensor_of(self.weights, dtype, device).T.contiguous()
         return lambda x: (x.flatten(1) @ transposed).unflatten(1, self.output_shape)
 
     def matrix(self) -> sparse.csr_matrix:
@@ -175,9 +181,11 @@ class SparseMatrix(Operator):
         scaled = self.with_weights(self.weights * factors.ravel()[rows])
         return replace(scaled, parts=self.parts and (*self.parts, diagonal(factors)))
 
-    def compile(self, dtype: torch.dtype) -> TorchMap:
+    def compile(self, dtype: torch.dtype, device: torch.device | None = None) -> TorchMap:
         import torch
 
+        if device is not None:
+            return self._compile_on(device, dtype)
         # scipy rather than torch: its sparse product is plain, exact in order and warns of nothing.
         matrix = self.matrix().astype(torch.zeros((), dtype=dtype).numpy().dtype)
 
@@ -185,6 +193,26 @@ class SparseMatrix(Operator):
             columns = np.ascontiguousarray(x.flatten(1).numpy().T)
             product = np.ascontiguousarray((matrix @ columns).T)
             return torch.from_numpy(product).unflatten(1, self.output_shape)
+
+        return apply
+
+    def _compile_on(self, device: torch.device, dtype: torch.dtype) -> TorchMap:
+        import torch
+
+        entries = self.matrix().tocoo()
+        places = np.stack([entries.row, entries.col]).astype(np.int64)
+        # torch warns of its CSR matrices, not of these.
+        matrix = torch.sparse_coo_tensor(
+            torch.from_numpy(places),
+            tensor_of(entries.data, dtype),
+            entries.shape,
+            check_invariants=False,
+        )
+        matrix = matrix.to(device).coalesce()
+
+        def apply(x: torch.Tensor) -> torch.Tensor:
+            product = torch.sparse.mm(matrix, x.flatten(1).T)
+            return product.T.contiguous().unflatten(1, self.output_shape)
 
         return apply
 

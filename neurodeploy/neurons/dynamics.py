@@ -112,6 +112,7 @@ class FixedStepper:
     Args:
         bound: no summed activation exceeds it in absolute value; None when unknown.
         steps: T, or None when unknown.
+        device: where the state lies; None for the CPU.
 
     Attributes:
         wraps: how often u left 24 bits and wrapped.
@@ -125,8 +126,10 @@ class FixedStepper:
         shape: Shape,
         bound: float | None = None,
         steps: int | None = None,
+        device: torch.device | None = None,
     ) -> None:
         self.neuron = neuron
+        self.device = device or torch.device("cpu")
         self.sends = torch.uint8
         limit = math.inf if bound is None else bound
         self.dtype = torch.int32 if limit <= NARROW_ACTIVATION else torch.int64
@@ -147,11 +150,11 @@ class FixedStepper:
         self.expect(limit)
         self.wraps = 0
         self.saturations = 0
-        self.u = self.v = torch.zeros((), dtype=self.dtype)
+        self.u = self.v = torch.zeros((), dtype=self.dtype, device=self.device)
         self._first = True
 
     def _integers(self, values: np.ndarray, shape: Shape) -> torch.Tensor:
-        return _tensor(values, shape).to(self.dtype)
+        return _tensor(values, shape).to(self.dtype).to(self.device)
 
     def expect(self, bound: float) -> None:
         """Look for overflow only where activations up to ``bound`` can bring it within a sample."""
@@ -242,6 +245,8 @@ class FixedStepper:
 class ModelStepper:
     """Steps neurons of a model other than the leaky one, in floats or in integers.
 
+    It does so on the CPU, wherever the activations lie, and sends messages back to there.
+
     Attributes:
         wraps, saturations: how often an integer left its width.
         sends: type of the messages.
@@ -277,10 +282,10 @@ class ModelStepper:
         Returns:
             (N, *shape), what is sent.
         """
-        arrived = activation.numpy().astype(self.neuron.numbers)
+        arrived = activation.cpu().numpy().astype(self.neuron.numbers)
         if not self._state:
             self._state = self.neuron.begin(arrived.shape)
-        return torch.from_numpy(self.neuron.step(self._state, arrived, self))
+        return torch.from_numpy(self.neuron.step(self._state, arrived, self)).to(activation.device)
 
 
 def _decayed(state: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:

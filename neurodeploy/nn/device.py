@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.nn.network import INPUT, SpikingNetwork
 from neurodeploy.recipe import Precision
+from neurodeploy.simulation.device import best_device, usable_device
 from neurodeploy.support.processes import Processes
 
 LOW = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -52,12 +53,7 @@ def find_device(name: str | None, precision: Precision, processes: Processes) ->
             fix=Text("leave ", Setting("device"), " out"),
         )
     name = name or processes.device or "cpu"
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"device {name!r} cannot be used: {reason}; 'cpu' always can") from None
+    device = usable_device(name)
     try:
         square = torch.ones((2, 2), dtype=parameter_dtype(precision), device=device)
         with autocast(precision, device):
@@ -66,11 +62,6 @@ def find_device(name: str | None, precision: Precision, processes: Processes) ->
         reason = str(error).splitlines()[0]
         raise InputError(f"device {name!r} cannot compute in {precision}: {reason}") from None
     return device
-
-
-def best_device() -> str:
-    """The name of the GPU that torch takes first, else the CPU's."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 HEAVY = 4

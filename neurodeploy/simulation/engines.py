@@ -7,31 +7,50 @@ from functools import partial
 
 import torch
 
-from neurodeploy.ir.fixed_point import INT32_EXACT
 from neurodeploy.ir.models import FloatModel, IntegerModel
 from neurodeploy.ir.network import Network, Population, Projection
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
 from neurodeploy.neurons.dynamics import FixedStepper, FloatStepper, ModelStepper
-from neurodeploy.simulation.exact import accumulator, activation_bound
+from neurodeploy.simulation.device import memory_on
+from neurodeploy.simulation.exact import accumulator, activation_bound, sum_dtype
 from neurodeploy.simulation.layerwise import LayerwiseSimulator, ReadyProjection
+from neurodeploy.simulation.probe import check_layers, check_neurons
 from neurodeploy.simulation.trace import Overflow, SampleBatch, SpikeTrace
 from neurodeploy.support.system import freed_memory_kept
 
 
 class ReferenceEngine:
-    """Simulates the deployed integers, exact; ``overflow`` counts wraps and saturations."""
+    """Simulates the deployed integers, exact; ``overflow`` counts wraps and saturations.
+
+    Args:
+        device: where sums are taken and leaky neurons are stepped, once ``probe`` has found its
+            integers right; None for the CPU. Neurons of other models are stepped on the CPU.
+
+    Raises:
+        CheckFailedError: the device computes other integers than the CPU.
+        InputError: it cannot compute them.
+        SimulationError: its memory is full.
+        UnsupportedError: sums beyond 53 bits.
+    """
 
     name = "reference"
 
-    def __init__(self, network: QuantizedNetwork) -> None:
-        self.network = network
+    def __init__(self, network: QuantizedNetwork, device: torch.device | None = None) -> None:
+        self.network, self.device = network, device
         self.overflow = Overflow()
+        with memory_on(device):
+            self._build(network, device)
+
+    def _build(self, network: QuantizedNetwork, device: torch.device | None) -> None:
         bounds = {population.name: 0.0 for population in network.populations}
         for projection in network.projections:
             bounds[projection.target] += activation_bound(projection)
+        if device is not None:
+            check_layers(network, bounds, device)
+            check_neurons(network, bounds, device)
         steps = network.contract.steps
         self.steppers = {
-            p.name: _in_integers(p, bounds[p.name], steps)
+            p.name: _in_integers(p, bounds[p.name], steps, device)
             for p in network.populations
             if p.neuron is not None
         }
@@ -42,8 +61,9 @@ class ReferenceEngine:
                 p.delay,
                 accumulator(
                     p,
-                    torch.int32 if bounds[p.target] < INT32_EXACT else torch.int64,
+                    sum_dtype(bounds[p.target]),
                     partial(self._sums_beyond, p.target) if _from_neurons(network, p) else None,
+                    device,
                 ),
             )
             for p in network.projections
@@ -54,6 +74,7 @@ class ReferenceEngine:
             self.steppers,
             links,
             state_dtype=torch.int32,
+            device=device,
         )
 
     def _sums_beyond(self, population: str, count: int) -> None:
@@ -71,7 +92,8 @@ class ReferenceEngine:
         # Every batch takes and frees the same large blocks.
         with freed_memory_kept():
             for batch in batches:
-                trace = self.simulator.run(batch, state=state)
+                with memory_on(self.device):
+                    trace = self.simulator.run(batch, state=state)
                 for name, stepper in self.steppers.items():
                     self.overflow.add(name, stepper.wraps, stepper.saturations)
                     stepper.wraps = stepper.saturations = 0
@@ -132,11 +154,11 @@ def _from_neurons(network: QuantizedNetwork, projection: QuantizedProjection) ->
 
 
 def _in_integers(
-    population: QuantizedPopulation, bound: float, steps: int
+    population: QuantizedPopulation, bound: float, steps: int, device: torch.device | None
 ) -> FixedStepper | ModelStepper:
     if isinstance(population.neuron, IntegerModel):
         return ModelStepper(population.neuron, population.shape)
-    return FixedStepper(population.leaky, population.shape, bound, steps)
+    return FixedStepper(population.leaky, population.shape, bound, steps, device)
 
 
 def _in_floats(population: Population) -> FloatStepper | ModelStepper:

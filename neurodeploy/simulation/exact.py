@@ -2,7 +2,8 @@
 
 Small weights into a dense layer multiply as 8-bit integers with 32-bit sums. Otherwise a float32
 product is exact while no partial sum can reach 2^24, and a float64 one up to 2^53, whatever the
-order of the sum.
+order of the sum. On a GPU it is float64 throughout: it has neither TF32 nor convolutions through
+transforms, which float32 has there.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ def activation_bound(projection: QuantizedProjection) -> float:
     return bound * 2.0 ** max(projection.exponent, 0)
 
 
+def sum_dtype(bound: float) -> torch.dtype:
+    """Integers for the sum of all that arrives, where ``bound`` is its largest magnitude."""
+    return torch.int32 if bound < INT32_EXACT else torch.int64
+
+
 def exact_dtype(bound: float, where: str) -> torch.dtype:
     """Smallest float type that holds every integer up to ``bound`` exactly.
 
@@ -45,15 +51,21 @@ def accumulator(
     projection: QuantizedProjection,
     dtype: torch.dtype,
     beyond: Callable[[int], None] | None = None,
+    device: torch.device | None = None,
 ) -> Accumulate:
     """A function from (N, *source) spikes to (N, *target) shifted activations of ``dtype``.
 
     Args:
         dtype: int32 or int64; the caller knows what the target's sum can reach.
         beyond: told how many sums have left the 32 bits that Lava's synapses shift them in.
+        device: where spikes lie and sums are taken, in float64; None for the CPU with whatever is
+            fastest.
     """
     bound = activation_bound(projection)
-    multiply = _int8_dense(projection) or _floating(projection, bound)
+    if device is None:
+        multiply = _int8_dense(projection) or _floating(projection, bound)
+    else:
+        multiply = _on_device(projection, bound, device)
     exponent, may_wrap = projection.exponent, projection.may_wrap
 
     def accumulate(spikes: torch.Tensor) -> torch.Tensor:
@@ -81,6 +93,12 @@ def _floating(projection: QuantizedProjection, bound: float) -> Accumulate:
             return apply(spikes.to(float_type))
 
     return multiply
+
+
+def _on_device(projection: QuantizedProjection, bound: float, device: torch.device) -> Accumulate:
+    _ = exact_dtype(bound, f"projection {projection.name!r}")
+    apply = projection.operator.compile(torch.float64, device)
+    return lambda spikes: apply(spikes.to(torch.float64)).round_()
 
 
 @cache

@@ -61,6 +61,7 @@ class LayerwiseSimulator:
         steppers: per population with neurons.
         links: one per projection.
         state_dtype: type that states are recorded in.
+        device: where steppers and links compute; None for the CPU.
     """
 
     def __init__(
@@ -71,8 +72,10 @@ class LayerwiseSimulator:
         links: list[ReadyProjection],
         *,
         state_dtype: torch.dtype,
+        device: torch.device | None = None,
     ) -> None:
         self.graph = graph
+        self.device = device or torch.device("cpu")
         self.steps = contract.steps
         self.steppers = steppers
         self.state_dtype = state_dtype
@@ -93,7 +96,7 @@ class LayerwiseSimulator:
 
     def _run(self, batch: SampleBatch, state: bool) -> SpikeTrace:
         recorder = _Recorder(self, len(batch), state, self.graph.output)
-        drive = torch.from_numpy(np.ascontiguousarray(batch.values))
+        drive = torch.from_numpy(np.ascontiguousarray(batch.values)).to(self.device)
         for component in self.components:
             if component[0] not in self.steppers:
                 values = drive if batch.static else drive.transpose(0, 1)
@@ -116,7 +119,9 @@ class LayerwiseSimulator:
                 current if total is None else [a + b for a, b in zip(total, current, strict=True)]
             )
         # Of integers, which sums of any type leave exact: of float32 they would round.
-        return total or [torch.zeros(shape, dtype=torch.int32)] * self.steps
+        if total is None:
+            return [torch.zeros(shape, dtype=torch.int32, device=self.device)] * self.steps
+        return total
 
     def _over_time(self, link: ReadyProjection, recorder: _Recorder) -> list[torch.Tensor]:
         """Activation of each step through one projection, its delay applied."""
@@ -188,10 +193,14 @@ class _Recorder:
     def step(self, name: str, t: int, sent: torch.Tensor, stepper: Stepper) -> None:
         if name not in self.spikes:
             size = (self.simulator.steps, *sent.shape)
-            self.spikes[name] = torch.zeros(size, dtype=stepper.sends)
-            wanted = stepper.state if self.state else ("v",) * (name == self.needs_v)
+            self.spikes[name] = torch.zeros(size, dtype=stepper.sends, device=sent.device)
+            state = stepper.state if self.state or name == self.needs_v else {}
             dtype = self.simulator.state_dtype
-            self.kept[name] = {what: torch.zeros(size, dtype=dtype) for what in wanted}
+            self.kept[name] = {
+                what: torch.zeros(size, dtype=dtype, device=value.device)
+                for what, value in state.items()
+                if self.state or what == "v"
+            }
         self.spikes[name][t] = sent
         if self.kept[name]:
             state = stepper.state
@@ -200,12 +209,13 @@ class _Recorder:
 
     def trace(self, first: int, output: str) -> SpikeTrace:
         populations = {}
-        for name, spikes in self.spikes.items():
+        for name, recorded in self.spikes.items():
+            spikes = recorded.cpu()
             if name in self.static:
                 s = spikes.unsqueeze(1).expand(-1, self.simulator.steps, *spikes.shape[1:])
             else:
                 s = spikes.transpose(0, 1)
             kept = self.kept.get(name, {})
-            state = {what: record.transpose(0, 1).numpy() for what, record in kept.items()}
+            state = {what: record.transpose(0, 1).cpu().numpy() for what, record in kept.items()}
             populations[name] = PopulationTrace.of(s.numpy(), state)
         return SpikeTrace(first, populations, output)

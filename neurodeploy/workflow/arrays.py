@@ -19,6 +19,7 @@ from neurodeploy.simulation.early_exit import EarlyReader, Exits
 from neurodeploy.simulation.reading import read
 from neurodeploy.simulation.trace import Samples, SpikeTrace, WholeTrace
 from neurodeploy.workflow import engines as choice
+from neurodeploy.workflow.device import engine_device
 from neurodeploy.workflow.engines import EngineSettings, OverflowCount, network_engine
 from neurodeploy.workflow.memory import check_memory, default_pair
 from neurodeploy.workflow.sample_values import with_channel
@@ -36,6 +37,7 @@ def simulate_arrays(
     seed: int = 0,
     timeout: float | None = None,
     lengths: ArrayLike | None = None,
+    device: str = "cpu",
 ) -> WholeTrace:
     """Simulate a network on samples, each from reset.
 
@@ -56,6 +58,8 @@ def simulate_arrays(
         timeout: wall-clock limit in seconds for engines in Lava.
         lengths: (N,) steps that samples over time last, 1..T: after them a sample is silent, and
             its class is read there. All T when None.
+        device: that the ``reference`` computes on, as torch names it; ``auto`` for a GPU where
+            there is one. The result is the same.
 
     Returns:
         By population: ``spikes`` (N, T, *shape) uint8, of a graded input integers, and with
@@ -64,16 +68,19 @@ def simulate_arrays(
         which of engines in Lava the reference counts on the same samples.
 
     Raises:
+        CheckFailedError: the device does not compute the CPU's integers.
         InputError: no such engine, one for the other kind of network, or x has another shape or
-            type, or values out of range.
+            type, or values out of range; or no such device, or not for this engine.
         MissingDependencyError: the engine needs Lava, lava-dl or Norse, which is not installed.
         UnsupportedError: the engine cannot express something in the network.
         SimulationError: Lava failed or ran out of time.
     """
+    where = engine_device(device, [engine])
     samples = _samples(network, x, seed, lengths)
     size = _size(network, samples, batch_size)
     check_memory([engine], network, size, state=state)
-    with network_engine(engine, network, EngineSettings(size, state, timeout)) as running:
+    settings = EngineSettings(size, state, timeout, where)
+    with network_engine(engine, network, settings) as running:
         overflow = OverflowCount(running, network)
 
         def traces() -> Iterator[SpikeTrace]:
@@ -125,6 +132,7 @@ def validate_arrays(
     seed: int = 0,
     timeout: float | None = None,
     lengths: ArrayLike | None = None,
+    device: str = "cpu",
 ) -> ParityReport:
     """Compare every population, step and sample of two engines.
 
@@ -133,7 +141,7 @@ def validate_arrays(
     any how far their potentials are apart. ``report.warnings`` names populations that were silent.
 
     Args:
-        network, x, batch_size, seed, timeout, lengths: as for ``simulate_arrays``.
+        network, x, batch_size, seed, timeout, lengths, device: as for ``simulate_arrays``.
         engines: two different ones for this kind of network; of integers when None ``reference``
             and ``lava``, or ``lava-fused`` where ``lava`` does not fit into memory.
 
@@ -143,6 +151,7 @@ def validate_arrays(
     """
     if engines is not None:
         check_pair(engines)
+    where = engine_device(device, ["reference"] if engines is None else engines)
     samples = _samples(network, x, seed, lengths)
     size = _size(network, samples, batch_size)
     if engines is None:
@@ -151,7 +160,7 @@ def validate_arrays(
         if reason is not None:
             warnings.warn(reason, DataWarning, stacklevel=2)
     check_memory(engines, network, size, state=True, setting="engines")
-    settings = EngineSettings(size, True, timeout)
+    settings = EngineSettings(size, True, timeout, where)
     with ExitStack() as stack:
         first, second = (
             stack.enter_context(network_engine(name, network, settings)) for name in engines

@@ -16,9 +16,11 @@ from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.simulation.trace import Overflow, SampleBatch, SpikeTrace
 from neurodeploy.support.partial import temporary_folder
+from neurodeploy.workflow.device import tell_device
 
 if TYPE_CHECKING:
     import nir
+    import torch
 
 
 class EngineSource(Protocol):
@@ -168,11 +170,13 @@ class EngineSettings:
         capacity: most samples in a batch.
         state: whether u and v of every population will be asked for.
         timeout: wall-clock seconds for engines that run other processes, or None.
+        device: that the ``reference`` computes on; None for the CPU.
     """
 
     capacity: int
     state: bool = False
     timeout: float | None = None
+    device: torch.device | None = None
 
 
 def batch_size(network: Network | QuantizedNetwork) -> int:
@@ -189,7 +193,10 @@ def batch_size(network: Network | QuantizedNetwork) -> int:
 def _reference(source: EngineSource, settings: EngineSettings) -> Engine:
     from neurodeploy.simulation.engines import ReferenceEngine
 
-    return ReferenceEngine(source.integers())
+    network = source.integers()
+    if settings.device is not None:
+        tell_device(network, settings.device)
+    return ReferenceEngine(network, settings.device)
 
 
 def _float(source: EngineSource, settings: EngineSettings) -> Engine:
@@ -264,21 +271,28 @@ def engine_remarks(names: Iterable[str], deployment: Deployment) -> list[str]:
 
 
 def make_engine(
-    name: str, deployment: Deployment, *, state: bool = False, timeout: float | None = None
+    name: str,
+    deployment: Deployment,
+    *,
+    state: bool = False,
+    timeout: float | None = None,
+    device: torch.device | None = None,
 ) -> Engine:
     """An engine by name, for what lies in a deployment.
 
     Args:
         state: whether u and v of every population will be asked for.
         timeout: wall-clock seconds for engines that run other processes.
+        device: that the ``reference`` computes on, as ``workflow.device`` gives it.
 
     Raises:
+        CheckFailedError: that device is not exact.
         InputError: no engine of that name.
         MissingDependencyError: the engine needs Lava or Norse, which is not installed.
         UnsupportedError: the engine cannot express something in the network.
     """
     check_engine(name)
-    settings = EngineSettings(batch_size(deployment.network), state, timeout)
+    settings = EngineSettings(batch_size(deployment.network), state, timeout, device)
     return ENGINES[name](DeploymentSource(deployment), settings)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from neurodeploy.simulation.trace import SampleBatch
 from neurodeploy.simulation.values import PredictedValues
 from neurodeploy.workflow.engines import Engine, make_engine
 from neurodeploy.workflow.samples import dataset_of
+
+if TYPE_CHECKING:
+    import torch
 
 
 def series_of(network: QuantizedNetwork) -> Dataset:
@@ -40,7 +44,11 @@ def series_of(network: QuantizedNetwork) -> Dataset:
 
 
 def forecast_series(
-    deployment: Deployment, engine_name: str, *, timeout: float | None = None
+    deployment: Deployment,
+    engine_name: str,
+    *,
+    timeout: float | None = None,
+    device: torch.device | None = None,
 ) -> PredictedValues:
     """Predict the test part of a deployment's series from what comes before it, and no more.
 
@@ -54,7 +62,7 @@ def forecast_series(
         UnsupportedError: as ``series_of``.
     """
     dataset = series_of(deployment.network)
-    engine = make_engine(engine_name, deployment, timeout=timeout)
+    engine = make_engine(engine_name, deployment, timeout=timeout, device=device)
     try:
         predicted = _predicted(deployment.network, dataset, engine)
     finally:

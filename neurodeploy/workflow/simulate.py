@@ -35,6 +35,7 @@ from neurodeploy.support.log import LOG
 from neurodeploy.support.signals import signals_deferred
 from neurodeploy.workflow.all_cores import workers_worthwhile
 from neurodeploy.workflow.bar import Bar
+from neurodeploy.workflow.device import engine_device
 from neurodeploy.workflow.engines import (
     EngineSettings,
     OverflowCount,
@@ -68,6 +69,7 @@ def simulate(
     timeout: float | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
+    device: str = "cpu",
     all_cores: bool = False,
     resume: bool = False,
     progress: bool = True,
@@ -91,15 +93,18 @@ def simulate(
         timeout: wall-clock limit in seconds for the Lava engines, on each worker.
         workers: processes of this machine that share the samples; the result is the same.
         scheduler: address of a Dask scheduler whose workers share them instead.
+        device: that the ``reference`` computes on, as torch names it, in this process; ``auto`` for
+            a GPU where there is one. The result is the same.
         all_cores: on the ``reference`` take as many workers as there is work for, where neither of
             these is given; see ``workflow.all_cores``. They are copies of this process.
         resume: go on with the simulation of these samples that was cut short; its counts are kept
             in the results while it runs.
 
     Raises:
-        CheckFailedError: ``strict``, and something overflowed.
+        CheckFailedError: ``strict``, and something overflowed; or the device is not exact.
         InputError: there are no such metrics, or the engine does not record what they count, or the
-            margin is not above 0; or there is nothing to resume.
+            margin is not above 0; or there is nothing to resume; or there is no such device, or it
+            does not go with the engine or the workers.
         InterruptionError: Ctrl-C; what was counted can be gone on from.
         UnsupportedError: ``forecast``, and the network predicts no series one value ahead.
         SimulationError: the engine failed, or would not fit into memory.
@@ -115,6 +120,8 @@ def simulate(
                 Setting("trace"),
             )
         )
+    named = () if engine_name is None else (engine_name,)
+    where = engine_device(device, named, workers=workers, scheduler=scheduler)
     deployment = deployment_at(deployment, "simulate")
     if forecast:
         _ = series_of(deployment.network)
@@ -134,7 +141,8 @@ def simulate(
         engine_name, reason = default_engine(deployment.network, at_once, state=state)
         said += [] if reason is None else [reason]
     check_engine(engine_name)
-    if all_cores and workers is scheduler is None and trace is None and engine_name == "reference":
+    alone = workers is scheduler is where is trace is None
+    if all_cores and alone and engine_name == "reference":
         place = plan(workers_worthwhile(deployment.network, samples, state=state), None)
         copies = 1 if place is None else place.workers
     pieces = None
@@ -149,7 +157,7 @@ def simulate(
     if place is None or place.here:
         check_memory([engine_name], deployment.network, at_once, state=state, copies=copies)
     check_writable(deployment.results / engine_name / SUMMARY)
-    settings = EngineSettings(at_once, state, timeout)
+    settings = EngineSettings(at_once, state, timeout, where)
     tally = Tally(deployment.network, metrics, reader)
     file = None if trace is None else as_path(trace, "simulate")
     writer = None if file is None else TraceFile(file, samples.count)
@@ -203,7 +211,9 @@ def simulate(
         bar.close()
         if writer:
             writer.discard()
-    foreseen = forecast_series(deployment, engine_name, timeout=timeout) if forecast else None
+    foreseen = None
+    if forecast:
+        foreseen = forecast_series(deployment, engine_name, timeout=timeout, device=where)
     LOG.info("Writing results and report")
     result = outcome.result(engine_name, seconds, said, foreseen)
     kept.discard()
@@ -222,7 +232,8 @@ def _here(
     bar: Bar,
 ) -> Generator[tuple[SpikeTrace, ...], None, None]:
     """Simulate in this process what is not counted yet; yields batch by batch what was counted."""
-    engine = make_engine(engine_name, deployment, state=settings.state, timeout=settings.timeout)
+    how = {"state": settings.state, "timeout": settings.timeout, "device": settings.device}
+    engine = make_engine(engine_name, deployment, **how)
     try:
         overflow = OverflowCount(engine, deployment.network)
         overflow.found.join(tally.overflow)

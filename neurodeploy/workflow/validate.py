@@ -22,6 +22,7 @@ from neurodeploy.support.figures import ornament, write_picture
 from neurodeploy.support.files import check_writable, make_folder
 from neurodeploy.support.log import LOG
 from neurodeploy.workflow.bar import Bar
+from neurodeploy.workflow.device import engine_device
 from neurodeploy.workflow.engines import (
     FLOAT_ENGINES,
     Engine,
@@ -66,6 +67,7 @@ def validate(
     timeout: float | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
+    device: str = "cpu",
     progress: bool = True,
 ) -> ValidationResult:
     """Compare every population, step and sample of two engines.
@@ -79,14 +81,20 @@ def validate(
         timeout: wall-clock limit in seconds for the Lava engines, on each worker.
         workers: processes of this machine that share the samples; the result is the same.
         scheduler: address of a Dask scheduler whose workers share them instead.
+        device: that the ``reference`` computes on, as torch names it, in this process; ``auto`` for
+            a GPU where there is one.
 
     Raises:
-        InputError: the same engine twice, or one that does not exist.
+        CheckFailedError: the device is not exact.
+        InputError: the same engine twice, or one that does not exist; there is no such device, or
+            it does not go with the engines or the workers.
         SimulationError: an engine failed, or both would not fit into memory.
     """
     from neurodeploy.reporting.pictures import parity_map
     from neurodeploy.reporting.report import write_report
 
+    named = ("reference",) if engines is None else engines
+    where = engine_device(device, named, workers=workers, scheduler=scheduler)
     deployment = deployment_at(deployment, "validate")
     if samples is None:
         samples = choose_samples(deployment.network, default_count=64)
@@ -109,7 +117,7 @@ def validate(
         check_memory(engines, network, at_once, state=True, setting="engines", copies=copies)
     folder = deployment.results / f"{engines[0]}-{engines[1]}"
     check_writable(folder / PARITY)
-    settings = EngineSettings(at_once, True, timeout)
+    settings = EngineSettings(at_once, True, timeout, where)
     bar = Bar(samples.count, " against ".join(engines), progress)
     LOG.info(f"Comparing {' with '.join(engines)} on {samples.count:,} samples ({samples.origin})")
     try:
@@ -146,7 +154,7 @@ def _compared_here(
     bar: Bar,
 ) -> ParityReport:
     """Compare in this process."""
-    made = {"state": True, "timeout": settings.timeout}
+    made = {"state": True, "timeout": settings.timeout, "device": settings.device}
     with ExitStack() as held:
         pair = [make_engine(name, deployment, **made) for name in engines]
         for engine in pair:
