@@ -224,7 +224,7 @@ def test_a_default_device_gives_way_to_what_it_does_not_go_with(
 def test_a_deployment_is_simulated_on_a_device(
     device: str, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every number of the result is the CPU's; found is the device here in any case."""
+    """Every number is the CPU's, and no workers start; the device is found in any case."""
     made, places = ReferenceEngine.__init__, list[torch.device]()
 
     def noted(
@@ -238,6 +238,7 @@ def test_a_deployment_is_simulated_on_a_device(
     expected = run_json("simulate", *options, folder=workspace)
     for module in (simulation, validation):
         monkeypatch.setattr(module, "engine_device", lambda *_, **__: torch.device(device))
+    monkeypatch.setattr(simulation, "workers_worthwhile", lambda *_, **__: pytest.fail("workers"))
     found = run_json("simulate", *options, "--device", device, folder=workspace)
     for times in ("seconds", "samples_per_second"):
         assert found.pop(times) and expected.pop(times)
