@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -281,6 +281,7 @@ def train(
     out: Path | str | None = None,
     device: str | None = None,
     progress: bool = True,
+    track: Sequence[str] = (),
 ) -> RunResult:
     """Train a recipe and fill a run folder.
 
@@ -291,13 +292,15 @@ def train(
         out: the run folder, new or empty; the next free ``runs/NAME-NNN`` when None.
         device: as torch names it; the CPU when None.
         progress: show a bar on stderr where that is a terminal.
+        track: services to tell of the epochs as well: ``mlflow``, ``wandb``.
 
     Returns:
         The run's folder, whose ``network.nir`` is the trained network, its accuracies, 0 to 1, the
         class of every validation and test sample (``outcome``), and ``warnings``.
 
     Raises:
-        InputError: the recipe, device or folder cannot be used.
+        InputError: the recipe, device or folder cannot be used, or a service does not answer.
+        MissingDependencyError: the package of a service is not installed.
         CheckFailedError: it trains on integers of a chip that cannot hold the network.
         DivergedError: the loss or the weights ran away.
         SimulationError: the training was interrupted.
@@ -305,7 +308,7 @@ def train(
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe, overrides)
     where = None if out is None else as_path(out, "train")
-    return train_recipe(recipe, where, device=device, progress=progress)
+    return train_recipe(recipe, where, device=device, progress=progress, track=track)
 
 
 def _target(target: str | Path | Target) -> Target:

@@ -132,7 +132,14 @@ def outside(*folders: str) -> list[Path]:
 
 @pytest.mark.parametrize(
     ("package", "room"),
-    [("lava", "lava"), ("norse", "norse"), ("dask", "farm"), ("distributed", "farm")],
+    [
+        ("lava", "lava"),
+        ("norse", "norse"),
+        ("dask", "farm"),
+        ("distributed", "farm"),
+        ("mlflow", "training"),
+        ("wandb", "training"),
+    ],
 )
 def test_an_optional_package_is_imported_in_its_room_only(package: str, room: str) -> None:
     def of_package(path: Path) -> list[str]:

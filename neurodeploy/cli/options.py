@@ -17,7 +17,16 @@ from typing import Any
 import click
 
 from neurodeploy.cli.defaults import was_typed
-from neurodeploy.cli.values import DEVICE, ENGINES, FRAMEWORK, FRAMEWORKS, Number, listed
+from neurodeploy.cli.values import (
+    DEVICE,
+    ENGINES,
+    FRAMEWORK,
+    FRAMEWORKS,
+    TRACKER,
+    TRACKERS,
+    Number,
+    listed,
+)
 from neurodeploy.errors import Named, Setting, Text, Value
 from neurodeploy.ir.per_node import ALL
 from neurodeploy.support.processes import is_main
@@ -113,6 +122,13 @@ rounds_option = click.option(
 )
 recipe_data_option = click.option(
     "--data", type=PATH, help="Where the recipe's data set is, as for train."
+)
+track_option = click.option(
+    "--track",
+    type=TRACKER,
+    multiple=True,
+    help=f"Show the epochs in {listed(TRACKERS)}, besides TensorBoard; repeatable. Environment "
+    "variables of the service say where it is.",
 )
 
 

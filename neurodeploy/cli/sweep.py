@@ -14,6 +14,7 @@ from neurodeploy.cli.options import (
     recipe_data_option,
     say,
     show_progress,
+    track_option,
     worker_options,
 )
 from neurodeploy.cli.values import DEVICE, RECIPE
@@ -45,6 +46,7 @@ from neurodeploy.errors import InputError
     help="Folder for the runs; those that are there already are not repeated.  [default: "
     "sweeps/RECIPE]",
 )
+@track_option
 @worker_options
 @json_option
 def sweep(
@@ -55,6 +57,7 @@ def sweep(
     data: Path | None,
     device: str | None,
     out: Path | None,
+    track: tuple[str, ...],
     workers: int | None,
     scheduler: str | None,
     as_json: bool,
@@ -81,6 +84,7 @@ def sweep(
         "workers": workers,
         "scheduler": scheduler,
         "progress": show_progress(),
+        "track": track,
     }
     found = (
         over_grid(recipe, overrides, folder, seeds=seeds, **options)

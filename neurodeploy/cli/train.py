@@ -21,6 +21,7 @@ from neurodeploy.cli.options import (
     print_json,
     say,
     stated_options,
+    track_option,
     worded_here,
 )
 from neurodeploy.cli.values import (
@@ -87,6 +88,7 @@ from neurodeploy.support.processes import connect, disconnect, is_main
 @click.option(
     "--out", type=PATH, metavar="FOLDER", help="New run folder.  [default: runs/RECIPE-NNN]"
 )
+@track_option
 @click.option("--resume", type=PATH, metavar="RUN", help="Continue an interrupted run.")
 @stated_options
 @json_option
@@ -101,6 +103,7 @@ def train(
     precision: str | None,
     device: str | None,
     out: Path | None,
+    track: tuple[str, ...],
     resume: Path | None,
     as_json: bool,
     **stated: Any,
@@ -114,7 +117,7 @@ def train(
     `accelerate launch -m neurodeploy train ...`.
     """
     taken = ("recipe", "overrides", "rule", "data", "init", "target", "precision", "out", "seed")
-    if resume and any(map(was_typed, (*taken, *stated))):
+    if resume and any(map(was_typed, (*taken, "track", *stated))):
         raise InputError("--resume takes everything from the run; give it alone, or with --device")
     from neurodeploy.ir.stated import Stated
     from neurodeploy.recipe import load_recipe
@@ -158,7 +161,9 @@ def train(
         say(as_json, f"Training {chosen.name}: {chosen.description}")
         from neurodeploy.training.run import train as train_recipe
 
-        result = train_recipe(chosen, out, device=device, progress=not is_quiet(), remark=remark)
+        result = train_recipe(
+            chosen, out, device=device, progress=not is_quiet(), remark=remark, track=track
+        )
     else:
         say(as_json, f"Resuming {resume}")
         from neurodeploy.training.run import resume_run

@@ -25,6 +25,7 @@ DATA_SETS = (
     *("image_folder", "mackey_glass", "nmnist", "npz", "series", "shd"),
 )
 PRECISIONS = ("fp32", "fp64", "bf16", "fp16")
+TRACKERS = ("mlflow", "wandb")
 DEVICES = ("auto", "cpu", "cuda", "cuda:0")
 
 
@@ -115,4 +116,5 @@ RULE = Name("rule", lambda: RULES)
 RULE_LIST = Names("a,b,...", lambda: RULES)
 FRAMEWORK = Name("framework", lambda: FRAMEWORKS)
 PRECISION = Name("precision", lambda: PRECISIONS)
+TRACKER = Name("service", lambda: TRACKERS)
 DEVICE = Name("device", lambda: DEVICES)

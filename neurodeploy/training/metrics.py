@@ -62,23 +62,27 @@ class MetricsLog:
         """
         with written(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(_line(metrics))
-        values = {
-            "loss/train": metrics.train_loss,
-            "loss/validation": metrics.validation_loss,
-            **{
-                f"{metrics.quantity}/{part}": score
-                for part, score in metrics.scores.items()
-                if score is not None
-            },
-            "learning_rate": metrics.learning_rate,
-            "seconds": metrics.seconds,
-            **{f"firing_rate/{name}": rate for name, rate in metrics.firing_rates.items()},
-            **{f"synaptic_operations/{n}": ops for n, ops in metrics.synaptic_operations.items()},
-            "zero_weights": metrics.zero_weights,
-            **{f"silent/{name}": share for name, share in metrics.silent.items()},
-            **{f"saturated/{name}": share for name, share in metrics.saturated.items()},
-        }
-        self._board.add(metrics.epoch, values)
+        self._board.add(metrics.epoch, tagged(metrics))
+
+
+def tagged(metrics: EpochMetrics) -> dict[str, float]:
+    """The numbers of an epoch by tag: what is of one kind has one prefix, and one picture."""
+    return {
+        "loss/train": metrics.train_loss,
+        "loss/validation": metrics.validation_loss,
+        **{
+            f"{metrics.quantity}/{part}": score
+            for part, score in metrics.scores.items()
+            if score is not None
+        },
+        "learning_rate": metrics.learning_rate,
+        "seconds": metrics.seconds,
+        **{f"firing_rate/{name}": rate for name, rate in metrics.firing_rates.items()},
+        **{f"synaptic_operations/{n}": ops for n, ops in metrics.synaptic_operations.items()},
+        "zero_weights": metrics.zero_weights,
+        **{f"silent/{name}": share for name, share in metrics.silent.items()},
+        **{f"saturated/{name}": share for name, share in metrics.saturated.items()},
+    }
 
 
 def _line(metrics: EpochMetrics) -> str:

@@ -4,6 +4,7 @@ recipe.json            written first; what to resume with
 start.nir              the file that the network came from, if it came from one
 metrics.jsonl          one line per epoch
 tensorboard/           the same for TensorBoard
+trackers.json          what MLflow and others that are told know the run by, if any are
 last.safetensors       state after the last finished epoch, or within a long one
 best.safetensors       weights of the best epoch on the validation samples
 network.nir            those weights, exported
@@ -18,7 +19,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -89,6 +90,7 @@ from neurodeploy.training.epoch import Job
 from neurodeploy.training.imported import keep_copy, located
 from neurodeploy.training.loop import fit, reproducible
 from neurodeploy.training.outcome import Outcome, data_warnings, measured
+from neurodeploy.training.trackers.tracking import Tracking
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,7 @@ def train(
     progress: bool = True,
     remark: Callable[[str], None] = _to_stderr,
     after_epoch: Callable[[EpochMetrics], None] | None = None,
+    track: Sequence[str] = (),
 ) -> RunResult:
     """Train a recipe's network and fill a run folder.
 
@@ -169,9 +172,12 @@ def train(
         remark: with ``progress``, is told before the first epoch what is worth knowing of the data.
         after_epoch: is told of each epoch on the main process once it is on disk. What it raises
             ends the training there, which can be resumed.
+        track: services to tell of the epochs as well: ``mlflow``, ``wandb``. A run gone on with
+            tells those that it began with.
 
     Raises:
-        InputError: the recipe, device or folder cannot be used.
+        InputError: the recipe, device or folder cannot be used, or a service does not answer.
+        MissingDependencyError: the package of a service is not installed.
         CheckFailedError: the recipe trains on integers of a chip that cannot hold the network.
         DivergedError: the loss or the weights ran away.
         InterruptionError: Ctrl-C ended the training, which can be resumed.
@@ -183,6 +189,8 @@ def train(
     training, processes = recipe.training, connect()
     planned = out or RUNS / recipe.name
     processes.on_main(lambda: check_writable(planned))
+    tracking = Tracking()
+    processes.on_main(lambda: tracking.check(track, out if resume else None))
     with processes.together():
         _check_launcher_precision(recipe)
         where = find_device(device, training.precision, processes)
@@ -226,10 +234,21 @@ def train(
                 held.enter_context(told())
             doing = "Resuming" if resume else "Training"
             LOG.debug(f"{doing} {recipe.name} in {run} on {where}; {versions()}")
+        held.enter_context(tracking)
+
+        def tell(metrics: EpochMetrics) -> None:
+            tracking.log(metrics)
+            if after_epoch is not None:
+                after_epoch(metrics)
+
         try:
             before = processes.on_main(lambda: load_state(run) if resume else None)
-            state = fit(job, run, before, progress, after_epoch)
-            return _finish(run, job, dataset, state)
+            done = before.history if before else ()
+            processes.on_main(lambda: tracking.begin(run, recipe, done))
+            state = fit(job, run, before, progress, tell)
+            result = _finish(run, job, dataset, state)
+            tracking.summarize({**result.scores, "best_epoch": result.best_epoch})
+            return result
         except KeyboardInterrupt:
             raise InterruptionError(
                 f"interrupted; every finished epoch of {run} is on disk", fix=_continuation(run)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -70,11 +70,12 @@ def trained(
     *,
     device: str | None = None,
     after_epoch: Callable[[EpochMetrics], None] | None = None,
+    track: Sequence[str] = (),
 ) -> Path:
     """The run of a recipe in this folder: the one that is there, gone on with, or a new one.
 
     Args:
-        device, after_epoch: as for ``training.run.train``.
+        device, after_epoch, track: as for ``training.run.train``.
 
     Raises:
         InputError: a run of another recipe is there.
@@ -82,7 +83,12 @@ def trained(
     from neurodeploy.training.run import is_run_of, train
 
     if not (run / COMPLETE).is_file():
-        given: dict[str, Any] = {"device": device, "progress": progress, "after_epoch": after_epoch}
+        given: dict[str, Any] = {
+            "device": device,
+            "progress": progress,
+            "after_epoch": after_epoch,
+            "track": track,
+        }
         return train(recipe, run, resume=(run / RECIPE).is_file(), **given).path
     if not is_run_of(recipe, run):
         raise InputError(

@@ -26,6 +26,7 @@ def sweep(
     workers: int | None = None,
     scheduler: str | None = None,
     progress: bool = False,
+    track: Sequence[str] = (),
 ) -> Iterator[SweepRow]:
     """Train each combination with each seed; yields the row of each as soon as it is there.
 
@@ -39,6 +40,7 @@ def sweep(
         workers: processes of this machine that train at the same time.
         scheduler: address of a Dask scheduler whose workers train; they share ``out``.
         progress: show bars on stderr where that is a terminal, with one run at a time.
+        track: services to tell of the epochs of each run, as for ``training.run.train``.
 
     Raises:
         InputError: a key or value that the recipe does not take, or a run of the folder that was
@@ -52,7 +54,7 @@ def sweep(
         raise InputError(Text("give either ", Setting("seeds"), " or values of the key seed"))
     place = plan(workers, scheduler)
     check_writable(out / RECORDS)
-    made = Points(recipe, others, data, out, device)
+    made = Points(recipe, others, data, out, device, track)
     combinations = list(grid_of(keys))
     if len(combinations) * seeds > MOST_RUNS:
         raise InputError(

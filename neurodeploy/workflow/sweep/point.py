@@ -74,6 +74,7 @@ class Point:
         folder: of the sweep.
         device: as torch names it, None for the CPU.
         progress: show a bar on stderr where that is a terminal.
+        track: services to tell of the epochs.
     """
 
     settings: Mapping[str, str]
@@ -81,6 +82,7 @@ class Point:
     folder: Path
     device: str | None = None
     progress: bool = False
+    track: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -137,7 +139,8 @@ class Point:
 def train_point(point: Point) -> SweepRow:
     """Train a point, or go on where its run is; its row, which is on disk then."""
     try:
-        trained(point.recipe, point.run, point.progress, device=point.device)
+        given: dict[str, Any] = {"device": point.device, "track": point.track}
+        trained(point.recipe, point.run, point.progress, **given)
     except DivergedError as error:
         row = point.row(ended=f"diverged: {error}")
     else:
@@ -169,6 +172,12 @@ class Points:
         overrides: that hold for all points.
         data: where the data set lies; None for where the recipe says.
         folder: of the sweep.
+        device: as torch names it.
+        track: services to tell of the epochs.
+
+    Raises:
+        InputError: as ``load_recipe``, or there is no such service.
+        MissingDependencyError: the package of a service is not installed.
     """
 
     def __init__(
@@ -178,7 +187,11 @@ class Points:
         data: Path | None,
         folder: Path,
         device: str | None = None,
+        track: Sequence[str] = (),
     ) -> None:
+        from neurodeploy.training.trackers.tracking import check_trackers
+
+        self._track = tuple(check_trackers(track))
         self._recipe, self._overrides, self._data = recipe, tuple(overrides), data
         self._folder, self._device = folder, device
         self._data_sets: dict[str, Dataset] = {}
@@ -206,4 +219,4 @@ class Points:
         if data not in self._data_sets:
             self._data_sets = {data: load_data(recipe)}  # one at a time in memory
         found = with_data_as_found(recipe, self._data_sets[data])
-        return Point(dict(settings), found, self._folder, self._device, progress)
+        return Point(dict(settings), found, self._folder, self._device, progress, self._track)

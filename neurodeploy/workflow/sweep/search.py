@@ -70,6 +70,7 @@ def search(
     workers: int | None = None,
     scheduler: str | None = None,
     progress: bool = False,
+    track: Sequence[str] = (),
 ) -> Iterator[SweepRow]:
     """Train as many runs as asked for, each with settings that promise most; yields their rows.
 
@@ -77,13 +78,13 @@ def search(
     score is below the median of the earlier ones at that epoch is given up.
 
     Args:
-        recipe, out, data, device, workers, scheduler, progress: as for ``grid.sweep``.
+        recipe, out, data, device, workers, scheduler, progress, track: as for ``grid.sweep``.
         overrides: as there; ``KEY=LOW..HIGH`` is a range, with ``@log`` behind it of logarithms.
         trials: runs in all, with those that the folder has already.
 
     Raises:
         InputError: as ``grid.sweep``, or the folder has a search of something else.
-        MissingDependencyError: Optuna is not installed.
+        MissingDependencyError: Optuna, or the package of a service, is not installed.
         InterruptionError: Ctrl-C; the same call goes on.
     """
     keys, others = keys_of(overrides)
@@ -98,7 +99,7 @@ def search(
     place = plan(workers, scheduler)
     require_optuna()
     check_writable(out / RECORDS)
-    made = Points(recipe, others, data, out.absolute(), device)
+    made = Points(recipe, others, data, out.absolute(), device, track)
     for settings in ends_of(keys):
         made.point(settings, made.base.seed)  # refused before anything is trained
     for folder in (RECORDS, RUNS):
@@ -281,7 +282,8 @@ def train_trial(trial: _Trial) -> SweepRow:
     try:
         with _quiet():
             judge = _judge(trial)
-        trained(point.recipe, point.run, point.progress, device=point.device, after_epoch=judge)
+        given: dict[str, Any] = {"device": point.device, "track": point.track}
+        trained(point.recipe, point.run, point.progress, after_epoch=judge, **given)
     except DivergedError as error:
         row = point.row(ended=f"diverged: {error}")
     except _GivenUpError as error:

@@ -22,6 +22,7 @@ from neurodeploy.data import load_dataset
 from neurodeploy.ir.contract import DataSource
 from neurodeploy.recipe import load_recipe
 from neurodeploy.support.seals import SEAL, sealed
+from neurodeploy.training.trackers.tracking import Tracking
 from support import net_fuzz, nir_fuzz
 from support.fuzzing import arrays, damage
 from support.fuzzing.attempts import Call
@@ -309,6 +310,13 @@ KINDS: dict[str, Kind] = {
     "weights": Kind(3, RUN, "run/best.safetensors", TENSORS, FROM_RUN[2:], _seal_run),
     "run recipe": Kind(3, ("halted",), "halted/recipe.json", JSON, (RESUME,), _seal_run),
     "state": Kind(4, ("halted",), "halted/last.safetensors", TENSORS, (RESUME,), _seal_run),
+    "trackers": Kind(
+        1,
+        ("tracked",),
+        "tracked/trackers.json",
+        JSON,
+        (Call(("Tracking.check",), lambda: Tracking().check((), Path("tracked"))),),
+    ),
     "cifar10": _data_set("cifar10", "cifar10_python", "*", PICKLE),
     "cifar100": _data_set("cifar100", "cifar100_python", "*", PICKLE),
     "cifar10 binary": _data_set("cifar10", "cifar10_binary", "*", BYTES),
