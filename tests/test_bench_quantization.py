@@ -112,7 +112,7 @@ def test_data_of_a_run_that_moved_can_be_named(tmp_path: Path) -> None:
     (row,) = run_json(*bench, "--modes", "post-training", folder=tmp_path)["rows"]
     images.rename(moved)
     refused = run_cli(*bench, folder=tmp_path)
-    assert refused.exit_code == 2 and "the file of data set 'npz' is not there" in refused.output
+    assert refused.exit_code == 2 and "the file of data set 'npz' does not exist" in refused.output
     again = run_json(*bench, "--data", str(moved), "--epochs", "1", folder=tmp_path)["rows"]
     assert again[0] == row and again[1]["mode"] == "aware"
 

@@ -103,7 +103,7 @@ def test_npz_that_moved_changed_or_is_none(tmp_path: Path) -> None:
     with refused(InputError, r"changed since it was used.*--data FILE", by="simulate"):
         load_dataset("npz", source)
     path.unlink()
-    with refused(InputError, r"not there \(any more\).*--data FILE", by="simulate"):
+    with refused(InputError, r"does not exist \(any more\).*--data FILE", by="simulate"):
         load_dataset("npz", source)
     path.write_bytes(b"PK\x03\x04 not an archive")
     with pytest.raises(InputError, match=r"not a readable \.npz"):

@@ -132,7 +132,7 @@ def test_a_run_keeps_the_class_of_every_sample_and_says_what_is_odd(uneven: Path
     assert "160 of class 0, 8 of class 2" in uneven_training
     assert "training and test samples are spread differently" in spread
     text = run_cli("train", "own.toml", "--data", "own.npz", folder=uneven)
-    advice = """to weigh them alike, train with --set 'training.class_weights="balanced"'"""
+    advice = """to give them equal weight, train with --set 'training.class_weights="balanced"'"""
     assert advice in text.stdout and "Warning: training samples are unevenly" in text.stderr
     assert "Balanced accuracy " in text.stdout
     assert run_cli("export", "--target", "loihi2", folder=uneven).exit_code == 0

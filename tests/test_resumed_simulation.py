@@ -64,4 +64,4 @@ def test_it_finds_the_same(
     nothing = run_cli(*COMMAND, *ASKED, "--resume", folder=workspace)
     assert nothing.exit_code == 2 and "there is no interrupted simulation here" in nothing.stderr
     trace = run_cli(*COMMAND, "--resume", "--trace", "t.npz", folder=workspace)
-    assert trace.exit_code == 2 and "no trace is kept" in trace.stderr
+    assert trace.exit_code == 2 and "which hold no trace" in trace.stderr
