@@ -18,6 +18,8 @@ from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, DECAY_BITS, STATE_LIMIT
 from neurodeploy.onchip.arithmetic import GOLDEN
 
 compiled: Any = numba.njit(cache=True, nogil=True, boundscheck=False)
+inlined: Any = numba.njit(inline="always", nogil=True, boundscheck=False)
+"""For what a loop does to one synapse: written into the loop, as if it stood there."""
 
 _HIGHEST = STATE_LIMIT - 1
 
@@ -171,6 +173,38 @@ def random_number(number: int, key_low: int, key_high: int, bits: int) -> np.int
     return np.int64(x >> np.uint32(32 - bits))
 
 
+@inlined
+def moved(
+    before: int,
+    change: int,
+    number: int,
+    shift: int,
+    lowest: int,
+    highest: int,
+    most: int,
+    key_low: int,
+    key_high: int,
+) -> tuple[int, int, int]:
+    """X of one synapse after a change that is yet to be shifted; arguments as of ``update``.
+
+    Returns:
+        X, and 1 or 0 for each of: the update was clipped, X ended at a bound.
+    """
+    clipped = saturated = 0
+    if shift > 0:
+        change = (change + random_number(number, key_low, key_high, shift)) >> shift
+    else:
+        change <<= -shift
+    if change > most or change < -most:
+        clipped = 1
+        change = most if change > 0 else -most
+    after = before + change
+    if after < lowest or after > highest:
+        saturated = 1
+        after = lowest if after < lowest else highest
+    return after, clipped, saturated
+
+
 @compiled
 def update(
     errors: np.ndarray,
@@ -244,18 +278,12 @@ def update(
             if change == 0:
                 continue
             number = i * inputs + j
-            if shift > 0:
-                change = (change + random_number(number, key_low, key_high, shift)) >> shift
-            else:
-                change <<= -shift
-            if change > most or change < -most:
-                clipped += 1
-                change = most if change > 0 else -most
             before = np.int64(state[j, i])
-            after = before + change
-            if after < lowest or after > highest:
-                saturated += 1
-                after = lowest if after < lowest else highest
+            after, cut, bounded = moved(
+                before, change, number, shift, lowest, highest, most, key_low, key_high
+            )
+            clipped += cut
+            saturated += bounded
             if after != before:
                 state[j, i] = after
                 weights[j, i] = ((after + half) >> tag) * step

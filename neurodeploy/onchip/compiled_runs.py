@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from neurodeploy.onchip.compiled import compiled, random_number
+from neurodeploy.onchip.compiled import compiled, moved
 
 
 @compiled
@@ -156,18 +156,12 @@ def update(
                 continue
             gradient[row, i] = 0
             number = names[row, i]
-            if shift > 0:
-                change = (change + random_number(number, key_low, key_high, shift)) >> shift
-            else:
-                change <<= -shift
-            if change > most or change < -most:
-                clipped += 1
-                change = most if change > 0 else -most
             before = np.int64(state[row, i])
-            after = before + change
-            if after < lowest or after > highest:
-                saturated += 1
-                after = lowest if after < lowest else highest
+            after, cut, bounded = moved(
+                before, change, number, shift, lowest, highest, most, key_low, key_high
+            )
+            clipped += cut
+            saturated += bounded
             if after != before:
                 state[row, i] = after
                 weights[row, i] = ((after + half) >> tag) * step

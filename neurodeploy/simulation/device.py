@@ -9,6 +9,9 @@ import torch
 
 from neurodeploy.errors import InputError, Setting, SimulationError, Text
 
+ON_THE_CPU = Text("simulate on the CPU: ", Setting("device", "cpu"))
+"""What helps where a device does not compute as the CPU does, or at all."""
+
 
 def best_device() -> str:
     """The name of the GPU that torch takes first, else the CPU's."""
@@ -45,5 +48,5 @@ def memory_on(device: torch.device | None) -> Iterator[None]:
         reason = str(error).splitlines()[0]
         raise SimulationError(
             f"device {str(device)!r}: its memory is full ({reason})",
-            fix=Text("simulate on the CPU: ", Setting("device", "cpu")),
+            fix=ON_THE_CPU,
         ) from None

@@ -13,11 +13,12 @@ from functools import partial
 import numpy as np
 import torch
 
-from neurodeploy.errors import CheckFailedError, InputError, Setting, Text
+from neurodeploy.errors import CheckFailedError, InputError
 from neurodeploy.ir.models import IntegerModel
 from neurodeploy.ir.operators import Shape
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedProjection
 from neurodeploy.neurons.dynamics import FixedStepper
+from neurodeploy.simulation.device import ON_THE_CPU
 from neurodeploy.simulation.exact import accumulator, sum_dtype
 
 OPERATIONS = 10**8
@@ -121,7 +122,7 @@ def _compare(
         raise CheckFailedError(
             f"device {str(device)!r}: {layer}: {wrong:,} of {expected.numel():,} integers tried "
             "differ from the CPU's, so nothing was simulated there",
-            fix=Text("simulate on the CPU: ", Setting("device", "cpu")),
+            fix=ON_THE_CPU,
         )
 
 
@@ -135,7 +136,7 @@ def _able(layer: str, device: torch.device) -> Iterator[None]:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
             f"device {str(device)!r} cannot compute {layer} exactly: {reason}",
-            fix=Text("simulate on the CPU: ", Setting("device", "cpu")),
+            fix=ON_THE_CPU,
         ) from None
 
 
