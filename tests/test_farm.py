@@ -104,6 +104,14 @@ def test_answers_stand_in_the_order_of_the_pieces_whenever_they_come() -> None:
     assert len({process for _, process in found} - {os.getpid()}) == 2
 
 
+def test_a_farm_can_be_asked_again() -> None:
+    """The second time too, each piece gets its own answer."""
+    with Farm(there(plan(2, None)), Calls(doubled)) as farm:
+        for first in (0, 10, 20):
+            pieces = [*range(first, first + 5)]
+            assert [answer for answer, _ in all_of(farm, pieces)] == [2 * n for n in pieces]
+
+
 def test_a_piece_whose_worker_is_killed_is_tried_again(tmp_path: Path) -> None:
     with Farm(TWO, Calls(killed_once)) as farm:
         found = all_of(farm, [(number, str(tmp_path / "mark")) for number in range(8)])
@@ -331,6 +339,17 @@ def test_the_workers_of_a_scheduler_find_the_same(
         found, arrays = simulated(workspace, "--scheduler", cluster.scheduler_address)
     assert found == alone[0]
     np.testing.assert_array_equal(arrays["predicted"], alone[1]["predicted"])
+
+
+def test_an_export_that_calibrates_nothing_has_no_use_for_workers(workspace: Path) -> None:
+    source = f"{DEPLOYED}/network.nir"
+    command = ("export", source, "--target", "loihi2", "--scale", "mse", "--out", "other")
+    done = run_cli(*command, "--workers", "2", folder=workspace)
+    assert done.exit_code == 2
+    assert (
+        "--workers shares a calibration, and there is none: scales are chosen by mse" in done.stderr
+    )
+    assert not (workspace / "other").exists()
 
 
 def test_a_missing_scheduler_is_one_line(workspace: Path) -> None:

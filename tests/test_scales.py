@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurodeploy.errors import InputError, UnsupportedError
+from neurodeploy.farm import Place
 from neurodeploy.interchange.nir.file import read_nir
 from neurodeploy.interchange.nir.network_in import to_network
 from neurodeploy.ir.contract import METADATA_KEY as CONTRACT_KEY
@@ -35,7 +36,7 @@ from neurodeploy.quantization.weights import projection_errors
 from neurodeploy.simulation.engines import FloatEngine, ReferenceEngine
 from neurodeploy.simulation.trace import Samples
 from neurodeploy.target import load_target
-from neurodeploy.workflow.calibration import SpikeJudge
+from neurodeploy.workflow.calibration import SpikeJudge, spike_judge
 from neurodeploy.workflow.exported import read_planned
 from neurodeploy.workflow.quantization import (
     QuantizationOptions,
@@ -192,7 +193,7 @@ def test_the_judge_simulates_what_the_reference_does() -> None:
     for name in ("a", "b"):
         expected = trace.populations[name].s.swapaxes(0, 1)
         assert 0.02 < expected.mean() < 0.9
-        np.testing.assert_array_equal(judge.spikes[name].numpy(), expected)
+        np.testing.assert_array_equal(judge.spikes[name], expected)
 
 
 def agreement(network: Network, found: QuantizedNetwork, samples: Samples) -> dict[str, float]:
@@ -220,16 +221,21 @@ def test_calibration_agrees_more_with_the_floats(bits: int) -> None:
     assert seen[0]["out"] > seen[1]["out"] and new[0]["out"] > new[1]["out"]
 
 
-def test_calibration_is_deterministic() -> None:
+def test_calibration_is_deterministic_with_workers_or_without() -> None:
     network = deep()
-    first, second = (
-        quantize(network, LOIHI2, 3, scale="calibrate", judge=SpikeJudge(network, images(network)))
-        for _ in range(2)
-    )
-    for one, other in zip(first.projections, second.projections, strict=True):
-        np.testing.assert_array_equal(one.operator.weights, other.operator.weights)
-    assert [p.scale for p in first.populations] == [p.scale for p in second.populations]
-    assert first.notes == second.notes
+    found = []
+    for place in (None, None, Place(3)):
+        with spike_judge(network, images(network), place) as judge:
+            found.append(quantize(network, LOIHI2, 3, scale="calibrate", judge=judge))
+    first, *others = found
+    for second in others:
+        for one, other in zip(first.projections, second.projections, strict=True):
+            np.testing.assert_array_equal(one.operator.weights, other.operator.weights)
+        for one, other in zip(first.populations, second.populations, strict=True):
+            assert one.scale == other.scale
+            if one.neuron is not None:
+                np.testing.assert_array_equal(one.leaky.bias_mantissa, other.leaky.bias_mantissa)
+        assert first.notes == second.notes
 
 
 def test_corrected_biases_are_shared_within_a_channel_and_noted() -> None:

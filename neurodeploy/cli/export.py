@@ -18,6 +18,7 @@ from neurodeploy.cli.options import (
     shape_option,
     stated_options,
     worded_here,
+    worker_options,
 )
 from neurodeploy.cli.values import TARGET
 
@@ -117,6 +118,7 @@ if TYPE_CHECKING:
     "[default: 6, as in lava-dl]",
 )
 @stated_options
+@worker_options
 @json_option
 def export(
     source: Path | None,
@@ -135,6 +137,8 @@ def export(
     layers: int | None,
     biases: bool,
     message_exponent: int | None,
+    workers: int | None,
+    scheduler: str | None,
     as_json: bool,
     **stated: Any,
 ) -> None:
@@ -164,6 +168,8 @@ def export(
         message_exponent=message_exponent,
         stated=Stated(**stated),
         quantization=QuantizationOptions(weight_bits, scale, calibrate),
+        workers=workers,
+        scheduler=scheduler,
     )
     result = plan if dry_run else write_export(plan, onnx)
     written = None if isinstance(result, Plan) else result

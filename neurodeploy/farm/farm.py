@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import pickle
 import secrets
@@ -62,6 +63,8 @@ class Farm:
         self._held = ExitStack()
         self._client: Any = None
         self._brought: Any = None
+        # A task that has the name of an earlier one may be answered with what that one found.
+        self._keys = (f"{self._job}-{number}" for number in itertools.count())
 
     def __enter__(self) -> Farm:
         """Start the workers, or find those of the scheduler.
@@ -253,7 +256,7 @@ class Farm:
                 following = next(waiting, None)
                 more = following is not None
                 if following is not None:
-                    future = self._submitted(*following)
+                    future = self._submitted(following[1])
                     under_way[future] = following[0]
                     coming.add(future)
             if not under_way:
@@ -264,7 +267,7 @@ class Farm:
             future.release()
             yield number, answer
 
-    def _submitted(self, number: int, piece: Any) -> Any:
+    def _submitted(self, piece: Any) -> Any:
         if self._make is not None and not self.place.here:
             piece = self._make(piece)
         return self._client.submit(
@@ -273,7 +276,7 @@ class Farm:
             self._brought,
             pickle.dumps(piece, pickle.HIGHEST_PROTOCOL),
             self.place.threads,
-            key=f"{self._job}-{number}",
+            key=next(self._keys),
             retries=TRIES - 1,
             pure=False,
         )

@@ -46,10 +46,13 @@ from neurodeploy.target import Target
 class Judge(Protocol):
     """Says how well integers do on data; the scale method ``calibrate`` asks it."""
 
-    def cost(
-        self, population: QuantizedPopulation, incoming: Sequence[QuantizedProjection]
-    ) -> float:
-        """How far the population is from the float network's, given the populations settled."""
+    def costs(
+        self, tries: Sequence[tuple[QuantizedPopulation, Sequence[QuantizedProjection]]]
+    ) -> list[float]:
+        """How far a population, in each of these forms, is from the float network's.
+
+        Populations settled stand before it.
+        """
         ...
 
     def lacking(
@@ -205,11 +208,11 @@ def _chosen(layer: _Layer, scale: ScaleMethod, judge: Judge | None) -> _Integers
     if judge is None:
         return layer.at(RATIOS[scale](layer.incoming))
     tried = [layer.at(ratios) for ratios in candidates(layer.incoming)]
-    costs = [judge.cost(found.population, found.incoming) for found in tried]
+    costs = judge.costs([(found.population, found.incoming) for found in tried])
     least = min(costs)
     best = tried[costs.index(least)]
     corrected = _with_corrected_bias(layer, best, judge)
-    if judge.cost(corrected.population, corrected.incoming) < least:
+    if judge.costs([(corrected.population, corrected.incoming)])[0] < least:
         best = corrected
     judge.settle(best.population, best.incoming)
     return best

@@ -14,6 +14,7 @@ from neurodeploy.artifacts.folders import NewFolder, newest_run, read_training
 from neurodeploy.artifacts.names import DEPLOYMENTS
 from neurodeploy.artifacts.simulations import read_activity
 from neurodeploy.errors import CheckFailedError, Setting, Text, UnsupportedError
+from neurodeploy.farm import Place, plan
 from neurodeploy.interchange.netx.file import NetReading
 from neurodeploy.interchange.netx.layers import BIAS_EXPONENT, MESSAGE_EXPONENT
 from neurodeploy.ir.operators import Shape
@@ -76,6 +77,8 @@ class ExportOptions(TypedDict, total=False):
     send_result: bool
     stated: Stated | None
     quantization: QuantizationOptions | None
+    workers: int | None
+    scheduler: str | None
 
 
 def plan_export(
@@ -93,6 +96,8 @@ def plan_export(
     send_result: bool = False,
     stated: Stated | None = None,
     quantization: QuantizationOptions | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
 ) -> Plan:
     """Quantise a NIR file for a target, or take the integers of a .net, and map it.
 
@@ -109,6 +114,8 @@ def plan_export(
         send_result: let the output send its v at the end of each sample, as a message.
         stated: semantics for a file that carries none, or instead of those it carries.
         quantization: width of weights and how scales are chosen.
+        workers: processes of this machine that share a calibration; the integers are the same.
+        scheduler: address of a Dask scheduler whose workers share it instead.
 
     Raises:
         CheckFailedError: the network does not fit the target, or with ``netx`` a .net; everything
@@ -127,9 +134,12 @@ def plan_export(
     place = NewFolder(out, default_folder(name, target))
     place.check()
     stated, quantization = stated or Stated(), quantization or QuantizationOptions()
+    shared = plan(workers, scheduler)
     imported = None
     training = read_training(source) if source.is_dir() else None
     if from_net:
+        if shared is not None:
+            raise _quantises(file, "workers" if shared.here else "scheduler")
         reading = NetReading(
             input_shape,
             layers,
@@ -151,7 +161,7 @@ def plan_export(
         imported = import_nir_stated(file, stated, relays=target.relay_fan_in)
         imported = replace(imported, network=with_data(imported.network, training))
         LOG.info(f"Quantising {source} for {target.name}")
-        quantized = _quantized(imported, file, target, quantization, netx)
+        quantized = _quantized(imported, file, target, quantization, netx, shared)
         quantized = replace(quantized, notes=_numbered(imported.notes) | quantized.notes)
         part = netx_part(quantized)
     if send_result:
@@ -196,15 +206,16 @@ def _quantized(
     target: Target,
     quantization: QuantizationOptions,
     netx: bool,
+    place: Place | None,
 ) -> QuantizedNetwork:
     from neurodeploy.workflow.quantization import quantized
 
     network = imported.network
     if netx:
         # A .net has neither the exponents nor the biases of a plan made for a chip.
-        return quantized(network, netx_target(target), quantization, None, BIAS_EXPONENT)
-    plan = QuantizationPlan.within(imported.graph.metadata, f"{file} metadata")
-    return quantized(network, target, quantization, plan)
+        return quantized(network, netx_target(target), quantization, None, BIAS_EXPONENT, place)
+    trained_for = QuantizationPlan.within(imported.graph.metadata, f"{file} metadata")
+    return quantized(network, target, quantization, trained_for, place=place)
 
 
 def _from_net(
@@ -215,11 +226,16 @@ def _from_net(
 ) -> tuple[QuantizedNetwork, NetxPart]:
     for name, value in asdict(quantization).items():
         if value is not None:
-            raise UnsupportedError(
-                Text(f"{file}: ", Setting(name), " quantises, but a .net holds integers already"),
-                fix="leave it out",
-            )
+            raise _quantises(file, name)
     return read_net_network(file, stated, reading)
+
+
+def _quantises(file: Path, name: str) -> UnsupportedError:
+    """Said of an option that a file of integers has no use for."""
+    return UnsupportedError(
+        Text(f"{file}: ", Setting(name), " quantises, but a .net holds integers already"),
+        fix="leave it out",
+    )
 
 
 def _numbered(notes: list[str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -27,6 +28,7 @@ from neurodeploy.errors import (
     UnsupportedError,
     nearest,
 )
+from neurodeploy.farm import Place
 from neurodeploy.interchange.hdf5 import check_content
 from neurodeploy.interchange.nir.file import own_nir
 from neurodeploy.interchange.nir.network_in import stepped_as_written, to_network
@@ -97,18 +99,22 @@ def quantized(
     options: QuantizationOptions,
     plan: QuantizationPlan | None,
     bias_exponent_min: int = 0,
+    place: Place | None = None,
 ) -> QuantizedNetwork:
     """Round a network to a target's integers.
 
     Args:
         plan: what the network was trained for, or None. Any option overrides it.
         bias_exponent_min: without a plan, biases are multiples of 2 to this.
+        place: where a calibration is computed; None for this process.
 
     Raises:
-        InputError: calibration data cannot be read or does not fit.
+        InputError: calibration data cannot be read or does not fit, or there is no calibration to
+            compute at a place.
         UnsupportedError: the network is not on the grid of its plan.
     """
     if plan is not None and options == QuantizationOptions():
+        _check_shared(place, f"scales are those trained for {plan.target}")
         found = quantize_as_planned(network, target, plan)
         return _noted(found, f"as trained for {plan.target}")
     method, why_not = options.scale, Text()
@@ -128,17 +134,33 @@ def quantized(
                 ")",
             )
         method = "mse" if samples is None else "calibrate"
-    judge = _judge(network, samples)
-    found = quantize(
-        network,
-        target,
-        options.weight_bits,
-        scale=method,
-        judge=judge,
-        bias_exponent_min=bias_exponent_min,
-    )
+    if samples is None:
+        _check_shared(place, Text(f"scales are chosen by {method}", why_not))
+    with _judge(network, samples, place) as judge:
+        found = quantize(
+            network,
+            target,
+            options.weight_bits,
+            scale=method,
+            judge=judge,
+            bias_exponent_min=bias_exponent_min,
+        )
     on = "" if samples is None else f" on {samples.count:,} samples, {samples.origin}"
     return _noted(found, Text(f"by {method}{on}", why_not), samples, judge)
+
+
+def _check_shared(place: Place | None, how: str) -> None:
+    """Refuse workers that would have nothing to do.
+
+    Args:
+        how: scales come about.
+    """
+    if place is not None:
+        name = "workers" if place.here else "scheduler"
+        raise InputError(
+            Text(Setting(name), " shares a calibration, and there is none: ", how),
+            fix=Text("leave it out, or calibrate with ", Setting("scale", "calibrate")),
+        )
 
 
 def quantized_on(
@@ -177,8 +199,8 @@ def quantized_on(
             "calibration gives samples for scale='calibrate', which needs them; found "
             f"scale={method!r} and {'no' if samples is None else samples.count} samples"
         )
-    judge = _judge(network, samples)
-    found = quantize(network, target, bits, scale=method, judge=judge)
+    with _judge(network, samples) as judge:
+        found = quantize(network, target, bits, scale=method, judge=judge)
     on = "" if samples is None else f" on {samples.count:,} samples"
     for warning in samples.warnings if samples else ():
         warnings.warn(warning, DataWarning, stacklevel=3)
@@ -209,13 +231,15 @@ def _sigma_delta(
     return _noted(found, f"by reach on {samples.count:,} samples", samples)
 
 
-def _judge(network: Network, samples: Samples | None) -> SpikeJudge | None:
+def _judge(
+    network: Network, samples: Samples | None, place: Place | None = None
+) -> AbstractContextManager[SpikeJudge | None]:
     """What compares spikes on the samples; nothing of torch is loaded without any."""
     if samples is None:
-        return None
-    from neurodeploy.workflow.calibration import SpikeJudge
+        return nullcontext()
+    from neurodeploy.workflow.calibration import spike_judge
 
-    return SpikeJudge(network, samples)
+    return spike_judge(network, samples, place)
 
 
 def _noted(
