@@ -242,6 +242,7 @@ def test_a_deployment_is_simulated_on_a_device(
     found = run_json("simulate", *options, "--device", device, folder=workspace)
     for times in ("seconds", "samples_per_second"):
         assert found.pop(times) and expected.pop(times)
+    assert (found.pop("device"), expected.pop("device")) == (device, "cpu")
     assert found == expected
     pair = ("--engines", "reference,float", "--random", "4", "--device", device)
     run_json("validate", DEPLOYED, *pair, folder=workspace)

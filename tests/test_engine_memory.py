@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -12,11 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+import neurodeploy as nd
 from neurodeploy.artifacts.deployment import read_deployment
+from neurodeploy.bench.configuration import bench_network
 from neurodeploy.errors import DataWarning, SimulationError
 from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.quantization.post_training import quantize
 from neurodeploy.simulation.engines import ReferenceEngine
 from neurodeploy.support.memory import available_memory
+from neurodeploy.target import load_target
 from neurodeploy.workflow import memory
 from neurodeploy.workflow.arrays import simulate_arrays, validate_arrays
 from neurodeploy.workflow.samples import choose_samples, random_samples
@@ -240,3 +245,42 @@ def test_what_is_free_is_what_the_machine_and_every_group_leave(tmp_path: Path) 
     assert available_memory(proc, groups) == 0
     (first / "memory.usage_in_bytes").write_text("600000\n")
     assert available_memory(proc, groups) == 1400000
+
+
+def peak(folder: Path, *command: str) -> int:
+    """Bytes that the command's process had resident at most."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "neurodeploy", *command],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert process.stdout is not None
+    with process.stdout as stream:
+        said = stream.read().decode()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, said
+    return usage.ru_maxrss * 1024
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["random", "compressed", "uncompressed"])
+def test_memory_does_not_grow_with_the_samples(tmp_path: Path, kind: str) -> None:
+    """The spikes of 100,000 samples alone would be 240 MB."""
+    network = quantize(bench_network("mlp-196-600-10", 4), load_target("loihi2"))
+    nd.deploy(network, "loihi2", tmp_path / "deployed")
+    used = []
+    for count in (5_000, 100_000):
+        given: tuple[str, ...] = ("--random", str(count))
+        if kind != "random":
+            x = np.random.default_rng(0).integers(0, 2, (count, 4, 196), dtype=np.uint8)
+            save = np.savez if kind == "uncompressed" else np.savez_compressed
+            save(tmp_path / f"{count}.npz", x=x)
+            given = ("--data", f"{count}.npz")
+        command = ("simulate", "deployed", "--engine", "reference", "--workers", "1", *given)
+        used.append(peak(tmp_path, *command))
+    # The samples themselves, should they lie in memory, and what is said of each: its class.
+    spare = (0 if kind == "random" else 100_000 * 4 * 196) + 40 * 2**20
+    assert used[1] < used[0] + spare, [f"{each / 2**20:.0f} MB" for each in used]

@@ -133,7 +133,8 @@ def simulate(
     if as_json:
         print_json({**result.as_dict(), "summary": str(result.summary)})
         return
-    click.echo(f"Engine {result.engine}: {result.samples} samples ({result.origin})")
+    where = "" if result.device == "cpu" else f" on {result.device}"
+    click.echo(f"Engine {result.engine}{where}: {result.samples} samples ({result.origin})")
     for remark in engine_remarks([result.engine], loaded):
         click.echo(remark)
     if result.accuracy is not None:

@@ -58,6 +58,11 @@ def engine_device(
     return None if found.type == CPU else found
 
 
+def named_device(device: torch.device | None) -> str:
+    """The device, None being the CPU, as results name it."""
+    return CPU if device is None else str(device)
+
+
 def tell_device(network: QuantizedNetwork, device: torch.device) -> None:
     """Log where a network is computed, and what of it stays on the CPU."""
     LOG.info(f"Computing on {device}, whose integers are first compared with the CPU's")

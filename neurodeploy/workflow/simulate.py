@@ -35,7 +35,7 @@ from neurodeploy.support.log import LOG
 from neurodeploy.support.signals import signals_deferred
 from neurodeploy.workflow.all_cores import workers_worthwhile
 from neurodeploy.workflow.bar import Bar
-from neurodeploy.workflow.device import engine_device
+from neurodeploy.workflow.device import engine_device, named_device
 from neurodeploy.workflow.engines import (
     EngineSettings,
     OverflowCount,
@@ -161,7 +161,7 @@ def simulate(
     tally = Tally(deployment.network, metrics, reader)
     file = None if trace is None else as_path(trace, "simulate")
     writer = None if file is None else TraceFile(file, samples.count)
-    outcome = _Outcome(deployment, samples, tally)
+    outcome = _Outcome(deployment, samples, tally, named_device(where))
     results = deployment.results / engine_name
     asked = {"metrics": sorted(metrics), "early_exit": early_exit, "state": state}
     kept = Unfinished(results, identity(deployment, samples, engine_name, asked))
@@ -271,10 +271,11 @@ def _on_workers(
 class _Outcome:
     """What comes of a simulation once it is counted."""
 
-    def __init__(self, deployment: Deployment, samples: Samples, tally: Tally) -> None:
+    def __init__(self, deployment: Deployment, samples: Samples, tally: Tally, device: str) -> None:
         self.deployment = deployment
         self.samples = samples
         self.tally = tally
+        self.device = device
 
     def predictions(self) -> AnyPredictions:
         """The classes or values of all samples so far."""
@@ -316,6 +317,7 @@ class _Outcome:
             raster=raster,
             firing_rates=rates,
             digest=self.deployment.digest,
+            device=self.device,
             warnings=(
                 *self.deployment.warnings,
                 *said,

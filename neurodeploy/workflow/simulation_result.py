@@ -34,6 +34,7 @@ class SimulationResult:
         estimate: what a sample costs on the chip, from the spikes of this simulation.
         raster: the picture, or None.
         digest: of the deployment, as it was simulated.
+        device: that the engine computed on, as torch names it.
         warnings: why not the first choice of an engine, and what looks like a mistake in the
             samples or in what is said of them.
         metrics: those that were asked for, by the name of their set.
@@ -59,6 +60,7 @@ class SimulationResult:
     raster: Path | None
     firing_rates: dict[str, float]
     digest: str
+    device: str = "cpu"
     warnings: tuple[str, ...] = ()
     metrics: dict[str, NeuroBench] = field(default_factory=dict)
     forecast: PredictedValues | None = None

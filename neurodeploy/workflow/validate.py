@@ -22,7 +22,7 @@ from neurodeploy.support.figures import ornament, write_picture
 from neurodeploy.support.files import check_writable, make_folder
 from neurodeploy.support.log import LOG
 from neurodeploy.workflow.bar import Bar
-from neurodeploy.workflow.device import engine_device
+from neurodeploy.workflow.device import engine_device, named_device
 from neurodeploy.workflow.engines import (
     FLOAT_ENGINES,
     Engine,
@@ -42,6 +42,7 @@ class ValidationResult:
 
     Attributes:
         digest: of the deployment, as it was compared.
+        device: that the ``reference`` computed on, as torch names it.
         warnings: why not the first choice of an engine, what looks like a mistake in the samples or
             in what is said of them, and what makes the comparison worth less than it seems.
     """
@@ -51,11 +52,16 @@ class ValidationResult:
     picture: Path
     page: Path
     digest: str
+    device: str = "cpu"
     warnings: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The comparison, of what, and what looks like a mistake, as JSON holds them."""
-        found = {"digest": self.digest, "warnings": list(self.warnings)}
+        found = {
+            "digest": self.digest,
+            "device": self.device,
+            "warnings": list(self.warnings),
+        }
         return {**self.report.as_dict(), **found}
 
 
@@ -135,7 +141,8 @@ def validate(
     warnings = (*chosen, *samples.warnings, *report.warnings, *dict.fromkeys(doubts))
     picture = folder / PARITY_MAP
     result = ValidationResult(
-        report, folder / PARITY, picture, deployment.path / REPORT, deployment.digest, warnings
+        *(report, folder / PARITY, picture, deployment.path / REPORT, deployment.digest),
+        *(named_device(where), warnings),
     )
     write_result(result.summary, result.as_dict(), deployment)
     with ornament(picture):
