@@ -98,13 +98,15 @@ def test_the_gradient_of_each_layers_own_loss_is_pytorchs(kind: str) -> None:
     chunk = small_chunk(network, 5, seed=2)
     hidden = [p.shape for p in network.populations[1:-1]]
     signals = [LocalSignal.of(shape, CLASSES, i, 7, 10) for i, shape in enumerate(hidden)]
+    names = [p.name for p in network.populations[1:-1]]
+    by_name = dict(zip(names, signals, strict=True))
     learner = FloatStockLearner(network, signals=signals, capacity=5, timeout=120)
     try:
         found = learner.learn(chunk).states
     finally:
         learner.close()
     wanted = [
-        local_gradients(network, signals, values, int(label))
+        local_gradients(network, by_name, values, int(label))
         for values, label in zip(chunk.values, chunk.labels, strict=True)
     ]
     for name, accumulated in found.items():

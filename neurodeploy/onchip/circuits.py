@@ -160,11 +160,11 @@ def _everywhere(plan: LearningPlan) -> WithLearning:
             plan_below = layers[number - 1].neurons
             signal = None if plan_below is None else plan_below.signal
             if signal is not None:
-                votes, *between = _voting(below, population.name, signal.signs)
+                votes, *between = voting(below, population.name, signal.signs)
                 neurons += classes
                 populations.append(votes)
                 projections += between
-                circuits += [_signal(below.name, classes), _error(below.name, size)]
+                circuits += own_signal(below.name, classes, size)
                 continue
             history += 2 * (distance + 1) * size * SURROGATE_BITS
             projections.append(backwards(layer.synapses, above.name, population.name))
@@ -227,15 +227,17 @@ def _error(name: str, size: int) -> Circuit:
     )
 
 
-def _signal(name: str, classes: int) -> Circuit:
-    return Circuit(
+def own_signal(name: str, classes: int, size: int) -> tuple[Circuit, Circuit]:
+    """Errors that neurons get from their own spikes, and what these make of them."""
+    signal = Circuit(
         f"signal of {name}",
         EMBEDDED,
         f"{classes} sums of its spikes with fixed signs, their softmax, and back to each neuron",
     )
+    return signal, _error(name, size)
 
 
-def _voting(
+def voting(
     population: QuantizedPopulation, error: str, signs: np.ndarray
 ) -> tuple[QuantizedPopulation, QuantizedProjection, QuantizedProjection]:
     """What makes the signal of a population, and the signs to it and from it."""

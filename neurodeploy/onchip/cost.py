@@ -188,13 +188,20 @@ def _chip_steps(plan: SynapticPlan) -> int:
     By rule ``local`` not back, but the error of the last layer takes its step.
     """
     if isinstance(plan, GraphPlan):
-        return 2 * depth_of(plan) * plan.block
+        depth = depth_of(plan)
+        return (depth + 1 if plan.options.rule == "local" else 2 * depth) * plan.block
     layers = len(plan.synapses)
     return (layers + 1 if plan.options.rule == "local" else 2 * layers) + (plan.block - 1)
 
 
 def _carriers(plan: AnyPlan) -> frozenset[str]:
-    """Names of the projections before which errors come to hidden neurons."""
+    """Names of the projections before which errors come to hidden neurons.
+
+    By rule ``local`` of one for each hidden population, which makes them once, whoever reads it.
+    """
+    if isinstance(plan, GraphPlan) and plan.options.rule == "local":
+        read = {p.source: p.name for p in plan.graph.learning if p.source in plan.nodes}
+        return frozenset(read.values())
     if isinstance(plan, GraphPlan):
         return frozenset(p.name for p in plan.graph.learning if plan.graph.carries_back(p))
     if isinstance(plan, LearningPlan):

@@ -2,7 +2,7 @@
 
 Errors go back within a step, through projections without a delay. A projection with a delay learns
 from the spikes that it brought, and no error goes back through it: its source has to have another
-way to the read-out.
+way to the read-out. By rule ``local`` no error goes back, and none of that matters.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedProjection
 from neurodeploy.ir.schedule import step_order
 from neurodeploy.neurons.constant import is_constant
 from neurodeploy.onchip.chain import check_hidden
+from neurodeploy.onchip.learner import RuleName
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,11 +74,12 @@ class LearningGraph:
         )
 
 
-def learning_graph(network: QuantizedNetwork, *, traces: bool) -> LearningGraph:
+def learning_graph(network: QuantizedNetwork, rule: RuleName) -> LearningGraph:
     """A network's graph of learning.
 
     Args:
-        traces: whether synapses keep traces, which takes fully connected layers.
+        rule: of which ``eprop`` keeps traces, which takes fully connected layers, and ``local``
+            sends no errors back.
 
     Raises:
         UnsupportedError: neurons of another model, that rest, or whose thresholds differ, hidden
@@ -100,14 +102,14 @@ def learning_graph(network: QuantizedNetwork, *, traces: bool) -> LearningGraph:
             continue
         if name != network.output or population.leaky.spiking:
             check_hidden(population)
-        if name != network.output:
+        if name != network.output and rule != "local":
             _check_reached(graph, name)
     for p in graph.learning:
-        if traces and not isinstance(p.operator, Dense):
+        if rule == "eprop" and not isinstance(p.operator, Dense):
             raise UnsupportedError(
                 f"projection {p.name!r} is a {p.operator.kind}: rule eprop keeps a trace for each "
                 "synapse of a fully connected layer, and what shares a weight, or was pooled into "
-                "it, has none; use rule sltt"
+                "it, has none; use rule sltt or local"
             )
     return graph
 
@@ -141,5 +143,5 @@ def _check_reached(graph: LearningGraph, name: str) -> None:
         how = f"but late, through {', '.join(late)}" if late else "at all"
         raise UnsupportedError(
             f"population {name!r} does not reach the read-out {how}: errors go back within a "
-            "step, and none comes to it"
+            "step, and none comes to it; rule local takes it, which needs none"
         )

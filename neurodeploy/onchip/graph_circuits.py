@@ -15,8 +15,10 @@ from neurodeploy.onchip.circuits import (
     errors_to,
     gradient_bits,
     outputs_to_error,
+    own_signal,
     plastic_synapses,
     softmax,
+    voting,
 )
 from neurodeploy.onchip.graph_plan import TRACE_BITS, ArcPlan, GraphPlan
 
@@ -33,6 +35,14 @@ def graph_with_learning(plan: GraphPlan) -> WithLearning:
     ]
     circuits = [softmax(readout.name, math.prod(readout.shape))]
     history = 0
+    populations = [*errors.values()]
+    for name, node in plan.nodes.items():
+        if node.signal is not None:
+            shape, classes = node.population.shape, math.prod(readout.shape)
+            votes, *between = voting(node.population, errors[name].name, node.signal.signs)
+            populations.append(votes)
+            projections += between
+            circuits += own_signal(name, classes, math.prod(shape))
     for arc in plan.arcs:
         projection = arc.synapses.projection
         traces, shared = _trace_bits(arc)
@@ -48,7 +58,7 @@ def graph_with_learning(plan: GraphPlan) -> WithLearning:
             kinds = f"{traces} bits of traces in each synapse"
             kinds += f", {TRACE_BITS} in each input" if shared else ""
             circuits.append(Circuit(f"traces of {projection.name}", MICROCODE, kinds))
-        if graph.carries_back(projection):
+        if plan.options.rule != "local" and graph.carries_back(projection):
             ends = errors[projection.target].name, errors[projection.source].name
             projections.append(backwards(arc.synapses, *ends))
             size = math.prod(network.population(projection.source).shape)
@@ -60,10 +70,10 @@ def graph_with_learning(plan: GraphPlan) -> WithLearning:
         history += hidden * (DECAY_BITS + 1)
     added = replace(
         network,
-        populations=(*network.populations, *errors.values()),
+        populations=(*network.populations, *populations),
         projections=tuple(projections),
     )
-    neurons = sum(math.prod(population.shape) for population in errors.values())
+    neurons = sum(math.prod(population.shape) for population in populations)
     return WithLearning(added, neurons, history, tuple(dict.fromkeys(circuits)))
 
 

@@ -7,6 +7,8 @@ units of its own, and are brought to one of them by a factor:
     e     = (b surrogate + 2^(q-1)) >> q          dL/du, as in a chain
     E     = (b + 2^(r-1)) >> r                    dL/ds, where traces hold the surrogate
 
+By rule ``local`` b is the population's own signal (``local_signal``), as in a chain.
+
 Traces of rule ``eprop`` (see ``traces``) are held in ``TRACE_BITS`` bits, one arriving spike being
 2^bits or so. These bits are the most that no input can make overflow within T steps:
 
@@ -40,6 +42,7 @@ from neurodeploy.onchip.arithmetic import (
 from neurodeploy.onchip.chain import Link
 from neurodeploy.onchip.graph import LearningGraph, learning_graph
 from neurodeploy.onchip.learner import LearningOptions
+from neurodeploy.onchip.local_signal import LocalSignal
 from neurodeploy.onchip.plan import (
     FRACTION,
     TYPICAL_BITS,
@@ -111,6 +114,7 @@ class NodePlan:
         output: what o[t] is, of the read-out: its spikes, v, or what a step adds to v.
         factors: of the projections that errors come back through, by name.
         per_unit, per_output: e and E of an error of 1 in the float network.
+        signal: of rule ``local``, what takes the place of errors that come back.
     """
 
     population: QuantizedPopulation
@@ -124,6 +128,7 @@ class NodePlan:
     factors: Mapping[str, int]
     per_unit: float
     per_output: float
+    signal: LocalSignal | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +141,7 @@ class ArcPlan:
 
 @dataclass(frozen=True, eq=False)
 class GraphPlan(SynapticPlan):
-    """A network that learns by ``sltt`` or ``eprop``; see the module.
+    """A network that learns by ``sltt``, ``eprop`` or ``local``; see the module.
 
     Attributes:
         nodes: by population, constant sources left out.
@@ -183,7 +188,7 @@ def graph_plan_of_any_rate(
         UnsupportedError: the network has what the rule is not defined for.
     """
     traces = options.rule == "eprop"
-    graph = learning_graph(network, traces=traces)
+    graph = learning_graph(network, options.rule)
     index = {p.name: number for number, p in enumerate(graph.learning)}
     feedback = {
         p.name: random_feedback(p, index[p.name], options.seed)
@@ -193,7 +198,7 @@ def graph_plan_of_any_rate(
     nodes: dict[str, NodePlan] = {}
     for name in reversed(graph.order):
         if name not in graph.constant:
-            nodes[name] = _node(graph, name, nodes, feedback)
+            nodes[name] = _node(graph, name, nodes, feedback, _signal(graph, name, options))
     arcs = []
     for p in graph.learning:
         node = nodes[p.target]
@@ -216,6 +221,7 @@ def _node(
     name: str,
     nodes: Mapping[str, NodePlan],
     feedback: Mapping[str, np.ndarray],
+    signal: LocalSignal | None,
 ) -> NodePlan:
     """Units and shifts of a population whose readers have theirs already."""
     network = graph.network
@@ -223,7 +229,9 @@ def _node(
     neuron = population.leaky
     per_unit, expected = 2.0**FRACTION * network.contract.steps, 2.0**FRACTION
     factors: dict[str, int] = {}
-    if not output:
+    if signal is not None:
+        per_unit *= 2.0**signal.gain_shift
+    elif not output:
         per_unit, expected, factors = _returned(graph, name, nodes, feedback)
     threshold = shift = error_shift = output_shift = reset_factor = 0
     per_output = per_unit
@@ -242,8 +250,18 @@ def _node(
         *(threshold, shift, error_shift, output_shift, reset_factor),
         round(2**SHARE_BITS / math.prod(population.shape)),
         kinds[network.contract.decode] if output else None,  # pyright: ignore[reportArgumentType]
-        *(factors, per_unit, per_output),
+        *(factors, per_unit, per_output, signal),
     )
+
+
+def _signal(graph: LearningGraph, name: str, options: LearningOptions) -> LocalSignal | None:
+    """What a hidden population makes of its spikes by rule ``local``."""
+    network = graph.network
+    if options.rule != "local" or name == network.output:
+        return None
+    index = [other for other in graph.order if other not in graph.constant].index(name)
+    shape = network.population(name).shape
+    return LocalSignal.of(shape, network.classes, index, options.seed, FRACTION)
 
 
 def _returned(

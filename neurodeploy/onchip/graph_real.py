@@ -1,4 +1,4 @@
-"""Rules ``sltt`` and ``eprop`` on networks that are no chains, in floats: nothing is rounded.
+"""Rules ``sltt``, ``eprop`` and ``local`` on networks that are no chains, in floats, unrounded.
 
 The steps and the traces are those of the integers (``graph_steps``, ``traces``), on the network
 that the integers are over their scales. So its gradients can be held against PyTorch's, and what
@@ -8,6 +8,7 @@ it learns says what the integers lose.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from neurodeploy.ir.network import Network, Population, Projection
 from neurodeploy.onchip.graph_plan import ArcPlan, GraphPlan, TracePlan
 from neurodeploy.onchip.graph_steps import GraphSteps, Node
+from neurodeploy.onchip.local_signal import LocalSignal
 from neurodeploy.onchip.synapses import plastic
 from neurodeploy.onchip.traces import Reals, Traces
 
@@ -44,7 +46,13 @@ class RealGraph:
         self.nodes = {
             name: _Node(network.population(name), outputs.get(name)) for name in plan.graph.order
         }
-        self.steps = GraphSteps(plan.graph, self.nodes, {**self.arcs, **fixed}, self._error)
+        signals = {
+            name: partial(self._own_error, node.signal)
+            for name, node in plan.nodes.items()
+            if node.signal is not None
+        }
+        arcs = {**self.arcs, **fixed}
+        self.steps = GraphSteps(plan.graph, self.nodes, arcs, self._error, signals)
 
     def learn(self, values: np.ndarray, labels: np.ndarray, lasts: list[int]) -> None:
         """Go on with samples (N, T, inputs), or (N, 1, inputs) when every step is the same.
@@ -93,6 +101,11 @@ class RealGraph:
         error = terms / terms.sum()
         error[label] -= 1
         return error / self.plan.steps
+
+    def _own_error(self, signal: LocalSignal, spikes: np.ndarray, label: int) -> np.ndarray:
+        """dL/ds of a population's own loss."""
+        signs = signal.signs * 2.0**-signal.gain_shift
+        return signs @ self._error(spikes @ signs, label)
 
 
 def _feedback(arc: ArcPlan, plan: GraphPlan) -> np.ndarray | None:

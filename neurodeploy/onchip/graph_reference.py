@@ -1,4 +1,4 @@
-"""The integer reference of rules ``sltt`` and ``eprop`` on networks that are no chains.
+"""The integer reference of rules ``sltt``, ``eprop`` and ``local`` on networks that are no chains.
 
 What membranes keep of themselves from one step to the next, through their reset, in 1/4096 with the
 surrogate p of 8 bits and V of what they keep without:
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from neurodeploy.onchip.arithmetic import integer_triangle, shifted_to_nearest
 from neurodeploy.onchip.graph_plan import SHARE_BITS, ArcPlan, GraphPlan, NodePlan
 from neurodeploy.onchip.graph_steps import GraphSteps, Node
 from neurodeploy.onchip.learner import Counts, LayerCounts, StreamChunk, Trajectory
+from neurodeploy.onchip.local_signal import LocalSignal
 from neurodeploy.onchip.plan import ERROR_BITS
 from neurodeploy.onchip.reference import updated
 from neurodeploy.onchip.synapses import exact, largest_activation, plastic
@@ -29,7 +31,7 @@ from neurodeploy.onchip.traces import Integers, Traces
 
 
 class GraphReference:
-    """Rule ``sltt`` or ``eprop`` on the deployed integers, step by step.
+    """Rule ``sltt``, ``eprop`` or ``local`` on the deployed integers, step by step.
 
     ``counts`` and ``overflow`` grow with every sample.
     """
@@ -53,6 +55,11 @@ class GraphReference:
             self.nodes,
             {**self.arcs, **fixed},
             lambda output, label: plan.readout(output[None], label)[0],
+            {
+                name: partial(_own_error, node.signal)
+                for name, node in plan.nodes.items()
+                if node.signal is not None
+            },
         )
         self.updates = 0
 
@@ -125,6 +132,11 @@ class GraphReference:
 
     def close(self) -> None:
         """Nothing to end."""
+
+
+def _own_error(signal: LocalSignal, spikes: np.ndarray, label: int) -> np.ndarray:
+    """What a population's spikes of one step (n,) come to at itself."""
+    return signal(spikes[None], label)[0]
 
 
 class FixedNode:

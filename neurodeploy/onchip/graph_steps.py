@@ -1,8 +1,8 @@
 """The steps of a network that learns, whatever numbers it is computed in: forward, back, and on.
 
 Populations spike in the order of a step, each from what arrives of this step and of earlier ones;
-the read-out's error goes back in the opposite order; every projection that learns adds error times
-what it meets to its gradient.
+the read-out's error goes back in the opposite order, or hidden populations make errors of their own
+spikes; every projection that learns adds error times what it meets to its gradient.
 """
 
 from __future__ import annotations
@@ -74,12 +74,15 @@ class GraphSteps:
         nodes: by population with neurons.
         arcs: by projection, those that do not learn among them.
         error: of an output o[t] and a label.
+        signals: of rule ``local``, what hidden populations make of their spikes and a label; by
+            the others none do.
     """
 
     graph: LearningGraph
     nodes: Mapping[str, Node]
     arcs: Mapping[str, Arc]
     error: Callable[[np.ndarray, int], np.ndarray]
+    signals: Mapping[str, Callable[[np.ndarray, int], np.ndarray]]
 
     def sample(
         self, frames: np.ndarray, label: int, steps: int, after_step: Callable[[], None]
@@ -99,7 +102,7 @@ class GraphSteps:
         for t in range(steps):
             sent[source.name].append(frames[t % len(frames)])
             self._forward(t, sent)
-            errors = self._back(label)
+            errors = self._back(label, sent)
             means = {name: self.nodes[name].mean for name in errors}
             for p in graph.learning:
                 self.arcs[p.name].learn(self.nodes[p.target], errors[p.target], means)
@@ -121,7 +124,9 @@ class GraphSteps:
     def _nothing(self, name: str) -> np.ndarray:
         return np.zeros_like(self.nodes[name].slope)
 
-    def _back(self, label: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def _back(
+        self, label: int, sent: Mapping[str, list[np.ndarray]]
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Errors of each population's output and membranes at this step."""
         graph = self.graph
         errors: dict[str, tuple[np.ndarray, np.ndarray]] = {}
@@ -131,6 +136,8 @@ class GraphSteps:
                 continue
             if name == graph.network.output:
                 carried = self.error(node.output(), label)
+            elif name in self.signals:
+                carried = self.signals[name](sent[name][-1], label)
             else:
                 carried = sum(
                     self.arcs[p.name].carry_back(errors[p.target][1]) for p in graph.readers(name)

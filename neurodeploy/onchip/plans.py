@@ -53,9 +53,8 @@ def learning_plan_of_any_rate(
 
 
 def in_a_graph(network: QuantizedNetwork, options: LearningOptions) -> bool:
-    """Whether a network learns by the plan of graphs; rule ``local`` knows chains alone."""
-    graphs = options.rule == "sltt" and not_a_chain(network) is not None
-    return graphs or options.rule == "eprop"
+    """Whether a network learns by the plan of graphs."""
+    return options.rule == "eprop" or not_a_chain(network) is not None
 
 
 def not_a_chain(network: QuantizedNetwork) -> str | None:

@@ -214,6 +214,8 @@ _GRAPHS_THAT_LEARN: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "sltt_shortcut": ("shortcut", {}, {"rate": 2**-3}),
     "sltt_late": ("late", {}, {"rate": 2**-3}),
     "sltt_residual": ("residual", {}, {"rate": 2**-4}),
+    "local_late": ("late", {}, {"rule": "local", "rate": 2**-3}),
+    "local_residual": ("residual", {"bits": 4}, {"rule": "local", "rate": 2**-3}),
 }
 
 

@@ -93,6 +93,8 @@ class FusedGraph:
                 continue
             if name == plan.network.output:
                 carried = plan.readout(neurons.shown()[None], label)[0]
+            elif neurons.plan.signal is not None:
+                carried = neurons.plan.signal(neurons.spikes[None], label)[0]
             else:
                 carried = np.zeros(neurons.size, np.int64)
                 for synapses in self.synapses:

@@ -181,7 +181,7 @@ class FusedLavaLearner(ChainLearner):
 
 
 class GraphLavaLearner(PlannedLearner):
-    """Rules ``sltt`` and ``eprop`` on networks that are no chains, in one process."""
+    """Rules ``sltt``, ``eprop`` and ``local`` on networks that are no chains, in one process."""
 
     name = "lava-fused"
     changes = True

@@ -15,8 +15,8 @@ from neurodeploy.data import Dataset
 from neurodeploy.errors import InputError, Setting, Step, Text, UnsupportedError
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedNetwork
-from neurodeploy.onchip.graph_plan import make_graph_plan
-from neurodeploy.onchip.learner import LearningOptions
+from neurodeploy.onchip.graph_plan import graph_plan_of_any_rate
+from neurodeploy.onchip.learner import SENDING_BACK, LearningOptions
 from neurodeploy.onchip.plans import in_a_graph
 from neurodeploy.onchip.task import HeldOut, Task
 from neurodeploy.quantization.planned import real_network
@@ -109,17 +109,20 @@ def measure_float(network: Network, sets: Mapping[str, HeldOut]) -> dict[str, fl
 def float_learner(network: QuantizedNetwork, options: LearningOptions) -> Any:
     """The rule in floats from the deployed weights; None where PyTorch has no such neurons.
 
-    On other networks, and of rule ``eprop``, it is the integers' own steps without rounding, whose
-    gradients are those of the rules for training.
+    It is ``sltt``, or ``eprop`` where that learns. On networks that are no chains, and of rule
+    ``eprop``, it is the integers' own steps without rounding, whose gradients are those of the
+    rules for training.
     """
     from neurodeploy.training.continued import FloatLearner
 
-    if in_a_graph(network, options):
-        from neurodeploy.onchip.graph_real import RealGraph
-
-        return RealGraph(make_graph_plan(network, options), real_network(network))
     when = "steps" if options.update == "sample" else "step"
     try:
+        if in_a_graph(network, options):
+            from neurodeploy.onchip.graph_real import RealGraph
+
+            sends_back = options if options.rule in SENDING_BACK else replace(options, rule="sltt")
+            plan = graph_plan_of_any_rate(network, sends_back)
+            return RealGraph(plan, real_network(network))
         return FloatLearner(real_network(network), options.rate, when)
     except UnsupportedError:
         return None
