@@ -226,6 +226,7 @@ def learn(
     engine: str = "reference",
     known: tuple[ArrayLike, ArrayLike] | None = None,
     remember: int = REMEMBERED,
+    explore: float = 0.0,
     timeout: float | None = None,
 ) -> StreamResult:
     """Let a deployment learn from a stream of yours, on its integers.
@@ -248,6 +249,9 @@ def learn(
         engine: ``lava``, ``lava-fused`` or ``reference``.
         known: samples and classes that rule ``prototypes`` begins with.
         remember: samples that a late label may reach back.
+        explore: the share, 0 to 1, of the answers to samples with a reward that are drawn from the
+            network's softmax; of the others it is the best class, which never becomes one that is
+            never answered.
         timeout: wall-clock seconds for Lava.
 
     Returns:
@@ -270,6 +274,7 @@ def learn(
         engine=engine,
         known=known,
         remember=remember,
+        explore=explore,
         timeout=timeout,
     )
 

@@ -13,8 +13,10 @@ import pytest
 import neurodeploy as nd
 from neurodeploy.data import load_dataset
 from neurodeploy.errors import InputError
+from neurodeploy.onchip.exploration import Exploration
 from neurodeploy.onchip.tasks import make_task
 from neurodeploy.workflow.learning.stages import Stage, retention
+from support.graph_networks import small_graph
 from support.learning_networks import small_chain, small_chunk
 
 DIGITS = load_dataset("digits")
@@ -153,6 +155,71 @@ def test_a_reward_teaches_the_answer_and_none_teaches_nothing(deployed: nd.Deplo
     some = learnt(deployed, [(x, rewarding(1)) for x in xs], rule="delta")
     assert some.rewarded == some.learnt == 6 and some.answers == seen
     assert same(some, learnt(deployed, zip(xs, seen, strict=True), rule="delta"))
+
+
+def rewarded_for(wanted: int, count: int, seen: list[int] | None = None) -> Iterator[Any]:
+    """Samples of which one answer is right, whatever they are."""
+
+    def reward(answer: int) -> int:
+        (seen if seen is not None else []).append(answer)
+        return int(answer == wanted)
+
+    yield from ((x, reward) for x, _ in samples(count))
+
+
+def test_a_class_that_is_never_answered_is_learnt_by_exploring(deployed: nd.Deployment) -> None:
+    seen: list[int] = []
+    learnt(deployed, rewarded_for(0, 60, seen))
+    never = min(set(range(4)) - set(seen))
+    best = nd.learn(deployed, rewarded_for(never, 60), rate=0.5)
+    assert best.learnt == best.explored == 0 and never not in best.answers
+    found = nd.learn(deployed, rewarded_for(never, 60), rate=0.5, explore=0.5)
+    assert 20 < found.explored < 40 and found.rewarded == found.learnt > 0
+    again = nd.deploy(found.network, "loihi2", deployed.path.parent / "explored")
+    answers = nd.simulate(again.network, np.stack([x for x, _ in samples(60)]), engine="reference")
+    assert np.mean(answers.classes == never) > 0.9
+
+
+def test_labels_and_samples_without_one_are_answered_by_the_best(deployed: nd.Deployment) -> None:
+    items = [(x, None if number % 2 else label) for number, (x, label) in enumerate(samples(12))]
+    assert learnt(deployed, items, explore=1.0).answers == learnt(deployed, items).answers
+
+
+@pytest.mark.lava
+def test_answers_are_drawn_alike_in_lava(deployed: nd.Deployment) -> None:
+    found = learnt(deployed, rewarded_for(2, 8), explore=1.0, seed=3, engine="lava-fused")
+    wanted = learnt(deployed, rewarded_for(2, 8), explore=1.0, seed=3)
+    assert found.answers == wanted.answers and found.mismatches == 0 and found.explored == 8
+    assert found.learnt > 0 and same(found, wanted)
+
+
+@pytest.mark.parametrize("decode", ["last_v", "spike_count"])
+def test_answers_are_drawn_from_the_softmax_of_the_mean_output(decode: Any) -> None:
+    network = small_graph("counted" if decode == "spike_count" else "recurrent")
+    unit = 1.0 if decode == "spike_count" else network.population("readout").state_unit
+    scores = np.rint(np.array([0.5, 9.0, -4.0, 5.0]) * unit).astype(np.int64)
+    terms = np.exp(scores / unit / network.contract.steps)
+    explored = Exploration.of(network, 0.25, 7)
+    drawn = [explored.answer(scores, number) for number in range(8000)]
+    given = np.array([answer for answer in drawn if answer is not None])
+    assert len(given) == pytest.approx(2000, abs=120)
+    shares = np.bincount(given, minlength=4) / len(given)
+    assert shares == pytest.approx(terms / terms.sum(), abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"explore": 1.5}, "explore=1.5: a share of the answers, from 0 to 1"),
+        ({"explore": float("nan")}, "a share of the answers"),
+        ({"explore": 0.1, "rule": "prototypes"}, "has no softmax"),
+    ],
+)
+def test_exploring_that_makes_no_sense_is_refused(
+    deployed: nd.Deployment, options: Any, reason: str
+) -> None:
+    with pytest.raises(InputError, match=reason):
+        nd.learn(deployed, samples(1), **options)
 
 
 def test_prototypes_learn_from_a_stream(deployed: nd.Deployment) -> None:

@@ -59,6 +59,12 @@ class ReadoutError:
         Returns:
             (T, classes) int64 in [-2^fraction, 2^fraction].
         """
+        errors = self.probabilities(outputs)
+        errors[:, label] -= 1 << self.fraction
+        return errors
+
+    def probabilities(self, outputs: np.ndarray) -> np.ndarray:
+        """p of (T, classes) integers: int64 in [0, 2^fraction]."""
         outputs = outputs.astype(np.int64)
         distance = outputs.max(axis=1, keepdims=True) - outputs
         # Beyond this every term is 0; without it the product could leave 64 bits.
@@ -67,9 +73,7 @@ class ReadoutError:
         z = np.minimum(z, _LOWEST)
         terms = TABLE[z & ((1 << TABLE_BITS) - 1)] >> (z >> TABLE_BITS)
         doubled = (terms << (self.fraction + 1)) // terms.sum(axis=1, keepdims=True)
-        errors = (doubled + 1) >> 1
-        errors[:, label] -= 1 << self.fraction
-        return errors
+        return (doubled + 1) >> 1
 
 
 SURROGATE_BITS = 8

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.onchip.exploration import Exploration
 from neurodeploy.onchip.learner import LearningOptions, StreamChunk
 from neurodeploy.onchip.rates import suitable_rate
 from neurodeploy.simulation.engines import ReferenceEngine
@@ -63,6 +64,7 @@ class StreamResult:
         right: share of the labelled samples whose answers were right; None without labels.
         mismatches: weights and tags that differed from the reference's, over all updates together;
             None when the reference itself learnt.
+        explored: how many answers were drawn.
     """
 
     network: QuantizedNetwork
@@ -72,6 +74,7 @@ class StreamResult:
     late: int = 0
     right: float | None = None
     mismatches: int | None = None
+    explored: int = 0
 
 
 def learn_stream(
@@ -84,13 +87,15 @@ def learn_stream(
     engine: str = "reference",
     known: tuple[ArrayLike, ArrayLike] | None = None,
     remember: int = REMEMBERED,
+    explore: float = 0.0,
     timeout: float | None = None,
 ) -> StreamResult:
     """Answer every sample of a stream, and learn from those that a label or a reward comes to.
 
     A reward of 1 has the network learn as if its answer were the label, one of 0 changes nothing:
     of a softmax that is the policy gradient of Williams (1992, REINFORCE) for rewards of 0 and 1,
-    so that every rule takes rewards as it is.
+    so that every rule takes rewards as it is. It is one of answers that are drawn; the best answer
+    alone is never another class, however often it is not rewarded.
 
     Args:
         options: rule, update, feedback, seed, and the rate.
@@ -100,6 +105,7 @@ def learn_stream(
         engine: ``lava``, ``lava-fused`` or ``reference``.
         known: samples (N, *input) and classes (N,) that rule ``prototypes`` begins with.
         remember: samples that late labels may reach back.
+        explore: the share of the answers to samples with a reward that are drawn (``Exploration``).
         timeout: wall-clock seconds for Lava.
 
     Raises:
@@ -110,13 +116,33 @@ def learn_stream(
     check_learning_engine(engine, options)
     if remember < 1:
         raise InputError(Text(Setting("remember", str(remember)), ": needs at least 1"))
-    session = _Session(network, options, rate_given, tags, engine, known, remember, timeout)
+    exploration = _exploration(network, options, explore)
+    session = _Session(
+        network, options, rate_given, tags, engine, known, remember, exploration, timeout
+    )
     try:
         for number, item in enumerate(stream):
             session.take(item, f"item {number} of the stream")
     finally:
         session.close()
     return session.result()
+
+
+def _exploration(
+    network: QuantizedNetwork, options: LearningOptions, share: float
+) -> Exploration | None:
+    """Who draws answers; None where nobody does."""
+    if not 0 <= share <= 1:
+        given = Setting("explore", f"{share:g}")
+        raise InputError(Text(given, ": a share of the answers, from 0 to 1"))
+    if share and options.rule == "prototypes":
+        raise InputError(
+            Text(
+                Setting("explore", f"{share:g}"),
+                ": rule prototypes compares rows, and has no softmax to draw an answer from",
+            )
+        )
+    return Exploration.of(network, share, options.seed) if share else None
 
 
 class _Session:
@@ -129,10 +155,12 @@ class _Session:
         engine: str,
         known: tuple[ArrayLike, ArrayLike] | None,
         remember: int,
+        exploration: Exploration | None,
         timeout: float | None,
     ) -> None:
         self.network, self.options, self.rate_given = network, options, rate_given
         self.tags, self.engine, self.known, self.timeout = tags, engine, known, timeout
+        self.exploration = exploration
         self.past: deque[SampleBatch] = deque(maxlen=remember)
         self.learners: Learners | None = None
         self.inference: ReferenceEngine | None = None
@@ -152,10 +180,10 @@ class _Session:
                 f"Late(ago, label); found {type(item).__name__}"
             )
         batch = self._encoded(item[0], where)
-        answer = self._answer(batch)
+        label = item[1]
+        answer = self._answer(batch, rewarded=callable(label))
         self.found.answers.append(answer)
         self.past.append(batch)
-        label = item[1]
         if callable(label):
             reward = label(answer)
             if reward not in (0, 1):
@@ -203,13 +231,19 @@ class _Session:
         (batch,) = numbered.batches(1)
         return batch
 
-    def _answer(self, batch: SampleBatch) -> int:
+    def _answer(self, batch: SampleBatch, *, rewarded: bool) -> int:
         if self.inference is None:
             learners = self.learners
             network = self.network if learners is None else learners.chosen.learned()
             self.inference = ReferenceEngine(network)
         ((_, trace),) = self.inference.run([batch])
-        return int(trace.predictions(self.network.contract.decode)[0])
+        (scores,) = trace.scores(self.network.contract.decode)
+        if rewarded and self.exploration is not None:
+            drawn = self.exploration.answer(scores, len(self.found.answers))
+            if drawn is not None:
+                self.found.explored += 1
+                return drawn
+        return int(scores.argmax())
 
     def _learn(self, batch: SampleBatch, label: int) -> None:
         learners = self._learners(batch)
