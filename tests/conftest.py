@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -26,6 +27,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("lava") is not None:
                 item.add_marker(skipped)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what importing all tests made out of every garbage collection to come.
+
+    There is one at each start of Lava, and among so many objects it takes longer than the run.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from neurodeploy.lava.compat import INSTALL_COMMAND, lava_available
+from neurodeploy.lava.compat import INSTALL_COMMAND, lava_available, require_lava
 from support.lava_program import needs_proc, run
 
 pytestmark = needs_proc
@@ -148,3 +148,25 @@ with h5py.File("a.net", "w", driver="core", backing_store=False) as file:
     )
     assert outcome.code == 0, outcome.stderr
     assert outcome.said == [{"shapes": [[2, 3], [6]]}, {"shapes": [[], [1, 1]]}]
+
+
+@pytest.mark.lava
+def test_models_are_looked_for_once_but_those_of_others_every_time(monkeypatch: pytest.MonkeyPatch):
+    require_lava()
+    from lava.magma.compiler.compiler_graphs import ProcGroupDiGraphs
+    from lava.proc.lif.process import LIF
+
+    class Others(LIF):
+        pass
+
+    find = ProcGroupDiGraphs._find_proc_models
+    first = find(LIF(shape=(1,)))
+    assert {model.implements_process for model in first} == {LIF}
+
+    def look(*_: object) -> None:
+        raise LookupError
+
+    monkeypatch.setattr("pkgutil.iter_modules", look)
+    assert find(LIF(shape=(2,))) == first
+    with pytest.raises(LookupError):
+        find(Others(shape=(1,)))

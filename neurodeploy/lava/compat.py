@@ -12,6 +12,8 @@ things stand in its way on later ones or in a larger program, and are dealt with
 A process in which one of these raises leaves Lava's own ``run`` waiting for ever, which looks like
 a hang of Python's or numpy's; under our guard (``runtime``) it is an error with its traceback.
 
+For every network Lava executes all files beside each process, to find its models; once is enough.
+
 lava-dl's reader of .net files imports all of its training half, slayer, and that wants OpenCV.
 
 Nothing happens when this module is imported.
@@ -114,6 +116,7 @@ def require_lava() -> None:
             for name in _AFTER_VAR_MODEL:
                 importlib.import_module(name)
             _reshape_by_our_own_name()
+            _look_for_models_once()
     # A package that Lava is too old for shows itself as an AttributeError: names are gone from it.
     except (ImportError, AttributeError) as error:
         raise MissingDependencyError(
@@ -247,6 +250,27 @@ def _reshape_by_our_own_name() -> None:
     ports.ReshapePort.get_transform_func_bwd = lambda port: functools.partial(
         _reshaped, to=port.old_shape
     )
+
+
+def _look_for_models_once() -> None:
+    """Let Lava find the models of a process by its class once, not for every network.
+
+    It looks by executing all files beside the process, which takes longer than all else that
+    compiling does. Processes that others wrote, perhaps in a notebook, may get further models.
+    """
+    graphs: Any = importlib.import_module("lava.magma.compiler.compiler_graphs").ProcGroupDiGraphs
+    look: Callable[[Any], list[Any]] = graphs._find_proc_models
+    found: dict[type, list[Any]] = {}
+
+    def find(proc: Any) -> list[Any]:
+        kind = type(proc)
+        if not kind.__module__.startswith(("lava.proc.", "neurodeploy.")):
+            return look(proc)
+        if kind not in found:
+            found[kind] = look(proc)
+        return list(found[kind])
+
+    graphs._find_proc_models = staticmethod(find)
 
 
 def _reshaped(data: Any, *, to: tuple[int, ...]) -> Any:
