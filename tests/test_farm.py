@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,8 +18,8 @@ import pytest
 pytest.importorskip("distributed")
 
 from neurodeploy.artifacts.deployment import read_deployment
-from neurodeploy.errors import InputError, SimulationError, UnsupportedError
-from neurodeploy.farm import Calls, Farm, plan
+from neurodeploy.errors import InputError, MissingDependencyError, SimulationError, UnsupportedError
+from neurodeploy.farm import Calls, Farm, place, plan
 from neurodeploy.simulation.trace import PopulationTrace, SampleBatch, SpikeTrace
 from neurodeploy.workflow import all_cores, engines
 from neurodeploy.workflow.all_cores import workers_worthwhile
@@ -191,8 +192,16 @@ def test_the_reference_takes_the_cores_that_there_is_work_for(
     need = all_cores.needed("reference", network, engines.batch_size(network), state=False)
     monkeypatch.setattr(all_cores, "available_memory", lambda: 7 * need)
     assert workers_worthwhile(network, many, state=False) == 3
-    monkeypatch.setattr(all_cores, "available", lambda: False)
-    assert workers_worthwhile(network, many, state=False) == 1
+
+
+def test_a_scheduler_needs_dask_and_workers_here_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("dask", "distributed"):
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setattr(place, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match=r"scheduler needs Dask: pip install '"):
+        plan(None, "tcp://127.0.0.1:1")
+    with Farm(there(plan(2, None)), Calls(doubled)) as farm:
+        assert [answer for answer, _ in all_of(farm, [1, 2, 3])] == [2, 4, 6]
 
 
 def test_the_command_takes_them_unless_told_otherwise(
@@ -225,8 +234,8 @@ def test_what_is_no_place_is_refused() -> None:
         plan(2, "tcp://127.0.0.1:1")
     with pytest.raises(InputError, match="workers=0"):
         plan(0, None)
-    place = there(plan(None, "tcp://127.0.0.1:1"))
-    with pytest.raises(InputError, match="no Dask scheduler"), Farm(place, Calls(refused)):
+    nowhere = there(plan(None, "tcp://127.0.0.1:1"))
+    with pytest.raises(InputError, match="no Dask scheduler"), Farm(nowhere, Calls(refused)):
         pass
 
 

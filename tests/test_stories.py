@@ -83,7 +83,6 @@ def test_the_lines_of_a_page_run_as_written(name: str, tmp_path: Path) -> None:
     lines = runnable_lines(page.read_text(encoding="utf-8"))
     for module, option in {
         "onnx": "--onnx",
-        "dask": "--workers",
         "neurobench": "neurobench",
     }.items():
         if importlib.util.find_spec(module) is None:

@@ -1,23 +1,26 @@
-"""Pieces of work given to Dask workers, and the answers as they come."""
+"""Pieces of work given to workers, and the answers as they come.
+
+On this machine threads of the program ask helpers and wait; elsewhere Dask workers do.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import pickle
 import secrets
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent import futures
 from contextlib import ExitStack, suppress
 from importlib import metadata
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Any
 
 from neurodeploy.errors import InputError, NeurodeployError, Setting, SimulationError, Text
 from neurodeploy.farm.helper import HelperLostError, Make, Work, forked
 from neurodeploy.farm.place import Place
-from neurodeploy.farm.pool import end_job, forget_job, pool_of, run_piece
+from neurodeploy.farm.pool import end_job, forget_job, pool_of, run_piece, tried_piece
 from neurodeploy.support.partial import temporary_folder
 from neurodeploy.support.signals import signals_deferred
 from neurodeploy.support.system import version_of
@@ -27,12 +30,6 @@ TRIES = 3
 
 AHEAD = 3
 """Pieces for each worker that are under way or wait for an earlier one: memory is bounded."""
-
-RARELY = {
-    "distributed.admin.tick.interval": "1s",
-    "distributed.admin.system-monitor.interval": "10s",
-}
-"""How often Dask looks after itself here: its defaults, 20 ms and 500 ms, take 4% of a core."""
 
 CONTACT = 5.0
 """Seconds that a scheduler has to answer."""
@@ -63,6 +60,7 @@ class Farm:
         self._held = ExitStack()
         self._client: Any = None
         self._brought: Any = None
+        self._askers: futures.ThreadPoolExecutor | None = None
         # A task that has the name of an earlier one may be answered with what that one found.
         self._keys = (f"{self._job}-{number}" for number in itertools.count())
 
@@ -75,16 +73,9 @@ class Farm:
         """
         try:
             if self.place.here:
-                pool = pool_of(self._job)
-                pool.work, pool.make = self._pickled, self._make
-                self._held.callback(forget_job, self._job)
-                self._held.callback(end_job, self._job)
-                threads = self.place.threads
-                for number in range(self.workers):
-                    cores = self.place.cores(number)
-                    with signals_deferred():
-                        pool.add(forked(self._work, threads, self._make, cores))
-            self._connect()
+                self._start()
+            else:
+                self._connect()
         except BaseException:
             self._close()
             raise
@@ -102,35 +93,30 @@ class Farm:
         with signals_deferred():
             self._held.close()
 
+    def _start(self) -> None:
+        """Helpers here, and as many threads to ask them, which start with the first pieces."""
+        pool = pool_of(self._job)
+        pool.work, pool.make = self._pickled, self._make
+        self._held.callback(forget_job, self._job)
+        threads = self.place.threads
+        self._askers = futures.ThreadPoolExecutor(self.workers, thread_name_prefix="farm")
+        self._held.callback(self._askers.shutdown, cancel_futures=True)
+        # First of all that is undone: threads that wait for a helper wait no longer.
+        self._held.callback(end_job, self._job)
+        for number in range(self.workers):
+            cores = self.place.cores(number)
+            with signals_deferred():
+                pool.add(forked(self._work, threads, self._make, cores))
+
     def _connect(self) -> None:
         from dask.config import set as configured
-        from distributed import Client, LocalCluster
 
         settings = {
             # The work is large, and goes to the scheduler once.
             "distributed.admin.large-graph-warning-threshold": "1TiB",
-            # Its threads would look a hundred times a second at what waits for a helper.
-            "distributed.worker.profile.enabled": False,
             "temporary-directory": str(self._held.enter_context(temporary_folder())),
         }
-        if self.place.here:
-            settings |= RARELY
         self._held.enter_context(configured(settings))
-        if self.place.here:
-            cluster: Any = self._held.enter_context(
-                LocalCluster(
-                    n_workers=self.workers,
-                    threads_per_worker=1,
-                    processes=False,
-                    dashboard_address="127.0.0.1:0",  # one that is free
-                    memory_limit=0,
-                    silence_logs=logging.CRITICAL,
-                )
-            )
-            self._client = self._held.enter_context(Client(cluster, set_as_default=False))
-            # First, while helpers still hold the tasks that wait for them.
-            self._held.callback(end_job, self._job)
-            return
         self._client = self._held.enter_context(self._client_of(str(self.place.scheduler)))
         self._held.callback(self._end_elsewhere)
         self.workers = self._count()
@@ -245,11 +231,10 @@ class Farm:
     def _answers(
         self, pieces: Iterable[Any], named: Callable[[int], str], room: Callable[[int], bool]
     ) -> Iterator[tuple[int, Any]]:
-        from distributed import as_completed
-
         waiting = enumerate(pieces)
         under_way: dict[Any, int] = {}
-        coming = as_completed(loop=self._client.loop)
+        # Futures of both kinds say when they are done.
+        done: SimpleQueue[Any] = SimpleQueue()
         more = True
         while True:
             while more and room(len(under_way)):
@@ -258,17 +243,18 @@ class Farm:
                 if following is not None:
                     future = self._submitted(following[1])
                     under_way[future] = following[0]
-                    coming.add(future)
+                    future.add_done_callback(done.put)
             if not under_way:
                 return
-            future = next(coming)
+            future = done.get()
             number = under_way.pop(future)
-            answer = _answer(future, named(number))
-            future.release()
-            yield number, answer
+            yield number, _answer(future, named(number))
 
     def _submitted(self, piece: Any) -> Any:
-        if self._make is not None and not self.place.here:
+        if self._askers is not None:
+            asked = pickle.dumps(piece, pickle.HIGHEST_PROTOCOL)
+            return self._askers.submit(tried_piece, self._job, asked, self.place.threads, TRIES)
+        if self._make is not None:
             piece = self._make(piece)
         return self._client.submit(
             run_piece,
@@ -289,16 +275,17 @@ def _answer(future: Any, name: str) -> Any:
         SimulationError: it failed however often it was tried.
         NeurodeployError: its own error.
     """
-    from distributed import KilledWorker
-
     try:
         kind, answer = future.result()
     except HelperLostError as error:
         raise SimulationError(f"{name}: tried {TRIES} times on the workers: {error}") from None
-    except KilledWorker:
-        raise SimulationError(f"{name}: every worker that tried it was killed") from None
     except (futures.CancelledError, asyncio.CancelledError):
         raise SimulationError(f"{name}: contact with the scheduler was lost") from None
+    except Exception as error:
+        # By name: where Dask is not installed it is not known.
+        if type(error).__name__ == "KilledWorker":
+            raise SimulationError(f"{name}: every worker that tried it was killed") from None
+        raise
     if kind == "answer":
         return answer
     own: NeurodeployError = answer

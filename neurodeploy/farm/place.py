@@ -67,7 +67,7 @@ def plan(workers: int | None, scheduler: str | None) -> Place | None:
 
     Raises:
         InputError: both are named, or a number that cannot be.
-        MissingDependencyError: Dask is not installed.
+        MissingDependencyError: there is a scheduler, and Dask is not installed.
     """
     if workers is not None and scheduler is not None:
         raise InputError(
@@ -85,22 +85,8 @@ def plan(workers: int | None, scheduler: str | None) -> Place | None:
         )
     if scheduler is None and workers in (None, 1):
         return None
-    _require_dask()
-    return Place(workers or 1, scheduler)
-
-
-def available() -> bool:
-    """Whether Dask is installed. It is loaded after helpers are made, which have no use for it."""
-    return find_spec("distributed") is not None
-
-
-def _require_dask() -> None:
-    if not available():
+    if scheduler is not None and find_spec("distributed") is None:
         raise MissingDependencyError(
-            Text(
-                Setting("workers"),
-                " and ",
-                Setting("scheduler"),
-                f" need Dask: {INSTALL_COMMAND}",
-            )
+            Text(Setting("scheduler"), f" needs Dask: {INSTALL_COMMAND}"),
         )
+    return Place(workers or 1, scheduler)

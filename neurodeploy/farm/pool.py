@@ -1,17 +1,18 @@
 """The helpers of one process, by the job that they work on, and the tasks that ask them.
 
-Dask workers run the functions here. On one machine they are threads of the program itself,
-elsewhere processes of their own; either way a task takes an idle helper of its job or starts one.
+Threads of the program run the functions here, or Dask workers in processes of their own; either way
+a task takes an idle helper of its job or starts one.
 """
 
 from __future__ import annotations
 
 import pickle
 import threading
+from contextlib import suppress
 from typing import Any
 
 from neurodeploy.errors import NeurodeployError
-from neurodeploy.farm.helper import Helper, Make, end_all, started
+from neurodeploy.farm.helper import Helper, HelperLostError, Make, end_all, started
 
 
 class JobEndedError(Exception):
@@ -107,7 +108,7 @@ def pool_of(job: str) -> Pool:
 
 
 def run_piece(job: str, work: bytes | None, piece: bytes, threads: int) -> tuple[str, Any]:
-    """Have a piece computed here: the task that Dask schedules, and tries again where it raises.
+    """Have a piece computed here: the task to schedule, and to try again where it raises.
 
     Returns:
         ``answer`` and that, or ``error`` and one that another try would meet as well.
@@ -120,6 +121,18 @@ def run_piece(job: str, work: bytes | None, piece: bytes, threads: int) -> tuple
         return "answer", pool_of(job).ask(work, piece, threads)
     except NeurodeployError as error:
         return "error", error
+
+
+def tried_piece(job: str, piece: bytes, threads: int, tries: int) -> tuple[str, Any]:
+    """Have a piece computed in this process, again where a helper is lost.
+
+    Raises:
+        HelperLostError, JobEndedError: as ``run_piece``, the last time.
+    """
+    for _ in range(tries - 1):
+        with suppress(HelperLostError):
+            return run_piece(job, None, piece, threads)
+    return run_piece(job, None, piece, threads)
 
 
 def end_job(job: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 
-from neurodeploy.farm import available
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.simulation.trace import Samples
 from neurodeploy.support.memory import available_memory
@@ -15,22 +14,22 @@ from neurodeploy.workflow.memory import needed
 UPDATE, OPERATION = 1e-8, 5e-11
 """Seconds that a core takes for a step of one neuron and of one connection, roughly."""
 
-WORTH = 2.0
-"""Seconds of work for each process at least: starting them takes a tenth of it."""
+WORTH = 0.5
+"""Seconds of work for each process at least: starting them takes less than a tenth."""
 
 
 def workers_worthwhile(network: QuantizedNetwork, samples: Samples, *, state: bool) -> int:
     """Processes that simulate samples on the ``reference`` soonest; 1 for this one alone.
 
-    No more than there are cores, than have ``WORTH`` to do, and than fit into memory together; 1
-    where Dask is not installed. Threads would do no better: two of them take 1.3 times as much CPU
-    time as one, as Python runs one at a time.
+    No more than there are cores, than have ``WORTH`` to do, and than fit into memory together.
+    Threads would do no better: two of them take 1.3 times as much CPU time as one, as Python runs
+    one at a time.
 
     Args:
         state: whether u and v of every population are asked for.
     """
     cores = len(os.sched_getaffinity(0))
-    if cores == 1 or not available():
+    if cores == 1:
         return 1
     most = min(cores, int(seconds(network, samples) / WORTH))
     free = available_memory()
