@@ -116,8 +116,15 @@ def test_batches_and_repeated_samples_change_nothing(network: QuantizedNetwork) 
 
 
 @pytest.mark.lava
-@pytest.mark.parametrize("network", [NETWORK, READOUT])
-@pytest.mark.parametrize("over_time", [False, True])
+@pytest.mark.parametrize(
+    ("over_time", "network"),
+    [
+        (False, READOUT),
+        (True, NETWORK),
+        pytest.param(False, NETWORK, marks=pytest.mark.slow),
+        pytest.param(True, READOUT, marks=pytest.mark.slow),
+    ],
+)
 def test_lava_gives_what_the_reference_gives(network: QuantizedNetwork, over_time: bool) -> None:
     x = samples(network, over_time=over_time)
     expected = simulate_arrays(network, x)

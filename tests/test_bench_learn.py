@@ -13,10 +13,19 @@ OLD = "deployments/digits_conv-loihi2-001"
 
 
 @pytest.mark.lava
-def test_every_engine_has_a_row_and_ratios_are_to_the_slowest(workspace: Path) -> None:
-    options = ("--seconds", "0.2", "--rounds", "1")
+@pytest.mark.parametrize(
+    ("chosen", "engines"),
+    [
+        (("--engines", "lava-fused,reference"), ["lava-fused", "reference"]),
+        pytest.param((), ["lava", "lava-fused", "reference"], marks=pytest.mark.slow),
+    ],
+)
+def test_every_engine_has_a_row_and_ratios_are_to_the_slowest(
+    workspace: Path, chosen: tuple[str, ...], engines: list[str]
+) -> None:
+    options = ("--seconds", "0.2", "--rounds", "1", *chosen)
     rows = run_json("bench", "learn", OLD, *options, folder=workspace)["rows"]
-    assert [row["engine"] for row in rows] == ["lava", "lava-fused", "reference"]
+    assert [row["engine"] for row in rows] == engines
     rates = [row["samples_per_second"] for row in rows]
     assert [row["ratio"] for row in rows] == pytest.approx([r / min(rates) for r in rates])
     assert min(row["peak_mb"] for row in rows) > 10

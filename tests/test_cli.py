@@ -33,13 +33,13 @@ def test_each_command_takes_the_newest_output_and_says_what_is_next(workspace: P
 
 @pytest.mark.lava
 def test_simulate_lava_and_reference_find_the_same(workspace: Path) -> None:
-    lava = run_json("simulate", "--samples", "40", folder=workspace)
-    reference = run_json("simulate", "--samples", "40", "--engine", "reference", folder=workspace)
-    fused = run_json("simulate", "--samples", "40", "--engine", "lava-fused", folder=workspace)
+    lava = run_json("simulate", "--samples", "12", folder=workspace)
+    reference = run_json("simulate", "--samples", "12", "--engine", "reference", folder=workspace)
+    fused = run_json("simulate", "--samples", "12", "--engine", "lava-fused", folder=workspace)
     assert (lava["engine"], reference["engine"]) == ("lava", "reference")
     for key in ("accuracy", "samples", "spikes_per_sample", "wraps", "saturations"):
         assert lava[key] == reference[key] == fused[key]
-    assert lava["samples"] == 40
+    assert lava["samples"] == 12
     assert lava["samples_per_second"] == pytest.approx(lava["samples"] / lava["seconds"])
 
 

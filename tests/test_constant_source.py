@@ -217,8 +217,15 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("engine", ["lava", "lava-fused"])
+@pytest.mark.parametrize(
+    ("engine", "name"),
+    [
+        ("lava", "convolutions"),
+        ("lava-fused", "braille"),
+        pytest.param("lava", "braille", marks=pytest.mark.slow),
+        pytest.param("lava-fused", "convolutions", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.lava
 def test_lava_computes_the_reference(name: str, engine: str) -> None:
     make, shape = NETWORKS[name]

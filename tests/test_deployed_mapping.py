@@ -174,6 +174,7 @@ def test_activity_needs_a_simulated_deployment_of_the_same_network(
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.slow
 def test_resnet18_fits_kapoho_point(tmp_path: Path) -> None:
     rows = run_json("bench", "mapping", folder=tmp_path)["rows"]
     by_strategy = {row["strategy"]: row for row in rows}

@@ -15,9 +15,10 @@ import neurodeploy as nd
 from neurodeploy.errors import InputError
 from neurodeploy.ir.contract import Decode
 from neurodeploy.ir.network import Network
+from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.compat import lava_available
 from neurodeploy.simulation.early_exit import EarlyReader
-from neurodeploy.simulation.trace import PopulationTrace, SpikeTrace
+from neurodeploy.simulation.trace import PopulationTrace, SpikeTrace, WholeTrace
 from support.command import run_cli, run_json
 
 SHAPE, STEPS = (6,), 5
@@ -88,28 +89,33 @@ def test_a_margin_is_above_zero() -> None:
             EarlyReader(network_of(), margin)
 
 
-@pytest.mark.parametrize("margin", [0.3, 2.0, 1e6])
 @pytest.mark.parametrize(
     "last", [None, nd.nn.LI(4.0), nd.nn.LIF(2.0)], ids=["sum", "leak", "count"]
 )
-def test_every_engine_exits_at_the_same_steps(last: nn.Module | None, margin: float) -> None:
+def test_every_engine_exits_at_the_same_steps(last: nn.Module | None) -> None:
     network = network_of(last)
     integers = nd.quantize(network, "loihi2", bits=8)
     x = np.random.default_rng(0).integers(0, 16, (12, *SHAPE))
+    stock = ["lava"] if last is None else []
+    beside = ["lava-fused", *stock] if lava_available() else []
+    traces = {
+        engine: nd.simulate(integers, x[: 4 if engine == "lava" else 12], engine=engine)
+        for engine in ("reference", *beside)
+    }
+    for margin in (0.3, 2.0, 1e6):
+        check_exits(integers, traces, margin)
+
+
+def check_exits(integers: QuantizedNetwork, traces: dict[str, WholeTrace], margin: float) -> None:
     contract, population = integers.contract, integers.population(integers.output)
     unit = 1 if contract.decode == "spike_count" else 64 * population.scale
-    found = {}
-    stock = ["lava"] if last is None and margin == 2.0 else []
-    beside = ["lava-fused", *stock] if lava_available() else []
-    for engine in ("reference", *beside):
-        trace = nd.simulate(integers, x[: 4 if engine == "lava" else 12], engine=engine)
-        found[engine] = nd.early_exits(integers, trace, margin)
+    found = {name: nd.early_exits(integers, trace, margin) for name, trace in traces.items()}
     for name, exits in found.items():
         count = len(exits.steps)
         np.testing.assert_array_equal(exits.steps, found["reference"].steps[:count], name)
         np.testing.assert_array_equal(exits.classes, found["reference"].classes[:count], name)
     # Written plainly.
-    trace = nd.simulate(integers, x, engine="reference")
+    trace = traces["reference"]
     output = trace[integers.output]
     for n, (step, label) in enumerate(
         zip(found["reference"].steps, found["reference"].classes, strict=True)

@@ -25,11 +25,17 @@ ENDLESS = ("simulate", "--random", "1000000")
 """A simulation that would go on for hours."""
 
 
-@pytest.mark.parametrize("engine", ["lava", "lava-fused"])
+CTRL_C, SIGTERM = (signal.SIGINT, 130, True), (signal.SIGTERM, 143, False)
+
+
 @pytest.mark.parametrize(
-    ("number", "code", "to_group"),
-    [(signal.SIGINT, 130, True), (signal.SIGTERM, 143, False)],
-    ids=["ctrl-c", "sigterm"],
+    ("engine", "number", "code", "to_group"),
+    [
+        pytest.param("lava", *CTRL_C, id="lava ctrl-c"),
+        pytest.param("lava-fused", *SIGTERM, id="lava-fused sigterm"),
+        pytest.param("lava", *SIGTERM, id="lava sigterm", marks=pytest.mark.slow),
+        pytest.param("lava-fused", *CTRL_C, id="lava-fused ctrl-c", marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_ends_everything(
     workspace: Path, tmp_path: Path, engine: str, number: int, code: int, to_group: bool

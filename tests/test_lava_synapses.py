@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -122,8 +123,17 @@ def channels_last(values: np.ndarray) -> np.ndarray:
     return np.moveaxis(values, (-3, -2, -1), (-1, -2, -3))
 
 
-@pytest.mark.parametrize("name", CONVOLUTIONS)
-@pytest.mark.parametrize("payload", [1, 15])
+KEPT = {("dilated", 1), ("grouped", 15), ("wide", 15), ("pooling", 1)}
+"""Stride, dilation, groups and more padding on one side: each once, with and without a payload."""
+
+
+@pytest.mark.parametrize(
+    ("payload", "name"),
+    [
+        pytest.param(payload, name, marks=[] if (name, payload) in KEPT else pytest.mark.slow)
+        for payload, name in product((1, 15), CONVOLUTIONS)
+    ],
+)
 def test_a_kernel_is_lavas_own_conv_and_sparse_at_every_step(name: str, payload: int) -> None:
     require_lava()
     from lava.proc.conv.process import Conv
@@ -167,8 +177,13 @@ def test_a_kernel_is_lavas_own_conv_and_sparse_at_every_step(name: str, payload:
     np.testing.assert_array_equal(by_kernel, conv_flat)
 
 
-@pytest.mark.parametrize("exponent", [-2, 3])
-@pytest.mark.parametrize("delay", [0, 1, 3])
+@pytest.mark.parametrize(
+    ("delay", "exponent"),
+    [
+        pytest.param(*pair, marks=[] if pair in {(0, 3), (3, -2)} else pytest.mark.slow)
+        for pair in product((0, 1, 3), (-2, 3))
+    ],
+)
 def test_delays_and_shifts_are_those_of_lavas_delayed_sparse(delay: int, exponent: int) -> None:
     require_lava()
     from lava.proc.sparse.process import Sparse

@@ -27,6 +27,7 @@ from neurodeploy.workflow.learning.learn import recovered
 from neurodeploy.workflow.learning.tags import first_tags
 from support.command import run_cli, run_json
 from support.command_processes import members, running, wait_until_lava_runs
+from support.quick import quick
 
 OLD = "deployments/digits_conv-loihi2-001"
 
@@ -100,7 +101,7 @@ def test_going_on_keeps_the_weights_that_did_best_on_samples_set_aside(
     assert f"from after {best['samples']} samples" in (new.path / "report.html").read_text()
 
 
-@pytest.mark.parametrize("task", ["continue", "drift", "new-class"])
+@pytest.mark.parametrize("task", quick(["continue", "drift", "new-class"], "new-class"))
 def test_weights_that_learning_spoils_are_not_kept(
     workspace: Path, tmp_path: Path, task: str
 ) -> None:
@@ -137,7 +138,7 @@ def test_the_ceiling_learns_from_the_same_samples(workspace: Path, tmp_path: Pat
 
 
 @pytest.mark.lava
-@pytest.mark.parametrize("engine", ["lava", "lava-fused"])
+@pytest.mark.parametrize("engine", quick(["lava", "lava-fused"], "lava-fused"))
 def test_learning_in_lava_matches_the_reference(
     workspace: Path, tmp_path: Path, engine: str
 ) -> None:

@@ -27,6 +27,7 @@ from neurodeploy.simulation.trace import SampleBatch
 from neurodeploy.training.continued import FloatLearner
 from support.command import run_json
 from support.learning_networks import CLASSES, small_chain, small_chunk
+from support.quick import quick
 
 
 def test_rates_are_powers_of_two_within_reach() -> None:
@@ -136,7 +137,7 @@ def test_tags_that_cannot_hold_a_sample_ask_for_smaller_rates() -> None:
     assert sample == step / 4
 
 
-@pytest.mark.parametrize("hidden", [16, 256])
+@pytest.mark.parametrize("hidden", quick([16, 256], 16))
 def test_the_default_rate_learns_in_small_and_large_networks(tmp_path: Path, hidden: int) -> None:
     """A rotation that costs most of the accuracy, and a class that is new."""
     family = f'network={{family="mlp",hidden=[{hidden}],batch_norm=true}}'

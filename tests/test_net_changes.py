@@ -30,6 +30,7 @@ from neurodeploy.neurons.sigma_delta import QuantizedDelta, QuantizedSigma, Quan
 from neurodeploy.simulation.engines import ReferenceEngine
 from neurodeploy.simulation.trace import Samples
 from support.narrow import group
+from support.quick import quick
 from support.sigma_delta_networks import slayer_changes
 from support.wording import refused
 
@@ -108,7 +109,7 @@ def check_engine(network: QuantizedNetwork, path: Path) -> None:
     assert sent > 0 and reference.overflow.total == 0
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", quick(SHAPES, "conv"))
 def test_lava_dl_itself_computes_the_same(files: dict[str, Path], name: str) -> None:
     check_engine(imported(files[name]), files[name])
 

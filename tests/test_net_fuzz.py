@@ -42,7 +42,7 @@ def check(folder: Path, first: int, count: int) -> None:
 
 
 def test_damaged_files(tmp_path: Path) -> None:
-    check(tmp_path, 0, 350)
+    check(tmp_path, 0, 200)
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.simulation.engines import ReferenceEngine
 from neurodeploy.simulation.trace import Samples
 from support.net_networks import CASES, plain_net, random_net, slayer_files
+from support.quick import quick
 from support.random_networks import random_input
 
 pytestmark = pytest.mark.lava
@@ -60,13 +61,7 @@ SEEDS = {"grouped convolution": 1, "convolution over one axis": 1, "fewer steps 
 when nothing empties their buffers between samples."""
 
 
-QUICK = ("convolution", "grouped convolution", "many delays", "graded input", "one step")
-
-
-@pytest.mark.parametrize(
-    "case",
-    [case if case in QUICK else pytest.param(case, marks=pytest.mark.slow) for case in CASES],
-)
+@pytest.mark.parametrize("case", quick(CASES, "grouped convolution", "many delays", "graded input"))
 def test_random_networks_agree(tmp_path: Path, case: str) -> None:
     assert check_case(case, SEEDS.get(case, 0), tmp_path / "a.net") > 0
 

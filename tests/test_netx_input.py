@@ -93,28 +93,32 @@ def test_real_values_and_biases_drive_the_block_as_lava_dl_does(tmp_path: Path) 
 
 
 @pytest.mark.lava
-def test_lava_lava_dl_and_the_script_run_them_bit_for_bit(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("engine", "samples"),
+    [("netx", "t.npz"), pytest.param("lava", "x.npz", marks=pytest.mark.slow)],
+)
+def test_lava_lava_dl_and_the_script_run_them_bit_for_bit(
+    tmp_path: Path, engine: str, samples: str
+) -> None:
     net_file(tmp_path)
     how = ("--target", "loihi2", "--steps", str(STEPS), "--biases", "--out", "d")
     run_json("export", "a.net", *how, folder=tmp_path)
     x = images(5)
     np.savez(tmp_path / "x.npz", x=x)
     np.savez(tmp_path / "b.npz", x=as_lava_dl_loads(x))
-    for engine in ("lava", "netx"):
-        engines = ("--engines", f"reference,{engine}", "--data", "x.npz")
-        assert run_json("validate", "d", *engines, folder=tmp_path)["mismatches"] == 0
+    engines = ("--engines", f"reference,{engine}", "--data", "x.npz")
+    assert run_json("validate", "d", *engines, folder=tmp_path)["mismatches"] == 0
     for given in ("x.npz", "b.npz"):
         trace = ("--engine", "reference", "--data", given, "--trace", "t.npz")
         run_json("simulate", "d", *trace, folder=tmp_path)
         with np.load(tmp_path / "t.npz") as arrays:
             expected = arrays["layer3.s"]
             assert 0 < expected.mean() < 1
-    for samples in ("x.npz", "t.npz"):
-        command = [sys.executable, "d/run_netx.py", samples, "--out", "o.npz"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        with np.load(tmp_path / "o.npz") as found:
-            np.testing.assert_array_equal(found["spikes"].reshape(expected.shape), expected)
+    command = [sys.executable, "d/run_netx.py", samples, "--out", "o.npz"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with np.load(tmp_path / "o.npz") as found:
+        np.testing.assert_array_equal(found["spikes"].reshape(expected.shape), expected)
 
 
 @pytest.mark.parametrize(

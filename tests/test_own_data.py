@@ -15,6 +15,7 @@ from neurodeploy.errors import DataWarning, InputError
 from neurodeploy.ir.contract import DataSource, Encoder
 from support.command import run_cli, run_json
 from support.own_data import frames, write_own, write_recipe
+from support.quick import quick
 from support.wording import refused, said_by
 
 ONES = np.ones((6, 5, 4))
@@ -226,7 +227,7 @@ def test_ragged_lists_are_refused_with_the_way_to_store_them(tmp_path: Path) -> 
 # --- the whole road
 
 
-@pytest.mark.parametrize("scale", ["uint8", "counts", "floats"])
+@pytest.mark.parametrize("scale", quick(["uint8", "counts", "floats"], "counts", "floats"))
 def test_frames_train_and_deploy_whatever_type_they_come_in(tmp_path: Path, scale: str) -> None:
     change: dict[str, Any] = {
         "uint8": lambda x: x,

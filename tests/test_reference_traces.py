@@ -137,7 +137,7 @@ def lava_fused() -> Any:
     [
         reference,
         pytest.param(lava, marks=pytest.mark.lava),
-        pytest.param(lava_fused, marks=pytest.mark.lava),
+        pytest.param(lava_fused, marks=[pytest.mark.lava, pytest.mark.slow]),
     ],
 )
 def test_integers_equal_lava_and_spike_as_the_chip_did(engine: Any) -> None:

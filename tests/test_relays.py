@@ -40,6 +40,7 @@ from neurodeploy.target import load_target
 from neurodeploy.workflow.export import export
 from neurodeploy.workflow.quantization import quantized_graph
 from support.engine_runs import assert_equal, check_engines
+from support.quick import quick
 from support.random_networks import random_input
 from support.residual_graphs import contract, residual_graph
 
@@ -144,7 +145,7 @@ def test_integers_stay_near_the_real_numbers_of_a_stream() -> None:
 
 
 @pytest.mark.lava
-@pytest.mark.parametrize("delay", [0, 3])
+@pytest.mark.parametrize("delay", quick([0, 3], 3))
 def test_streams_agree_in_every_engine(delay: int) -> None:
     network, _ = relayed(5, 3, delay=delay)
     integers = quantize(network, LOIHI2)

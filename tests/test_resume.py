@@ -63,8 +63,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     ("minutes", "kept"),
-    [("0", 0), ("1e-9", 8)],
-    ids=["to the last epoch", "to the last batch"],
+    [
+        pytest.param("0", 0, id="to the last epoch", marks=pytest.mark.slow),
+        pytest.param("1e-9", 8, id="to the last batch"),
+    ],
 )
 def test_killed_within_an_epoch_and_resumed(
     minutes: str, kept: int, whole: Path, tmp_path: Path

@@ -25,7 +25,7 @@ def found_by(*options: str, folder: Path) -> dict:
     return found
 
 
-@pytest.mark.parametrize("workers", [(), ("--workers", "2")])
+@pytest.mark.parametrize("workers", [(), pytest.param(("--workers", "2"), marks=pytest.mark.slow)])
 def test_it_finds_the_same(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, workers: tuple[str, ...]
 ) -> None:

@@ -23,6 +23,7 @@ from neurodeploy.workflow.learning.choices import halvings
 from neurodeploy.workflow.learning.origin import ROOM, with_room
 from support.command import run_cli, run_json
 from support.learning_networks import float_chain, random_tags, small_chain, small_chunk
+from support.quick import quick
 
 RECIPE = """
 description = "A few neurons on digits, which learn from nothing"
@@ -152,18 +153,18 @@ def test_the_middle_of_images_in_an_npz_is_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.lava
-def test_all_engines_learn_the_same_from_nothing(recipe: Path) -> None:
+@pytest.mark.parametrize("engine", quick(["lava", "lava-fused"], "lava-fused"))
+def test_all_engines_learn_the_same_from_nothing(recipe: Path, engine: str) -> None:
     options = ("--samples", "40", "--update", "sample", "--seed", "3")
-    engines = ("reference", "lava", "lava-fused")
+    engines = ("reference", engine)
     found = {engine: learn(recipe, engine, *options, "--engine", engine) for engine in engines}
-    assert [f["mismatches"] for f in found.values()] == [None, 0, 0]
+    assert [f["mismatches"] for f in found.values()] == [None, 0]
     assert {f["updates"] for f in found.values()} == {40}
     networks = [read_deployment(recipe.parent / engine).network for engine in engines]
-    for network in networks[1:]:
-        for ours, theirs in zip(network.projections, networks[0].projections, strict=True):
-            assert np.array_equal(ours.operator.weights, theirs.operator.weights)
+    for ours, theirs in zip(networks[1].projections, networks[0].projections, strict=True):
+        assert np.array_equal(ours.operator.weights, theirs.operator.weights)
     figures = [{k: f[k] for k in ("layers", "halvings", "rate", "cost")} for f in found.values()]
-    assert figures[0] == figures[1] == figures[2]
+    assert figures[0] == figures[1]
     assert figures[0]["halvings"] == [20, 30, 36]
 
 

@@ -89,8 +89,22 @@ def test_spikes_are_those_of_the_class(
 
 
 @pytest.mark.lava
-@pytest.mark.parametrize("reset", ["zero", "none"])
-@pytest.mark.parametrize("kind", ["Synaptic", "RLeaky", "RSynaptic"])
+@pytest.mark.parametrize(
+    ("kind", "reset"),
+    [
+        ("Synaptic", "none"),
+        ("RSynaptic", "zero"),
+        *(
+            pytest.param(*pair, marks=pytest.mark.slow)
+            for pair in (
+                ("Synaptic", "zero"),
+                ("RLeaky", "zero"),
+                ("RLeaky", "none"),
+                ("RSynaptic", "none"),
+            )
+        ),
+    ],
+)
 def test_integers_are_the_same_in_lava(kind: str, reset: str, tmp_path: Path) -> None:
     graph = exported(network_of(kind, reset, True), 5)
     found = imported(graph, tmp_path, "snntorch", reset=reset)
