@@ -10,14 +10,16 @@ import pytest
 import torch
 
 from neurodeploy.errors import UnsupportedError
+from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedNeuron
 from neurodeploy.nn.from_network import to_torch
 from neurodeploy.nn.loss import InstantaneousLoss
 from neurodeploy.onchip.graph_circuits import graph_with_learning
-from neurodeploy.onchip.graph_plan import make_graph_plan
+from neurodeploy.onchip.graph_plan import GraphPlan, make_graph_plan
 from neurodeploy.onchip.graph_real import RealGraph
 from neurodeploy.onchip.graph_reference import GraphReference
 from neurodeploy.onchip.learner import LearningOptions
 from neurodeploy.onchip.plan import make_plan
+from neurodeploy.onchip.plans import make_learning_plan
 from neurodeploy.onchip.reference import ReferenceLearner
 from neurodeploy.quantization.planned import real_network
 from neurodeploy.rules import SLTT, Batch, EProp
@@ -35,6 +37,8 @@ CASES = [
     ("sltt", "residual", "subtract"),
     *(("local", kind, "subtract") for kind in ("recurrent", "deep", "counted", "residual")),
     ("local", "late", "zero"),
+    *(("eprop", "thresholds", reset) for reset in ("subtract", "zero")),
+    *((rule, kind, "subtract") for rule in ("sltt", "local") for kind in ("thresholds", "resting")),
 ]
 
 
@@ -137,23 +141,41 @@ def test_what_cannot_learn_is_refused_by_name() -> None:
     late = small_graph("late")
     only_late = tuple(replace(p, delay=1) if p.name == "w2" else p for p in late.projections)
     conv = small_graph("residual")
-    rests = replace(late.population("hidden1").leaky, refractory_period=2)
+    hidden = late.population("hidden1").leaky
+    apart = replace(hidden, threshold=np.array([50, 60, 70, 80, 90, 801]))
+    rests = replace(hidden, refractory_period=2)
+
+    def made_of(neuron: QuantizedNeuron) -> QuantizedNetwork:
+        populations = (
+            replace(p, neuron=neuron) if p.name == "hidden1" else p for p in late.populations
+        )
+        return replace(late, populations=tuple(populations))
+
     for network, reason in (
+        (made_of(apart), "'hidden1' has thresholds from 50 to 801, more than 16 times"),
+        (made_of(rests), "'hidden1' rests for 2 steps after a spike: rule eprop has no trace"),
         (replace(late, projections=only_late), "'hidden1' does not reach the read-out but late"),
         (conv, "'w0' is a conv: rule eprop keeps a trace for each synapse"),
         (replace(late, contract=replace(late.contract, decode="spike_count")), "never spikes"),
-        (
-            replace(
-                late,
-                populations=tuple(
-                    replace(p, neuron=rests) if p.name == "hidden1" else p for p in late.populations
-                ),
-            ),
-            "'hidden1' rests for 2 steps",
-        ),
     ):
         with pytest.raises(UnsupportedError, match=reason):
             make_graph_plan(network, LearningOptions("eprop"))
+
+
+def test_a_chain_whose_neurons_differ_or_rest_learns_as_a_graph() -> None:
+    network, options = small_chain("dense"), LearningOptions(rate=2**-3)
+    hidden = network.population("hidden1")
+    assert hidden.leaky.threshold is not None
+    uneven = replace(hidden.leaky, threshold=hidden.leaky.threshold + np.arange(6))
+    for neuron, reason in (
+        (uneven, "'hidden1' has thresholds from"),
+        (replace(hidden.leaky, refractory_period=1), "'hidden1' rests for 1 steps"),
+    ):
+        populations = (replace(p, neuron=neuron) if p is hidden else p for p in network.populations)
+        changed = replace(network, populations=tuple(populations))
+        assert isinstance(make_learning_plan(changed, options), GraphPlan)
+        with pytest.raises(UnsupportedError, match=f"of a chain's lengths: .*{reason}"):
+            make_learners(changed, options, "lava", 4, None)
 
 
 def test_a_population_without_an_error_of_the_step_learns_by_its_own() -> None:
@@ -213,6 +235,10 @@ def test_traces_take_memory_in_synapses() -> None:
         ("residual", 8, LearningOptions("local", rate=2**-3), {}),
         ("late", 4, LearningOptions("local", rate=2**-2, update="step"), {"reset": "zero"}),
         ("counted", 8, LearningOptions("local", rate=2**-1, seed=2), {"payload": 12}),
+        ("thresholds", 8, LearningOptions("eprop", rate=2**-4), {"reset": "zero"}),
+        ("thresholds", 8, LearningOptions("sltt", rate=2**-4, update="step"), {}),
+        ("resting", 8, LearningOptions("sltt", rate=2**-2), {}),
+        ("resting", 5, LearningOptions("local", rate=2**-2), {"reset": "zero"}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

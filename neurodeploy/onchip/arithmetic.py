@@ -90,7 +90,13 @@ def surrogate_shift(threshold: int) -> int:
     return threshold.bit_length() - SURROGATE_BITS
 
 
-def integer_triangle(v: np.ndarray, threshold: int, shift: int) -> np.ndarray:
+GAIN_BITS = 16
+"""Bits behind the point of the gains of surrogates, where thresholds differ."""
+
+
+def integer_triangle(
+    v: np.ndarray, threshold: int | np.ndarray, shift: int, gains: np.ndarray | None = None
+) -> np.ndarray:
     """The surrogate derivative of a spike: max(0, threshold - |v - threshold|) >> shift.
 
     The triangle of Meng et al. 2023, eq. 6, ds/du = max(0, gamma - |u - Vth|) / gamma^2 with
@@ -98,14 +104,17 @@ def integer_triangle(v: np.ndarray, threshold: int, shift: int) -> np.ndarray:
 
     Args:
         v: membrane before the reset, in state units.
-        threshold: in state units.
-        shift: of ``surrogate_shift``.
+        threshold: in state units; one for all, or (n,) of the neurons.
+        shift: of ``surrogate_shift``, of the lowest threshold.
+        gains: (n,) int64 in 2^-16, the square of the lowest threshold over each neuron's own, which
+            brings the triangles to one unit; None where all have the same threshold.
 
     Returns:
         int64 of the shape of ``v``, 0..255; at the threshold between 128 and 255.
     """
     distance = np.abs(v.astype(np.int64) - threshold)
-    return np.maximum(threshold - distance, 0) >> shift
+    found = np.maximum(threshold - distance, 0) >> shift
+    return found if gains is None else found * gains >> GAIN_BITS
 
 
 _KEY = 0xFEEDBAC4

@@ -16,6 +16,10 @@ from neurodeploy.ir.quantized import (
 )
 from neurodeploy.onchip.arithmetic import SURROGATE_BITS
 
+MOST_SPREAD = 16
+"""By so much thresholds of a population may differ: surrogates fall as their squares, and those of
+the highest keep 4 bits."""
+
 
 @dataclass(frozen=True, eq=False)
 class Link:
@@ -29,9 +33,9 @@ def chain(network: QuantizedNetwork) -> list[Link]:
     """The layers from the input to the read-out.
 
     Raises:
-        UnsupportedError: not a chain without delays, hidden neurons that do not spike or whose
-            thresholds differ, or a read-out other than one that integrates and is decoded by its
-            last v, so that o[t] is what it adds at step t.
+        UnsupportedError: not a chain without delays, hidden neurons that do not spike, that rest or
+            whose thresholds differ, or a read-out other than one that integrates and is decoded by
+            its last v, so that o[t] is what it adds at step t.
     """
     (source,) = network.inputs
     links: list[Link] = []
@@ -55,6 +59,7 @@ def chain(network: QuantizedNetwork) -> list[Link]:
         )
     for link in links[:-1]:
         check_hidden(link.population)
+        _check_alike(link.population)
     _check_readout(network)
     return links
 
@@ -63,27 +68,39 @@ def check_hidden(population: QuantizedPopulation) -> None:
     """Refuse hidden neurons that no error passes.
 
     Raises:
-        UnsupportedError: they do not spike, they rest, or they have no threshold in common that a
-            surrogate derivative of 8 bits could be made of.
+        UnsupportedError: they do not spike, or no surrogate derivative of 8 bits could be made of
+            their thresholds.
     """
     neuron = population.leaky
     if neuron.threshold is None:
         raise UnsupportedError(f"hidden population {population.name!r} does not spike")
-    if neuron.refractory_period:
-        raise UnsupportedError(
-            f"population {population.name!r} rests for {neuron.refractory_period} steps after a "
-            "spike; learning does not support a refractory period"
-        )
     lowest, highest = int(neuron.threshold.min()), int(neuron.threshold.max())
-    if lowest != highest:
-        raise UnsupportedError(
-            f"population {population.name!r} has thresholds from {lowest} to {highest}; the "
-            "surrogate derivative needs one for all its neurons"
-        )
     if lowest << ACTIVATION_SHIFT < 1 << SURROGATE_BITS:
         raise UnsupportedError(
             f"population {population.name!r} has a threshold of {lowest}, too small for a "
             "surrogate derivative of 8 bits; export with more weight bits"
+        )
+    if highest > MOST_SPREAD * lowest:
+        raise UnsupportedError(
+            f"population {population.name!r} has thresholds from {lowest} to {highest}, more than "
+            f"{MOST_SPREAD} times as large: of a surrogate derivative of 8 bits too little is left "
+            "for neurons with the highest, which would hardly learn"
+        )
+
+
+def _check_alike(population: QuantizedPopulation) -> None:
+    """Refuse what the arithmetic of chains has no place for: neurons of one kind, at every step."""
+    neuron = population.leaky
+    if neuron.refractory_period:
+        raise UnsupportedError(
+            f"population {population.name!r} rests for {neuron.refractory_period} steps after a "
+            "spike"
+        )
+    assert neuron.threshold is not None
+    lowest, highest = int(neuron.threshold.min()), int(neuron.threshold.max())
+    if lowest != highest:
+        raise UnsupportedError(
+            f"population {population.name!r} has thresholds from {lowest} to {highest}"
         )
 
 

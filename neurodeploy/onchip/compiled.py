@@ -9,12 +9,14 @@ Weights and X are held as (inputs, outputs), so that what one spike reaches lies
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numba
 import numpy as np
 
-from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, DECAY_BITS, STATE_LIMIT
+from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, DECAY_BITS, DECAY_ONE, STATE_LIMIT
+from neurodeploy.ir.quantized import QuantizedPopulation
 from neurodeploy.onchip.arithmetic import GOLDEN
 
 compiled: Any = numba.njit(cache=True, nogil=True, boundscheck=False)
@@ -54,10 +56,12 @@ def integrate(
     activation: np.ndarray,
     u: np.ndarray,
     v: np.ndarray,
+    resting: np.ndarray,
     u_kept: np.ndarray,
     v_kept: np.ndarray,
     bias: np.ndarray,
-    threshold: int,
+    threshold: np.ndarray,
+    period: int,
     zeroes: bool,
     strict: bool,
     membranes: np.ndarray,
@@ -67,10 +71,12 @@ def integrate(
 
     Args:
         activation: (T or 1, n) int32; one row stands for all steps.
-        u, v: (n,) int64, the state from before, changed in place.
+        u, v, resting: (n,) int64, the state from before, changed in place; for how many more steps
+            each neuron rests.
         u_kept, v_kept: (n,) int64 in 1/4096.
         bias: (n,) int64.
-        threshold: in state units, or below 0 for none.
+        threshold: (n,) int64 in state units, or below 0 for none.
+        period: steps of rest after a spike.
         zeroes: whether a spike sets v to 0; else it takes the threshold off.
         strict: whether only v above the threshold fires.
         membranes: (T, n) int32, written: v before the reset; without a threshold what the step
@@ -82,7 +88,7 @@ def integrate(
     """
     wraps = saturations = 0
     for i in range(u.shape[0]):
-        current, state = u[i], v[i]
+        current, state, theta, left = u[i], v[i], threshold[i], resting[i]
         for t in range(membranes.shape[0]):
             arrived = np.int64(activation[t % activation.shape[0], i]) << ACTIVATION_SHIFT
             kept = (abs(current) * u_kept[i]) >> DECAY_BITS
@@ -93,21 +99,46 @@ def integrate(
             elif current <= -STATE_LIMIT:
                 current += 2 * STATE_LIMIT
                 wraps += 1
+            spikes[t, i] = 0
+            if left > 0:
+                left -= 1
+                membranes[t, i] = state
+                continue
             kept = (abs(state) * v_kept[i]) >> DECAY_BITS
             state = np.int64(np.int32((kept if state >= 0 else -kept) + current + bias[i]))
             if abs(state) > _HIGHEST:
                 state = _HIGHEST if state > 0 else -_HIGHEST
                 saturations += 1
-            spikes[t, i] = 0
-            if threshold < 0:
+            if theta < 0:
                 membranes[t, i] = current + bias[i]
                 continue
             membranes[t, i] = state
-            if state > threshold or (state == threshold and not strict):
+            if state > theta or (state == theta and not strict):
                 spikes[t, i] = 1
-                state = np.int64(0) if zeroes else state - threshold
-        u[i], v[i] = current, state
+                left = period
+                state = np.int64(0) if zeroes else state - theta
+        u[i], v[i], resting[i] = current, state, left
     return wraps, saturations
+
+
+def parameters(population: QuantizedPopulation) -> tuple[Any, ...]:
+    """What ``integrate`` takes of a population, from ``u_kept`` to ``strict``."""
+    neuron, shape = population.leaky, population.shape
+
+    def each(values: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(np.broadcast_to(values, shape).ravel(), np.int64)
+
+    threshold = neuron.threshold
+    none = np.full(math.prod(shape), -1, np.int64)
+    return (
+        DECAY_ONE - each(neuron.u_decay),
+        DECAY_ONE - each(neuron.v_decay),
+        each(neuron.bias_mantissa << neuron.bias_exponent),
+        none if threshold is None else each(threshold) << ACTIVATION_SHIFT,
+        neuron.refractory_period,
+        neuron.reset == "zero",
+        neuron.comparison == ">",
+    )
 
 
 @compiled

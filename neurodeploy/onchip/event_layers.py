@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.ir.convolution import Convolution
-from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, DECAY_ONE, WEIGHT_BITS
+from neurodeploy.ir.fixed_point import WEIGHT_BITS
 from neurodeploy.ir.operators import SparseMatrix
 from neurodeploy.onchip import compiled, compiled_runs
 from neurodeploy.onchip.arithmetic import random_key
@@ -36,22 +36,10 @@ class EventLayer(ABC):
         self.back = self.weights if feedback is None else self._laid(feedback)
         self.counts: LayerCounts = counts.of(self.name)
         self.wraps = self.clips = 0
-        neuron, size = plan.population.leaky, math.prod(plan.population.shape)
-
-        def each(values: np.ndarray) -> np.ndarray:
-            broadcast = np.broadcast_to(values, plan.population.shape)
-            return np.ascontiguousarray(broadcast.ravel(), np.int64)
-
-        threshold = neuron.threshold
-        self.neurons: tuple[Any, ...] = (
-            DECAY_ONE - each(neuron.u_decay),
-            DECAY_ONE - each(neuron.v_decay),
-            each(neuron.bias_mantissa << neuron.bias_exponent),
-            -1 if threshold is None else int(threshold.flat[0]) << ACTIVATION_SHIFT,
-            neuron.reset == "zero",
-            neuron.comparison == ">",
-        )
-        self.u, self.v = (np.zeros(size, np.int64) for _ in "uv")
+        size = math.prod(plan.population.shape)
+        self.neurons = compiled.parameters(plan.population)
+        # Chains have no neurons that rest.
+        self.u, self.v, self.resting = (np.zeros(size, np.int64) for _ in range(3))
         self.activation, self.all_membranes, self.all_spikes = (
             np.zeros((self.block, size), np.int32) for _ in range(3)
         )
@@ -95,7 +83,8 @@ class EventLayer(ABC):
         events = self._activate(spikes, activation)
         self.counts.spikes += events * (steps // len(spikes))
         wraps, clips = compiled.integrate(
-            *(activation, self.u, self.v, *self.neurons, self.membranes, self.spikes)
+            *(activation, self.u, self.v, self.resting, *self.neurons),
+            *(self.membranes, self.spikes),
         )
         self.wraps += wraps
         self.clips += clips

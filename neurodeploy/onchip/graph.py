@@ -82,9 +82,10 @@ def learning_graph(network: QuantizedNetwork, rule: RuleName) -> LearningGraph:
             sends no errors back.
 
     Raises:
-        UnsupportedError: neurons of another model, that rest, or whose thresholds differ, hidden
-            ones that do not spike or that no error reaches, a read-out that is decoded by what it
-            has not, or synapses that share their weights and are to keep traces.
+        UnsupportedError: neurons of another model, or whose thresholds are far apart, hidden ones
+            that do not spike or that no error reaches, a read-out that is decoded by what it has
+            not, or, where synapses are to keep traces, some that share their weights or neurons
+            that rest.
     """
     constant = frozenset(p.name for p in network.populations if is_constant(p))
     inputs = {p.name for p in network.inputs}
@@ -104,6 +105,12 @@ def learning_graph(network: QuantizedNetwork, rule: RuleName) -> LearningGraph:
             check_hidden(population)
         if name != network.output and rule != "local":
             _check_reached(graph, name)
+        if rule == "eprop" and population.leaky.refractory_period:
+            raise UnsupportedError(
+                f"population {name!r} rests for {population.leaky.refractory_period} steps after a "
+                "spike: rule eprop has no trace for that, on a chip as in training; use rule sltt "
+                "or local"
+            )
     for p in graph.learning:
         if rule == "eprop" and not isinstance(p.operator, Dense):
             raise UnsupportedError(
@@ -117,7 +124,7 @@ def learning_graph(network: QuantizedNetwork, rule: RuleName) -> LearningGraph:
 def _check_readout(network: QuantizedNetwork) -> None:
     output, decode = network.population(network.output), network.contract.decode
     neuron = output.leaky
-    if neuron.spiking != (decode == "spike_count") or neuron.refractory_period:
+    if neuron.spiking != (decode == "spike_count"):
         spikes = "spikes" if neuron.spiking else "never spikes"
         raise UnsupportedError(
             f"read-out {output.name!r} is a {neuron.kind} that {spikes}, decoded by {decode}: "

@@ -7,6 +7,10 @@ units of its own, and are brought to one of them by a factor:
     e     = (b surrogate + 2^(q-1)) >> q          dL/du, as in a chain
     E     = (b + 2^(r-1)) >> r                    dL/ds, where traces hold the surrogate
 
+Where thresholds differ, the surrogates of all neurons are in units of the lowest one, theta_0:
+
+    p     = ((max(0, theta - |v - theta|) >> shift) gain) >> 16,  gain = 2^16 (theta_0 / theta)^2
+
 By rule ``local`` b is the population's own signal (``local_signal``), as in a chain.
 
 Traces of rule ``eprop`` (see ``traces``) are held in ``TRACE_BITS`` bits, one arriving spike being
@@ -34,6 +38,7 @@ from neurodeploy.ir.quantized import (
     QuantizedProjection,
 )
 from neurodeploy.onchip.arithmetic import (
+    GAIN_BITS,
     SURROGATE_BITS,
     ReadoutError,
     random_feedback,
@@ -50,7 +55,6 @@ from neurodeploy.onchip.plan import (
     SynapticPlan,
     check_rate,
     synapse_plan,
-    threshold_of,
 )
 
 TRACE_BITS = 16
@@ -105,10 +109,10 @@ class NodePlan:
     """A population: what its output is, and how errors come to its membranes.
 
     Attributes:
-        threshold: in state units; 0 for a read-out that never spikes.
-        surrogate_shift: see ``arithmetic.integer_triangle``.
+        threshold: (n,) int64 in state units; 0 for a read-out that never spikes.
+        surrogate_shift, gains: see ``arithmetic.integer_triangle``.
         error_shift, output_shift: q and r of the module.
-        reset_factor: what turns surrogates into the share that a reset takes, see
+        reset_factor: (n,) int64, what turns surrogates into the share that a reset takes, see
             ``graph_reference``.
         share: 2^16 over the number of neurons.
         output: what o[t] is, of the read-out: its spikes, v, or what a step adds to v.
@@ -118,11 +122,12 @@ class NodePlan:
     """
 
     population: QuantizedPopulation
-    threshold: int
+    threshold: np.ndarray
     surrogate_shift: int
+    gains: np.ndarray | None
     error_shift: int
     output_shift: int
-    reset_factor: int
+    reset_factor: np.ndarray
     share: int
     output: Literal["spikes", "state", "change"] | None
     factors: Mapping[str, int]
@@ -233,21 +238,25 @@ def _node(
         per_unit *= 2.0**signal.gain_shift
     elif not output:
         per_unit, expected, factors = _returned(graph, name, nodes, feedback)
-    threshold = shift = error_shift = output_shift = reset_factor = 0
-    per_output = per_unit
+    threshold = reset_factor = np.zeros(math.prod(population.shape), np.int64)
+    shift = error_shift = output_shift = 0
+    gains, per_output = None, per_unit
     if neuron.spiking:
-        threshold = threshold_of(population)
-        shift = surrogate_shift(threshold)
+        threshold = _thresholds(population)
+        lowest = int(threshold.min())
+        shift = surrogate_shift(lowest)
+        if lowest != threshold.max():
+            gains = np.rint(2**GAIN_BITS * (lowest / threshold) ** 2).astype(np.int64)
         if not output:
             output_shift = _shift_of(expected)
             per_output = per_unit / 2.0**output_shift
-        error_shift = _shift_of(expected * (threshold >> shift))
+        error_shift = _shift_of(expected * (lowest >> shift))
         per_unit *= _slope(population, shift) / 2.0**error_shift
         reset_factor = _reset_factor(neuron, threshold, shift)
     kinds = {"spike_count": "spikes", "sum_v": "state", "last_v": "change"}
     return NodePlan(
         population,
-        *(threshold, shift, error_shift, output_shift, reset_factor),
+        *(threshold, shift, gains, error_shift, output_shift, reset_factor),
         round(2**SHARE_BITS / math.prod(population.shape)),
         kinds[network.contract.decode] if output else None,  # pyright: ignore[reportArgumentType]
         *(factors, per_unit, per_output, signal),
@@ -293,17 +302,28 @@ def _shift_of(expected: float) -> int:
     return max(round(math.log2(max(expected, 1.0))) - TYPICAL_BITS, 0)
 
 
+def _thresholds(population: QuantizedPopulation) -> np.ndarray:
+    """(n,) int64, in state units."""
+    threshold = population.leaky.threshold
+    assert threshold is not None
+    full = np.broadcast_to(threshold, population.shape).ravel()
+    return full.astype(np.int64) << ACTIVATION_SHIFT
+
+
 def _slope(population: QuantizedPopulation, shift: int) -> float:
     """The integer surrogate over that of the float network, threshold^2 in its units."""
-    threshold = threshold_of(population)
-    return threshold**2 / (population.scale * 2.0 ** (ACTIVATION_SHIFT + shift))
+    lowest = int(_thresholds(population).min())
+    return lowest**2 / (population.scale * 2.0 ** (ACTIVATION_SHIFT + shift))
 
 
-def _reset_factor(neuron: QuantizedNeuron, threshold: int, shift: int) -> int:
+def _reset_factor(neuron: QuantizedNeuron, threshold: np.ndarray, shift: int) -> np.ndarray:
     """By which surrogates of 8 bits become shares in 1/4096, times 2^8; for ``zero`` times 2^16."""
+    unit = threshold.min().astype(np.float64) ** 2
     if neuron.reset == "subtract":
-        return round(2.0 ** (DECAY_BITS + 8 + shift) / threshold)
-    return round(2.0 ** (DECAY_BITS + 16 + 2 * shift) / threshold**2)
+        found = 2.0 ** (DECAY_BITS + 8 + shift) * (threshold / unit)
+    else:
+        found = np.full(len(threshold), 2.0 ** (DECAY_BITS + 16 + 2 * shift) / unit)
+    return np.rint(found).astype(np.int64)
 
 
 def _no_trace() -> TracePlan:

@@ -136,7 +136,7 @@ class _Node:
 
     def reset(self) -> None:
         """Start a sample."""
-        self.u, self.v = (np.zeros(self.size) for _ in "uv")
+        self.u, self.v, self.resting = (np.zeros(self.size) for _ in range(3))
         self.before = self.v
         self.slope = self.sent = np.zeros(self.size)
         self.kept = self.following = self.v_keep
@@ -145,13 +145,17 @@ class _Node:
         """One step: spikes."""
         self.kept, self.before = self.following, self.v
         self.u = self.u_keep * self.u + arrived
-        v = self.v_keep * self.v + self.u + self.bias
+        rests = self.resting > 0
+        v = np.where(rests, self.v, self.v_keep * self.v + self.u + self.bias)
         self.v, theta = v, self.threshold
         if theta is None:
             return np.zeros(self.size)
         fires = v >= theta if self.neuron.comparison == ">=" else v > theta
+        fires &= ~rests
+        left = np.maximum(self.resting - 1, 0)
+        self.resting = np.where(fires, self.neuron.refractory_period, left)
         if theta.all():
-            self.slope = np.maximum(theta - np.abs(v - theta), 0) / theta**2
+            self.slope = ~rests * np.maximum(theta - np.abs(v - theta), 0) / theta**2
         if self.neuron.reset == "subtract":
             self.v = v - theta * fires
             self.following = self.v_keep * (1 - theta * self.slope)

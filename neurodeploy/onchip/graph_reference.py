@@ -150,23 +150,9 @@ class FixedNode:
         """``plan`` is None of a constant source, which has no errors."""
         neuron = population.leaky
         self.plan, self.size = plan, math.prod(population.shape)
-
-        def each(values: np.ndarray) -> np.ndarray:
-            broadcast = np.broadcast_to(values, population.shape)
-            return np.ascontiguousarray(broadcast.ravel(), np.int64)
-
-        threshold = neuron.threshold
-        self.u_kept = DECAY_ONE - each(neuron.u_decay)
-        self.v_kept = DECAY_ONE - each(neuron.v_decay)
-        self.zeroes, self.spiking = neuron.reset == "zero", threshold is not None
-        self.neurons: tuple[Any, ...] = (
-            self.u_kept,
-            self.v_kept,
-            each(neuron.bias_mantissa << neuron.bias_exponent),
-            -1 if threshold is None else int(threshold.flat[0]) << ACTIVATION_SHIFT,
-            self.zeroes,
-            neuron.comparison == ">",
-        )
+        self.neurons = compiled.parameters(population)
+        self.u_kept, self.v_kept, *_ = self.neurons
+        self.zeroes, self.spiking = neuron.reset == "zero", neuron.spiking
         self.wraps = self.clips = 0
         self.sent = np.zeros((1, self.size), np.int32)
         self.membranes = np.zeros((1, self.size), np.int32)
@@ -174,7 +160,7 @@ class FixedNode:
 
     def reset(self) -> None:
         """Start a sample."""
-        self.u, self.v = (np.zeros(self.size, np.int64) for _ in "uv")
+        self.u, self.v, self.resting = (np.zeros(self.size, np.int64) for _ in range(3))
         self.before = self.v
         self.slope = np.zeros(self.size, np.int64)
         self.kept = self.following = self.v_kept
@@ -185,8 +171,9 @@ class FixedNode:
         self.kept, self.before = self.following, self.v.copy()
         # Lava's ports add up 32 bits.
         arriving = np.broadcast_to(arrived, self.size).astype(np.int32)[None]
+        rests = self.resting > 0
         wraps, clips = compiled.integrate(
-            *(arriving, self.u, self.v, *self.neurons, self.membranes, self.sent)
+            *(arriving, self.u, self.v, self.resting, *self.neurons, self.membranes, self.sent)
         )
         self.wraps += wraps
         self.clips += clips
@@ -196,7 +183,9 @@ class FixedNode:
         if plan is None or not self.spiking:
             return spikes
         v = self.membranes[0].astype(np.int64)
-        self.slope = integer_triangle(v, plan.threshold, plan.surrogate_shift)
+        slope = integer_triangle(v, plan.threshold, plan.surrogate_shift, plan.gains)
+        # Whatever comes in, a neuron that rests will not spike.
+        self.slope = np.where(rests, 0, slope)
         if self.zeroes:
             taken = ((v >> plan.surrogate_shift) * self.slope * plan.reset_factor) >> 16
             left = DECAY_ONE * (1 - spikes.astype(np.int64)) - np.minimum(taken, DECAY_ONE)
@@ -326,8 +315,9 @@ class PlasticArc:
                 drive[:, t] += share * drive[:, t - 1]
         weight = self.synapses.per_rate * self.synapses.step / 2**self.synapses.tag
         state = weight * 2.0**self.exponent * 2**ACTIVATION_SHIFT
-        unit = node.plan.threshold or node.plan.population.scale * 2**ACTIVATION_SHIFT
-        return float(np.abs(drive).max(initial=0)) * state / unit
+        scale = node.plan.population.scale * 2**ACTIVATION_SHIFT
+        unit = node.plan.threshold[:, None] if node.spiking else scale
+        return float((np.abs(drive) / unit).max(initial=0)) * state
 
     def update(self, update: int, seed: int) -> None:
         """Change the weights, and begin a gradient."""

@@ -214,6 +214,9 @@ _GRAPHS_THAT_LEARN: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "sltt_shortcut": ("shortcut", {}, {"rate": 2**-3}),
     "sltt_late": ("late", {}, {"rate": 2**-3}),
     "sltt_residual": ("residual", {}, {"rate": 2**-4}),
+    "sltt_thresholds": ("thresholds", {"bits": 6}, {"rate": 2**-4, "update": "step"}),
+    "sltt_resting": ("resting", {}, {"rate": 2**-2}),
+    "eprop_thresholds": ("thresholds", {"reset": "zero"}, {"rule": "eprop", "rate": 2**-4}),
     "local_late": ("late", {}, {"rule": "local", "rate": 2**-3}),
     "local_residual": ("residual", {"bits": 4}, {"rule": "local", "rate": 2**-3}),
 }

@@ -30,6 +30,8 @@ class Shape(NamedTuple):
         u, v: what currents and membranes of hidden neurons keep; per neuron where ``uneven``.
         readout: what current and membrane of the read-out keep.
         biased: the population whose bias goes into the current.
+        thresholds: lowest and highest of spiking neurons.
+        rest: steps that these rest for after a spike.
     """
 
     hidden: tuple[int, ...]
@@ -40,6 +42,8 @@ class Shape(NamedTuple):
     decode: Decode = "last_v"
     uneven: bool = False
     biased: int = 0
+    thresholds: tuple[float, float] = (1.0, 1.0)
+    rest: int = 0
 
 
 NETWORKS = {
@@ -62,6 +66,17 @@ NETWORKS = {
     "late": Shape(
         (6, 5), (("in", 1, 1), ("in", 1, 0), (1, 2, 0), (1, 2, 2), (2, 0, 0), (2, 1, 3)), u=0.5
     ),
+    "thresholds": Shape(
+        (7, 6), (("in", 1, 0), (1, 1, 1), (1, 2, 0), (2, 0, 0)), v=0.8, thresholds=(0.4, 1.4)
+    ),
+    "resting": Shape(
+        (7, 6),
+        (("in", 1, 0), (1, 2, 0), (2, 1, 1), (2, 0, 0)),
+        v=0.8,
+        decode="spike_count",
+        thresholds=(0.5, 0.8),
+        rest=2,
+    ),
 }
 
 
@@ -80,9 +95,13 @@ def float_graph(kind: str, *, reset: Any = "subtract", payload: int = 1, seed: i
         scatter = rng.uniform(0.7, 1.1, size) if shape.uneven and number else np.ones(1)
         kept = [np.minimum(np.full(1, share) * scatter, 1.0) for share in (u, v)]
         bias = rng.normal(0.05, 0.1, size) if number != shape.biased else np.zeros(1)
-        threshold = np.ones(1) if spikes else None
+        lowest, highest = shape.thresholds
+        even = np.ones(1) * lowest
+        scattered = even if lowest == highest else rng.uniform(lowest, highest, size)
+        threshold = scattered if spikes else None
         kind_of = "CubaLIF" if u else "LIF"
-        neuron = Neuron(kind_of, kept[0], kept[1], bias, threshold, reset, ">=")
+        rest = shape.rest if spikes else 0
+        neuron = Neuron(kind_of, kept[0], kept[1], bias, threshold, reset, ">=", rest)
         populations.append(Population(names[number], (size,), neuron))
     projections = []
     for place, (source, target, delay) in enumerate(shape.arrows):

@@ -134,7 +134,7 @@ class GraphNeurons:
 
     def rest(self) -> None:
         """Start a sample."""
-        self.neurons.u, self.neurons.v = (np.zeros(self.size, np.int32) for _ in "uv")
+        self.neurons.batch((self.size,))
         self.spikes = np.zeros(self.size, np.int32)
         self.slope, self.count = (np.zeros(self.size, np.int64) for _ in range(2))
         self.keeps = self.will_keep = self.leak
@@ -149,12 +149,16 @@ class GraphNeurons:
         if not self.spiking:
             self.count += neurons.v
             return self.spikes
+        awake = neurons.resting == 0
         fires = neurons.spiking_activation()
         self.spikes = fires.astype(np.int32)
         self.count += self.spikes
         if plan is not None:
             v, theta = neurons.v.astype(np.int64), plan.threshold
-            self.slope = np.maximum(theta - np.abs(v - theta), 0) >> plan.surrogate_shift
+            slope = np.maximum(theta - np.abs(v - theta), 0) // 2**plan.surrogate_shift
+            if plan.gains is not None:
+                slope = slope * plan.gains // 2**16
+            self.slope = slope * awake
             self.will_keep = self.leak * self._left(v) // _ONE
         neurons.reset_voltage(spike_vector=fires)
         return self.spikes

@@ -153,7 +153,8 @@ def make_learners(
     else:
         if engine == "lava":
             raise UnsupportedError(
-                "Lava's pipeline of a process for each layer has delay lines of a chain's lengths: "
+                "Lava's pipeline of a process for each layer has neurons of one kind in each, and "
+                "delay lines of a chain's lengths: "
                 f"{not_a_chain(network)}",
                 fix=FUSED,
             )
