@@ -1,4 +1,4 @@
-"""The integer reference of rule ``delta``, and the network around the layer that learns by it."""
+"""The integer reference of rule ``delta``, and the network that comes of it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import torch
 from neurodeploy.ir.fixed_point import WEIGHT_BITS, WeightFormat
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedProjection
 from neurodeploy.neurons.dynamics import FixedStepper
+from neurodeploy.onchip.frozen import FrozenSpikes
 from neurodeploy.onchip.learner import Counts, StreamChunk, Trajectory
 from neurodeploy.onchip.loihi_rule import DeltaPlan, LoihiRule
-from neurodeploy.simulation.engines import ReferenceEngine
-from neurodeploy.simulation.trace import SampleBatch
 
 
 class DeltaReference:
@@ -25,17 +24,15 @@ class DeltaReference:
     def __init__(self, plan: DeltaPlan) -> None:
         self.plan = plan
         self.counts = Counts()
-        self.hidden = ReferenceEngine(hidden) if (hidden := hidden_part(plan)) else None
         projection, population = plan.link.projection, plan.link.population
-        neuron = population.leaky
+        self.hidden = FrozenSpikes(plan.network, projection)
         self.projection = projection.name
         self.exponent = projection.exponent
         self.rule = LoihiRule(plan, projection.operator.weights)
         # Any weights may be learnt, so any activation may come.
         bound = projection.operator.weights.shape[1] * 2.0 ** (WEIGHT_BITS + max(self.exponent, 0))
-        self.readout = FixedStepper(neuron, population.shape, bound, plan.steps)
-        bias = np.broadcast_to(neuron.bias_mantissa << neuron.bias_exponent, population.shape)
-        self.bias = bias.ravel().astype(np.int64)
+        self.readout = FixedStepper(population.leaky, population.shape, bound, plan.steps)
+        self.v = self.total = np.zeros(len(self.rule.weights), np.int64)
 
     def learn(self, chunk: StreamChunk) -> Trajectory:
         """Go on with these samples, one after the other."""
@@ -43,11 +40,12 @@ class DeltaReference:
         updates = plan.steps if plan.decimation is None else 1
         size = self.rule.weights.size
         states = np.empty((len(chunk), updates, size), np.int32)
-        scores = np.empty((len(chunk), len(self.bias)), np.int64)
-        silence = np.zeros(self.rule.weights.shape[1], bool), np.zeros_like(self.bias)
+        scores = np.empty((len(chunk), len(self.v)), np.int64)
+        silence = np.zeros(self.rule.weights.shape[1], bool), np.zeros_like(self.v)
         lasts = chunk.lasts(plan.steps)
-        for sample, spikes in enumerate(self._hidden_spikes(chunk)):
+        for sample, spikes in enumerate(self.hidden.of(chunk)):
             self.readout.reset()
+            self.v = self.total = np.zeros_like(self.v)
             label = int(chunk.labels[sample])
             for epoch in range(plan.epochs):
                 before = self.rule.weights
@@ -65,7 +63,7 @@ class DeltaReference:
                     states[sample, epoch] = self.rule.weights.ravel()
             if updates == 1:
                 states[sample, 0] = self.rule.weights.ravel()
-            scores[sample] = self.readout.v.numpy().ravel()
+            scores[sample] = self.total if plan.summed else self.v
         counts.saturated = self.rule.saturated_weights
         counts.clipped_updates = self.rule.saturated_tags
         return Trajectory({self.projection: states}, scores)
@@ -73,10 +71,8 @@ class DeltaReference:
     @property
     def overflow(self) -> Mapping[str, tuple[int, int]]:
         """Wraps of u and saturations of v by population."""
-        layers = {} if self.hidden is None else self.hidden.overflow.populations
-        found = {name: (c.wraps, c.saturations) for name, c in layers.items()}
         name = self.plan.link.population.name
-        return {**found, name: (self.readout.wraps, self.readout.saturations)}
+        return {**self.hidden.overflow, name: (self.readout.wraps, self.readout.saturations)}
 
     def learned(self) -> QuantizedNetwork:
         """The network with the learnt weights, in the format of the deployment."""
@@ -85,43 +81,15 @@ class DeltaReference:
     def close(self) -> None:
         """Nothing to end."""
 
-    def _hidden_spikes(self, chunk: StreamChunk) -> np.ndarray:
-        """(N, T, inputs) bool: what meets the synapses that learn."""
-        steps = self.plan.steps
-        if self.hidden is None:
-            return np.broadcast_to(chunk.values, (len(chunk), steps, chunk.values.shape[2])) > 0
-        static = chunk.values.shape[1] == 1 and steps > 1
-        shape = self.hidden.network.inputs[0].shape
-        values = chunk.values[:, 0] if static else chunk.values
-        batch = SampleBatch(0, values.reshape(*values.shape[: 1 if static else 2], *shape), static)
-        ((_, trace),) = self.hidden.run([batch])
-        return trace.populations[trace.output].s.reshape(len(chunk), steps, -1) > 0
-
     def _trace(self, spikes: np.ndarray, label: int) -> np.ndarray:
         """One step of the read-out, and the y1 it sends: minus its error."""
         total = self.rule.weights @ spikes
         total = total << self.exponent if self.exponent > 0 else total >> -self.exponent
         self.readout.step(torch.from_numpy(total).reshape(self.plan.link.population.shape))
-        outputs = self.readout.u.numpy().ravel().astype(np.int64) + self.bias
-        return -self.plan.error(outputs[None], label)[0]
-
-
-def hidden_part(plan: DeltaPlan) -> QuantizedNetwork | None:
-    """The layers that do not learn, as a network; None when there are none."""
-    return layers_before(plan.network, plan.link.projection)
-
-
-def layers_before(network: QuantizedNetwork, last: QuantizedProjection) -> QuantizedNetwork | None:
-    """A chain without its last projection and its read-out; None when that is all there is."""
-    if last.source == network.inputs[0].name:
-        return None
-    return replace(
-        network,
-        populations=tuple(p for p in network.populations if p.name != network.output),
-        projections=tuple(p for p in network.projections if p.name != last.name),
-        output=last.source,
-        contract=replace(network.contract, decode="spike_count"),
-    )
+        before, self.v = self.v, self.readout.v.numpy().ravel().astype(np.int64)
+        self.total = self.total + self.v
+        shown = self.v if self.plan.summed else self.v - before
+        return -self.plan.error(shown[None], label)[0]
 
 
 def with_learned(plan: DeltaPlan, weights: np.ndarray) -> QuantizedNetwork:

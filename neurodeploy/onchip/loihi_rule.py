@@ -26,7 +26,8 @@ from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, WEIGHT_BITS, WeightForm
 from neurodeploy.ir.operators import Dense
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.onchip.arithmetic import ReadoutError
-from neurodeploy.onchip.chain import Link, chain
+from neurodeploy.onchip.chain import Link
+from neurodeploy.onchip.frozen import output_layer
 from neurodeploy.onchip.learner import LearningOptions, rate_text
 
 EPOCH = 2
@@ -74,6 +75,11 @@ class DeltaPlan:
         return self.network.contract.steps
 
     @property
+    def summed(self) -> bool:
+        """Whether o[t] is v, whose sum the class is read from, and not what a step adds to it."""
+        return self.network.contract.decode == "sum_v"
+
+    @property
     def epochs(self) -> int:
         """Epochs from one sample's start to the next."""
         return self.steps if self.decimation is None else 2**self.decimation
@@ -100,7 +106,7 @@ def make_delta_plan(network: QuantizedNetwork, options: LearningOptions) -> Delt
         UnsupportedError: the network has what the rule is not defined for.
         InputError: the rate is out of the exponent's range.
     """
-    link, steps = chain(network)[-1], network.contract.steps
+    link, steps = output_layer(network), network.contract.steps
     projection = link.projection
     if not isinstance(projection.operator, Dense) or projection.payload != 1:
         raise UnsupportedError(
@@ -137,7 +143,7 @@ def make_delta_plan(network: QuantizedNetwork, options: LearningOptions) -> Delt
 
 def rate_exponents(network: QuantizedNetwork) -> tuple[int, int]:
     """Exponents of the smallest and the largest rate that Loihi's rule can express here."""
-    shift = math.log2(_per_rate(chain(network)[-1], network.contract.steps))
+    shift = math.log2(_per_rate(output_layer(network), network.contract.steps))
     low, high = EXPONENTS
     return math.ceil(low - 0.5 - shift), math.floor(high + 0.5 - shift)
 

@@ -24,10 +24,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from neurodeploy.errors import InputError, Setting, Text, UnsupportedError
-from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, WEIGHT_BITS, WeightFormat
+from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, DECAY_ONE, WEIGHT_BITS, WeightFormat
 from neurodeploy.ir.operators import Dense
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedProjection
-from neurodeploy.onchip.chain import Link, chain
+from neurodeploy.onchip.chain import Link
+from neurodeploy.onchip.frozen import output_layer
 from neurodeploy.onchip.learner import LearningOptions
 
 FRACTION = 4
@@ -239,8 +240,15 @@ def check_prototypes(network: QuantizedNetwork) -> Link:
     Raises:
         UnsupportedError: there is none that is dense behind binary spikes and integrates.
     """
-    link = chain(network)[-1]
-    projection = link.projection
+    link = output_layer(network)
+    projection, neuron = link.projection, link.population.leaky
+    leaks = np.any(neuron.u_decay != DECAY_ONE) or np.any(neuron.v_decay)
+    if leaks or network.contract.decode != "last_v":
+        raise UnsupportedError(
+            f"read-out {link.population.name!r} is a {neuron.kind} decoded by "
+            f"{network.contract.decode}: prototypes are means of counted spikes, all of which an "
+            "integrator read by its last v weighs alike; use rule delta, sltt, local or eprop"
+        )
     if not isinstance(projection.operator, Dense) or projection.payload != 1:
         raise UnsupportedError(
             f"projection {projection.name!r} is a {projection.operator.kind} of integers up to "

@@ -13,12 +13,10 @@ import numpy as np
 
 from neurodeploy.data.lasting import own_steps
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedProjection
-from neurodeploy.onchip.delta_reference import layers_before
+from neurodeploy.onchip.frozen import FrozenSpikes
 from neurodeploy.onchip.learner import Counts, StreamChunk, Trajectory
 from neurodeploy.onchip.loihi_rule import TRACE_TAU
 from neurodeploy.onchip.prototype_plan import PrototypePlan
-from neurodeploy.simulation.engines import ReferenceEngine
-from neurodeploy.simulation.trace import SampleBatch
 
 STEPS = 3
 """Lava steps of a sample: its rows are met, its class is answered, its row learns."""
@@ -45,26 +43,11 @@ class SpikeCounts:
     """
 
     def __init__(self, network: QuantizedNetwork, last: QuantizedProjection) -> None:
-        self.steps = network.contract.steps
-        hidden = layers_before(network, last)
-        self.engine = None if hidden is None else ReferenceEngine(hidden)
-        self.input_shape = network.inputs[0].shape
+        self.spikes = FrozenSpikes(network, last)
 
     def of(self, chunk: StreamChunk) -> np.ndarray:
         """(N, F) int64 of the samples, over the steps of each."""
-        values = chunk.values
-        count, given = len(values), values.shape[1]
-        if self.engine is None:
-            repeats = self.steps // given
-            return self._counted(values > 0, chunk) * repeats
-        static = given == 1 and self.steps > 1
-        frames = values[:, 0] if static else values
-        shape = (count, *(() if static else (given,)), *self.input_shape)
-        ((_, trace),) = self.engine.run([SampleBatch(0, frames.reshape(shape), static)])
-        spikes = trace.populations[trace.output].s
-        return self._counted(spikes.reshape(count, self.steps, -1), chunk)
-
-    def _counted(self, spikes: np.ndarray, chunk: StreamChunk) -> np.ndarray:
+        spikes = self.spikes.of(chunk)
         if chunk.lengths is not None:
             spikes = spikes * own_steps(spikes, chunk.lengths)
         return spikes.sum(axis=1, dtype=np.int64)
@@ -72,8 +55,7 @@ class SpikeCounts:
     @property
     def overflow(self) -> Mapping[str, tuple[int, int]]:
         """Wraps of u and saturations of v by population."""
-        found = {} if self.engine is None else self.engine.overflow.populations
-        return {name: (c.wraps, c.saturations) for name, c in found.items()}
+        return self.spikes.overflow
 
 
 class PrototypeRows:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.quantized import QuantizedNetwork
+from neurodeploy.onchip.frozen import FrozenSpikes, output_alone, output_layer
 from neurodeploy.onchip.learner import (
     RATE_EXPONENTS,
     LearningOptions,
@@ -94,20 +96,25 @@ def suitable_rate(
     """
     rule = options.rule if options.everywhere else "sltt"
     everywhere = LearningOptions(rule=rule, feedback=options.feedback, seed=options.seed)
-    plan = learning_plan_of_any_rate(network, everywhere)
-    learner = measuring_reference(plan)
     chunk, wrong = StreamChunk.of(batch), _wrong_labels(network, batch)
+    learning = network
+    if not options.everywhere:
+        link = output_layer(network)
+        chunk = replace(chunk, values=FrozenSpikes(network, link.projection).of(chunk))
+        learning = output_alone(network, link)
+    plan = learning_plan_of_any_rate(learning, everywhere)
+    learner = measuring_reference(plan)
     lasts = chunk.lasts(network.contract.steps)
     found = [
         learner.moves(values, label, steps)
         for values, label, steps in zip(chunk.values, wrong, lasts, strict=True)
     ]
-    learning = [synapses.projection for synapses in plan.synapses]
+    projections = [synapses.projection for synapses in plan.synapses]
     adds_up = not network.population(network.output).leaky.spiking
-    last = [p.name for p in learning if p.target == network.output and adds_up]
+    last = [p.name for p in projections if p.target == network.output and adds_up]
     bounds = dict.fromkeys(last, READOUT_MOVE)
     if options.everywhere:
-        bounds |= {p.name: HIDDEN_MOVE for p in learning if p.name not in last}
+        bounds |= {p.name: HIDDEN_MOVE for p in projections if p.name not in last}
         reach = rates_within_reach(plan)
     else:
         reach = rate_exponents(network)

@@ -28,7 +28,7 @@ from neurodeploy.onchip.prototype_plan import (
 )
 from neurodeploy.onchip.prototypes import UNLABELLED, SpikeCounts
 from neurodeploy.simulation.trace import Samples
-from support.graph_networks import graph_chunk, small_graph
+from support.graph_networks import NETWORKS, graph_chunk, small_graph
 from support.learning_networks import random_tags, small_chain, small_chunk
 from support.net_networks import CASES, random_net, slayer_files
 from support.random_models import MAKERS, drawn_kinds, random_model_network
@@ -217,6 +217,8 @@ _GRAPHS_THAT_LEARN: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "sltt_thresholds": ("thresholds", {"bits": 6}, {"rate": 2**-4, "update": "step"}),
     "sltt_resting": ("resting", {}, {"rate": 2**-2}),
     "eprop_thresholds": ("thresholds", {"reset": "zero"}, {"rule": "eprop", "rate": 2**-4}),
+    "delta_summed": ("deep", {}, {"rule": "delta", "rate": 0.5}),
+    "delta_leaky": ("leaky", {}, {"rule": "delta", "rate": 0.5, "update": "step"}),
     "local_late": ("late", {}, {"rule": "local", "rate": 2**-3}),
     "local_residual": ("residual", {"bits": 4}, {"rule": "local", "rate": 2**-3}),
 }
@@ -232,13 +234,21 @@ def _learning_graph(
     return ToLearn(network, LearningOptions(**options), {}, tuple(chunks))
 
 
-_PROTOTYPES = {"dense": ("dense", (0, 1)), "conv": ("conv", (1, 2, 3)), "empty": ("dense", ())}
-"""Kinds of chains, and the classes whose rows are there in the beginning."""
+_PROTOTYPES = {
+    "dense": ("dense", (0, 1)),
+    "conv": ("conv", (1, 2, 3)),
+    "empty": ("dense", ()),
+    "recurrent": ("recurrent", (0, 1)),
+}
+"""Kinds of chains or graphs, and the classes whose rows are there in the beginning."""
 
 
 def _prototypes(kind: str, base: tuple[int, ...], seed: int) -> ToLearn:
     """Classes that arrive on the way; every fifth sample has no label."""
-    network = small_chain(kind, payload=16 if kind == "conv" else 1, seed=seed)
+    if kind in NETWORKS:
+        network = small_graph(kind, seed=seed)
+    else:
+        network = small_chain(kind, payload=16 if kind == "conv" else 1, seed=seed)
     options = LearningOptions(rule="prototypes", rate=2**-5, seed=seed)
     known = small_chunk(network, 60, seed + 2)
     counts = SpikeCounts(network, check_prototypes(network).projection).of(known)

@@ -19,7 +19,7 @@ from neurodeploy.lava.onchip.delta_processes.process import (
     FrozenLayers,
     WeightProbe,
 )
-from neurodeploy.onchip.delta_reference import hidden_part
+from neurodeploy.onchip.frozen import layers_before
 
 
 def _in_chunk(found: tuple[int, int] | None, files: Any) -> tuple[int, int] | None:
@@ -38,7 +38,7 @@ class PyFrozenLayersModel(PyLoihiProcessModel):
         super().__init__(proc_params)
         self.files, self.timetable = proc_params["files"], proc_params["timetable"]
         self.plan = proc_params["plan"]
-        hidden = hidden_part(self.plan)
+        hidden = layers_before(self.plan.network, self.plan.link.projection)
         self.network = None if hidden is None else BatchedNetwork(hidden)
         self.last = self.plan.link.projection.source
         self.spikes = np.zeros((self.plan.steps, 0), bool)
@@ -75,7 +75,7 @@ class PyFrozenLayersModel(PyLoihiProcessModel):
 @requires(CPU)
 @tag("fixed_pt")
 class PyDeltaReadoutModel(LearningNeuronModelFixed):
-    """Lava's integrator; y1 is sent in every step, as its receiver waits for it."""
+    """Lava's neurons; y1 is sent in every step, as its receiver waits for it."""
 
     a_in: Any = LavaPyType(PyInPort.VEC_DENSE, np.int32)
 
@@ -84,9 +84,10 @@ class PyDeltaReadoutModel(LearningNeuronModelFixed):
         self.files, self.timetable = proc_params["files"], proc_params["timetable"]
         self.plan, self.size = proc_params["plan"], proc_params["size"]
         self.neurons: Any = lava_neurons(self.plan.link.population)
+        self.total = np.zeros(self.size, np.int64)
 
     def run_spk(self) -> None:
-        """A step of the integrator in the second step of an epoch."""
+        """A step of the neurons in the second step of an epoch."""
         activation = self.a_in.recv()
         found = _in_chunk(self.timetable.error_at(self.time_step - self.files.start), self.files)
         if found is None:
@@ -99,13 +100,16 @@ class PyDeltaReadoutModel(LearningNeuronModelFixed):
             return
         neurons = self.neurons
         if step == 0:
-            neurons.u, neurons.v = (np.zeros(self.size, np.int32) for _ in "uv")
+            neurons.batch((self.size,))
+            self.total = np.zeros(self.size, np.int64)
+        before = neurons.v.astype(np.int64)
         neurons.subthr_dynamics(activation_in=activation)
-        outputs = neurons.u.astype(np.int64) + neurons.effective_bias
+        self.total += neurons.v
+        outputs = neurons.v if self.plan.summed else neurons.v - before
         error = self.plan.error(outputs[None], self.files.label(sample))[0]
         self.s_out_y1.send(-error.astype(np.int32))
         if step == steps - 1:
-            self.files.record_scores(sample, neurons.v)
+            self.files.record_scores(sample, self.total if self.plan.summed else neurons.v)
 
 
 @implements(proc=WeightProbe, protocol=LoihiProtocol)

@@ -28,7 +28,7 @@ class FrozenLayers(AbstractProcess):
 
 
 class DeltaReadout(LearningNeuronProcess, AbstractProcess):
-    """An integrating read-out that sends minus its error as third factor y1."""
+    """A read-out that sends minus its error as third factor y1."""
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ from neurodeploy.lava.onchip.prototype_processes.process import (
     PrototypeSource,
     WinnerTakesAll,
 )
-from neurodeploy.onchip.delta_reference import layers_before
+from neurodeploy.onchip.frozen import layers_before
 from neurodeploy.onchip.prototypes import STEPS, UNLABELLED, answers_of
 
 MET, ANSWERED, LEARNT = 1, 2, 3
