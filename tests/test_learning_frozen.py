@@ -16,6 +16,7 @@ from neurodeploy.onchip.graph_plan import graph_plan_of_any_rate, make_graph_pla
 from neurodeploy.onchip.graph_real import RealGraph
 from neurodeploy.onchip.learner import LearningOptions, RuleName, StreamChunk
 from neurodeploy.onchip.loihi_rule import make_delta_plan
+from neurodeploy.onchip.plans import make_learning_plan
 from neurodeploy.onchip.prototype_plan import (
     PrototypePlan,
     check_prototypes,
@@ -29,13 +30,14 @@ from neurodeploy.simulation.trace import SampleBatch
 from support.graph_networks import graph_chunk, small_graph
 from support.learners import assert_same, halves
 from support.learning_networks import ending
+from support.random_models import random_model_network
 
 
 def batch_of(network: QuantizedNetwork, chunk: StreamChunk) -> SampleBatch:
-    shape = network.inputs[0].shape
-    return SampleBatch(
-        0, chunk.values.reshape(*chunk.values.shape[:2], *shape), False, chunk.labels
-    )
+    count, given, _ = chunk.values.shape
+    static = given == 1
+    shape = (count, *(() if static else (given,)), *network.inputs[0].shape)
+    return SampleBatch(0, chunk.values.reshape(shape), static, chunk.labels)
 
 
 def prototypes_of(network: QuantizedNetwork) -> PrototypePlan:
@@ -92,6 +94,28 @@ def test_what_sltt_cannot_reach_stays_and_is_met(rule: RuleName) -> None:
     if rule == "delta":
         ((_, trace),) = ReferenceEngine(network).run([batch_of(network, chunk)])
         assert np.array_equal(scores[0], trace.scores("last_v")[0])
+
+
+def test_neurons_of_other_models_are_frozen_with_the_rest() -> None:
+    """Relays before the neurons whose spikes are met; rules that change them take none."""
+    network = random_model_network(1, ("Relay", "IF", "CubaLIF"), "chain")
+    output, keeps = network.population(network.output), np.zeros(1, np.int64)
+    neuron = replace(output.leaky, threshold=None, u_decay=keeps + 4096, v_decay=keeps)
+    changed = replace(output, neuron=neuron)
+    network = replace(
+        network,
+        populations=tuple(changed if p is output else p for p in network.populations),
+        contract=replace(network.contract, decode="last_v"),
+    )
+    with pytest.raises(UnsupportedError, match="neurons of kind Relay"):
+        make_learning_plan(network, LearningOptions())
+    chunk = graph_chunk(network, 9)
+    chunk = replace(chunk, labels=chunk.labels % network.classes)
+    options = LearningOptions("delta", update="step")
+    rate = suitable_rate(network, options, batch_of(network, chunk))
+    learner = DeltaReference(make_delta_plan(network, replace(options, rate=rate)))
+    learner.learn(chunk)
+    assert learner.counts.of(output_layer(network).projection.name).updates > 0
 
 
 def test_what_has_no_output_layer_of_its_own_is_refused_by_name() -> None:
