@@ -6,8 +6,8 @@
     integers = nd.quantize(network, "loihi2", bits=8)
     trace = nd.simulate(integers, images, engine="lava")
 
-Everything here is loaded when it is first used: the import itself costs nothing. What each function
-takes and gives stands in its docstring; ``docs/library.md`` shows them together.
+Everything here is loaded when it is first used, so the import itself is fast. Docstrings describe
+each function; ``docs/library.md`` shows them together.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The library's functions on values in memory; the command line calls what they call."""
+"""The library's functions on values in memory, over the same code as the command line."""
 
 from __future__ import annotations
 
@@ -55,18 +55,18 @@ __all__ = [
 def import_nir(
     path: Path | str, *, target: str | Path | Target | None = None, **stated: Any
 ) -> Network:
-    """A NIR file of any framework as a network in discrete time and float64.
+    """Read a NIR file of any framework as a network in discrete time and float64.
 
-    A file of ours says everything. Any other needs ``steps``, and either ``framework`` (``norse``,
-    ``snntorch``, ``sinabs``, ``spikingjelly``, ``rockpool``, ``spyx``, ``nengo`` or ``lava``) or
-    all of ``dt``, ``reset``, ``comparison`` and ``integrator``. Repairs and assumptions are given
-    as warnings of the category ``errors.ImportNote``.
+    A file that neurodeploy wrote states everything. Any other needs ``steps``, and either
+    ``framework`` (``norse``, ``snntorch``, ``sinabs``, ``spikingjelly``, ``rockpool``, ``spyx``,
+    ``nengo`` or ``lava``) or all of ``dt``, ``reset``, ``comparison`` and ``integrator``. Repairs
+    and assumptions are reported as warnings of the category ``errors.ImportNote``.
 
     Args:
         path: of a ``.nir`` file.
-        target: the chip that it is for. With graded spikes, sums of real numbers that several
-            neurons read become populations of relays, as ``export`` makes them; without a target
-            none do.
+        target: the chip that the network is for. If it has graded spikes, sums of real numbers
+            that several neurons read become populations of relays, as in ``export``; without a
+            target they do not.
         stated: as in ``interchange.nir.importing.import_nir``: ``framework``, ``dt`` in seconds,
             ``reset``, ``comparison``, ``integrator``, ``gain``, ``steps``, ``encoder``, ``levels``,
             ``decode``, ``reset_delay``.
@@ -92,12 +92,13 @@ def import_net(
     message_exponent: int = MESSAGE_EXPONENT,
     **stated: Any,
 ) -> QuantizedNetwork:
-    """A ``.net`` of lava-dl as a network of integers, which stay as they are.
+    """Read a ``.net`` file of lava-dl as a network of integers, which are kept unchanged.
 
     Args:
         path: of a ``.net`` file.
-        input_shape: shape of a sample, for a file that does not say.
-        layers: the first so many layers of the file alone, where a later one is not supported.
+        input_shape: shape of a sample, for a file that does not state it.
+        layers: take only the first ``layers`` layers, for a file in which a later one is not
+            supported.
         biases: samples are the biases of an input layer that is driven through them, or floats
             from 0 to 1 as lava-dl's PilotNet makes biases of them.
         message_exponent: lava-dl's ``spike_exp``, for sigma-delta layers.
@@ -129,7 +130,7 @@ def quantize(
     Args:
         network: in floats, as ``from_torch`` and ``import_nir`` give it.
         target: a name such as ``loihi2``, the path of a TOML, or a ``Target``.
-        bits: width of all weights, sign included, 1 to what the target has; that when None.
+        bits: width of all weights, sign included, from 1 to the target's; the target's when None.
         scale: how the scale of each population is chosen: ``mse`` makes the mean squared rounding
             error of weights smallest, ``max`` uses the whole range, ``calibrate`` keeps the spikes
             on samples closest to those in floats. ``calibrate`` where samples are given, else
@@ -137,7 +138,7 @@ def quantize(
         calibration: integers (N, *sample) or (N, T, *sample), as ``simulate`` takes them.
 
     Returns:
-        The network in integers; its ``notes`` say what had to give way.
+        The network in integers; its ``notes`` say what was clipped or rounded away.
 
     Raises:
         InputError: an unknown target, or samples that do not fit.
@@ -158,10 +159,10 @@ def map(
 
     Args:
         target: a name, the path of a TOML, or a ``Target``.
-        activity: spikes per sample of each neuron, by population, in its shape; with it neurons
-            that talk much lie near each other.
-        balance: by it, also cut populations further so that no core takes much longer than the
-            others, onto cores that are left of the chips in use.
+        activity: spikes per sample of each neuron, by population, in its shape; if given, neurons
+            that exchange many spikes are placed near each other.
+        balance: with ``activity``, also split populations over unused cores of the chips in use,
+            so that no core takes much longer than the others.
 
     Returns:
         Placements, what each core uses of every limited resource, and ``violations``, each with
@@ -183,18 +184,18 @@ def deploy(
     scale: ScaleMethod | None = None,
     calibration: ArrayLike | None = None,
 ) -> Deployment:
-    """Quantise, map and write a deployment: all that a chip would be given, and a report.
+    """Quantise, map and write a deployment: everything that a chip would be given, and a report.
 
     Args:
-        network: in floats; or in integers, which are taken as they are and leave no network in
-            floats to compare with.
+        network: in floats; or in integers, which are kept unchanged, so that there is no float
+            network to compare with.
         target: a name, the path of a TOML, or a ``Target``.
         path: the new directory; the next free ``deployments/NAME-TARGET-NNN`` when None.
         bits, scale, calibration: as for ``quantize``.
 
     Raises:
         CheckFailedError: the network does not fit the target; every violation is listed.
-        InputError, UnsupportedError: as ``quantize``; or ``path`` is there already.
+        InputError, UnsupportedError: as ``quantize``; or ``path`` exists already.
     """
     _check(network, Network | QuantizedNetwork, "deploy")
     out = None if path is None else as_path(path, "deploy")
@@ -204,9 +205,9 @@ def deploy(
 
 
 def load(path: Path | str) -> Deployment:
-    """Read a deployment, every file checked against its hash.
+    """Read a deployment, checking every file against its hash.
 
-    Its ``network`` simulates, its ``mapping`` and ``target`` are those it was made with.
+    Its ``network`` can be simulated; its ``mapping`` and ``target`` are those it was made with.
 
     Raises:
         InputError: not a deployment, a newer format, or a file missing or altered.
@@ -229,37 +230,37 @@ def learn(
     explore: float = 0.0,
     timeout: float | None = None,
 ) -> StreamResult:
-    """Let a deployment learn from a stream of yours, on its integers.
+    """Let a deployment learn from your own stream of samples, on its integers.
 
-    Every sample is answered as it comes. What it teaches comes with it, later, or not at all:
+    Every sample is classified when it arrives. Its label comes with it, later, or never:
 
         (x, 3)                        a sample and its class
-        (x, None)                     one that nobody has named
-        Late(ago=2, label=3)          the class of the one before the one before the last
-        (x, lambda answer: reward)    1 or 0 for the class that it was given
+        (x, None)                     a sample without a label
+        Late(ago=2, label=3)          the class of an earlier sample, after which two more came
+        (x, lambda answer: reward)    a reward of 1 or 0 for the class that was answered
 
-    The stream is taken one by one, so that it may be a generator that follows what happens.
+    Items are taken one by one, so the stream may be a generator of live data.
 
     Args:
-        deployment: or its path; it stays as it is.
-        stream: items as above; each x has the form of the network's input, integers.
+        deployment: or its path; it is not changed.
+        stream: items as above; each x has the shape of the network's input, and holds integers.
         rule: ``sltt``, ``eprop``, ``local``, ``delta`` or ``prototypes``.
-        rate: a power of two; found on the first sample that is learnt from when None.
+        rate: a power of two; determined from the first sample that is learnt from when None.
         update, feedback, seed: as of the command that learns.
         engine: ``lava``, ``lava-fused`` or ``reference``.
-        known: samples and classes that rule ``prototypes`` begins with.
-        remember: samples that a late label may reach back.
-        explore: the share, 0 to 1, of the answers to samples with a reward that are drawn from the
-            network's softmax; of the others it is the best class, which never becomes one that is
-            never answered.
-        timeout: wall-clock seconds for Lava.
+        known: samples and classes that rule ``prototypes`` starts from.
+        remember: how many samples back a late label may refer to.
+        explore: share, 0 to 1, of the answers to samples with a reward that are drawn from the
+            network's softmax. The others are the class with the largest output, so a class that is
+            never answered is never rewarded.
+        timeout: wall-clock limit in seconds for Lava.
 
     Returns:
-        What was answered and learnt, and the ``network`` that came of it, for ``deploy``.
+        The answers, what was learnt, and the learnt ``network``, for ``deploy``.
 
     Raises:
-        InputError: an item, an option or an engine that is none.
-        UnsupportedError: the network has what the rule is not defined for.
+        InputError: an item, an option or an engine is not valid.
+        UnsupportedError: the rule is not defined for something in the network.
         SimulationError: Lava failed.
     """
     deployment = deployment_at(deployment, "learn")
@@ -295,9 +296,9 @@ def train(
         overrides: ``key=value`` of a recipe given by name or path, for example
             ``training.epochs=5``.
         out: the run folder, new or empty; the next free ``runs/NAME-NNN`` when None.
-        device: as torch names it; the CPU when None.
-        progress: show a bar on stderr where that is a terminal.
-        track: services to tell of the epochs as well: ``mlflow``, ``wandb``.
+        device: torch's name of it; the CPU when None.
+        progress: show a progress bar if stderr is a terminal.
+        track: services to log the epochs to as well: ``mlflow``, ``wandb``.
 
     Returns:
         The run's folder, whose ``network.nir`` is the trained network, its accuracies, 0 to 1, the
@@ -306,8 +307,8 @@ def train(
     Raises:
         InputError: the recipe, device or folder cannot be used, or a service does not answer.
         MissingDependencyError: the package of a service is not installed.
-        CheckFailedError: it trains on integers of a chip that cannot hold the network.
-        DivergedError: the loss or the weights ran away.
+        CheckFailedError: the network is trained on integers of a chip that cannot hold it.
+        DivergedError: the loss or the weights diverged.
         SimulationError: the training was interrupted.
     """
     if not isinstance(recipe, Recipe):

@@ -1,9 +1,9 @@
 """Errors a user can meet, each with the exit code of the command that raised it.
 
-Every message says where, what was found, the limit and what to do, in one or a few lines. What it
-names of our own, a parameter or a function, it names as Python does and keeps apart, so that
-another way in can call it by the name that it has there: the command line speaks of its options.
-The command line prints the message alone; a traceback means a defect of neurodeploy.
+Every message says where, what was found, the limit and what to do, in one or a few lines. It refers
+to our own parameters and functions by their names in Python, kept apart from the words, so that the
+command line can replace them by its options and commands. The command line prints only the message;
+a traceback means a defect of neurodeploy.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class MissingDependencyError(NeurodeployError):
 
 
 class UnsupportedError(NeurodeployError):
-    """The network asks for something that this step refuses to guess or cannot express."""
+    """The network needs something that cannot be expressed, or that would have to be guessed."""
 
 
 class SimulationError(NeurodeployError):
@@ -143,13 +143,13 @@ class TimeLimitError(SimulationError):
 
 
 class DivergedError(SimulationError):
-    """A training has run away: its loss or its weights are beyond use."""
+    """A training diverged: its loss or its weights are unusable."""
 
     exit_code = 1
 
 
 class InterruptionError(SimulationError):
-    """Ctrl-C ended something that can go on later; the message says how."""
+    """Ctrl-C ended something that can be continued; the message says how."""
 
     exit_code = 130
 
@@ -165,11 +165,11 @@ class ImportNote(UserWarning):
 
 
 class DataWarning(UserWarning):
-    """What was taken for granted about samples, or looks like a mistake in them."""
+    """An assumption about samples, or something in them that looks like a mistake."""
 
 
 class PictureWarning(UserWarning):
-    """A picture or report could not be made; the result that it would have shown is there."""
+    """A picture or report could not be made; the result itself is complete."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

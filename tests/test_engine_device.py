@@ -170,7 +170,7 @@ def test_python_takes_a_device() -> None:
     x = np.random.default_rng(0).integers(0, 17, (3, *network.inputs[0].shape))
     expected, found = (nd.simulate(network, x, device=device) for device in ("cpu", "auto"))
     np.testing.assert_array_equal(expected["out"].spikes, found["out"].spikes)
-    with pytest.raises(InputError, match="engine reference alone computes there, found lava-fused"):
+    with pytest.raises(InputError, match="only engine reference can use it, found lava-fused"):
         nd.simulate(network, x, "lava-fused", device="cuda")
     with pytest.raises(InputError, match=r"device 'nope' cannot be used: .*; 'cpu' always can"):
         nd.validate(network, x, device="nope")
@@ -181,13 +181,13 @@ def test_python_takes_a_device() -> None:
     [
         (
             "simulate --device cuda",
-            "engine reference alone computes there, and no engine was named",
+            "only engine reference can use it, and no engine was named",
         ),
         (
             "simulate --device auto --engine float",
-            "engine reference alone computes there, found float",
+            "only engine reference can use it, found float",
         ),
-        ("validate --device cuda --engines float,norse", "computes there, found float, norse"),
+        ("validate --device cuda --engines float,norse", "can use it, found float, norse"),
         (
             "simulate --engine reference --device cuda --workers 2",
             "--device cuda: one process computes on a device, not --workers 2",
@@ -217,7 +217,7 @@ def test_a_default_device_gives_way_to_what_it_does_not_go_with(
     options = ("--engine", "float", "--random", "2")
     done = run_cli("simulate", DEPLOYED, *options, folder=workspace)
     assert done.exit_code == 0, done.output
-    assert "Device cuda, a default, is not for this: on the CPU" in done.output
+    assert "The default device cuda cannot be used for this; computing on the CPU" in done.output
 
 
 @pytest.mark.parametrize("device", DEVICES)

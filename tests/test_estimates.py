@@ -210,8 +210,8 @@ def test_errors_are_worst_ends_and_rounded_up() -> None:
         "energy",
     )
     assert text == (
-        "within 2.0x on A; around the reading on B (sizes alone); 2.5x off at best on C "
-        "(sizes alone)"
+        "within 2.0x on A; around the reading on B (only its sizes are known); 2.5x off at "
+        "best on C (only its sizes are known)"
     )
     fitted = error_text((Check("D", "time", 1, 1, "network", ("x",)),), "time")
     assert fitted == "within 1.0x on D, to which x was fitted"

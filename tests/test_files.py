@@ -256,7 +256,7 @@ def test_a_run_is_read_only_when_it_finished(tmp_path: Path) -> None:
     (tmp_path / "begun" / "recipe.json").write_text("{}")
     (tmp_path / "other").mkdir()
     for name, message in (
-        ("begun", "did not finish; go on with neurodeploy train --resume .*begun"),
+        ("begun", "did not finish; continue it with neurodeploy train --resume .*begun"),
         ("other", "not a training run"),
         ("absent", "no such run"),
     ):

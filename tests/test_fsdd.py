@@ -60,7 +60,7 @@ def test_a_speaker_left_out(tmp_path: Path) -> None:
     found = load(write_set(tmp_path), split="speaker:b_c")
     assert (len(found.x_train), len(found.x_test)) == (40, 40)
     assert found.lengths_test is not None and set(found.lengths_test.tolist()) == {5, 9, 10, 16}
-    with refused(InputError, r"nobody called 'bc' speaks in .*did you mean 'b_c'", by="train"):
+    with refused(InputError, r"there is no speaker 'bc' in .*did you mean 'b_c'", by="train"):
         load(tmp_path, split="speaker:bc")
     for wrong in ("speakers", "speaker:", "half"):
         with refused(InputError, r'expected "official" or "speaker:NAME"', by="train"):

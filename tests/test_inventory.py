@@ -72,6 +72,8 @@ def test_a_run_is_shown_and_two_are_compared(place: Path) -> None:
     run_json("train", "digits_conv", *options, "--out", "other", folder=place)
     shown = run_json("runs", "show", "other", folder=place)
     assert shown["recipe"]["training"]["steps"] == 1 and len(shown["history"]) == 1
+    said = run_cli("runs", "show", "other", folder=place).stdout
+    assert said.index("scores.test_accuracy: ") < said.index("recipe.name: ")
     found = run_json("runs", "compare", RUN, "other", folder=place)
     alone = run_json("compare", RUN, "other", folder=place)
     assert {**found, "command": 0} == {**alone, "command": 0}

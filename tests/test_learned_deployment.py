@@ -94,7 +94,7 @@ def test_engines_of_floats_run_what_was_learnt(
     said_of_old = run_cli("validate", OLD, *options, folder=workspace).stdout
     old = json.loads((workspace / OLD / results).read_text())
     assert min(p["spike_agreement"] for p in old["populations"]) < 0.999
-    assert f"Engine {engine}: the integers after learning over their scales" in said
+    assert f"Engine {engine}: the learnt integers divided by their scales" in said
     assert "after learning" not in said_of_old
 
 

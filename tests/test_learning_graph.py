@@ -154,7 +154,10 @@ def test_what_cannot_learn_is_refused_by_name() -> None:
     for network, reason in (
         (made_of(apart), "'hidden1' has thresholds from 50 to 801, more than 16 times"),
         (made_of(rests), "'hidden1' rests for 2 steps after a spike: rule eprop has no trace"),
-        (replace(late, projections=only_late), "'hidden1' does not reach the read-out but late"),
+        (
+            replace(late, projections=only_late),
+            "'hidden1' does not reach the read-out without a delay",
+        ),
         (conv, "'w0' is a conv: rule eprop keeps a trace for each synapse"),
         (replace(late, contract=replace(late.contract, decode="spike_count")), "never spikes"),
     ):
@@ -174,7 +177,7 @@ def test_a_chain_whose_neurons_differ_or_rest_learns_as_a_graph() -> None:
         populations = (replace(p, neuron=neuron) if p is hidden else p for p in network.populations)
         changed = replace(network, populations=tuple(populations))
         assert isinstance(make_learning_plan(changed, options), GraphPlan)
-        with pytest.raises(UnsupportedError, match=f"of a chain's lengths: .*{reason}"):
+        with pytest.raises(UnsupportedError, match=f"for a chain of layers: .*{reason}"):
             make_learners(changed, options, "lava", 4, None)
 
 
@@ -200,7 +203,7 @@ def test_signals_are_made_once_for_each_population() -> None:
 
 def test_the_stock_form_says_that_it_is_one_of_chains() -> None:
     network = small_graph("shortcut")
-    with pytest.raises(UnsupportedError, match="of a chain's lengths: population 'input' feeds"):
+    with pytest.raises(UnsupportedError, match="for a chain of layers: population 'input' feeds"):
         make_learners(network, LearningOptions(), "lava", 4, None)
 
 

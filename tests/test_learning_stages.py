@@ -94,7 +94,7 @@ def test_drifts_change_stream_and_test_alike(kind: str) -> None:
         ({"name": "drift", "order": (1,)}, "order is for task=new-class, not for drift"),
         ({"name": "new-class", "replay": -1}, "replay=-1: expected 0 to 1000"),
         ({"name": "new-class", "order": (1, 11)}, "no training samples of class 11"),
-        ({"name": "new-class", "order": (1, 1)}, "a class arrives once"),
+        ({"name": "new-class", "order": (1, 1)}, "a class can be listed only once"),
         ({"name": "new-class", "order": (1, 2), "samples": 19}, "too few for one of a class"),
         ({"name": "new-class", "order": tuple(range(10)), "samples": 200, "replay": 1},
          "nothing is known that could be replayed beside class 0"),
@@ -251,6 +251,6 @@ def test_what_is_no_stream_is_refused(deployed: nd.Deployment, items: Any, reaso
 
 
 def test_rule_prototypes_asks_for_what_is_known(deployed: nd.Deployment) -> None:
-    with pytest.raises(InputError, match="begins with samples of known classes"):
+    with pytest.raises(InputError, match="starts from samples of known classes"):
         nd.learn(deployed, samples(1), rule="prototypes")
     assert Path(deployed.path).is_dir()

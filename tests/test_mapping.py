@@ -499,7 +499,7 @@ CASES = [
     (
         edited(chain(dense(2, 2)), "p0", delay=64),
         "projection 'p0': 63 steps of synaptic delay, loihi1 allows 62; "
-        "shorten the delay or the path beside it",
+        "shorten the delay or the parallel path",
     ),
     (
         edited(chain(dense(2, 2)), "p0", exponent=8),
@@ -629,7 +629,7 @@ def test_delays_that_balance_paths_count() -> None:
     violations = check(replace(network, projections=(*network.projections, skip)), LOIHI1)
     assert [str(violation) for violation in violations] == [
         "projection 'skip': 64 steps of synaptic delay, loihi1 allows 62; "
-        "shorten the delay or the path beside it"
+        "shorten the delay or the parallel path"
     ]
 
 

@@ -209,4 +209,4 @@ def test_layers_and_biases_are_said_of_a_net_only(tmp_path: Path) -> None:
     for option in (("--layers", "2"), ("--biases",)):
         done = run_cli("export", "a.nir", "--target", "loihi2", *option, folder=tmp_path)
         assert done.exit_code == 2
-        assert f"{option[0]}" in done.output and "is said of a .net" in done.output
+        assert f"{option[0]}" in done.output and "is for a .net" in done.output

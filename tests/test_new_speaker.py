@@ -62,7 +62,7 @@ def test_a_hundred_recordings_are_learnt_and_the_others_measure(replay: int | No
 
 
 def test_what_is_no_new_speaker_is_refused() -> None:
-    with pytest.raises(InputError, match="training on 'fsdd' heard every speaker"):
+    with pytest.raises(InputError, match="training on 'fsdd' included every speaker"):
         make_task("drift", spoken("official"), None, 0, drift="speaker")
     with pytest.raises(InputError, match="there are 100 recordings of 'ann'; learning takes 100"):
         make_task("drift", spoken(new=100), None, 0, drift="speaker")

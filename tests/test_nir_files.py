@@ -488,7 +488,7 @@ def test_inspect_says_what_was_repaired_and_what_is_missing(tmp_path: Path) -> N
     file_of(chain((8, 2), ("w", nir.Linear(W)), ("n", lif(tau=4e-4, r=4.0))), tmp_path)
     output = run_cli("inspect", "a.nir", folder=tmp_path).output
     assert "Repaired: Input 'input' has shape (8, 2)" in output
-    assert "this one could come from --from snntorch" in output
+    assert "this file is consistent with --from snntorch" in output
     assert "--from spikingjelly" in output
     assert "  snnTorch: r = tau / 1e-4\n" in output
     assert output.count("--from") == 3  # and Lava, which only reads NIR

@@ -171,7 +171,7 @@ def test_a_potential_is_read_where_no_spikes_are_wanted(file: Path) -> None:
     del looped.nodes["lif3"]
     how = contract()
     how = replace(how, decode="sum_v", semantics=how.semantics.stating({"lif1": "none"}, None))
-    with pytest.raises(UnsupportedError, match=r"'lif1'.*its spikes go on to other nodes"):
+    with pytest.raises(UnsupportedError, match=r"'lif1'.*its spikes are sent to other nodes"):
         to_network(looped, how, "net")
 
 

@@ -92,5 +92,7 @@ def test_a_class_that_is_known_is_said_before_learning(
         folder=workspace,
     )  # fmt: skip
     said = done.stderr.splitlines()
-    (warning,) = (line for line in said if "of the new class are right before learning" in line)
+    (warning,) = (
+        line for line in said if "of the new class are classified correctly before learning" in line
+    )
     assert said.index(warning) < next(i for i, line in enumerate(said) if "Learning from" in line)

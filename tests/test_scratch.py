@@ -190,7 +190,7 @@ NINE = ",".join(f"0.{n}" for n in range(1, 10))
     ("arguments", "message"),
     [
         (("few.toml", "old", "--task", "scratch"), "one network, found few.toml and old"),
-        (("--task", "scratch"), "begins with a recipe; name one, for example mnist_400_400"),
+        (("--task", "scratch"), "starts from a recipe; name one, for example mnist_400_400"),
         (("few.toml", "--task", "scratch"), "a network for a chip; name it with --target"),
         (("mnist_400_400", "--task", "scratch", *TARGET), "needs a file; name it with --data FILE"),
         (("nothing", "--task", "scratch", *TARGET), "recipe 'nothing' is not built in"),
@@ -226,7 +226,7 @@ def test_what_cannot_begin_is_refused(
 def test_a_deployment_is_no_recipe_and_has_its_own_chip(workspace: Path) -> None:
     old = "deployments/digits_conv-loihi2-001"
     for options, message in (
-        (("--task", "scratch", *TARGET), "is a deployment, and task scratch begins with random"),
+        (("--task", "scratch", *TARGET), "is a deployment, and task scratch starts from random"),
         (TARGET, "--target is for --task scratch"),
         (("--weight-bits", "4"), "--weight-bits is for --task scratch"),
     ):

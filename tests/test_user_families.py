@@ -76,7 +76,7 @@ def test_a_function_in_a_file_or_a_package_builds_the_network(nets: Path, family
         ("nets.py:nothing", "returned a int; it must return a torch module"),
         ("nets.py:missing", "has no function 'missing'"),
         ("nets.py:number", "has no function 'number'"),
-        ("absent.py:build", "names absent.py, which is not there"),
+        ("absent.py:build", "names absent.py, which does not exist"),
         ("absent.package:build", "fails: ModuleNotFoundError"),
     ],
 )

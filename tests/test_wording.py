@@ -116,7 +116,7 @@ def test_python_reads_what_the_command_line_reads_in_other_words(tmp_path: Path)
         import_nir(tmp_path / "a.nir", dt=1e-4, reset="zero", integrator="euler", steps=3)
     assert str(caught.value).splitlines()[1:] == [
         "  comparison: > or >=; NIR's equations say >",
-        "or, in place of all but steps, the framework that wrote it; this one could come from "
+        "or, in place of all but steps, the framework that wrote it; this file is consistent with "
         "framework=norse, framework=spikingjelly, framework=nengo, framework=lava",
     ]
     options = [
@@ -135,6 +135,28 @@ def test_python_reads_what_the_command_line_reads_in_other_words(tmp_path: Path)
     assert result.exit_code == 2
     assert result.output.splitlines()[1:] == [
         "  --compare: gt or ge; NIR's equations say gt",
-        "or, in place of all but --steps, the framework that wrote it; this one could come from "
-        "--from norse, --from spikingjelly, --from nengo, --from lava",
+        "or, in place of all but --steps, the framework that wrote it; this file is consistent "
+        "with --from norse, --from spikingjelly, --from nengo, --from lava",
     ]
+
+
+@pytest.mark.parametrize("dry_run", [(), ("--dry-run",)])
+def test_notes_of_an_export_say_options(dry_run: tuple[str, ...], tmp_path: Path) -> None:
+    import nir
+    import numpy as np
+
+    from neurodeploy.interchange.nir.file import write_nir
+
+    ones = np.ones(2)
+    nodes = {
+        "input": nir.Input({"input": np.array([2])}),
+        "w": nir.Linear(np.eye(2)),
+        "n": nir.LIF(tau=1e-3 * ones, r=10 * ones, v_leak=0 * ones, v_threshold=ones),
+        "output": nir.Output({"output": np.array([2])}),
+    }
+    edges = [("input", "w"), ("w", "n"), ("n", "output")]
+    write_nir(tmp_path / "a.nir", nir.NIRGraph(nodes, edges, type_check=False))
+    options = ["--from", "snntorch", "--steps", "3", "--encoder", "events", "--target", "loihi2"]
+    result = run_cli("export", "a.nir", *options, *dry_run, folder=tmp_path)
+    assert result.exit_code == 0
+    assert "for others state --reset and --reset-delay" in result.output

@@ -155,18 +155,18 @@ class Deployment:
 
     Attributes:
         path: its directory.
-        network: the deployed integers, with the contract they are run under.
-        target: the chip they are for, as it was described then.
-        mapping: which neurons sit on which core.
+        network: the deployed integers, with the contract that says how they are run.
+        target: the chip they are for, as described at the time.
+        mapping: which neurons are on which core.
         source: what was exported, a run or a file, for people to read.
         created: when, in ISO 8601.
-        training: of a network that was trained here, else None.
-        netx: its part for lava-dl, None where it was written without one.
+        training: for a network that neurodeploy trained, else None.
+        netx: its part for lava-dl, None if it was written without one.
         versions: of Python and the packages that wrote it, by name.
         files: name to SHA-256 of the content.
-        digest: SHA-256 of what it does; two equal exports have the same.
-        guarded: whether its manifest holds that digest, and so is known to be as it was written;
-            not in deployments of older versions.
+        digest: SHA-256 of everything that determines what it computes; equal exports have the same.
+        guarded: whether the manifest holds that digest, so that a change would be noticed; not in
+            deployments of older versions.
     """
 
     path: Path

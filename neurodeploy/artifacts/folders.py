@@ -251,7 +251,7 @@ def read_run(path: Path | str) -> dict[str, Any]:
         if (path / RECIPE).is_file():
             raise InputError(
                 f"{path}: training did not finish",
-                fix=Text("go on with ", Step("resume_run", str(path))),
+                fix=Text("continue it with ", Step("resume_run", str(path))),
             )
         raise InputError(f"{path}: not a training run (no {COMPLETE})")
     run = read_json(path / COMPLETE)

@@ -143,12 +143,12 @@ def bench_learn(
 @click.option(
     "--neurons",
     type=ANY,
-    help="Map generated networks of so many neurons instead, as in 1e6,1e7,1e8.",
+    help="Map generated networks of these numbers of neurons instead, e.g. 1e6,1e7,1e8.",
 )
 @click.option(
     "--target",
     type=TARGET,
-    help="Target to place it on.  [default: kapoho-point, of generated networks hala-point]",
+    help="Target to place it on.  [default: kapoho-point; for generated networks hala-point]",
 )
 @json_option
 def bench_mapping(
@@ -157,13 +157,13 @@ def bench_mapping(
     """Compare ways of placing a network: traffic between cores and chips, time and memory.
 
     `traffic` is what export uses; `first-fit` fills core after core; `round-robin` deals the parts
-    of the network out to chips and tiles in turn. A deployment brings the spikes of its newest
-    simulation; in other networks every neuron spikes once. Also says what limits the time of a
-    step, on which core, and what would help.
+    of the network out to chips and tiles in turn. For a deployment, the spikes of its newest
+    simulation are used; in other networks every neuron spikes once. Also says what limits the time
+    of a step, on which core, and what would help.
 
     With `--neurons`, networks of four convolutions and four sparse layers are generated and mapped
-    as export does it: time, memory, and the exponents with which they grow. 100 million neurons
-    take some minutes and 4 GB.
+    as export does: time, memory, and the exponents with which they grow. 100 million neurons take
+    some minutes and 4 GB.
     """
     from dataclasses import asdict
 

@@ -62,7 +62,7 @@ from neurodeploy.cli.values import ANY, DEVICE, RECIPE, TARGET, WHOLE
     "--time-chunk",
     type=FROM_ZERO,
     default=0,
-    help="Steps run at once (time against memory): 0 as suits the network, 1 for least memory.",
+    help="Steps computed together: more are faster, fewer take less memory; 0 to suit the network.",
 )
 @click.option(
     "--seconds",

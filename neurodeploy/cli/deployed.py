@@ -51,8 +51,8 @@ from neurodeploy.errors import InputError
     "--metrics",
     multiple=True,
     metavar="NAME",
-    help="Further metrics; repeatable: neurobench, those of its harness, and a footprint at the "
-    "widths deployed.",
+    help="Further metrics; repeatable. neurobench: those of the NeuroBench harness, and the memory "
+    "footprint at the deployed bit widths.",
 )
 @click.option(
     "--forecast",
@@ -66,7 +66,7 @@ from neurodeploy.errors import InputError
     help="Also read each class as soon as it leads the second by this margin.",
 )
 @click.option(
-    "--resume", is_flag=True, help="Go on where this simulation was interrupted or killed."
+    "--resume", is_flag=True, help="Continue a simulation that was interrupted or killed."
 )
 @device_option
 @worker_options
@@ -246,9 +246,9 @@ def validate(
     type=click.Choice(["sltt", "eprop", "local", "delta", "prototypes"]),
     default="sltt",
     show_default=True,
-    help="sltt trains all layers; eprop likewise, with traces of what came before; local does so "
-    "without sending errors backward; delta trains the output layer by Loihi's three-factor rule; "
-    "prototypes replaces it by one prototype for each class.",
+    help="sltt trains all layers; so does eprop, with traces of earlier steps, and local, without "
+    "sending errors backward; delta trains the output layer by Loihi's three-factor rule; "
+    "prototypes replaces the output layer by a prototype of each class.",
 )
 @click.option(
     "--task",
@@ -262,7 +262,7 @@ def validate(
     "--samples",
     type=WHOLE_NUMBER,
     help="Samples to learn from.  [default: at most 1500, each once; drift: 500, or 1000 of a "
-    "speaker; new-class: 200; scratch: all, as often as the recipe has epochs]",
+    "speaker; new-class: 200; scratch: all, once per epoch of the recipe]",
 )
 @click.option(
     "--degrees", type=NUMBER, help="Angle by which --task drift turns images.  [default: 25]"
@@ -273,20 +273,20 @@ def validate(
     default="rotation",
     show_default=True,
     help="What --task drift does: turn images, add noise, silence a quarter of the inputs, "
-    "weaken all values, or let the speaker speak whom training left out.",
+    "weaken all values, or switch to the speaker that training left out.",
 )
 @click.option(
     "--replay",
     type=WHOLE_NUMBER,
-    help="Samples of known classes after each one of --task new-class, or of known speakers of "
-    "--drift speaker.  [default: 9, and 0 by --rule prototypes or of speakers]",
+    help="Samples of known classes, or of known speakers with --drift speaker, after each new "
+    "sample.  [default: new-class: 9, or 0 with --rule prototypes; speaker: 0]",
 )
 @click.option(
     "--classes",
     "order",
     metavar="A,B,...",
     callback=numbers_option,
-    help="Classes that --task new-class meets one after the other.  [default: those that training "
+    help="Classes that --task new-class learns one after the other.  [default: those that training "
     "left out, together]",
 )
 @click.option(

@@ -90,8 +90,8 @@ if TYPE_CHECKING:
 @click.option(
     "--onnx",
     type=click.Choice(["unrolled", "scan"]),
-    help="Also write the integers as network.onnx, in integer operators alone: steps one after the "
-    "other, or as the body of a Scan.",
+    help="Also write the integers as network.onnx, in integer operators only, with the steps "
+    "unrolled or as the body of a Scan.",
 )
 @click.option(
     "--input-shape",

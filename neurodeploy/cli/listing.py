@@ -39,8 +39,8 @@ def targets(as_json: bool) -> None:
 def models(name: str | None, show: bool, schema: bool, as_json: bool) -> None:
     """List the built-in training recipes, or show one.
 
-    NAME is one of those listed, or the path of a recipe. With --json all its keys are printed, also
-    those that have their defaults.
+    NAME is one of those listed, or the path of a recipe. With --json all its keys are printed,
+    including those with default values.
     """
     from neurodeploy.recipe import builtin_recipes, load_recipe
     from neurodeploy.recipe.recipe import recipe_file
@@ -117,8 +117,8 @@ def inspect(file: Path, as_json: bool) -> None:
 def doctor(names: tuple[str, ...], as_json: bool) -> None:
     """Say what is installed, which engines work, and how to get what is missing.
 
-    NAMES are engines, packages, frameworks or devices, such as lava, norse or cuda: then these
-    alone are looked at, and the exit code is 1 if one of them is missing. Without NAMES it is 1
+    NAMES are engines, packages, frameworks or devices, such as lava, norse or cuda: then only
+    these are checked, and the exit code is 1 if one of them is missing. Without NAMES it is 1
     only if nothing can work.
     """
     from dataclasses import asdict

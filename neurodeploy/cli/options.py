@@ -127,8 +127,8 @@ track_option = click.option(
     "--track",
     type=TRACKER,
     multiple=True,
-    help=f"Show the epochs in {listed(TRACKERS)}, besides TensorBoard; repeatable. Environment "
-    "variables of the service say where it is.",
+    help=f"Also log the epochs to {listed(TRACKERS)}; repeatable. The service's own environment "
+    "variables say where it is.",
 )
 
 
@@ -170,7 +170,7 @@ def device_for(device: str, as_json: bool, engines: Sequence[str], shared: bool)
     if device == "cpu" or fits or was_typed("device"):
         return device
     if device != "auto":
-        say(as_json, f"Device {device}, a default, is not for this: on the CPU")
+        say(as_json, f"The default device {device} cannot be used for this; computing on the CPU")
     return "cpu"
 
 

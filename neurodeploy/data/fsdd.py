@@ -132,14 +132,14 @@ def _tested(spoken: list[Spoken], split: str, folder: Path) -> np.ndarray:
         speakers = sorted({found.speaker for found in spoken})
         if speaker not in speakers:
             raise InputError(
-                f"[data] split = {split}: nobody called {speaker!r} speaks in {folder}"
+                f"[data] split = {split}: there is no speaker {speaker!r} in {folder}"
                 f"{nearest(speaker, speakers)}"
             )
         tested, lacking = np.array([found.speaker == speaker for found in spoken]), "other speakers"
     else:
         raise InputError(
-            f'[data] split = {split}: expected "official" or "speaker:NAME", whom nobody hears in '
-            "training"
+            f'[data] split = {split}: expected "official" or "speaker:NAME", the speaker to '
+            "leave out of training"
         )
     if tested.all() or not tested.any():
         raise InputError(f"{folder}: split = {split} needs recordings of {lacking}; there are none")

@@ -36,7 +36,7 @@ def load_digits(request: Request) -> Dataset:
     if request.source.path:
         raise InputError(
             Text("data set 'digits' ships with scikit-learn and takes no ", Setting("data")),
-            fix=Text("for a file of yours also give ", Setting("data.name", "npz")),
+            fix=Text("for a file of your own also give ", Setting("data.name", "npz")),
         )
     from sklearn.datasets import load_digits as sklearn_digits
     from sklearn.model_selection import train_test_split

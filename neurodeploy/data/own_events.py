@@ -145,7 +145,7 @@ def _labelled(folder: Path, part: str) -> list[tuple[Path, int]]:
     found: list[tuple[Path, int]] = []
     root = folder / part
     if not root.is_dir():
-        raise InputError(f"{root}: is not there; recordings lie in train/CLASS and test/CLASS")
+        raise InputError(f"{root}: no such folder; recordings lie in train/CLASS and test/CLASS")
     for entry in sorted(root.iterdir()):
         if not entry.is_dir() or entry.name.startswith("."):
             continue

@@ -76,7 +76,7 @@ def plan(workers: int | None, scheduler: str | None) -> Place | None:
                 Setting("workers"),
                 " or ",
                 Setting("scheduler"),
-                ", not both: a scheduler has workers of its own",
+                ", not both: a scheduler has its own workers",
             )
         )
     if workers is not None and not 1 <= workers <= MOST_WORKERS:

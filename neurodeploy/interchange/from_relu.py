@@ -118,7 +118,7 @@ class ReluNetwork:
         if encoder not in ("direct", "rate"):
             raise InputError(
                 f"encoder {encoder!r}: rates stand for activations, so that input has to bring a "
-                "sample's values in the mean over steps; use 'direct' or 'rate'"
+                "sample's values on average over steps; use 'direct' or 'rate'"
             )
         spiking = with_neurons(self.layers, thresholds)
         code = InputCode(encoder, self.levels)

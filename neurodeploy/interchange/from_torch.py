@@ -1,4 +1,4 @@
-"""A torch module as a ``Network``: the way of a network that was trained in anybody's own loop."""
+"""A torch module, trained in any loop, as a ``Network``."""
 
 from __future__ import annotations
 
@@ -53,29 +53,30 @@ def from_torch(
     name: str = "",
     target: str | Path | Target | None = None,
 ) -> Network | ReluNetwork:
-    """The network that a module computes in evaluation, in discrete time and float64.
+    """The network that a module computes in evaluation mode, in discrete time and float64.
 
-    Without ``steps`` the module is an ordinary network of ReLUs, a ``ReluNetwork``, of which
-    ``as_spiking`` makes a ``Network``.
+    Without ``steps`` the module is an ordinary ReLU network, and the result a ``ReluNetwork``,
+    which ``as_spiking`` turns into a ``Network``.
 
-    The module is followed once (``nn.tracing``): nested modules, sums, constant factors, average
-    pooling, flattening, batch norm, weight standardisation, and recurrence through attributes.
-    Layers of ``nn`` are its neurons. A population has the name of its layer, with ``.`` written as
-    ``_``; a linear read-out is the population ``readout``. Nothing of the module changes but its
-    state, which is reset.
+    The module is traced once (``nn.tracing``), through nested modules, sums, constant factors,
+    average pooling, flattening, batch norm, weight standardisation, and recurrence through
+    attributes. Layers of ``nn`` are its neurons. A population has the name of its layer, with ``.``
+    written as ``_``; a linear read-out is the population ``readout``. The module's state is reset;
+    nothing else of it changes.
 
     Args:
         module: its call is one step, from (N, *sample_shape) to o[t], (N, ...). It ends in a linear
             layer, whose outputs are added up, or in neurons, whose spikes are counted.
         sample_shape: shape of one sample, without batch.
-        steps: T, steps per sample; None of a network of ReLUs, which has none.
+        steps: T, steps per sample; None for a ReLU network, which has none.
         levels: the deployed network takes integers 0 to ``levels``, the module integer/levels.
-        encoder: how a sample becomes input; ``direct`` shows its integers at every step, the others
-            are as in ``ir.contract.InputCode``. Of a network of ReLUs ``as_spiking`` says it.
+        encoder: how a sample becomes input; ``direct`` presents its integers at every step, the
+            others are as in ``ir.contract.InputCode``. For a ReLU network, give it to
+            ``as_spiking``.
         name: of the network; the module's class when empty.
-        target: the chip that it is for. With graded spikes, sums of real numbers that several
-            neurons read, as a residual stream, become populations of relays; without a target none
-            do.
+        target: the chip that the network is for. If it has graded spikes, sums of real numbers that
+            several neurons read, such as a residual stream, become populations of relays; without a
+            target they do not.
 
     Raises:
         InputError: ``steps`` or ``levels`` below 1.

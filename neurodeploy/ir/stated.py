@@ -146,6 +146,6 @@ def listed(missing: list[str], likely: Sequence[str]) -> Text:
     if missing != ["steps"]:
         all_but = ("or, in place of all but ", Setting("steps"), ", the framework that wrote it")
         named = [part for name in likely for part in (", ", Setting("framework", name))][1:]
-        meant = ("; this one could come from ", *named) if named else ()
+        meant = ("; this file is consistent with ", *named) if named else ()
         lines.append(Text(*all_but, *meant))
     return in_lines(lines)

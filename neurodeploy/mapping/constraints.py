@@ -138,7 +138,7 @@ def delays(
             f"projection {projection.name!r}",
             f"{delay:,} steps of synaptic delay",
             f"{target.name} allows {most:,}",
-            "shorten the delay or the path beside it",
+            "shorten the delay or the parallel path",
         )
         for projection in network.projections
         if (delay := pipeline_delay(depth, projection)) > most

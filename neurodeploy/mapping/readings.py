@@ -110,9 +110,9 @@ def error_text(found: Iterable[Check], quantity: Quantity) -> str:
             if check.fitted:
                 text += f", to which {' and '.join(check.fitted)} was fitted"
         elif check.off > 1:
-            text = f"{factor(check.off)} off at best on {check.network} (sizes alone)"
+            text = f"{factor(check.off)} off at best on {check.network} (only its sizes are known)"
         else:
-            text = f"around the reading on {check.network} (sizes alone)"
+            text = f"around the reading on {check.network} (only its sizes are known)"
         parts.append(text)
     return "; ".join(parts)
 

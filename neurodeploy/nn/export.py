@@ -179,8 +179,8 @@ class _Writer:
             layer: Any = self.model.layers[source]
             if bool(layer.bias.detach().any()):
                 raise UnsupportedError(
-                    f"layer {source!r}: a bias of its own is written where neurons read it; "
-                    f"{name!r} has none"
+                    f"layer {source!r}: a bias without weights can be written only where neurons "
+                    f"read it; {name!r} has none"
                 )
 
     def _constants(self, name: str) -> list[str]:

@@ -30,35 +30,35 @@ def to_torch(
     sample_shape: Shape | None = None,
     surrogate: str | Surrogate = "triangle",
 ) -> SpikingNetwork:
-    """The network as a module whose forward pass has the spikes of the float engine.
+    """The network as a torch module whose forward pass gives the spikes of the float engine.
 
     Layers of neurons have the names of their populations, with ``_`` where torch allows no dot, and
-    those with weights the names of their projections. Each call takes the input of one step,
-    (N, *sample_shape), integers over ``levels`` of the contract, and gives the output o[t],
-    (N, outputs); ``reset_state`` starts a batch. The class is argmax of sum_t o[t], as the
-    contract's decode says:
+    layers with weights the names of their projections. Each call takes the input of one step,
+    (N, *sample_shape), integers divided by the contract's ``levels``, and returns the output o[t],
+    (N, outputs); ``reset_state`` starts a batch. The class is argmax of sum_t o[t], where o[t]
+    depends on the contract's ``decode``:
 
     =============  =====================================================================
     spike_count    o[t] is the spikes of the output population
     last_v         o[t] is v[t] - v[t-1], whose sum is the last v: the drive itself for an
-                   integrator without leak and current, which is then no layer of its own, and
-                   else that of an ``LI``
-    sum_v          o[t] is v[t], that of an ``LI``
+                   integrator without leak and current, which then has no separate layer,
+                   otherwise that of an ``LI``
+    sum_v          o[t] is v[t] of an ``LI``
     =============  =====================================================================
 
-    Weights and biases are the parameters, thresholds and leaks stay as they are. Poolings that the
-    import has composed with what follows are taken apart again, so that the weights behind them are
-    those of the file.
+    Weights and biases are parameters; thresholds and leaks are fixed. Poolings that the import
+    merged into the weights behind them are separated again, so that these weights are those of the
+    file.
 
     Args:
         sample_shape: of samples that are flattened first; the input's own shape when None.
         surrogate: ds/du in training, a name from ``nn.surrogate.SURROGATES`` or such a function.
 
     Returns:
-        The module, with parameters in float64; ``.float()`` makes it a common one.
+        The module, with parameters in float64; ``.float()`` converts them to float32.
 
     Raises:
-        UnsupportedError: something that torch layers cannot say, by its name in the network.
+        UnsupportedError: something that torch layers cannot express, by its name in the network.
     """
     return _Builder(network, sample_shape, surrogate).build()
 

@@ -46,8 +46,8 @@ def late_edges(model: SpikingNetwork, said: Collection[Edge]) -> set[Edge]:
         if _said(model, path, result, path in loops) != _taken(model, path):
             source, reader = next(edge for edge in path if edge in said)
             raise UnsupportedError(
-                f"layer {source!r} brings {reader!r} a bias that is not added at the first step, "
-                "and more steps lie on its way; NIR cannot express both. Use bias=False there, "
+                f"layer {source!r} sends {reader!r} a bias that is not added at the first step, "
+                "and is delayed further; NIR cannot express both. Use bias=False there, "
                 "and give the bias to a layer that acts within the step"
             )
     return result

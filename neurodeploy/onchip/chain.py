@@ -46,16 +46,15 @@ def chain(network: QuantizedNetwork) -> list[Link]:
             readers = ", ".join(p.target for p in found) or "nothing"
             raise UnsupportedError(
                 f"population {name!r} feeds {readers}{' with a delay' if len(found) == 1 else ''}: "
-                "learning goes back along a chain of layers, without shortcuts, recurrence or "
-                "delays"
+                "learning needs a chain of layers, without shortcuts, recurrence or delays"
             )
         links.append(Link(found[0], network.population(found[0].target)))
         name = found[0].target
         if len(links) > len(network.projections):
-            raise UnsupportedError("learning goes back along a chain of layers, not a cycle")
+            raise UnsupportedError("learning needs a chain of layers, not a cycle")
     if len(links) != len(network.projections):
         raise UnsupportedError(
-            "learning goes back along a chain of layers, and this network has others beside it"
+            "learning needs a chain of layers, and this network has others besides"
         )
     for link in links[:-1]:
         check_hidden(link.population)

@@ -113,7 +113,7 @@ def _prototypes(plan: PrototypePlan) -> WithLearning:
         Circuit(
             f"prototypes of {name}",
             "embedded processor",
-            "which is allocated next, whose label is whose, how many samples each has learnt from",
+            "which is allocated next, the label of each, how many samples each has learnt from",
         ),
     )
     return WithLearning(network, 0, 0, circuits)

@@ -66,7 +66,7 @@ def _noise(dataset: Dataset, degrees: float) -> tuple[Change, str]:
         return np.clip(np.rint(noisy), 0, levels).astype(x.dtype)
 
     if levels == 1:
-        return change, f"{NOISE / 2:.1%} of their values turned into the other"
+        return change, f"{NOISE / 2:.1%} of their values flipped"
     return change, f"under noise with a standard deviation of {NOISE:.0%} of the largest value"
 
 
@@ -85,7 +85,7 @@ def _gain(dataset: Dataset, degrees: float) -> tuple[Change, str]:
         )
     return (
         lambda x: np.rint(x * GAIN).astype(x.dtype),
-        f"with {GAIN:.0%} of their values left",
+        f"with their values reduced to {GAIN:.0%}",
     )
 
 

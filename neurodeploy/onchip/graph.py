@@ -115,8 +115,8 @@ def learning_graph(network: QuantizedNetwork, rule: RuleName) -> LearningGraph:
         if rule == "eprop" and not isinstance(p.operator, Dense):
             raise UnsupportedError(
                 f"projection {p.name!r} is a {p.operator.kind}: rule eprop keeps a trace for each "
-                "synapse of a fully connected layer, and what shares a weight, or was pooled into "
-                "it, has none; use rule sltt or local"
+                "synapse of a fully connected layer; shared or pooled weights have none; use "
+                "rule sltt or local"
             )
     return graph
 
@@ -133,7 +133,7 @@ def _check_readout(network: QuantizedNetwork) -> None:
     for p in network.projections:
         if p.source == output.name and not neuron.spiking:
             raise UnsupportedError(
-                f"projection {p.name!r} leads on from {p.source!r}, which never spikes"
+                f"projection {p.name!r} starts at {p.source!r}, which never spikes"
             )
 
 
@@ -147,8 +147,8 @@ def _check_reached(graph: LearningGraph, name: str) -> None:
         waiting += [p.target for p in graph.readers(at) if p.target not in seen]
     if graph.network.output not in seen:
         late = [p.name for p in graph.learning if p.source == name and p.delay]
-        how = f"but late, through {', '.join(late)}" if late else "at all"
+        how = f"without a delay, only through {', '.join(late)}" if late else "at all"
         raise UnsupportedError(
-            f"population {name!r} does not reach the read-out {how}: errors go back within a "
-            "step, and none comes to it; rule local takes it, which needs none"
+            f"population {name!r} does not reach the read-out {how}: errors are sent back within "
+            "a step, and none reaches it; use rule local, which sends none back"
         )

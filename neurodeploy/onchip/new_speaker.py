@@ -47,7 +47,7 @@ def new_speaker(
         raise InputError(
             Text(
                 Setting("drift", "speaker"),
-                f": training on {dataset.name!r} heard every speaker",
+                f": training on {dataset.name!r} included every speaker",
             ),
             fix=Text("train with ", Setting("data.split", f"{SPLIT}NAME"), ", and export"),
         )
@@ -55,7 +55,7 @@ def new_speaker(
     if len(every.y) <= RECORDINGS:
         raise InputError(
             f"drift speaker: there are {len(every.y)} recordings of {name!r}; learning takes "
-            f"{RECORDINGS}, and others measure it"
+            f"{RECORDINGS}, and needs others to be tested on"
         )
     drawn = rng.permutation(len(every.y))
     learnt, count = drawn[:RECORDINGS], DEFAULT_SAMPLES["speaker"] if samples is None else samples
@@ -71,8 +71,8 @@ def new_speaker(
     return Task(
         "drift",
         f"{min(len(new.y), RECORDINGS)} recordings of {name} of {dataset.name}{each}{followed}; "
-        f"training left {name} out, and known speakers are measured by what it "
-        + ("kept for validation" if len(held_back) else "learnt from"),
+        f"training left {name} out; known speakers are tested on its "
+        + ("validation samples" if len(held_back) else "training samples"),
         _mixed(new, old, arrivals),
         {NEW: every.part(np.sort(drawn[RECORDINGS:])), KNOWN: training_part(dataset, judging)},
         baseline=KNOWN,

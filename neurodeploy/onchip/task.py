@@ -159,7 +159,7 @@ def draw_aside(
     if len(numbers) < FEWEST:
         raise InputError(
             f"data set {dataset.name!r} has {len(numbers)} training samples; learning needs "
-            f"{FEWEST} or more, to learn from and to judge by"
+            f"{FEWEST} or more, to learn from and to set aside"
         )
     every = len(dataset.y_train)
     most = min(MOST_ASIDE, every // PART_ASIDE) * len(numbers) // every

@@ -192,4 +192,4 @@ def _check_order(dataset: Dataset, order: tuple[int, ...]) -> None:
             Text(given, f": {dataset.name!r} has no training samples of class {names}")
         )
     if len(set(order)) < len(order):
-        raise InputError(Text(given, ": a class arrives once"))
+        raise InputError(Text(given, ": a class can be listed only once"))

@@ -162,7 +162,7 @@ def early_exit_text(found: EarlyExit, checks: Sequence[Check]) -> str:
         checks: how far off estimates were on this chip.
     """
     accuracy = "" if found.accuracy is None else f"accuracy {found.accuracy:.2%}, "
-    steps = f"{found.mean_steps:,.2f} of {found.all_steps:,.2f} steps in the mean"
+    steps = f"{found.mean_steps:,.2f} of {found.all_steps:,.2f} steps on average"
     lines = [
         f"Read early, once {DECODED[found.decode]} is {found.margin:g} above that of the second "
         f"class (in {found.unit}): {accuracy}{steps}, {found.agreement:.2%} of samples read as "

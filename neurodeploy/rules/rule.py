@@ -122,20 +122,21 @@ class Rule(ABC):
     ) -> Tensor:
         """Run a module over the T steps of a batch and add gradients to its parameters' ``grad``.
 
-        For a loop of your own: any module whose call is one step, any loss, any optimiser. The
-        state of its layers is reset first. What is minimised is (1/T) sum_t loss(o[t], target).
+        For your own training loop, with any module whose call is one step, any loss and any
+        optimiser. The state of the module's layers is reset first. What is minimised is
+        (1/T) sum_t loss(o[t], target).
 
         Args:
-            module: from frames (N, ...) to outputs o[t] (N, ...). A module of yours that keeps
-                tensors between steps needs a method ``reset_state(self)``; see ``nn.reset``.
+            module: from frames (N, ...) to outputs o[t] (N, ...). If it keeps tensors between
+                steps, it needs a method ``reset_state(self)``; see ``nn.reset``.
             frames: (T, N, ...), or T tensors (N, ...).
-            target: what ``loss`` takes beside the outputs, for example labels (N,) int64.
+            target: second argument of ``loss``, for example labels (N,) int64.
             loss: of one step, a scalar: ``loss(outputs, target)``.
-            each_step: the target has a value for every step, (T, N, ...).
-            update: called when it is time to change the parameters, for rules that do so after
-                every step: an optimiser's step, then zero_grad.
-            generator: of a rule's random draws, on the CPU; torch's own when None.
-            regularisers: prices on spikes that are minimised with the loss.
+            each_step: whether the target has a value for every step, (T, N, ...).
+            update: called when the parameters are to be changed, for rules that do so after every
+                step: the optimiser's step, then zero_grad.
+            generator: for a rule's random draws, on the CPU; torch's default when None.
+            regularisers: prices on spikes that are minimised together with the loss.
             fan_out: by layer of neurons, the synapses behind each, as ``sparsity.fan_out_of`` gives
                 them; for regularisers that count these.
 
@@ -168,7 +169,7 @@ class Rule(ABC):
         if not isinstance(target, Tensor):
             raise InputError(
                 f"the target is a {type(target).__name__}; give a tensor, (N, ...), and let the "
-                "loss know all else"
+                "loss hold everything else"
             )
         if each_step and len(target) != steps:
             raise InputError(f"a target for each of {steps} steps, found {len(target)}")

@@ -71,8 +71,8 @@ class SLTTK(Rule):
     Attributes:
         K: how many steps are drawn, without replacement, 1 <= K <= T. K = T is SLTT.
         scale: factor of each drawn step's loss. ``paper`` keeps SLTT's 1/T, which makes the
-            gradient K/T of SLTT's in the mean, as a smaller learning rate would. ``unbiased`` is
-            1/K: the mean over all draws is SLTT's gradient.
+            gradient K/T of SLTT's on average, like a smaller learning rate. ``unbiased`` is 1/K:
+            the mean over all draws is SLTT's gradient.
         early_exit: leave out the steps after the last drawn one. The gradient is the same, but the
             reported training loss and accuracy, and the running statistics of batch norm, cover
             fewer steps.

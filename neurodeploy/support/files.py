@@ -183,7 +183,7 @@ def check_room(path: Path, largest: int, together: int) -> None:
         )
     if free < together:
         raise UnwritableError(
-            f"{path}: cannot be written: with the files beside it, it takes "
+            f"{path}: cannot be written: together with its other files it takes "
             f"{_kilobytes(together)}, and {_kilobytes(free)} are free"
         )
 

@@ -69,8 +69,8 @@ def rule_of(recipe: Recipe) -> Rule:
         able = (name for name, kind in RULES.items() if kind.waits_for_all_steps)
         raise UnsupportedError(
             f'recipe {recipe.name}: [training] loss_over = "mean": rule {recipe.rule["name"]} goes '
-            "backward step by step, and before the last step nobody knows the error of the mean "
-            f'output; use {" or ".join(able)}, or loss_over = "steps"'
+            "backward step by step, and before the last step the error of the mean output is "
+            f'not known; use {" or ".join(able)}, or loss_over = "steps"'
         )
     return rule
 

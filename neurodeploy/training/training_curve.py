@@ -96,9 +96,12 @@ def _in_percent(axes: Axes, history: Sequence[EpochMetrics], test_accuracy: floa
 
 
 def _draw_rates(axes: Axes, history: Sequence[EpochMetrics]) -> None:
-    """Spikes per neuron and step of every layer, dark for the first and light for the last."""
+    """Spikes per neuron and step of every layer, dark for the first and light for the last.
+
+    None so light, or so dark when a report inverts it, that it is hard to see.
+    """
     layers = [name for name in history[0].firing_rates if name != INPUT]
-    shades = colormaps["viridis"](np.linspace(0, 0.88, len(layers)))
+    shades = colormaps["viridis"](np.linspace(0, 0.68, len(layers)))
     for name, shade in zip(layers, shades, strict=True):
         rates = [metrics.firing_rates[name] for metrics in history]
         marker = "o" if len(history) < 3 else ""

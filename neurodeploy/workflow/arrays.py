@@ -39,38 +39,38 @@ def simulate_arrays(
     lengths: ArrayLike | None = None,
     device: str = "cpu",
 ) -> WholeTrace:
-    """Simulate a network on samples, each from reset.
+    """Simulate a network on samples, each starting from reset.
 
-    The result holds all samples at once; ``batch_size`` bounds what an engine needs besides. Values
-    that stay far below what the input takes are asked about in a warning of the category
-    ``errors.DataWarning``.
+    The result holds all samples at once; ``batch_size`` limits the memory that an engine needs in
+    addition. If values stay far below the input's range, a warning of the category
+    ``errors.DataWarning`` asks whether that is meant.
 
     Args:
         network: of integers for the engines ``reference``, ``lava``, ``lava-fused`` and ``netx``,
             of floats for ``float`` and ``norse``.
         x: integers, (N, *input) or (N, T, *input). The former are static samples from 0 to the
-            contract's ``levels``, which its encoder shows for T steps. The latter are what enters
-            at each step: 0 to ``levels`` where input is graded, else spikes 0 and 1.
-        engine: which one.
+            contract's ``levels``, which its encoder presents for T steps. The latter are the input
+            of each step: 0 to ``levels`` if input is graded, otherwise spikes 0 and 1.
+        engine: its name.
         state: also record u and v of every population after each step; slower in Lava.
-        batch_size: samples at a time; as many as suit the network when None.
-        seed: of the draws of the ``rate`` encoder.
+        batch_size: samples at a time; a number that suits the network when None.
+        seed: of the random draws of the ``rate`` encoder.
         timeout: wall-clock limit in seconds for engines in Lava.
-        lengths: (N,) steps that samples over time last, 1..T: after them a sample is silent, and
-            its class is read there. All T when None.
-        device: that the ``reference`` computes on, as torch names it; ``auto`` for a GPU where
-            there is one. The result is the same.
+        lengths: (N,) number of steps of each sample over time, 1..T: after them a sample is
+            silent, and its class is read there. All T when None.
+        device: that the ``reference`` computes on, by torch's name; ``auto`` for a GPU if there is
+            one. The result is the same.
 
     Returns:
-        By population: ``spikes`` (N, T, *shape) uint8, of a graded input integers, and with
-        ``state`` u and v of the same shape, int32 or of float engines float64; and for all of
-        them the classes, or of a regression the predicted values, and the arithmetic overflow,
-        which of engines in Lava the reference counts on the same samples.
+        By population: ``spikes`` (N, T, *shape) uint8, or integers for a graded input, and with
+        ``state`` u and v of the same shape, int32, or float64 from float engines; and for the
+        network the classes, or the predicted values of a regression, and the arithmetic overflow,
+        which for engines in Lava is counted by the reference on the same samples.
 
     Raises:
-        CheckFailedError: the device does not compute the CPU's integers.
-        InputError: no such engine, one for the other kind of network, or x has another shape or
-            type, or values out of range; or no such device, or not for this engine.
+        CheckFailedError: the device does not compute the same integers as the CPU.
+        InputError: the engine is not known or is for the other kind of network; x has another shape
+            or type, or values out of range; the device is not there, or not for this engine.
         MissingDependencyError: the engine needs Lava, lava-dl or Norse, which is not installed.
         UnsupportedError: the engine cannot express something in the network.
         SimulationError: Lava failed or ran out of time.
@@ -99,22 +99,22 @@ def early_exits(
     margin: float,
     lengths: ArrayLike | None = None,
 ) -> Exits:
-    """Read the class of each sample at the first step at which it is sure.
+    """Read the class of each sample at the first step at which it is certain enough.
 
     Args:
-        network: that was simulated.
-        trace: as ``simulate_arrays`` gives it.
-        margin: of the highest score above the second, above 0; scores are what the contract decodes
-            as it is after each step. In spikes where these are counted, else in potentials of the
-            network in floats.
-        lengths: (N,) steps of each sample, as it was simulated with; T when None.
+        network: the one that was simulated.
+        trace: the result of ``simulate_arrays``.
+        margin: by which the highest score has to exceed the second, above 0. Scores are what the
+            contract decodes, after each step: in spikes if these are counted, otherwise in
+            potentials of the float network.
+        lengths: (N,) steps of each sample, as given to the simulation; T when None.
 
     Returns:
         ``classes`` and ``steps`` used of each sample, (N,) int64.
 
     Raises:
-        InputError: the margin is not above 0, the network tells no classes apart, or potentials
-            were not recorded.
+        InputError: the margin is not above 0, the network does not classify, or potentials were not
+            recorded.
     """
     ends = None if lengths is None else np.asarray(lengths)
     if network.contract.decode != "spike_count" and trace[network.output].v is None:
@@ -136,14 +136,14 @@ def validate_arrays(
 ) -> ParityReport:
     """Compare every population, step and sample of two engines.
 
-    Engines of integers have to agree bit for bit in spikes, u and v: ``report.mismatches`` is 0.
-    Engines of floats round in their own ways, so that spikes are compared, and of neurons without
-    any how far their potentials are apart. ``report.warnings`` names populations that were silent.
+    Integer engines have to agree bit for bit in spikes, u and v: ``report.mismatches`` is 0. Float
+    engines round differently, so only spikes are compared, and for neurons that never spike the
+    distance of their potentials. ``report.warnings`` names populations that were silent.
 
     Args:
         network, x, batch_size, seed, timeout, lengths, device: as for ``simulate_arrays``.
-        engines: two different ones for this kind of network; of integers when None ``reference``
-            and ``lava``, or ``lava-fused`` where ``lava`` does not fit into memory.
+        engines: two different ones for this kind of network; when None, for integers,
+            ``reference`` and ``lava``, or ``lava-fused`` if ``lava`` does not fit into memory.
 
     Raises:
         InputError: as ``simulate_arrays``, or the same engine twice.

@@ -123,7 +123,7 @@ def _kind(path: Path) -> str:
     if (path / COMPLETE).is_file() or (path / RECIPE).is_file():
         return "runs"
     raise InputError(
-        f"{path}: {'neither a run nor a deployment' if path.exists() else 'not there'}"
+        f"{path}: {'neither a run nor a deployment' if path.exists() else 'no such folder'}"
     )
 
 
@@ -147,7 +147,7 @@ def _unlike(first: Iterable[str], second: Iterable[str]) -> list[str]:
     found = []
     for letter, own, other in (("A", first, second), ("B", second, first)):
         if alone := [name for name in own if name not in set(other)]:
-            found.append(f"in {letter} alone: {', '.join(alone)}; layers are compared by name")
+            found.append(f"only in {letter}: {', '.join(alone)}; layers are compared by name")
     return found
 
 

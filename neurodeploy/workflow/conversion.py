@@ -188,7 +188,7 @@ def _load(module: nn.Module, path: Path, network: str) -> None:
         [*(found.keys() - module.state_dict().keys())],
     )
     if missing or unexpected:
-        parts = (("lacks", missing), ("has besides", unexpected))
+        parts = (("lacks", missing), ("also has", unexpected))
         said = "; ".join(f"{how} {', '.join(sorted(names)[:4])}" for how, names in parts if names)
         raise InputError(f"{path}: not the weights of {network}: it {said}")
     try:

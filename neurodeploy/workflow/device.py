@@ -43,14 +43,14 @@ def engine_device(
     if ON_DEVICES not in engines:
         found = f"found {', '.join(engines)}" if engines else "and no engine was named"
         raise InputError(
-            Text(asked, f": engine {ON_DEVICES} alone computes there, {found}"),
+            Text(asked, f": only engine {ON_DEVICES} can use it, {found}"),
             fix=Text(f"choose engine {ON_DEVICES}, or leave ", Setting("device"), " out"),
         )
     if workers is not None or scheduler is not None:
         shared = Setting("scheduler") if workers is None else Setting("workers", str(workers))
         raise InputError(
             Text(asked, ": one process computes on a device, not ", shared),
-            fix="leave one of both out",
+            fix="leave one of the two out",
         )
     from neurodeploy.simulation.device import best_device, usable_device
 
@@ -72,4 +72,4 @@ def tell_device(network: QuantizedNetwork, device: torch.device) -> None:
         if isinstance(population.neuron, IntegerModel)
     ]
     if left:
-        LOG.info(f"Stepped on the CPU, step by step: population {', '.join(left)}")
+        LOG.info(f"Computed on the CPU, step by step: population {', '.join(left)}")

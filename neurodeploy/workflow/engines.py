@@ -263,7 +263,7 @@ def engine_remarks(names: Iterable[str], deployment: Deployment) -> list[str]:
     if not deployment.learned:
         return []
     return [
-        f"Engine {name}: the integers after learning over their scales, not the network before "
+        f"Engine {name}: the learnt integers divided by their scales, not the network before "
         "quantisation"
         for name in names
         if name in FLOAT_ENGINES

@@ -6,7 +6,7 @@ Of a run, the deployed network is what its file says, never the module that was 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -100,8 +100,15 @@ def write_export(plan: Plan, onnx: Form | None = None) -> ExportResult:
             more=more,
         )
     warnings = silent(deployed.network, plan.training)
+    # What was read again has the words of the notes, and no longer knows what they name.
+    said = plan.network.notes
+    notes = {
+        where: said[where] if said.get(where) == note else note
+        for where, note in deployed.network.notes.items()
+    }
     return ExportResult(
-        *(folder, plan.source, deployed.network, plan.mapping, folder / REPORT),
+        *(folder, plan.source, replace(deployed.network, notes=notes), plan.mapping),
+        folder / REPORT,
         *(plan.netx, warnings),
     )
 

@@ -156,7 +156,7 @@ def plan_export(
         for name, value in of_net.items():
             if value is not None:
                 raise UnsupportedError(
-                    Text(f"{file}: ", Setting(name), " is said of a .net, and this is none")
+                    Text(f"{file}: ", Setting(name), " is for a .net, and this is another file")
                 )
         imported = import_nir_stated(file, stated, relays=target.relay_fan_in)
         imported = replace(imported, network=with_data(imported.network, training))

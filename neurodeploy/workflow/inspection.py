@@ -60,7 +60,7 @@ def _nir(path: Path) -> Text:
     if file.contract:
         return in_lines([*lines, *_contract(file.contract)])
     missing = Stated().missing(None, {})
-    lines.append("No neurodeploy contract in the metadata; export needs")
+    lines.append("No neurodeploy contract in the metadata; export needs:")
     lines.append(listed(missing, tuple(file.likely)))
     return in_lines([*lines, *(_speaks_for(name, file.likely[name]) for name in file.likely)])
 

@@ -125,5 +125,5 @@ def _devices() -> list[Finding]:
 
     there = torch.cuda.is_available()
     detail = torch.cuda.get_device_name() if there else "missing"
-    advice = "training on the CPU works; for a GPU install a CUDA build of PyTorch and its driver"
+    advice = "install a CUDA build of PyTorch and the GPU's driver; the CPU works without them"
     return [*found, Finding("cuda", there, detail, False, advice, "device")]

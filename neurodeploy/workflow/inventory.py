@@ -140,7 +140,7 @@ def deployment_entry(path: Path) -> DeploymentEntry:
 
 
 def show_run(path: Path) -> dict[str, Any]:
-    """What a run says about itself: its entry, its recipe, and of a finished one its epochs.
+    """What a run says about itself: its entry, then its recipe, and of a finished one its epochs.
 
     Raises:
         InputError: not a run.
@@ -152,11 +152,12 @@ def show_run(path: Path) -> dict[str, Any]:
     if entry.state == "unfinished":
         return {**entry.as_dict(), "recipe": read_recipe(path).as_dict(), "history": []}
     found = read_training(path)
-    more = {"recipe": found.recipe.as_dict(), "best_epoch": found.best_epoch}
+    figures = {name: value for name, value in entry.as_dict().items() if name != "recipe"}
     return {
-        **entry.as_dict(),
-        **more,
+        **figures,
+        "best_epoch": found.best_epoch,
         "warnings": list(found.warnings),
+        "recipe": found.recipe.as_dict(),
         "history": list(found.history),
     }
 

@@ -61,7 +61,7 @@ def recipe_text(recipe: Recipe) -> str:
 def recipe_schema() -> dict[str, Any]:
     """The JSON schema of a recipe, with the options of families, rules and regularisers."""
     free = {
-        "network": _chosen("family", FAMILIES, "or a function of yours, as in nets.py:build"),
+        "network": _chosen("family", FAMILIES, "or your own function, as in nets.py:build"),
         "rule": _chosen("name", RULES, ""),
         "regularisers": {
             "type": "object",

@@ -196,7 +196,7 @@ def simulate(
         if going_on and isinstance(error, KeyboardInterrupt):
             raise InterruptionError(
                 f"interrupted after {tally.activity.samples:,} of {samples.count:,} samples",
-                fix=Text("the same command with ", Setting("resume"), " goes on"),
+                fix=Text("the same command with ", Setting("resume"), " continues"),
             ) from None
         raise
     finally:

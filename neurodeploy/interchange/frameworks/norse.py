@@ -65,7 +65,9 @@ def _resets_to_a_value(semantics: Semantics, cell: str) -> None:
     require(
         semantics.reset == "zero",
         f"Norse's {cell} resets to v_reset always, only LIFBoxCell has a reset_method",
-        fix=Text("state it of those alone, ", Setting("reset", f"NODE={semantics.reset}")),
+        fix=Text(
+            "state it only for LIFBoxCell nodes, ", Setting("reset", f"NODE={semantics.reset}")
+        ),
     )
 
 

@@ -225,8 +225,8 @@ class _Importer:
         if not all(map(self.layout.reads_out, self.layout.after[name])):
             raise UnsupportedError(
                 f"{self.layout.where(name)}: is never reset and read by its potential, but its "
-                "spikes go on to other nodes; what is deployed subtracts the threshold at a spike "
-                "and adds it again, so that its potential would not be that",
+                "spikes are sent to other nodes; a deployment would subtract the threshold at a "
+                "spike and add it again, so its potential would differ",
                 fix=Text("read it by ", Setting("decode", "spike_count")),
             )
         return True

@@ -137,7 +137,7 @@ def _imported(name: str) -> ModuleType:
 def _from_file(path: Path, where: str) -> ModuleType:
     """A file run as a module of its own; it may import its neighbours, as a script may."""
     if not path.is_file():
-        raise InputError(f"{where} family names {path}, which is not there")
+        raise InputError(f"{where} family names {path}, which does not exist")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -176,7 +176,7 @@ def learnt(learning: Mapping[str, Any]) -> Table:
                 "rule",
                 {
                     "delta": "delta, the output layer only",
-                    "local": "local, all layers, each by errors of its own",
+                    "local": "local, all layers, each with its own errors",
                     "prototypes": "prototypes, one for each class, as output layer",
                 }.get(learning["rule"], f"{learning['rule']}, {learning['feedback']} feedback"),
             ),
@@ -212,9 +212,9 @@ def learnt(learning: Mapping[str, Any]) -> Table:
 def _kept(learning: Mapping[str, Any]) -> str:
     kept, judge = learning["kept_after"], learning["judge"]
     which = (
-        f"from after {kept:,} samples, best on those {judge}"
+        f"those after {kept:,} samples, the best on the samples {judge}"
         if kept
-        else f"the old ones; none did better on the samples {judge}"
+        else f"the old ones; none were better on the samples {judge}"
     )
     if learning.get("judge_before") is None:
         return which

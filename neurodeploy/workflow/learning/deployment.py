@@ -83,7 +83,7 @@ def write_learned(
 
     options = result.options
     kept = result.kept_after
-    what = f"learnt from {kept}" if kept else f"made no better by {result.samples}"
+    what = f"learnt from {kept}" if kept else f"not improved by learning from {result.samples}"
     how = (
         f"{what} samples by {options.rule}, rate {rate_text(options.rate)}, "
         f"update {options.update}, task {result.task}"

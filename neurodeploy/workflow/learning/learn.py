@@ -227,8 +227,8 @@ class _Session:
         self.points.append(self._point(None))
         if (known := self.points[0].accuracies.get("new", 0)) > KNOWN:
             LOG.warning(
-                f"Warning: {known:.0%} of the new class are right before learning, so it is not "
-                "new; train with data.exclude to leave one out"
+                f"Warning: {known:.0%} of the new class are classified correctly before learning, "
+                "so it is not new; train with data.exclude to leave one out"
             )
         LOG.info(f"Learning from {stream.count:,} samples on {self.engine}")
         done_since, right = 0, 0
@@ -244,8 +244,9 @@ class _Session:
                 if done_since >= due or self.samples == stream.count:
                     self.points.append(self._point(right / done_since))
                     LOG.info(
-                        f"Sample {self.samples:,}/{stream.count:,}: {right / done_since:.2%} of "
-                        f"the last {done_since:,} right before learning from them"
+                        f"Sample {self.samples:,}/{stream.count:,}: accuracy "
+                        f"{right / done_since:.2%} on the last {done_since:,}, each before "
+                        "learning from it"
                     )
                     done_since, right = 0, 0
 

@@ -86,8 +86,8 @@ def check_learning_engine(engine: str, options: LearningOptions) -> None:
         raise InputError(f"engine {engine!r} cannot learn{nearest(engine, ENGINES)}")
     if engine == "lava" and options.rule == "eprop":
         raise InputError(
-            "rule eprop keeps traces at its synapses that Lava's learning processes have no room "
-            "for, and a pipeline of processes would bring an error to traces that have gone on",
+            "rule eprop keeps a trace at each synapse, for which Lava's learning processes have no "
+            "place, and in a pipeline of processes an error would arrive when traces have advanced",
             fix=FUSED,
         )
     if engine == "lava-fused" and not options.everywhere:
@@ -153,8 +153,8 @@ def make_learners(
     else:
         if engine == "lava":
             raise UnsupportedError(
-                "Lava's pipeline of a process for each layer has neurons of one kind in each, and "
-                "delay lines of a chain's lengths: "
+                "engine lava has a process for each layer, with neurons of one kind, and delay lines "
+                "for a chain of layers: "
                 f"{not_a_chain(network)}",
                 fix=FUSED,
             )
@@ -185,7 +185,7 @@ def _prototypes(
 ) -> Learners:
     """Rows for the classes of ``known``, and features that these shape."""
     if known is None:
-        raise InputError("rule prototypes begins with samples of known classes, and has none")
+        raise InputError("rule prototypes starts from samples of known classes, and there are none")
     spikes = SpikeCounts(network, check_prototypes(network).projection)
     counts, labels = [], []
     for batch in known.batches(KNOWN_BATCH):

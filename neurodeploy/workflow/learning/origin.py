@@ -125,12 +125,12 @@ def random_origin(
     from neurodeploy.training.assembly import load_data
 
     if name is None:
-        raise InputError(f"task scratch begins with a recipe; name one, for example {EXAMPLE}")
+        raise InputError(f"task scratch starts from a recipe; name one, for example {EXAMPLE}")
     if (Path(name) / MANIFEST).is_file():
         raise InputError(
-            f"{name} is a deployment, and task scratch begins with random weights",
+            f"{name} is a deployment, and task scratch starts from random weights",
             fix=Text(
-                f"name a recipe, for example {EXAMPLE}, or let the deployment go on with ",
+                f"name a recipe, for example {EXAMPLE}, or continue from the deployment with ",
                 Setting("task", "continue"),
             ),
         )
@@ -245,7 +245,7 @@ def _left_out(recipe: Recipe) -> tuple[str, ...]:
     said += ["training.start_from"] if recipe.training.start_from else []
     if not said:
         return ()
-    return (f"recipe {recipe.name}: {', '.join(said)} is for train, and does nothing here",)
+    return (f"recipe {recipe.name}: {', '.join(said)} is for train and has no effect here",)
 
 
 def learned_stem(name: str) -> str:

@@ -148,17 +148,18 @@ class LearningResult:
         """Which weights the judge chose."""
         if self.judge is None or self.judge_before is None:
             return (
-                f"Took the weights from the end, after {self.kept_after:,} samples: nothing judged"
+                f"Kept the final weights, after {self.kept_after:,} samples: none were set aside "
+                "to choose by"
             )
         old, learnt = f"{self.judge_before:.2%}", f"{self.judge_learnt:.2%}"
         if not self.kept_after:
             return (
-                f"Kept the old weights: right on {old} of the samples {self.judge}, the learnt "
-                f"ones on {learnt} at best"
+                f"Kept the old weights: accuracy {old} on the samples {self.judge}, the learnt "
+                f"ones at best {learnt}"
             )
         return (
-            f"Took the weights from after {self.kept_after:,} samples: right on {learnt} of those "
-            f"{self.judge}, the old ones on {old}"
+            f"Kept the weights after {self.kept_after:,} samples: accuracy {learnt} on the samples "
+            f"{self.judge}, the old ones {old}"
         )
 
     def _events(self) -> list[str]:

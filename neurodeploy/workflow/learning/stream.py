@@ -53,15 +53,15 @@ Item = tuple[ArrayLike, int | Reward | None] | Late
 
 @dataclass
 class StreamResult:
-    """What came of a stream.
+    """The result of learning from a stream.
 
     Attributes:
-        network: with what was learnt.
-        answers: class that each sample was given when it came, from before it was learnt from.
+        network: the learnt network.
+        answers: the class answered for each sample when it arrived, before learning from it.
         learnt: how many samples were learnt from.
-        rewarded: how many of these by their reward; the others by their labels.
+        rewarded: how many of these by a reward; the others by their labels.
         late: how many by labels that came late.
-        right: share of the labelled samples whose answers were right; None without labels.
+        right: share of the labelled samples that were answered correctly; None without labels.
         mismatches: weights and tags that differed from the reference's, over all updates together;
             None when the reference itself learnt.
         explored: how many answers were drawn.
