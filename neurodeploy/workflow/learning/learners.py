@@ -153,8 +153,8 @@ def make_learners(
     else:
         if engine == "lava":
             raise UnsupportedError(
-                "engine lava has a process for each layer, with neurons of one kind, and delay lines "
-                "for a chain of layers: "
+                "engine lava has a process for each layer, with neurons of one kind, and delay "
+                "lines for a chain of layers: "
                 f"{not_a_chain(network)}",
                 fix=FUSED,
             )
