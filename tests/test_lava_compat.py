@@ -70,7 +70,7 @@ try:
     require_lava()
 except SimulationError as error:
     from neurodeploy.cli import main
-    from neurodeploy.cli.options import worded
+    from neurodeploy.cli.wording import worded
     say(error=worded(error.text, main, main.commands["simulate"]), loaded=loaded(),
         method=multiprocessing.get_start_method())
 """
@@ -102,7 +102,7 @@ try:
     require_lava()
 except MissingDependencyError as error:
     from neurodeploy.cli import main
-    from neurodeploy.cli.options import worded
+    from neurodeploy.cli.wording import worded
     say(error=worded(error.text, main, main.commands["simulate"]), available=lava_available(),
         code=error.exit_code, restored=dataclasses.dataclass is original)
 """

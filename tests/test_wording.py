@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from neurodeploy.cli.options import KEYS
+from neurodeploy.cli.wording import KEYS
 from neurodeploy.errors import InputError, Setting, Step, Text, UnsupportedError, Value, in_lines
 from neurodeploy.interchange.nir.importing import import_nir
 from neurodeploy.recipe import Recipe, load_recipe

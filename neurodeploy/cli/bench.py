@@ -17,13 +17,11 @@ from neurodeploy.cli.options import (
     COUNT,
     PATH,
     Positive,
-    json_option,
     learning_rule_option,
-    print_json,
     rounds_option,
-    show_progress,
     update_option,
 )
+from neurodeploy.cli.output import json_option, print_json, show_progress
 from neurodeploy.cli.values import ANY, ENGINE_LIST, TARGET, Number
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from neurodeploy.cli.convert import source_options
-from neurodeploy.cli.options import COUNT, PATH, json_option, print_json, say
+from neurodeploy.cli.options import COUNT, PATH
+from neurodeploy.cli.output import json_option, print_json, say
 from neurodeploy.cli.values import WHOLE
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from neurodeploy.cli.options import COUNT, PATH, json_option, print_json, say, worker_options
+from neurodeploy.cli.options import COUNT, PATH, worker_options
+from neurodeploy.cli.output import json_option, print_json, say
 from neurodeploy.cli.values import ANY, DEVICE, RECIPE, RULE_LIST, WHOLE
 
 

@@ -6,15 +6,8 @@ from pathlib import Path
 
 import click
 
-from neurodeploy.cli.options import (
-    PATH,
-    json_option,
-    print_json,
-    recipe_data_option,
-    say,
-    show_progress,
-    worker_options,
-)
+from neurodeploy.cli.options import PATH, recipe_data_option, worker_options
+from neurodeploy.cli.output import json_option, print_json, say, show_progress
 from neurodeploy.cli.values import RECIPE, TARGET
 
 

@@ -12,14 +12,11 @@ from neurodeploy.cli.options import (
     FROM_ZERO,
     PATH,
     Positive,
-    json_option,
-    print_json,
     recipe_data_option,
     rounds_option,
-    say,
-    show_progress,
     worker_options,
 )
+from neurodeploy.cli.output import json_option, print_json, say, show_progress
 from neurodeploy.cli.values import ANY, DEVICE, RECIPE, TARGET, WHOLE
 
 

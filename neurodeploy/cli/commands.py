@@ -14,7 +14,8 @@ import click
 
 from neurodeploy.artifacts.leftovers import remove_leftovers_here
 from neurodeploy.cli.defaults import stated_defaults
-from neurodeploy.cli.options import VERBOSITY, print_error, wants_json, worded
+from neurodeploy.cli.output import VERBOSITY, print_error, wants_json
+from neurodeploy.cli.wording import worded
 from neurodeploy.errors import InterruptionError, NeurodeployError, PictureWarning
 from neurodeploy.support.log import level_here, told
 from neurodeploy.support.processes import give_way, is_main

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from neurodeploy.cli.options import PATH, json_option, print_json, wrote
+from neurodeploy.cli.options import PATH
+from neurodeploy.cli.output import json_option, print_json, wrote
 
 
 @click.command()

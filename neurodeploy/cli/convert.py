@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from neurodeploy.cli.defaults import was_typed
-from neurodeploy.cli.options import BITS, COUNT, PATH, json_option, print_json, say
+from neurodeploy.cli.options import BITS, COUNT, PATH
+from neurodeploy.cli.output import json_option, print_json, say
 from neurodeploy.cli.values import DATA, TARGET, Number
 
 METHODS = ("mmse", "percentile", "max")

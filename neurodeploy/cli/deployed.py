@@ -16,21 +16,17 @@ from neurodeploy.cli.options import (
     WHOLE_NUMBER,
     device_for,
     device_option,
-    json_option,
     load_with_samples,
     numbers_option,
-    print_json,
     sample_options,
-    say,
     seed_option,
-    show_progress,
     timeout_option,
     update_option,
-    worded_here,
     worker_options,
-    wrote,
 )
+from neurodeploy.cli.output import json_option, print_json, say, show_progress, wrote
 from neurodeploy.cli.values import ENGINE, ENGINE_LIST, TARGET
+from neurodeploy.cli.wording import worded_here
 from neurodeploy.errors import InputError
 
 

@@ -12,15 +12,13 @@ from neurodeploy.cli.options import (
     BITS,
     PATH,
     WHOLE_NUMBER,
-    json_option,
-    print_json,
-    say,
     shape_option,
     stated_options,
-    worded_here,
     worker_options,
 )
+from neurodeploy.cli.output import json_option, print_json, say
 from neurodeploy.cli.values import TARGET
+from neurodeploy.cli.wording import worded_here
 
 if TYPE_CHECKING:
     from neurodeploy.workflow.netx import NetxPart

@@ -12,7 +12,8 @@ import click
 from neurodeploy.artifacts.names import DEPLOYMENTS, RUNS
 from neurodeploy.cli.commands import Commands
 from neurodeploy.cli.compare import compare
-from neurodeploy.cli.options import PATH, json_option, print_json, say
+from neurodeploy.cli.options import PATH
+from neurodeploy.cli.output import json_option, print_json, say
 from neurodeploy.errors import InputError
 
 yes_option = click.option("--yes", is_flag=True, help="Remove without asking.")

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import click
 
-from neurodeploy.cli.options import PATH, json_option, print_json, say, worded_here
+from neurodeploy.cli.options import PATH
+from neurodeploy.cli.output import json_option, print_json, say
 from neurodeploy.cli.values import RECIPE
+from neurodeploy.cli.wording import worded_here
 
 
 @click.command()

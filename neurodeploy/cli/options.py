@@ -1,22 +1,15 @@
-"""Options and output that several commands share, and the library's texts in their words.
-
-Here alone names of the library are turned into those of the command line: settings into options,
-functions into commands, and errors into a message and an exit code.
-"""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
-import json
-import logging
-import shlex
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from neurodeploy.cli.defaults import was_typed
+from neurodeploy.cli.output import say
 from neurodeploy.cli.values import (
     DEVICE,
     ENGINES,
@@ -27,27 +20,10 @@ from neurodeploy.cli.values import (
     Number,
     listed,
 )
-from neurodeploy.errors import Named, Setting, Text, Value
+from neurodeploy.cli.wording import COMPARISONS, SWITCHES
 from neurodeploy.ir.per_node import ALL
-from neurodeploy.support.processes import is_main
-from neurodeploy.support.system import version_of
 
 PATH = click.Path(path_type=Path)
-
-COMPARISONS = {"gt": ">", "ge": ">="}
-"""When a neuron fires, in words that no shell takes for a redirection."""
-
-SWITCHES = {"yes": True, "no": False}
-
-KEYS = {
-    "seed": "seed",
-    "data.path": "data",
-    "training.start_from": "init",
-    "training.precision": "precision",
-    "quantize.target": "target",
-}
-"""Keys of a recipe that have options of their own."""
-
 
 COUNT = Number("n", click.IntRange(1, 2**31 - 1))
 BITS = Number("n", click.IntRange(1, 8))
@@ -63,31 +39,6 @@ class Positive(Number):
         super().__init__("x", click.FloatRange(min=0, min_open=True))
 
 
-VERBOSITY = "neurodeploy.verbosity"
-"""Key in a context's ``meta``: the level of what is told on stderr, where it was chosen."""
-
-_JSON = "neurodeploy.json"
-
-PATHS = (
-    *("run", "source", "deployment", "file", "folder", "network"),
-    *("summary", "raster", "picture", "report", "trace", "log"),
-)
-"""Keys of a command's JSON that name a file or folder: the envelope's ``paths`` repeat them."""
-
-
-def _note_json(context: click.Context, parameter: click.Parameter, given: bool) -> bool:
-    context.meta[_JSON] = given
-    return given
-
-
-json_option = click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    is_eager=True,
-    callback=_note_json,
-    help="Print one JSON object.",
-)
 ENGINE_NAMES = f"{listed(ENGINES)}."
 seed_option = click.option("--seed", type=WHOLE_NUMBER, default=0, help="Seed of random draws.")
 timeout_option = click.option(
@@ -323,142 +274,3 @@ def load_with_samples(
     loaded = read_deployment(chosen)
     say(as_json, f"Deployment {chosen}")
     return loaded, choose_samples(loaded.network, default_count=default_count, **choice)
-
-
-def say(as_json: bool, text: str) -> None:
-    """A remark for people, of the main process; on stderr when stdout carries JSON."""
-    if is_main() and not is_quiet():
-        click.echo(text, err=as_json)
-
-
-def is_quiet() -> bool:
-    """Whether only results, warnings and errors are asked for."""
-    context = click.get_current_context(silent=True)
-    return context is not None and context.meta.get(VERBOSITY) == logging.WARNING
-
-
-def show_progress() -> bool:
-    """Whether a progress bar has somebody to see it."""
-    return sys.stderr.isatty() and not is_quiet()
-
-
-def wants_json(context: click.Context | None) -> bool:
-    """Whether the command is to print JSON."""
-    return context is not None and bool(context.meta.get(_JSON))
-
-
-def print_json(value: Mapping[str, Any]) -> None:
-    """One JSON object on stdout, from the main process: the command's own keys in an envelope."""
-    context = click.get_current_context()
-    found = {name: value.get(name) for name in PATHS}
-    paths = {
-        name: str(path) for name, path in found.items() if path and isinstance(path, str | Path)
-    }
-    _print_envelope(_path_of(context), paths, value)
-
-
-def print_error(context: click.Context | None, kind: str, message: str, exit_code: int) -> None:
-    """The object in place of a command's, when it fails."""
-    error = {"kind": kind, "message": message, "exit_code": exit_code}
-    name = [] if context is None else _path_of(context)
-    if context is not None and isinstance(context.command, click.Group):
-        name += [context.invoked_subcommand] if context.invoked_subcommand else []
-    _print_envelope(name, {}, {"error": error})
-
-
-def _print_envelope(command: list[str], paths: dict[str, str], value: Mapping[str, Any]) -> None:
-    envelope = {
-        "version": version_of("neurodeploy") or "unknown",
-        "command": " ".join(command),
-        "paths": paths,
-    }
-    if is_main():
-        click.echo(json.dumps({**envelope, **value}, default=str))
-
-
-def _path_of(context: click.Context) -> list[str]:
-    """The names that lead to a command, without the program's."""
-    found: list[str] = []
-    here: click.Context | None = context
-    while here is not None and here.parent is not None:
-        found.insert(0, here.info_name or "")
-        here = here.parent
-    return found
-
-
-COMMANDS = {"resume_run": "train --resume"}
-"""Functions whose command has another name."""
-
-
-def worded(text: str, root: click.Command, command: click.Command) -> str:
-    """A text with options of a command in place of settings.
-
-    Args:
-        text: of the library; a plain ``str`` stays as it is.
-        root: all commands: what ``command`` has no option for, another one has.
-        command: the one that was run.
-    """
-    if not isinstance(text, Text):
-        return text
-    commands = [command, *_leaves(root)]
-    return text.worded(lambda named: _worded(named, commands))
-
-
-def worded_here(text: str) -> str:
-    """``worded`` for the command that runs."""
-    context = click.get_current_context()
-    return worded(text, context.find_root().command, context.command)
-
-
-def wrote(*paths: Path | None) -> str:
-    """A line that names the files, but for those that could not be made; at least one is there."""
-    *first, last = [str(path) for path in paths if path is not None and path.exists()]
-    return f"Wrote {', '.join(first)} and {last}" if first else f"Wrote {last}"
-
-
-def _leaves(command: click.Command) -> Iterator[click.Command]:
-    """The command, or the commands of a group and of the groups in it."""
-    if not isinstance(command, click.Group):
-        yield command
-        return
-    for inner in command.commands.values():
-        yield from _leaves(inner)
-
-
-def _worded(named: Named, commands: list[click.Command]) -> str:
-    if isinstance(named, Setting):
-        return _option(named, commands)
-    if isinstance(named, Value):
-        return _value(named.setting, named.value)
-    command = f"neurodeploy {COMMANDS.get(named.name, named.name)}"
-    return f"{command} {named.subject}" if named.subject else command
-
-
-def _option(setting: Setting, commands: list[click.Command]) -> str:
-    name = KEYS.get(setting.name, setting.name)
-    takes = [parameter.name for parameter in commands[0].params]
-    if name == "engine" and setting.value and "engine" not in takes and "engines" in takes:
-        # Of two engines: the one that is meant, beside one that always runs.
-        beside = "float" if setting.value == "reference" else "reference"
-        return f"--engines {setting.value},{beside}"
-    if "." in name:
-        return f"--set {shlex.quote(str(setting))}"
-    options = (
-        parameter.opts[0]
-        for command in commands
-        for parameter in command.params
-        if parameter.name == name and isinstance(parameter, click.Option)
-    )
-    found = next(options, f"--{name.replace('_', '-')}")
-    return found if setting.value is None else f"{found} {_value(name, setting.value)}"
-
-
-def _value(name: str, value: str) -> str:
-    """The value as the option takes it."""
-    words = {"comparison": COMPARISONS, "reset_delay": SWITCHES}.get(name, {})
-    for word, meant in words.items():
-        before = value.removesuffix(str(meant))
-        # Of one node it is NODE=VALUE.
-        if before == "" or (before != value and before.endswith("=") and before != "="):
-            return before + word
-    return value

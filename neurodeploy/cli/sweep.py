@@ -6,17 +6,8 @@ from pathlib import Path
 
 import click
 
-from neurodeploy.cli.options import (
-    COUNT,
-    PATH,
-    json_option,
-    print_json,
-    recipe_data_option,
-    say,
-    show_progress,
-    track_option,
-    worker_options,
-)
+from neurodeploy.cli.options import COUNT, PATH, recipe_data_option, track_option, worker_options
+from neurodeploy.cli.output import json_option, print_json, say, show_progress
 from neurodeploy.cli.values import DEVICE, RECIPE
 from neurodeploy.errors import InputError
 

@@ -12,18 +12,8 @@ import click
 
 from neurodeploy.artifacts.names import LEARNING_CURVE, LOG_FILE, METRICS, NIR_FILE
 from neurodeploy.cli.defaults import was_typed
-from neurodeploy.cli.options import (
-    KEYS,
-    PATH,
-    WHOLE_NUMBER,
-    is_quiet,
-    json_option,
-    print_json,
-    say,
-    stated_options,
-    track_option,
-    worded_here,
-)
+from neurodeploy.cli.options import PATH, WHOLE_NUMBER, stated_options, track_option
+from neurodeploy.cli.output import is_quiet, json_option, print_json, say
 from neurodeploy.cli.values import (
     DATA,
     DEVICE,
@@ -35,6 +25,7 @@ from neurodeploy.cli.values import (
     TARGET,
     listed,
 )
+from neurodeploy.cli.wording import KEYS, worded_here
 from neurodeploy.errors import InputError
 from neurodeploy.support.processes import connect, disconnect, is_main
 

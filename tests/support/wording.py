@@ -10,7 +10,7 @@ import click
 import pytest
 
 from neurodeploy.cli import main
-from neurodeploy.cli.options import worded
+from neurodeploy.cli.wording import worded
 from neurodeploy.errors import NeurodeployError
 
 
