@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 pytest.register_assert_rewrite("support")  # so that its assertions say what they found, too
 
 from neurodeploy.lava.compat import lava_available, lava_version  # noqa: E402
+from neurodeploy.support import figures  # noqa: E402
 from support.command import run_json  # noqa: E402
 
+RENDERED = figures.rendered
+PLACEHOLDERS = {
+    "png": b"\x89PNG\r\n\x1a\n",
+    "svg": b'<svg xmlns="http://www.w3.org/2000/svg"/>',
+}
 WITHOUT_LAVA = "Lava is not installed"
 
 
@@ -38,6 +45,19 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let matplotlib render figures for tests marked ``pictures`` alone.
+
+    Each report has several, which take most of the time of ``simulate``, ``export`` or ``learn``.
+    They are put together in every test all the same.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if item.get_closest_marker("pictures") is None:
+            patch.setattr(figures, "rendered", lambda figure, form: PLACEHOLDERS[form])
+        return (yield)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Which of both was run: with Lava, or without."""
     reports = terminalreporter.stats.get("skipped", [])
@@ -53,8 +73,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which train and export have run, with one epoch only."""
     folder = tmp_path_factory.mktemp("workspace")
+    with pytest.MonkeyPatch.context() as patch:
+        # Whichever test comes first.
+        patch.setattr(figures, "rendered", RENDERED)
+        make_deployment(folder)
+    return folder
+
+
+def make_deployment(folder: Path) -> None:
     trained = run_json("train", "digits_conv", "--set", "training.epochs=1", folder=folder)
     assert trained["run"] == "runs/digits_conv-001"
     exported = run_json("export", "--target", "loihi2", folder=folder)
     assert exported["deployment"] == "deployments/digits_conv-loihi2-001"
-    return folder

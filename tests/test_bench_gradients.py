@@ -30,6 +30,8 @@ from neurodeploy.rules.bptt import BPTT
 from neurodeploy.rules.sltt import SLTT
 from support.command import run_cli, run_json
 
+pytestmark = pytest.mark.pictures
+
 LOSS = InstantaneousLoss(0.05)
 SYNAPSES = ("conv1", "conv2", "fc")
 

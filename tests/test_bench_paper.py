@@ -176,6 +176,7 @@ def test_an_interruption_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.M
         list(bench_paper(combinations(SMALL, ["sltt"], seeds=1), tmp_path))
 
 
+@pytest.mark.pictures
 def test_the_command_prints_rows_and_draws(tmp_path: Path, in_this_process: list[str]) -> None:
     options = ("digits_mlp", "--rules", "bptt,sltt,eprop", "--seeds", "1", "--epochs", "1")
     sets = ("--T", "2", "--set", "network.hidden=[8]", "--set", "network.batch_norm=false")

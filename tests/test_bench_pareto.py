@@ -13,6 +13,8 @@ from neurodeploy.bench.pictures import pareto_picture
 from neurodeploy.errors import InputError
 from support.command import run_cli, run_json
 
+pytestmark = pytest.mark.pictures
+
 KEY = "regularisers.synaptic_operations.weight"
 QUICK = ("--set", "training.epochs=2", "--set", "training.threads=1")
 

@@ -20,6 +20,7 @@ from support.command import run_cli, run_json
 from support.wording import refused
 
 
+@pytest.mark.pictures
 def test_every_width_in_every_mode(workspace: Path, tmp_path: Path) -> None:
     run = workspace / "runs/digits_conv-001"
     options = ("--run", str(run), "--bits", "2,1", "--epochs", "1", "--out", "curve.png")

@@ -16,6 +16,7 @@ import pytest
 from support.command import run_cli, run_json
 
 
+@pytest.mark.pictures
 def test_each_command_takes_the_newest_output_and_says_what_is_next(workspace: Path) -> None:
     exported = run_cli("export", "--target", "loihi2", folder=workspace)
     assert exported.exit_code == 0

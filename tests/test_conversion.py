@@ -316,6 +316,7 @@ def test_convert_writes_a_network_that_goes_on(trained: Path, tmp_path: Path) ->
     assert "test samples: " in said.output and "Next: neurodeploy export s.nir" in said.output
 
 
+@pytest.mark.pictures
 def test_the_bench_draws_accuracy_against_steps(trained: Path, tmp_path: Path) -> None:
     network = f"{trained / 'nets.py'}:build"
     found = run_json(

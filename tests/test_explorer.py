@@ -36,6 +36,8 @@ from support.browser import CHROMIUM, Tab, browser
 from support.command import run_json
 from support.page import Page, arrays_of
 
+pytestmark = pytest.mark.pictures
+
 COUNT = 40
 
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")

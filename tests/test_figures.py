@@ -13,6 +13,8 @@ from neurodeploy.errors import InputError, PictureWarning, Text
 from neurodeploy.support.figures import ornament, png, svg
 from support.command import run_cli
 
+pytestmark = pytest.mark.pictures
+
 ODD_NAMES = ["cost $5^$", "$\\frac{a}$", "a_b^{c", "50 % & more", os.fsdecode(b"caf\xe9")]
 
 

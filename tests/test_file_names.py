@@ -23,6 +23,8 @@ from neurodeploy.workflow.export import deploy_network, export
 from support.random_networks import random_network
 from support.small_runs import make_recipe
 
+pytestmark = pytest.mark.pictures
+
 HOSTILE = (
     *("../../../X", "/etc/X", "..", ".hidden", "a/b", "a\\b", "a\0b", "", "x" * 300),
     "-$(rm) `ls`",

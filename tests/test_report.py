@@ -18,6 +18,8 @@ from neurodeploy.simulation.trace import PopulationTrace, SpikeTrace
 from support.command import run_cli, run_json
 from support.page import Page
 
+pytestmark = pytest.mark.pictures
+
 
 @pytest.fixture(scope="module")
 def deployment(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

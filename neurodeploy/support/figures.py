@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from neurodeploy.errors import NeurodeployError, PictureWarning
 from neurodeploy.support.files import write_whole
@@ -18,23 +18,27 @@ if TYPE_CHECKING:
 
 def png(figure: Figure) -> bytes:
     """The figure as PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    _literal(figure)
-    buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer)
-    return buffer.getvalue()
+    return rendered(figure, "png")
 
 
 def svg(figure: Figure) -> bytes:
     """The figure as SVG, the same bytes each time."""
+    return rendered(figure, "svg")
+
+
+def rendered(figure: Figure, form: Literal["png", "svg"]) -> bytes:
+    """What matplotlib makes of the figure: most of the time that a report takes."""
     import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     _literal(figure)
     buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "neurodeploy"}):
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
+    if form == "png":
+        FigureCanvasAgg(figure).print_png(buffer)
+    else:
+        with matplotlib.rc_context({"svg.hashsalt": "neurodeploy"}):
+            FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
     return buffer.getvalue()
 
 
