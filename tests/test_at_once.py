@@ -21,7 +21,7 @@ from support.at_once import Ended, at_once
 from support.small_runs import make_recipe, metrics_of
 
 COUNT = 20
-COUNTS = (3, pytest.param(COUNT, marks=pytest.mark.slow))
+COUNTS = (2, pytest.param(COUNT, marks=pytest.mark.slow))
 LEARN = ("--engine", "reference", "--samples", "20", "--held-out", "10", "--no-ceiling")
 TRAIN = ("train", "digits_mlp", "--set", "training.epochs=1", "--set", "training.steps=2")
 

@@ -16,7 +16,7 @@ OLD = "deployments/digits_conv-loihi2-001"
 @pytest.mark.parametrize(
     ("chosen", "engines"),
     [
-        (("--engines", "lava-fused,reference"), ["lava-fused", "reference"]),
+        (("--engines", "lava-fused"), ["lava-fused"]),
         pytest.param((), ["lava", "lava-fused", "reference"], marks=pytest.mark.slow),
     ],
 )

@@ -17,17 +17,19 @@ from neurodeploy.bench.quantization import (
 from neurodeploy.errors import InputError, SimulationError
 from neurodeploy.recipe import load_recipe
 from support.command import run_cli, run_json
+from support.quick import quick
 from support.wording import refused
 
 
 @pytest.mark.pictures
-def test_every_width_in_every_mode(workspace: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("bits", quick(["2", "2,1"], "2"))
+def test_every_width_in_every_mode(workspace: Path, tmp_path: Path, bits: str) -> None:
     run = workspace / "runs/digits_conv-001"
-    options = ("--run", str(run), "--bits", "2,1", "--epochs", "1", "--out", "curve.png")
+    options = ("--run", str(run), "--bits", bits, "--epochs", "1", "--out", "curve.png")
     found = run_json("bench", "quantization", *options, folder=tmp_path)
     rows = found["rows"]
     assert [(row["bits"], row["mode"]) for row in rows] == [
-        *((2, "post-training"), (2, "aware"), (1, "post-training"), (1, "aware")),
+        (int(width), mode) for width in bits.split(",") for mode in ("post-training", "aware")
     ]
     floats = run_json("simulate", "--engine", "float", folder=workspace)["accuracy"]
     assert {row["float_accuracy"] for row in rows} == {floats}

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from support.command_processes import members, running, wait_until_lava_runs
+from support.patience import patience
 
 pytestmark = pytest.mark.lava
 
@@ -52,7 +53,7 @@ def test_a_signal_ends_everything(
             time.sleep(0.5)
         # A terminal's Ctrl-C reaches the whole group, a supervisor's SIGTERM the parent alone.
         (os.killpg if to_group else os.kill)(process.pid, number)
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=10 * patience())
         assert process.returncode == code, errors
         assert "Traceback" not in errors
         assert members(process.pid) == []

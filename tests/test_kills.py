@@ -18,6 +18,7 @@ from neurodeploy.artifacts.deployment import read_deployment
 from neurodeploy.artifacts.folders import read_run
 from neurodeploy.artifacts.results import read_results
 from support.command_processes import catches, members
+from support.patience import patience
 from support.zygote import Zygote, zygote
 
 RUN, DEPLOYED = "runs/digits_conv-001", "deployments/digits_conv-loihi2-001"
@@ -62,7 +63,7 @@ def shared_memory() -> set[str]:
 
 def comes_true(condition: Callable[[], bool]) -> bool:
     """Within a moment, which the kernel needs to end processes, and others for theirs."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 5 * patience()
     while not condition():
         if time.monotonic() > deadline:
             return False

@@ -12,6 +12,7 @@ import pytest
 
 from support.lava_program import SAY, needs_proc, to_group, to_program
 from support.lava_program import run as run_program
+from support.patience import patience
 
 pytestmark = [pytest.mark.lava, needs_proc]
 FAULTY = "support.lava_faulty.chain"
@@ -239,7 +240,7 @@ for call in ("run", "get", "set", "exit"):
         assert re.match(f"{actor} was ended by {number.name}", said["error"])
         assert ("memory" in said["error"]) == (number == signal.SIGKILL)
         assert said["processes"] == []
-    assert outcome.seconds < 20
+    assert outcome.seconds < 20 * patience()
     outcome.assert_nothing_left()
 
 
@@ -333,7 +334,7 @@ def test_ctrl_c_ends_everything_without_a_word_from_the_processes(
     assert outcome.said[1:] == [{"error": "KeyboardInterrupt", "processes": []}]
     assert outcome.stderr.count("Traceback") == 1  # the program's own
     assert "Process" not in outcome.stderr
-    assert outcome.seconds < 5
+    assert outcome.seconds < 5 * patience()
     outcome.assert_nothing_left()
 
 
@@ -347,7 +348,7 @@ def test_sigterm_ends_everything_and_exits_with_143(
     # SIGTERM to the group kills the actors too, and their death may be seen first.
     assert outcome.said[1]["error"] in ("SystemExit", "SimulationError")
     assert outcome.said[1]["processes"] == []
-    assert outcome.seconds < 5
+    assert outcome.seconds < 5 * patience()
     outcome.assert_nothing_left()
 
 

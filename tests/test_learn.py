@@ -27,6 +27,7 @@ from neurodeploy.workflow.learning.learn import recovered
 from neurodeploy.workflow.learning.tags import first_tags
 from support.command import run_cli, run_json
 from support.command_processes import members, running, wait_until_lava_runs
+from support.patience import patience
 from support.quick import quick
 
 OLD = "deployments/digits_conv-loihi2-001"
@@ -198,9 +199,9 @@ def test_ctrl_c_leaves_the_old_deployment_and_nothing_else(workspace: Path, tmp_
     with running(workspace, tmp_path, *command, "--no-ceiling") as process:
         wait_until_lava_runs(process)
         os.killpg(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=30 * patience())
         assert process.returncode == 130 and "Traceback" not in errors
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 10 * patience()
         while members(process.pid) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert members(process.pid) == []

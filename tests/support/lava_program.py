@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from support.patience import patience
+
 ROOT = Path(__file__).resolve().parents[2]
 SHARED_MEMORY = Path("/dev/shm")
 MARK = "NEURODEPLOY_TEST_MARK"
@@ -108,7 +110,7 @@ def run(
             disturb(program)
         out, err = program.communicate(timeout=seconds)
         took = time.monotonic() - start
-        deadline = time.monotonic() + 3
+        deadline = time.monotonic() + 3 * patience()
         while (left := marked_processes(mark)) and time.monotonic() < deadline:
             time.sleep(0.05)
         while (segments := orphaned_segments() - before) and time.monotonic() < deadline:
