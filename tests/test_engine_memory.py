@@ -65,9 +65,11 @@ LARGE = [
     "case",
     [
         ("conv-64-32-32-10", 8, "reference", 8, 1, 2),
-        ("conv-64-32-32-10", 8, "lava-fused", 8, 1, 2),
         ("conv-64-32-32-10", 8, "lava", 8, 1, 2),
-        *(pytest.param(case, marks=pytest.mark.slow) for case in LARGE),
+        *(
+            pytest.param(case, marks=pytest.mark.slow)
+            for case in (("conv-64-32-32-10", 8, "lava-fused", 8, 1, 2), *LARGE)
+        ),
     ],
     ids=lambda case: "-".join(map(str, case)),
 )

@@ -13,6 +13,7 @@ import pytest
 from support.lava_program import SAY, needs_proc, to_group, to_program
 from support.lava_program import run as run_program
 from support.patience import patience
+from support.quick import quick
 
 pytestmark = [pytest.mark.lava, needs_proc]
 FAULTY = "support.lava_faulty.chain"
@@ -170,10 +171,20 @@ MODELS = {"first": "PySource", "middle": "PyRelay", "last": "PySink"}
             4,
             "failed: support.lava_faulty.chain.UnpicklableError: boom in here",
         ),
-        ("raise unpicklable", 0, "could not be built: support.lava_faulty.chain.UnpicklableError"),
+        pytest.param(
+            "raise unpicklable",
+            0,
+            "could not be built: support.lava_faulty.chain.UnpicklableError",
+            marks=pytest.mark.slow,
+        ),
         ("sys.exit", 4, "failed: SystemExit: boom"),
         ("os._exit", 4, "ended prematurely, without an exception (exit code 3)"),
-        ("os._exit", 0, "ended prematurely, without an exception (exit code 3)"),
+        pytest.param(
+            "os._exit",
+            0,
+            "ended prematurely, without an exception (exit code 3)",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_failing_process_is_named_with_its_traceback(fault: str, at: int, message: str):
@@ -186,29 +197,31 @@ def test_a_failing_process_is_named_with_its_traceback(fault: str, at: int, mess
             assert "Traceback (most recent call last)" in said["error"]
             assert "in misbehave" in said["error"]
         assert said["error"].count("Lava process") == 1
-        assert said["seconds"] < 5
+        assert said["seconds"] < 5 * patience()
         assert said["processes"] == []
     outcome.assert_nothing_left()
 
 
-@pytest.mark.parametrize(("fault", "at"), [("sleep", 4), ("spin", 4), ("sleep", 0)])
+@pytest.mark.parametrize(
+    ("fault", "at"), quick([("sleep", 4), ("spin", 4), ("sleep", 0)], ("sleep", 4), ("sleep", 0))
+)
 def test_the_time_limit_ends_a_process_that_never_answers(fault: str, at: int):
     outcome = run(FAILURES.format(where=["middle"], fault=fault, at=at, timeout=1.5))
     assert (outcome.code, outcome.stderr) == (0, "")
     [said] = outcome.said
     assert "exceeded its time limit of 1.5 s" in said["error"]
-    assert 1.4 < said["seconds"] < 5
+    assert 1.4 < said["seconds"] < 5 * patience()
     assert said["processes"] == []
     outcome.assert_nothing_left()
 
 
-@pytest.mark.parametrize("fault", ["raise", "os._exit", "sleep"])
+@pytest.mark.parametrize("fault", quick(["raise", "os._exit", "sleep"], "raise", "sleep"))
 def test_a_process_that_fails_while_being_stopped_delays_the_end_by_seconds_at_most(fault: str):
     outcome = run(FAILURES.format(where=["middle"], fault=fault, at=-1, timeout=50))
     assert (outcome.code, outcome.stderr) == (0, "")
     [said] = outcome.said
     assert (said["error"], said["processes"]) == (None, [])
-    assert said["seconds"] < 5
+    assert said["seconds"] < 5 * patience()
     outcome.assert_nothing_left()
 
 
@@ -296,7 +309,7 @@ def test_a_process_that_asks_to_stop_before_the_last_step_is_an_error():
     assert (outcome.code, outcome.stderr) == (0, "")
     [said] = outcome.said
     assert "asked for a pause or a stop before the last step" in said["error"]
-    assert said["seconds"] < 5
+    assert said["seconds"] < 5 * patience()
     outcome.assert_nothing_left()
 
 

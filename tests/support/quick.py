@@ -18,6 +18,10 @@ def quick(values: Iterable[Any], *kept: Any) -> list[Any]:
     unknown = [value for value in kept if value not in found]
     if unknown:
         raise ValueError(f"to be kept, but not there: {unknown}")
-    return [
-        value if value in kept else pytest.param(value, marks=pytest.mark.slow) for value in found
-    ]
+    return [value if value in kept else _slow(value) for value in found]
+
+
+def _slow(value: Any) -> Any:
+    """One parameter, or as a tuple several."""
+    values = value if isinstance(value, tuple) else (value,)
+    return pytest.param(*values, marks=pytest.mark.slow)
