@@ -45,17 +45,15 @@ def chain(network: QuantizedNetwork) -> list[Link]:
         if len(found) != 1 or found[0].delay:
             readers = ", ".join(p.target for p in found) or "nothing"
             raise UnsupportedError(
-                f"population {name!r} feeds {readers}{' with a delay' if len(found) == 1 else ''}: "
-                "learning needs a chain of layers, without shortcuts, recurrence or delays"
+                f"population {name!r} feeds {readers}{' with a delay' if len(found) == 1 else ''}; "
+                "a chain of layers has no shortcuts, recurrence or delays"
             )
         links.append(Link(found[0], network.population(found[0].target)))
         name = found[0].target
         if len(links) > len(network.projections):
-            raise UnsupportedError("learning needs a chain of layers, not a cycle")
+            raise UnsupportedError("its layers form a cycle, not a chain")
     if len(links) != len(network.projections):
-        raise UnsupportedError(
-            "learning needs a chain of layers, and this network has others besides"
-        )
+        raise UnsupportedError("it has layers besides those of a chain")
     for link in links[:-1]:
         check_hidden(link.population)
         _check_alike(link.population)

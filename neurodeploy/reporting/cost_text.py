@@ -78,8 +78,8 @@ def rest_text(estimate: Mapping[str, Any]) -> str:
     """What the chips take at rest beside an estimate, which has none of it."""
     power, energy = estimate["static_mw"], estimate["static_nj"]
     return (
-        f"not included: static power, measured as {_between(power, 'mW')} on whole networks, so "
-        f"{_between(energy, 'nJ')} in the time of a sample if nothing else uses the chip"
+        f"not included: static power, measured as {between(power, 'mW')} on whole networks, so "
+        f"{between(energy, 'nJ')} in the time of a sample if nothing else uses the chip"
     )
 
 
@@ -95,9 +95,10 @@ def ann_lines(estimate: Mapping[str, Any]) -> list[str]:
     return lines + [f"  {', '.join(costs)} ({where})" for where, costs in listed.items()]
 
 
-def _between(ends: Mapping[str, float], unit: str) -> str:
+def between(ends: Mapping[str, float], unit: str) -> str:
+    """From ``low`` to ``high``, with three digits; one number where both read alike."""
     low, high = (
-        f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+        f"{value:,.0f}" if value >= 999.5 else f"{value:.3g}"
         for value in (ends["low"], ends["high"])
     )
     return f"{low} {unit}" if low == high else f"{low} to {high} {unit}"

@@ -16,6 +16,7 @@ from neurodeploy.recipe import (
     Recipe,
     TrainingRecipe,
 )
+from neurodeploy.reporting.cost_text import between
 from neurodeploy.reporting.text import Table, by_class_text, facts
 
 PARTS = ("validation", "test")
@@ -245,11 +246,11 @@ def learning_cost(cost: Mapping[str, Any]) -> Table:
             ),
             (
                 "energy of an update",
-                energy and f"{energy['low']:,.0f} to {energy['high']:,.0f} nJ",
+                energy and between(energy, "nJ"),
             ),
             (
                 "time of its steps",
-                f"{pace['low']:,.1f} to {pace['high']:,.1f} us" if pace else "",
+                between(pace, "us") if pace else "",
             ),
             ("does not fit", "; ".join(cost["violations"])),
         ]

@@ -10,6 +10,7 @@ from neurodeploy.artifacts.names import LEARNING, LEARNING_CURVE
 from neurodeploy.errors import Setting, Step, Text, in_lines
 from neurodeploy.onchip.cost import LearningCost
 from neurodeploy.onchip.learner import SENDING_BACK, LayerCounts, LearningOptions, rate_text
+from neurodeploy.reporting.cost_text import between
 from neurodeploy.reporting.text import overflow_text, table_text
 from neurodeploy.workflow.learning.stages import Stage, retention, stages_text
 
@@ -205,13 +206,13 @@ def cost_text(cost: LearningCost) -> list[str]:
         lines.append(f"  {cost.weights_sent:,.0f} weights sent to their copy per update")
     if cost.update_nj is not None and cost.energy_nj is not None:
         lines.append(
-            f"  {cost.update_nj.low:,.0f} to {cost.update_nj.high:,.0f} nJ per update, dynamic "
-            f"energy alone, a lower bound; {'; '.join(cost.sources)}"
+            f"  at least {between(asdict(cost.update_nj), 'nJ')} of dynamic energy per update; "
+            f"{'; '.join(cost.sources)}"
         )
     if cost.update_us is not None:
         lines.append(
-            f"  {cost.update_us.low:,.1f} to {cost.update_us.high:,.1f} us of steps per update, "
-            "without the change of the weights"
+            f"  {between(asdict(cost.update_us), 'us')} of steps per update, without the change of "
+            "the weights"
         )
     lines += [f"  does not fit: {violation}" for violation in cost.violations]
     return lines
