@@ -228,6 +228,7 @@ def learn(
     known: tuple[ArrayLike, ArrayLike] | None = None,
     remember: int = REMEMBERED,
     explore: float = 0.0,
+    novel: int = 0,
     timeout: float | None = None,
 ) -> StreamResult:
     """Let a deployment learn from your own stream of samples, on its integers.
@@ -253,6 +254,9 @@ def learn(
         explore: share, 0 to 1, of the answers to samples with a reward that are drawn from the
             network's softmax. The others are the class with the largest output, so a class that is
             never answered is never rewarded.
+        novel: number of prototypes, with that rule, for unlabelled samples that are new. Such a
+            sample is answered by -1, and later ones that prototype n recognises by -2 - n, until a
+            label names it.
         timeout: wall-clock limit in seconds for Lava.
 
     Returns:
@@ -276,6 +280,7 @@ def learn(
         known=known,
         remember=remember,
         explore=explore,
+        novel=novel,
         timeout=timeout,
     )
 

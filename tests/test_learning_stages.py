@@ -234,6 +234,26 @@ def test_prototypes_learn_from_a_stream(deployed: nd.Deployment) -> None:
     assert len(set(trace.classes.tolist())) > 1
 
 
+def test_what_is_new_gets_a_prototype_that_a_late_label_names(deployed: nd.Deployment) -> None:
+    known = small_chunk(small_chain("dense"), 60, seed=4)
+    old = known.labels < 2
+    xs, options = [x for x, _ in samples(30)], {"rule": "prototypes", "novel": 4}
+    pairs = {"known": (known.values[old], known.labels[old]), **options}
+    found = nd.learn(deployed, [(x, None) for x in xs], **pairs)
+    assert found.learnt == 0 and -1 in found.answers
+    first = found.answers.index(-1)
+    items: list[Any] = [(x, None) for x in xs[: first + 1]]
+    # The third row is the first that is free; its sample is known when it comes again.
+    again = nd.learn(deployed, [*items, (xs[first], None)], **pairs)
+    assert again.answers[-2:] == [-1, -4]
+    named = nd.learn(deployed, [*items, nd.Late(0, 3), (xs[first], 3)], **pairs)
+    assert named.answers[-2:] == [-1, 3] and named.right == 1 and named.learnt == 2
+    with pytest.raises(InputError, match="give its label or None, and no reward"):
+        nd.learn(deployed, rewarded_for(0, 1), **pairs)
+    with pytest.raises(InputError, match="novel=4: a number of rows, which rule prototypes alone"):
+        nd.learn(deployed, [], novel=4)
+
+
 @pytest.mark.parametrize(
     ("items", "reason"),
     [

@@ -30,6 +30,7 @@ from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedProjection
 from neurodeploy.onchip.chain import Link
 from neurodeploy.onchip.frozen import output_layer
 from neurodeploy.onchip.learner import LearningOptions
+from neurodeploy.onchip.novelty import Novelty
 
 FRACTION = 4
 """Bits behind the point of a centred count."""
@@ -76,11 +77,19 @@ class FeaturePlan:
 
     def learnt(self, counts: np.ndarray) -> np.ndarray:
         """What rows learn: x (..., F) int64, 1..127, of counts (..., F)."""
-        z = self._decorrelated(counts) >> self.shift
-        norm = np.floor(np.sqrt((z * z).sum(axis=-1, keepdims=True))).astype(np.int64)
-        norm = np.maximum(norm, 1)
+        z, norm = self._shortened(counts)
         x = (2 * z * self.length + norm) // (2 * norm)
         return np.clip(x, 1 - CENTRE, CENTRE - 1) + CENTRE
+
+    def norms(self, counts: np.ndarray) -> np.ndarray:
+        """Lengths of z: (..., 1) int64, at least 1, of counts (..., F)."""
+        return self._shortened(counts)[1]
+
+    def _shortened(self, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """z in the bits that its length is taken of, and that length."""
+        z = self._decorrelated(counts) >> self.shift
+        norm = np.floor(np.sqrt((z * z).sum(axis=-1, keepdims=True))).astype(np.int64)
+        return z, np.maximum(norm, 1)
 
     def _decorrelated(self, counts: np.ndarray) -> np.ndarray:
         d = self.centred(counts)
@@ -138,9 +147,10 @@ class PrototypePlan:
     Attributes:
         link: the output layer.
         features: see ``FeaturePlan``.
-        rows: (classes, F) int64, 0..254, those of the base classes first.
+        rows: (classes and spare ones, F) int64, 0..254, those of the base classes first.
         base: the base classes, in the order of their rows.
         slowest: y1 of a class with many samples: the lowest rate is so many 128ths.
+        novelty: what samples without a label are held against; None where they teach nothing.
     """
 
     network: QuantizedNetwork
@@ -150,6 +160,7 @@ class PrototypePlan:
     rows: np.ndarray
     base: tuple[int, ...]
     slowest: int
+    novelty: Novelty | None = None
 
     @property
     def steps(self) -> int:
@@ -174,8 +185,8 @@ class PrototypePlan:
         """The network whose output layer is these rows, each at its class.
 
         Args:
-            rows: (classes, F), as in ``rows``.
-            labels: of the rows in use, which are the first ones.
+            rows: as the plan's.
+            labels: of the rows in use, which are the first ones; below 0 of those without a name.
 
         Raises:
             InputError: the rows' centre is more than a bias can express.
@@ -184,8 +195,9 @@ class PrototypePlan:
         shape = projection.operator.weights.shape
         weights = np.zeros(shape, np.int64)
         bias = np.full(shape[0], -(2**31), np.int64)
-        used = list(labels)
-        weights[used] = 2 * (rows[: len(used)] - 2 * CENTRE)
+        named = [row for row, label in enumerate(labels) if label >= 0]
+        used = [labels[row] for row in named]
+        weights[used] = 2 * (rows[named] - 2 * CENTRE)
         # w d is 16 w c - w g, and the network has 2 w c in units of which a bias has 2^6.
         unit = 2 ** (FRACTION - 1) * self.steps
         offset = (weights[used] // 2) @ self.features.centre
@@ -263,6 +275,7 @@ def make_prototype_plan(
     counts: np.ndarray,
     labels: np.ndarray,
     empty: tuple[int, ...] = (),
+    novel: int = 0,
 ) -> PrototypePlan:
     """Features and rows from samples of the classes that are known.
 
@@ -270,6 +283,7 @@ def make_prototype_plan(
         counts: (N, F) spikes of each sample at the output layer's inputs.
         labels: (N,) their classes.
         empty: classes whose rows start empty although their samples shape the features.
+        novel: rows for samples without a label that are new.
 
     Raises:
         UnsupportedError: ``check_prototypes``.
@@ -285,8 +299,14 @@ def make_prototype_plan(
         raise InputError("prototypes need samples of known classes for their features")
     features = FeaturePlan.of(counts, labels)
     base = tuple(int(c) for c in np.unique(labels) if c not in empty)
-    rows = np.zeros((network.classes, counts.shape[1]), np.int64)
+    rows = np.zeros((network.classes + novel, counts.shape[1]), np.int64)
     learnt = features.learnt(counts)
+    known, own = np.unique(labels, return_inverse=True)
+    means = np.stack([np.rint(2 * learnt[labels == label].mean(axis=0)) for label in known])
     for row, label in enumerate(base):
-        rows[row] = np.rint(2 * learnt[labels == label].mean(axis=0))
-    return PrototypePlan(network, options, link, features, rows, base, slowest)
+        rows[row] = means[known == label]
+    novelty = None
+    if novel:
+        d, n = features.centred(counts), features.norms(counts)
+        novelty = Novelty.of(novel, means, d, n, own)
+    return PrototypePlan(network, options, link, features, rows, base, slowest, novelty)

@@ -58,12 +58,17 @@ class SpikeCounts:
         return self.spikes.overflow
 
 
+def labels_of(projection: str) -> str:
+    """Name of the classes of rows among a projection's records."""
+    return f"{projection} labels"
+
+
 class PrototypeRows:
     """The rows of one ``LearningDense``, whose they are, and the generators of its engine.
 
     Attributes:
-        weights: (classes, F) int64, 0..255.
-        labels: class of each row in use.
+        weights: (rows, F) int64, 0..255.
+        labels: class of each row in use; ``UNLABELLED`` of one that nobody has named.
         seen: samples that each of these has learnt from.
     """
 
@@ -72,37 +77,62 @@ class PrototypeRows:
         self.weights = plan.rows.copy()
         self.labels = list(plan.base)
         self.seen = [plan.base_seen] * len(plan.base)
+        self.spare = 0 if plan.novelty is None else plan.novelty.rows
         self._rounding = np.random.default_rng(_ROUNDING_SEED)
         self._rounding.random()
         self._trace = np.random.default_rng(plan.options.seed + 2)
         self._trace.random()
 
-    def answer(self, centred: np.ndarray) -> int:
-        """The row that a sample (F,) agrees with most; -1 where there is none."""
+    def winner(self, centred: np.ndarray, limit: int | None) -> int:
+        """The row that a sample (F,) agrees with most; -1 where none does beyond the limit."""
         used = len(self.labels)
-        return int((self.weights[:used] @ centred).argmax()) if used else -1
+        if not used:
+            return -1
+        agreement = self.weights[:used] @ centred
+        row = int(agreement.argmax())
+        return row if limit is None or agreement[row] > limit else -1
 
-    def row_of(self, label: int) -> int:
-        """The row of a class: a free one, from now on its own, where it has none."""
-        if label not in self.labels:
-            self.labels.append(label)
-            self.seen.append(0)
-        return self.labels.index(label)
+    def answer(self, winner: int) -> int:
+        """What a winner says: a class, below -1 a row without a name, -1 nothing at all."""
+        if winner < 0:
+            return -1
+        label = self.labels[winner]
+        return label if label != UNLABELLED else -2 - winner
 
-    def pass_sample(self, x: np.ndarray | None, label: int) -> int:
-        """The epoch of a sample, at whose end its row may learn.
+    def learning(self, label: int, winner: int) -> int | None:
+        """The row that is to learn a sample, from now on its own where it was free or unnamed."""
+        if label == UNLABELLED:
+            if winner < 0 and self.spare:
+                self.spare -= 1
+                return self._new(UNLABELLED)
+            unnamed = winner >= 0 and self.labels[winner] == UNLABELLED
+            return winner if unnamed else None
+        if label in self.labels:
+            return self.labels.index(label)
+        if winner >= 0 and self.labels[winner] == UNLABELLED:
+            self.labels[winner] = label
+            return winner
+        return self._new(label)
+
+    def _new(self, label: int) -> int:
+        self.labels.append(label)
+        self.seen.append(0)
+        return len(self.labels) - 1
+
+    def pass_sample(self, x: np.ndarray, row: int | None) -> int:
+        """The epoch of a sample, at whose end a row may learn.
 
         Args:
-            x: (F,) what its row learns; None where it has no label.
+            x: (F,) what it learns.
+            row: None where none does.
 
         Returns:
             How many synapses have changed.
         """
         numbers = [self._trace.random() for _ in range(2 * STEPS)]
         number = self._rounding.random()
-        if x is None:
+        if row is None:
             return 0
-        row = self.row_of(label)
         self.seen[row] += 1
         y1 = self.plan.rate(self.seen[row])
         for _ in range(STEPS):
@@ -137,24 +167,35 @@ class PrototypeReference:
         self.rows = PrototypeRows(plan)
 
     def learn(self, chunk: StreamChunk) -> Trajectory:
-        """Go on with these samples, one after the other; those ``UNLABELLED`` are answered."""
+        """Go on with these samples, one after the other; those ``UNLABELLED`` are answered.
+
+        Where the plan has rows for what is new, these learn from them.
+        """
         counts, rows, plan = self.counts.of(self.projection), self.rows, self.plan
-        found = self.spikes.of(chunk)
+        found, novelty = self.spikes.of(chunk), plan.novelty
         centred, learnt = plan.features.centred(found), plan.features.learnt(found)
+        limits: list[int | None] = [None] * len(chunk)
+        if novelty is not None:
+            limits = novelty.limits(centred, plan.features.norms(found)).tolist()
+        labels = np.full((len(chunk), 1, len(rows.weights)), UNLABELLED, np.int32)
         states = np.empty((len(chunk), 1, rows.weights.size), np.int32)
         answers = np.empty((len(chunk), 1, 1), np.int32)
         scores = np.zeros((len(chunk), plan.network.classes), np.int64)
         for sample, label in enumerate(chunk.labels.tolist()):
-            row = rows.answer(centred[sample])
-            answers[sample] = row if row < 0 else rows.labels[row]
-            if row >= 0:
-                scores[sample, rows.labels[row]] = 1
-            named = label != UNLABELLED
-            counts.updates += rows.pass_sample(learnt[sample] if named else None, label)
+            winner = rows.winner(centred[sample], limits[sample])
+            answer = answers[sample] = rows.answer(winner)
+            if answer >= 0:
+                scores[sample, answer] = 1
+            row = rows.learning(label, winner)
+            counts.updates += rows.pass_sample(learnt[sample], row)
+            labels[sample, 0, : len(rows.labels)] = rows.labels
             counts.spikes += int(found[sample].sum())
             states[sample, 0] = rows.weights.ravel()
         counts.saturated = int(np.isin(rows.weights, (0, _MOST))[: len(rows.labels)].sum())
-        return Trajectory({self.projection: states, answers_of(self.projection): answers}, scores)
+        records = {self.projection: states, answers_of(self.projection): answers}
+        if novelty is not None:
+            records[labels_of(self.projection)] = labels
+        return Trajectory(records, scores)
 
     @property
     def overflow(self) -> Mapping[str, tuple[int, int]]:

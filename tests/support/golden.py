@@ -20,6 +20,7 @@ import numpy as np
 from neurodeploy.artifacts.integers import arrays_of, network_from, structure_of
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.onchip.learner import LearningOptions, StreamChunk, Trajectory
+from neurodeploy.onchip.novelty import Novelty
 from neurodeploy.onchip.prototype_plan import FeaturePlan, PrototypePlan, check_prototypes
 from neurodeploy.simulation.trace import PopulationTrace, Samples, SpikeTrace, WholeTrace
 from neurodeploy.support.schema import build
@@ -75,13 +76,16 @@ class Learnt:
         features = FeaturePlan(centre, down, up, direct, shift, length)
         given = (self.network, self.options, check_prototypes(self.network), features)
         base = tuple(found["base"].tolist())
-        return PrototypePlan(*given, found["rows"], base, slowest)
+        novelty = Novelty(*found["novelty"].tolist()) if "novelty" in found else None
+        return PrototypePlan(*given, found["rows"], base, slowest, novelty)
 
 
 def rows_of(plan: PrototypePlan) -> dict[str, np.ndarray]:
     """The integers of a plan, by name."""
     found = {field.name: getattr(plan.features, field.name) for field in fields(FeaturePlan)}
     found |= {"rows": plan.rows, "base": plan.base, "slowest": plan.slowest}
+    if plan.novelty is not None:
+        found["novelty"] = (plan.novelty.rows, plan.novelty.factor)
     return {name: np.asarray(value, np.int64) for name, value in found.items()}
 
 

@@ -31,6 +31,7 @@ from neurodeploy.simulation.trace import Samples
 from support.graph_networks import NETWORKS, graph_chunk, small_graph
 from support.learning_networks import random_tags, small_chain, small_chunk
 from support.net_networks import CASES, random_net, slayer_files
+from support.novel_rows import with_spare_rows
 from support.random_models import MAKERS, drawn_kinds, random_model_network
 from support.random_networks import (
     GRAPHS,
@@ -107,7 +108,7 @@ def corpus() -> dict[str, Drawn]:
     for name, (kind, graph, options) in _GRAPHS_THAT_LEARN.items():
         found[f"learning_{name}"] = partial(_learning_graph, kind, graph, options)
     for name, (kind, base) in _PROTOTYPES.items():
-        found[f"learning_prototypes_{name}"] = partial(_prototypes, kind, base)
+        found[f"learning_prototypes_{name}"] = partial(_prototypes, kind, base, 3 * (name == "new"))
     return found
 
 
@@ -239,12 +240,14 @@ _PROTOTYPES = {
     "conv": ("conv", (1, 2, 3)),
     "empty": ("dense", ()),
     "recurrent": ("recurrent", (0, 1)),
+    "new": ("conv", (0, 1)),
 }
 """Kinds of chains or graphs, and the classes whose rows are there in the beginning."""
 
 
-def _prototypes(kind: str, base: tuple[int, ...], seed: int) -> ToLearn:
-    """Classes that arrive on the way; every fifth sample has no label."""
+def _prototypes(kind: str, base: tuple[int, ...], novel: int, seed: int) -> ToLearn:
+    """Classes that arrive on the way; every fifth sample has no label, or most where there are rows
+    for what is new."""
     if kind in NETWORKS:
         network = small_graph(kind, seed=seed)
     else:
@@ -257,6 +260,8 @@ def _prototypes(kind: str, base: tuple[int, ...], seed: int) -> ToLearn:
         network, options, counts[use], known.labels[use], () if base else (0, 1)
     )
     chunk = small_chunk(network, 30, seed + 1)
-    labels = np.where(np.arange(30) % 5 == 2, UNLABELLED, chunk.labels)
+    plan = with_spare_rows(plan, counts, novel) if novel else plan
+    nameless = np.arange(30) % 5 != 2 if novel else np.arange(30) % 5 == 2
+    labels = np.where(nameless, UNLABELLED, chunk.labels)
     chunks = [StreamChunk(chunk.values[p], labels[p]) for p in (slice(12), slice(12, None))]
     return ToLearn(network, options, {}, tuple(chunks), plan)

@@ -10,6 +10,8 @@ number, or that of a known class, to ``PrototypeLIF`` as third factor, which ans
 and the trace y1 that let ``LearningDense`` learn; ``Readout`` keeps the labels of prototypes and
 names the class. Of ours are what comes before, the comparison of prototypes, which Lava leaves to
 neurons that cannot compare, and the rate: ``PrototypeLIF`` itself knows that of one sample alone.
+Where samples without a label teach, too, Lava's ``NoveltyDetector`` has a prototype allocated when
+a sample came and none was heard.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from neurodeploy.lava.onchip.learner import LavaLearner
 from neurodeploy.lava.onchip.shared import LearningFiles
 from neurodeploy.onchip.learner import StreamChunk, Trajectory
 from neurodeploy.onchip.prototype_plan import PrototypePlan
-from neurodeploy.onchip.prototypes import STEPS, UNLABELLED, answers_of
+from neurodeploy.onchip.prototypes import STEPS, UNLABELLED, answers_of, labels_of
 
 NO_DECAY = 1e18
 """Time constant of x1, in Lava steps: exp(-1/tau) is 1 in floats of 64 bits."""
@@ -52,6 +54,9 @@ class PrototypeLavaLearner(LavaLearner):
         trajectory = super().learn(chunk)
         last = trajectory.states[self.projection.name][-1, -1].astype(np.int64)
         self._last = last.reshape(self.plan.rows.shape)
+        if self.plan.novelty is not None:
+            self._labels = trajectory.last[labels_of(self.projection.name)].tolist()
+            return trajectory
         named = [label for label in chunk.labels.tolist() if label != UNLABELLED]
         self._labels += [c for c in dict.fromkeys(named) if c not in self._labels]
         return trajectory
@@ -63,12 +68,15 @@ class PrototypeLavaLearner(LavaLearner):
     def _make_files(self, folder: Path, drive: tuple[int, int]) -> LearningFiles:
         name, rows = self.projection.name, self.plan.rows
         sizes = {name: rows.size, answers_of(name): 1}
+        if self.plan.novelty is not None:
+            sizes[labels_of(name)] = len(rows)
         return LearningFiles(folder, drive, sizes, 1, self.plan.network.classes, self.capacity)
 
     def _build(self, files: LearningFiles) -> Any:
         from lava.magma.core.learning.constants import GradedSpikeCfg
         from lava.magma.core.learning.learning_rule import Loihi3FLearningRule
         from lava.proc.clp.id_broadcast.process import IdBroadcast
+        from lava.proc.clp.novelty_detector.process import NoveltyDetector
         from lava.proc.clp.nsm.process import Allocator, Readout
         from lava.proc.clp.prototype_lif.process import PrototypeLIF
         from lava.proc.dense.process import Dense, LearningDense
@@ -111,9 +119,16 @@ class PrototypeLavaLearner(LavaLearner):
         neurons.s_out.connect(readout.inference_in)
         source.label_out.connect(readout.label_in)
         readout.user_output.connect(probe.answer_in)
-        source.allocate_out.connect(allocator.trigger_in)
+        source.limit_out.connect(winner.limit_in)
+        winner.allocate_out.connect(allocator.trigger_in)
+        if plan.novelty is not None:
+            # The winner is heard in the step after the one in which the sample was met.
+            detector = NoveltyDetector(t_wait=0)
+            winner.asked_out.connect(detector.input_aval_in)
+            winner.heard_out.connect(detector.output_aval_in)
+            detector.novelty_detected_out.connect(allocator.trigger_in)
         allocator.allocate_out.connect(broadcast.a_in)
-        source.id_out.connect(broadcast.a_in)
+        winner.id_out.connect(broadcast.a_in)
         broadcast.s_out.connect(to_all.s_in)
         to_all.a_out.connect(neurons.a_third_factor_in)
         neurons.s_out_bap.connect(synapses.s_in_bap)

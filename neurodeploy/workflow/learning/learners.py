@@ -127,6 +127,7 @@ def make_learners(
     tags: Mapping[str, np.ndarray] = MappingProxyType({}),
     known: Samples | None = None,
     empty: tuple[int, ...] = (),
+    novel: int = 0,
 ) -> Learners:
     """The reference, and the engine beside it.
 
@@ -136,6 +137,7 @@ def make_learners(
         tags: what is below the weights in the beginning, by projection; of rules that keep any.
         known: samples of the classes that rule ``prototypes`` begins with.
         empty: those of them whose rows it has yet to learn.
+        novel: rows for what is new and has no label, by that rule.
 
     Raises:
         UnsupportedError: the network has what the rule is not defined for.
@@ -146,7 +148,7 @@ def make_learners(
         lava = _delta_in_lava(delta, capacity, timeout) if engine != "reference" else None
         return Learners(DeltaReference(delta), lava, delta)
     if options.rule == "prototypes":
-        return _prototypes(network, options, engine, capacity, timeout, known, empty)
+        return _prototypes(network, options, engine, capacity, timeout, known, empty, novel)
     plan = make_learning_plan(network, options, tags)
     if isinstance(plan, LearningPlan):
         lava = IN_LAVA[engine](plan, capacity, timeout) if engine != "reference" else None
@@ -182,6 +184,7 @@ def _prototypes(
     timeout: float | None,
     known: Samples | None,
     empty: tuple[int, ...],
+    novel: int,
 ) -> Learners:
     """Rows for the classes of ``known``, and features that these shape."""
     if known is None:
@@ -193,7 +196,7 @@ def _prototypes(
         counts.append(spikes.of(chunk))
         labels.append(chunk.labels)
     plan = make_prototype_plan(
-        network, options, np.concatenate(counts), np.concatenate(labels), empty
+        network, options, np.concatenate(counts), np.concatenate(labels), empty, novel
     )
     lava = None
     if engine != "reference":

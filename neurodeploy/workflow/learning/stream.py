@@ -14,7 +14,9 @@ from numpy.typing import ArrayLike
 from neurodeploy.errors import InputError, Setting, Text
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.onchip.exploration import Exploration
-from neurodeploy.onchip.learner import LearningOptions, StreamChunk
+from neurodeploy.onchip.frozen import output_layer
+from neurodeploy.onchip.learner import LearningOptions, StreamChunk, Trajectory
+from neurodeploy.onchip.prototypes import UNLABELLED, answers_of
 from neurodeploy.onchip.rates import suitable_rate
 from neurodeploy.simulation.engines import ReferenceEngine
 from neurodeploy.simulation.trace import SampleBatch
@@ -57,7 +59,9 @@ class StreamResult:
 
     Attributes:
         network: the learnt network.
-        answers: the class answered for each sample when it arrived, before learning from it.
+        answers: the class answered for each sample when it arrived, before learning from it. With
+            prototypes for what is new, -1 for a sample that is new, and -2 - n for one that
+            prototype n recognises and that has no name yet.
         learnt: how many samples were learnt from.
         rewarded: how many of these by a reward; the others by their labels.
         late: how many by labels that came late.
@@ -88,6 +92,7 @@ def learn_stream(
     known: tuple[ArrayLike, ArrayLike] | None = None,
     remember: int = REMEMBERED,
     explore: float = 0.0,
+    novel: int = 0,
     timeout: float | None = None,
 ) -> StreamResult:
     """Answer every sample of a stream, and learn from those that a label or a reward comes to.
@@ -106,6 +111,7 @@ def learn_stream(
         known: samples (N, *input) and classes (N,) that rule ``prototypes`` begins with.
         remember: samples that late labels may reach back.
         explore: the share of the answers to samples with a reward that are drawn (``Exploration``).
+        novel: rows that rule ``prototypes`` gives to samples without a label that are new.
         timeout: wall-clock seconds for Lava.
 
     Raises:
@@ -116,9 +122,12 @@ def learn_stream(
     check_learning_engine(engine, options)
     if remember < 1:
         raise InputError(Text(Setting("remember", str(remember)), ": needs at least 1"))
+    if novel < 0 or (novel and options.rule != "prototypes"):
+        given = Setting("novel", str(novel))
+        raise InputError(Text(given, ": a number of rows, which rule prototypes alone has"))
     exploration = _exploration(network, options, explore)
     session = _Session(
-        network, options, rate_given, tags, engine, known, remember, exploration, timeout
+        network, options, rate_given, tags, engine, known, remember, exploration, novel, timeout
     )
     try:
         for number, item in enumerate(stream):
@@ -156,11 +165,12 @@ class _Session:
         known: tuple[ArrayLike, ArrayLike] | None,
         remember: int,
         exploration: Exploration | None,
+        novel: int,
         timeout: float | None,
     ) -> None:
         self.network, self.options, self.rate_given = network, options, rate_given
         self.tags, self.engine, self.known, self.timeout = tags, engine, known, timeout
-        self.exploration = exploration
+        self.exploration, self.novel = exploration, novel
         self.past: deque[SampleBatch] = deque(maxlen=remember)
         self.learners: Learners | None = None
         self.inference: ReferenceEngine | None = None
@@ -181,6 +191,9 @@ class _Session:
             )
         batch = self._encoded(item[0], where)
         label = item[1]
+        if self.novel:
+            self._take_new(batch, label, where)
+            return
         answer = self._answer(batch, rewarded=callable(label))
         self.found.answers.append(answer)
         self.past.append(batch)
@@ -193,8 +206,26 @@ class _Session:
                 self._learn(batch, answer)
         elif label is not None:
             self._learn(batch, self._label(label, where))
-            self.labelled += 1
-            self.right += answer == int(label)
+            self._judge(answer, int(label))
+
+    def _take_new(self, batch: SampleBatch, label: Any, where: str) -> None:
+        """Answer and learn at once: what has no label is held against rows without a name, too."""
+        if callable(label):
+            raise InputError(
+                f"{where}: a sample that may be new is answered by its prototype, and may have no "
+                "class; give its label or None, and no reward"
+            )
+        named = None if label is None else self._label(label, where)
+        found = self._learn(batch, UNLABELLED if named is None else named)
+        answer = int(found.states[answers_of(output_layer(self.network).projection.name)].item())
+        self.found.answers.append(answer)
+        self.past.append(batch)
+        if named is not None:
+            self._judge(answer, named)
+
+    def _judge(self, answer: int, label: int) -> None:
+        self.labelled += 1
+        self.right += answer == label
 
     def _late(self, item: Late, where: str) -> None:
         if not 0 <= item.ago < len(self.past):
@@ -245,7 +276,7 @@ class _Session:
                 return drawn
         return int(scores.argmax())
 
-    def _learn(self, batch: SampleBatch, label: int) -> None:
+    def _learn(self, batch: SampleBatch, label: int) -> Trajectory:
         learners = self._learners(batch)
         steps = 1 if batch.static else batch.values.shape[1]
         chunk = StreamChunk(batch.values.reshape(1, steps, -1), np.array([label], np.int64))
@@ -257,8 +288,9 @@ class _Session:
                 int(np.count_nonzero(found.states[name] != states))
                 for name, states in wanted.states.items()
             )
-        self.found.learnt += 1
+        self.found.learnt += label != UNLABELLED
         self.inference = None
+        return found
 
     def _learners(self, batch: SampleBatch | None) -> Learners:
         if self.learners is None:
@@ -269,7 +301,8 @@ class _Session:
             if not self.rate_given and batch is not None:
                 options = replace(options, rate=suitable_rate(self.network, options, batch))
             self.learners = make_learners(
-                self.network, options, self.engine, 1, self.timeout, self.tags, known
+                *(self.network, options, self.engine, 1, self.timeout, self.tags, known),
+                novel=self.novel,
             )
             self.inference = None
         return self.learners

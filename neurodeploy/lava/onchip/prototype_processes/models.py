@@ -20,7 +20,7 @@ from neurodeploy.lava.onchip.prototype_processes.process import (
     WinnerTakesAll,
 )
 from neurodeploy.onchip.frozen import layers_before
-from neurodeploy.onchip.prototypes import STEPS, UNLABELLED, answers_of
+from neurodeploy.onchip.prototypes import STEPS, UNLABELLED, answers_of, labels_of
 
 MET, ANSWERED, LEARNT = 1, 2, 3
 """The Lava steps of a sample."""
@@ -35,20 +35,6 @@ def _place(files: Any, time_step: int) -> tuple[int, int]:
     return sample, before + 1
 
 
-class _Rows:
-    """Which classes have rows, as labels come by."""
-
-    def __init__(self, plan: Any) -> None:
-        self.labels = list(plan.base)
-
-    def number(self, label: int) -> int:
-        """Row of a class, from 1; 0 for one that has none yet, and then gets one."""
-        if label in self.labels:
-            return self.labels.index(label) + 1
-        self.labels.append(label)
-        return 0
-
-
 @implements(proc=PrototypeSource, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt")
@@ -56,8 +42,7 @@ class PyPrototypeSourceModel(PyLoihiProcessModel):
     """Computes a sample at its first step, with Lava's arithmetic."""
 
     s_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
-    id_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
-    allocate_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
+    limit_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
     label_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
 
     def __init__(self, proc_params: dict[str, Any]) -> None:
@@ -66,29 +51,26 @@ class PyPrototypeSourceModel(PyLoihiProcessModel):
         hidden = layers_before(self.plan.network, self.plan.link.projection)
         self.network = None if hidden is None else BatchedNetwork(hidden)
         self.last = self.plan.link.projection.source
-        self.rows = _Rows(self.plan)
         self.counts = np.zeros(self.plan.rows.shape[1], np.int64)
 
     def run_spk(self) -> None:
         """Send what belongs to this step of a sample, and nothing else."""
         sample, place = _place(self.files, self.time_step)
         label = self.files.label(sample) if sample < self.files.samples else UNLABELLED
-        sent, number, allocate, named = np.zeros_like(self.counts), 0, 0, 0
+        features, novelty = self.plan.features, self.plan.novelty
+        sent, limit, named = np.zeros_like(self.counts), 0, 0
         if place == MET and sample < self.files.samples:
             self.counts = self._counts(sample)
-            sent = self.plan.features.centred(self.counts)
-        elif place == ANSWERED and label != UNLABELLED:
-            number = self.rows.number(label)
-            allocate = int(number == 0)
-        elif place == LEARNT and label != UNLABELLED:
-            sent, named = 2 * self.plan.features.learnt(self.counts), label + 1
+            sent = features.centred(self.counts)
+        elif place == ANSWERED and novelty is not None:
+            norms = features.norms(self.counts)
+            limit = int(novelty.limits(features.centred(self.counts), norms))
+        elif place == LEARNT and (label != UNLABELLED or novelty is not None):
+            # Rows learn by a spike of their own, and without one nothing of this.
+            sent, named = 2 * features.learnt(self.counts), label + 1
         self.s_out.send(sent.astype(np.int32))
-        for port, value in (
-            (self.id_out, number),
-            (self.allocate_out, allocate),
-            (self.label_out, named),
-        ):
-            port.send(np.array([value], np.int32))
+        self.limit_out.send(np.array([limit], np.int32))
+        self.label_out.send(np.array([named], np.int32))
 
     def _counts(self, sample: int) -> np.ndarray:
         """(F,) spikes."""
@@ -114,26 +96,67 @@ class PyWinnerTakesAllModel(PyLoihiProcessModel):
     """Compares the prototypes in use; the first of those that agree most wins."""
 
     a_in: Any = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+    limit_in: Any = LavaPyType(PyInPort.VEC_DENSE, np.int32)
     s_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
+    id_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
+    allocate_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
+    asked_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
+    heard_out: Any = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
 
     def __init__(self, proc_params: dict[str, Any]) -> None:
         super().__init__(proc_params)
-        self.files = proc_params["files"]
-        self.rows = _Rows(proc_params["plan"])
+        self.files, self.plan = proc_params["files"], proc_params["plan"]
+        self.novelty = self.plan.novelty
+        self.spare = 0 if self.novelty is None else self.novelty.rows
+        self.labels = list(self.plan.base)
 
     def run_spk(self) -> None:
-        """Answer in the second step of a sample."""
-        activation = self.a_in.recv()
-        sent = np.zeros(len(activation), np.int32)
+        """Ask in the first step of a sample, and answer in the second."""
+        activation, (limit,) = self.a_in.recv(), self.limit_in.recv()
+        sent, asked, number, allocate = np.zeros(len(activation), np.int32), 0, 0, 0
         sample, place = _place(self.files, self.time_step)
-        if place == ANSWERED and sample < self.files.samples:
-            used = len(self.rows.labels)
-            if used:
-                sent[activation[:used].argmax()] = LOUD
+        if sample < self.files.samples:
             label = self.files.label(sample)
-            if label != UNLABELLED:
-                self.rows.number(label)
+            if place == MET:
+                asked = int(label == UNLABELLED and self.spare > 0)
+            elif place == ANSWERED:
+                used = len(self.labels)
+                best = int(activation[:used].argmax()) if used else 0
+                heard = used > 0 and (self.novelty is None or activation[best] > limit)
+                sent[best] = LOUD * heard
+                number, allocate = self._teaching(label, best if heard else None)
+                self._record(sample)
         self.s_out.send(sent)
+        for port, value in (
+            (self.id_out, number),
+            (self.allocate_out, allocate),
+            (self.asked_out, asked),
+            (self.heard_out, sent.any()),
+        ):
+            port.send(np.array([value], np.int32))
+
+    def _teaching(self, label: int, heard: int | None) -> tuple[int, int]:
+        """Number of the prototype that learns, from 1, or whether to allocate one."""
+        nameless = heard is not None and self.labels[heard] == UNLABELLED
+        if label == UNLABELLED:
+            if heard is None and self.spare:
+                # Lava's detector hears nothing either, and has one allocated.
+                self.spare -= 1
+                self.labels.append(UNLABELLED)
+            return (heard + 1 if heard is not None and nameless else 0), 0
+        if label in self.labels:
+            return self.labels.index(label) + 1, 0
+        if heard is not None and nameless:
+            self.labels[heard] = label
+            return heard + 1, 0
+        self.labels.append(label)
+        return 0, 1
+
+    def _record(self, sample: int) -> None:
+        if self.novelty is not None:
+            name = labels_of(self.plan.link.projection.name)
+            rest = len(self.plan.rows) - len(self.labels)
+            self.files.record(name, sample, 0, np.array(self.labels + [UNLABELLED] * rest))
 
 
 @implements(proc=PrototypeRates, protocol=LoihiProtocol)

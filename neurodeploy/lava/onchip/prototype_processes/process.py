@@ -12,26 +12,34 @@ from neurodeploy.onchip.prototype_plan import PrototypePlan
 class PrototypeSource(AbstractProcess):
     """The layers that do not learn, and the labels.
 
-    It sends a sample's spikes, counted and centred; then which prototype is to learn, or that one
-    is to be allocated; then what it learns, and the label.
+    It sends a sample's spikes, counted and centred; then how much of them a prototype has to agree
+    with that knows it; then what it learns, and the label.
     """
 
     def __init__(self, *, files: LearningFiles, plan: PrototypePlan) -> None:
         super().__init__(files=files, plan=plan)
         self.s_out = OutPort(shape=(plan.rows.shape[1],))
-        self.id_out = OutPort(shape=(1,))
-        self.allocate_out = OutPort(shape=(1,))
+        self.limit_out = OutPort(shape=(1,))
         self.label_out = OutPort(shape=(1,))
 
 
 class WinnerTakesAll(AbstractProcess):
-    """Lets the prototype through that agrees most with a sample, and no other."""
+    """Lets the prototype through that agrees most with a sample, and no other.
+
+    It knows whose prototypes are, and sends which one is to learn, or that one is to be allocated;
+    and for Lava's detector of what is new that it waits for one, and that one was heard.
+    """
 
     def __init__(self, *, files: LearningFiles, plan: PrototypePlan) -> None:
         super().__init__(files=files, plan=plan)
         shape = (len(plan.rows),)
         self.a_in = InPort(shape=shape)
+        self.limit_in = InPort(shape=(1,))
         self.s_out = OutPort(shape=shape)
+        self.id_out = OutPort(shape=(1,))
+        self.allocate_out = OutPort(shape=(1,))
+        self.asked_out = OutPort(shape=(1,))
+        self.heard_out = OutPort(shape=(1,))
 
 
 class PrototypeRates(AbstractProcess):
