@@ -20,7 +20,8 @@ from neurodeploy.onchip.circuits import (
     softmax,
     voting,
 )
-from neurodeploy.onchip.graph_plan import TRACE_BITS, ArcPlan, GraphPlan
+from neurodeploy.onchip.graph_plan import ArcPlan, GraphPlan
+from neurodeploy.onchip.trace_plan import TRACE_BITS
 
 
 def graph_with_learning(plan: GraphPlan) -> WithLearning:

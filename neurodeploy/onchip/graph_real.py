@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.ir.network import Network, Population, Projection
-from neurodeploy.onchip.graph_plan import ArcPlan, GraphPlan, TracePlan
+from neurodeploy.onchip.graph_plan import ArcPlan, GraphPlan
 from neurodeploy.onchip.graph_steps import GraphSteps, Node
 from neurodeploy.onchip.local_signal import LocalSignal
 from neurodeploy.onchip.synapses import plastic
+from neurodeploy.onchip.trace_plan import TracePlan
 from neurodeploy.onchip.traces import Reals, Traces
 
 

@@ -20,10 +20,11 @@ from neurodeploy.ir.fixed_point import ACTIVATION_SHIFT, DECAY_BITS, DECAY_ONE
 from neurodeploy.ir.quantized import QuantizedNetwork, QuantizedPopulation, QuantizedProjection
 from neurodeploy.onchip import compiled
 from neurodeploy.onchip.arithmetic import integer_triangle, shifted_to_nearest
-from neurodeploy.onchip.graph_plan import SHARE_BITS, ArcPlan, GraphPlan, NodePlan
+from neurodeploy.onchip.graph_plan import ArcPlan, GraphPlan
 from neurodeploy.onchip.graph_steps import GraphSteps, Node
 from neurodeploy.onchip.learner import Counts, LayerCounts, StreamChunk, Trajectory
 from neurodeploy.onchip.local_signal import LocalSignal
+from neurodeploy.onchip.node_plan import SHARE_BITS, NodePlan
 from neurodeploy.onchip.plan import ERROR_BITS
 from neurodeploy.onchip.reference import updated
 from neurodeploy.onchip.synapses import exact, largest_activation, plastic

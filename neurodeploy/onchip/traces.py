@@ -22,7 +22,7 @@ import numpy as np
 
 from neurodeploy.ir.fixed_point import DECAY_BITS, DECAY_ONE
 from neurodeploy.onchip.arithmetic import SURROGATE_BITS
-from neurodeploy.onchip.graph_plan import FilterPlan, TracePlan
+from neurodeploy.onchip.trace_plan import FilterPlan, TracePlan
 
 
 class Numbers(Protocol):

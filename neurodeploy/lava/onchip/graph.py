@@ -17,8 +17,10 @@ from neurodeploy.ir.quantized import QuantizedPopulation, QuantizedProjection
 from neurodeploy.lava.fused import lava_neurons
 from neurodeploy.lava.onchip.events import EventSynapses
 from neurodeploy.lava.synapses import batched_synapses
-from neurodeploy.onchip.graph_plan import ArcPlan, FilterPlan, GraphPlan, NodePlan, TracePlan
+from neurodeploy.onchip.graph_plan import ArcPlan, GraphPlan
+from neurodeploy.onchip.node_plan import NodePlan
 from neurodeploy.onchip.plan import ERROR_BITS
+from neurodeploy.onchip.trace_plan import FilterPlan, TracePlan
 
 _MOST = 2 ** (ERROR_BITS - 1) - 1
 _ONE = 4096
