@@ -122,7 +122,7 @@ def learn_stream(
     check_learning_engine(engine, options)
     if remember < 1:
         raise InputError(Text(Setting("remember", str(remember)), ": needs at least 1"))
-    if novel < 0 or (novel and options.rule != "prototypes"):
+    if not isinstance(novel, int) or novel < 0 or (novel and options.rule != "prototypes"):
         given = Setting("novel", str(novel))
         raise InputError(Text(given, ": a number of rows, which rule prototypes alone has"))
     exploration = _exploration(network, options, explore)
