@@ -45,6 +45,16 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Forget what a module cached once its tests are over: each fork copies the tables of it."""
+    module = item.getparent(pytest.Module)
+    if module is None or (nextitem is not None and nextitem.getparent(pytest.Module) is module):
+        return
+    for value in vars(module.obj).values():
+        if getattr(value, "__module__", None) == module.obj.__name__:
+            getattr(value, "cache_clear", bool)()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Let matplotlib render figures for tests marked ``pictures`` alone.

@@ -34,7 +34,7 @@ from support.random_networks import random_input, random_neuron
 GRAPHS = ("chain", "skip", "delayed", "loop", "own")
 
 
-FEW = {model: range(4 + n, 7 + n) for n, model in enumerate(MODELS)}
+FEW = {model: range(4 + n, 6 + n) for n, model in enumerate(MODELS)}
 """Networks of each model, of every graph together; recorded answers of Lava to others are in
 ``test_golden``."""
 
