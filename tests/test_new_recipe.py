@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from neurodeploy.data import DATASETS
 from neurodeploy.errors import InputError
 from neurodeploy.nn.families import FAMILIES
 from neurodeploy.recipe import Recipe, builtin_recipes, load_recipe
 from neurodeploy.recipe.constants import TimeConstant
 from neurodeploy.recipe.reference import keys_of, tables_of
+from neurodeploy.recipe.samples import DataRecipe
 from neurodeploy.rules import RULES
 from neurodeploy.sparsity import REGULARISERS
 from neurodeploy.workflow.new_recipe import recipe_schema, recipe_text, write_recipe
@@ -33,6 +35,11 @@ def test_every_key_has_a_meaning_and_a_type() -> None:
         for key in keys_of(cls)
         if not key.meaning or key.kind == "value"
     ] == []
+
+
+def test_the_data_sets_are_named_where_one_is_chosen() -> None:
+    (key,) = (key for key in keys_of(DataRecipe) if key.name == "name")
+    assert set(re.findall(r"`+(\w+)`+", key.meaning)) == set(DATASETS)
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -21,7 +21,7 @@ def test_floats_are_scaled_when_asked(workspace: Path, tmp_path: Path) -> None:
     arguments = ("simulate", "--engine", "reference", "--data", str(own))
     refused = run_cli(*arguments, folder=workspace)
     assert refused.exit_code == 2
-    assert "or let a file's be multiplied and rounded so with --scale-floats" in refused.stderr
+    assert "or have those of a file multiplied and rounded with --scale-floats" in refused.stderr
     found = run_json(*arguments, "--scale-floats", folder=workspace)
     assert found["values_per_sample"]["input"] == 8 * 64 * 4
     assert any("rounded to the nearest of 0/16" in said for said in found["warnings"])

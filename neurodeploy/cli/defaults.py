@@ -150,7 +150,10 @@ def _remark_on_variables(root: click.Group) -> None:
         if variable.startswith(f"{PREFIX}_") and variable not in known:
             close = difflib.get_close_matches(variable, known, n=1, cutoff=0.9)
             if close:
-                click.echo(f"Warning: {variable} is no option; did you mean {close[0]}?", err=True)
+                click.echo(
+                    f"Warning: {variable} names no option and is ignored; did you mean {close[0]}?",
+                    err=True,
+                )
 
 
 def _variable(prefix: str, option: str) -> str:

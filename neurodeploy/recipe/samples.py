@@ -14,7 +14,9 @@ class DataRecipe:
     """Which samples, and how many of the training ones are held back for validation.
 
     Attributes:
-        name: a key of ``neurodeploy.data.DATASETS``.
+        name: the data set: ``digits``, ``cifar10``, ``cifar100``, ``dvs_cifar10``, ``dvs_gesture``,
+            ``fsdd``, ``mackey_glass``, ``nmnist`` or ``shd``; for your own files ``npz``,
+            ``image_folder``, ``events`` or ``series``.
         validation: share of the training samples, 0 < validation < 1.
         path, sha256, side, bins, longer, split, front_end, scan, permute, mackey_glass: as in
             ``neurodeploy.ir.source.DataSource``.

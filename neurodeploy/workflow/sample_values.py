@@ -57,9 +57,9 @@ def check_values(x: np.ndarray, largest: int, where: str) -> str | None:
         raise InputError(
             f"{where}: x is {x.dtype}; spikes and graded inputs are integers",
             fix=Text(
-                f"this network's input takes 0 to {largest}; of floats from 0 to 1, give "
+                f"this network's input takes 0 to {largest}; for floats from 0 to 1, give "
                 + (f"np.rint({largest} * x).astype(int)" if largest > 1 else "x.astype(int)")
-                + ", or let a file's be multiplied and rounded so with ",
+                + ", or have those of a file multiplied and rounded with ",
                 Setting("scale_floats"),
             )
             if scaled
@@ -69,7 +69,10 @@ def check_values(x: np.ndarray, largest: int, where: str) -> str | None:
     if x.min() < 0 or top > largest:
         raise InputError(
             f"{where}: x holds values from {x.min()} to {top}; this network's input takes "
-            f"0 to {largest}"
+            f"0 to {largest}",
+            fix="scale them to that range as the training samples were"
+            if largest > 1
+            else "give spikes, 0 or 1",
         )
     times = f"multiply them by {largest // max(top, 1)}, or as far as they should go"
     return question(top, largest, f"if the values end there, {times}")
