@@ -28,10 +28,12 @@ MAPPED = ("--network", "mlp-16-8-4")
 QUICK = (
     ("export", RUN, "--target", "loihi2"),
     ("simulate", DEPLOYED, "--engine", "reference", "--random", "200", "--trace", "t.npz"),
-    TRAIN,
 )
+"""Trainings that are killed and resumed are in ``test_resume``, too."""
+
 ALL = (
     *QUICK,
+    TRAIN,
     ("simulate", DEPLOYED, "--engine", "lava", "--random", "2"),
     ("simulate", DEPLOYED, "--engine", "lava-fused", "--random", "200"),
     ("validate", DEPLOYED, "--random", "2"),

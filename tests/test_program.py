@@ -156,9 +156,10 @@ def temporary(tmp_path: Path) -> Path:
 RUN = "runs/digits_conv-001"
 DEPLOYED = "deployments/digits_conv-loihi2-001"
 SIMULATE = ("simulate", DEPLOYED, "--engine", "reference")
-QUICK = (("--help",), ("targets", "--json"), (*SIMULATE, "--random", "2"))
+QUICK = (("--help",), (*SIMULATE, "--random", "2"))
 ALL = (
     *QUICK,
+    ("targets", "--json"),
     ("--version",),
     ("targets",),
     ("models",),

@@ -26,6 +26,7 @@ from support.framework_runs import (
     on_grid,
     spike_trains,
 )
+from support.quick import quick
 from support.snntorch_networks import CLASSES, exported, layer, leaky, node_of, run, snn
 from support.wording import refused
 
@@ -53,7 +54,7 @@ def network_of(kind: str, reset: str, delay: bool, **how: Any) -> nn.Module:
     return nn.Sequential(weights, neurons)
 
 
-@pytest.mark.parametrize("per_neuron", [True, False])
+@pytest.mark.parametrize("per_neuron", quick([True, False], True))
 @pytest.mark.parametrize("delay", [True, False])
 @pytest.mark.parametrize("reset", RESETS)
 @pytest.mark.parametrize(("kind", "all_to_all"), LAYERS)
