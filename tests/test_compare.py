@@ -121,7 +121,7 @@ def test_what_cannot_be_compared_is_refused(pair: Path, workspace: Path) -> None
     for pair_of, said in (
         ((run, "a"), f"{run} is a training run and a a deployment"),
         (("a", run), "a run is deployed with neurodeploy export"),
-        (("a", "nowhere"), "nowhere: not there"),
+        (("a", "nowhere"), "nowhere: no such folder"),
         (("a", "."), ".: neither a run nor a deployment"),
     ):
         refused = run_cli("compare", *pair_of, folder=pair)

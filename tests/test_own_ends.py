@@ -204,7 +204,7 @@ def test_learning_with_traces(deployed: Path) -> None:
     assert refused.exit_code == 2 and not (deployed / "traced").exists()
     if not lava_available():
         return
-    assert "rule eprop keeps traces" in refused.output
+    assert "rule eprop keeps a trace at each synapse" in refused.output
     assert "--engine lava-fused" in refused.output
     arguments = ("--rule", "eprop", "--engine", "lava-fused", "--samples", "6", "--out", "traced")
     found = run_json("learn", *arguments, folder=deployed)

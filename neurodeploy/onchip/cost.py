@@ -223,5 +223,5 @@ def _sources(target: Target) -> tuple[str, ...]:
     pace = error_text(checks(target), "time")
     return (
         *known,
-        f"no chip was measured while it learnt; energy of inference: {inference}; its time: {pace}",
+        f"no chip was measured while learning; for inference, energy {inference}, time {pace}",
     )
