@@ -129,7 +129,7 @@ def parsed(line: str) -> None:
     """Refuse a line that the command line would, without running it."""
     words = shlex.split(re.split(r"\s[|>&]|;\s", line)[0])[1:]
     command: Any = main
-    context = click.Context(main, info_name="neurodeploy")
+    context = click.Context(main, info_name="neurodeploy", **main.context_settings)
     while isinstance(command, click.Group):
         if words and words[0] in ("-h", "--help", "-V", "--version"):
             return
