@@ -19,6 +19,7 @@ from neurodeploy.ir.operators import Dense, Operator, SparseMatrix
 from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.neurons.dynamics import FixedStepper
 from neurodeploy.neurons.registry import MODELS
+from neurodeploy.norse.compat import norse_available
 from neurodeploy.simulation import device as devices
 from neurodeploy.simulation.engines import ReferenceEngine
 from neurodeploy.simulation.layerwise import LayerwiseSimulator
@@ -187,7 +188,11 @@ def test_python_takes_a_device() -> None:
             "simulate --device auto --engine float",
             "only engine reference can use it, found float",
         ),
-        ("validate --device cuda --engines float,norse", "can use it, found float, norse"),
+        pytest.param(
+            "validate --device cuda --engines float,norse",
+            "can use it, found float, norse",
+            marks=pytest.mark.skipif(not norse_available(), reason="needs Norse"),
+        ),
         (
             "simulate --engine reference --device cuda --workers 2",
             "--device cuda: one process computes on a device, not --workers 2",

@@ -52,5 +52,6 @@ def test_prototypes_learn_classes_one_after_the_other(workspace: Path, tmp_path:
 def test_options_that_make_no_sense_are_refused(
     workspace: Path, options: tuple[str, ...], message: str
 ) -> None:
-    found = run_cli("learn", OLD, *options, folder=workspace)
+    engine = () if "--engine" in options else ("--engine", "reference")
+    found = run_cli("learn", OLD, *options, *engine, folder=workspace)
     assert found.exit_code == 2 and message in found.stderr.replace("\n", " ")

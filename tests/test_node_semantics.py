@@ -22,7 +22,7 @@ from neurodeploy.interchange.nir.importing import Imported, import_nir
 from neurodeploy.interchange.nir.network_in import to_network
 from neurodeploy.ir.contract import NodeSemantics, Semantics
 from neurodeploy.ir.stated import Stated
-from neurodeploy.norse.compat import require_norse
+from neurodeploy.norse.compat import norse_available
 from neurodeploy.recipe import load_recipe
 from neurodeploy.support.schema import build
 from neurodeploy.target import load_target
@@ -186,9 +186,7 @@ def test_a_potential_is_read_where_no_spikes_are_wanted(file: Path) -> None:
     ],
 )
 def test_norse_has_no_such_neurons(own: NodeSemantics, message: str) -> None:
-    try:
-        require_norse()
-    except ImportError:
+    if not norse_available():
         pytest.skip("needs Norse")
     from neurodeploy.norse.engine import NorseEngine
 

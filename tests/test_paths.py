@@ -105,7 +105,7 @@ ONLY_WRONG: dict[str, Callable[[Any, Path], object]] = {
     "nd.load_target": lambda at, _: load_target(at),
     "resume_run": lambda at, _: resume_run(at),
     "read_run": lambda at, _: read_run(at),
-    "learn": lambda at, _: learn(at),
+    "learn": lambda at, _: learn(at, engine="reference"),
     "simulate's trace": lambda at, place: simulate(
         place / "d", samples(place), "reference", trace=at, progress=False
     ),

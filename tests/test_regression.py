@@ -288,7 +288,7 @@ def test_samples_of_a_file_have_values_for_labels(
 
 def test_what_counts_right_classes_refuses_values(deployed: tuple[Path, dict, dict]) -> None:
     folder, trained, _ = deployed
-    done = run_cli("learn", folder=folder)
+    done = run_cli("learn", "--engine", "reference", folder=folder)
     assert done.exit_code == 2 and "learn counts right classes, but the outputs" in done.output
     done = run_cli("bench", "quantization", "--run", trained["run"], folder=folder)
     assert done.exit_code == 2 and "bench quantization counts right classes" in done.output
