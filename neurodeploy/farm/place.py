@@ -35,6 +35,11 @@ class Place:
         return self.scheduler is None
 
     @property
+    def setting(self) -> str:
+        """The name of the one that asked for it."""
+        return "workers" if self.here else "scheduler"
+
+    @property
     def expected(self) -> int:
         """Workers that work is to be cut for."""
         return self.workers if self.here else ELSEWHERE

@@ -20,13 +20,12 @@ import numpy as np
 import torch
 
 from neurodeploy.farm import Calls, Farm, Place
-from neurodeploy.ir.fixed_point import INT32_EXACT
 from neurodeploy.ir.models import IntegerModel
 from neurodeploy.ir.network import Network
 from neurodeploy.ir.quantized import QuantizedPopulation, QuantizedProjection
 from neurodeploy.neurons.dynamics import FixedStepper, ModelStepper
 from neurodeploy.simulation.engines import FloatEngine
-from neurodeploy.simulation.exact import accumulator, activation_bound
+from neurodeploy.simulation.exact import accumulator, activation_bound, sum_dtype
 from neurodeploy.simulation.firing import firing_warnings, input_names, spiking_names
 from neurodeploy.simulation.trace import Samples, over_own_steps
 from neurodeploy.workflow.memory import check_memory
@@ -60,7 +59,7 @@ class Arriving:
         """Spikes (T, N, *shape) and v (T, N, *shape) of the population alone."""
         population, incoming = integers
         bound = sum(activation_bound(projection) for projection in incoming)
-        dtype = torch.int32 if bound < INT32_EXACT else torch.int64
+        dtype = sum_dtype(bound)
         if isinstance(population.neuron, IntegerModel):
             stepper = ModelStepper(population.neuron, population.shape)
         else:
@@ -249,6 +248,7 @@ class SpikeJudge:
         arriving = Arriving(
             {name: self.spikes[name] for name in sources}, frozenset(self.static & sources)
         )
+        cut = self._cut
         pieces = (
             Piece(
                 tries,
@@ -257,14 +257,12 @@ class SpikeJudge:
                 samples.stop - samples.start,
                 None if expected is None else expected[:, samples],
             )
-            for samples in self._cut
+            for samples in cut
         )
         if self._farm is None:
             return [tried(piece) for piece in pieces]
-        named = (
-            f"samples {one.start:,} to {one.stop - 1:,} of the calibration" for one in self._cut
-        )
-        return [*self._farm.in_order(pieces, [*named].__getitem__, lambda answer: None)]
+        names = [f"samples {one.start:,} to {one.stop - 1:,} of the calibration" for one in cut]
+        return [*self._farm.in_order(pieces, names.__getitem__, lambda answer: None)]
 
     @property
     def _cut(self) -> list[slice]:

@@ -139,7 +139,7 @@ def plan_export(
     training = read_training(source) if source.is_dir() else None
     if from_net:
         if shared is not None:
-            raise _quantises(file, "workers" if shared.here else "scheduler")
+            raise _quantises(file, shared.setting)
         reading = NetReading(
             input_shape,
             layers,

@@ -156,9 +156,8 @@ def _check_shared(place: Place | None, how: str) -> None:
         how: scales come about.
     """
     if place is not None:
-        name = "workers" if place.here else "scheduler"
         raise InputError(
-            Text(Setting(name), " shares a calibration, and there is none: ", how),
+            Text(Setting(place.setting), " shares a calibration, and there is none: ", how),
             fix=Text("leave it out, or calibrate with ", Setting("scale", "calibrate")),
         )
 
