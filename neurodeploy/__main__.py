@@ -11,6 +11,7 @@ try:
     from neurodeploy.support.program import program
 except KeyboardInterrupt:
     print("Interrupted.", file=sys.stderr)
+    exec("")  # As _forget_interruption of that module.
     raise SystemExit(130) from None
 
 

@@ -94,6 +94,26 @@ def test_a_signal_that_an_extension_module_makes_an_error_of(number: int, code: 
     assert done.stderr == ("Interrupted.\n" if code == 130 else "Terminated.\n")
 
 
+STRING = """
+import os, signal
+from neurodeploy.support.program import program
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+with program(last=True):
+    exec("os.kill(os.getpid(), signal.SIGINT); sum(range(1000))")
+"""
+
+
+def test_an_interruption_of_code_given_as_a_string(tmp_path: Path) -> None:
+    """As the methods of a dataclass are while its module is imported."""
+    (tmp_path / "interrupted.py").write_text(STRING)
+    program = [sys.executable, "-m", "interrupted"]
+    done = subprocess.run(
+        program, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (130, "Interrupted.\n")
+
+
 @pytest.mark.parametrize(
     ("number", "code"),
     [

@@ -78,6 +78,7 @@ def program(*, last: bool = False) -> Iterator[None]:
             if isinstance(ended, KeyboardInterrupt):
                 print("Interrupted.", file=sys.stderr)
                 code = 128 + signal.SIGINT
+                _forget_interruption()
             elif isinstance(ended, SystemExit):
                 code = ended.code
                 if _of_signal(ended, arranged):
@@ -93,6 +94,16 @@ def program(*, last: bool = False) -> Iterator[None]:
         restore(arranged)
         for name, stream in before.items():
             setattr(sys, name, stream)
+
+
+def _forget_interruption() -> None:
+    """Keep Python from ending this process by SIGINT for an interruption that was answered.
+
+    ``python -m`` does that, whatever the exit code, once a KeyboardInterrupt has left code that was
+    given as a string, as the methods of a dataclass are while its module is imported. The next
+    such code that runs to its end clears the mark (``run_eval_code_obj``, Python/pythonrun.c).
+    """
+    exec("")
 
 
 def _what_ended(error: BaseException, arranged: list[int]) -> BaseException:
