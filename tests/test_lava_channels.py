@@ -1,13 +1,19 @@
-"""Shared memory and semaphores of Lava's channels: few mappings, shared with forked processes."""
+"""Lava's channels in our memory: few mappings, shared with forked processes, and no threads."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
-from neurodeploy.lava.channels import BLOCK, SharedMemory
+from neurodeploy.lava.channels import BLOCK, Selector, SharedMemory, channel_class
+from neurodeploy.lava.compat import require_lava
 
 
 def mappings() -> int:
@@ -56,3 +62,91 @@ def test_a_forked_process_shares_them() -> None:
     assert to_parent.acquire(timeout=10)
     assert piece[1] == 42
     assert os.waitpid(child, 0)[1] == 0
+
+
+def channel(slots: int = 1, shape: tuple[int, ...] = (2,)) -> tuple[Any, Any]:
+    """Both ends of a channel of Lava's in memory of ours, started."""
+    require_lava()
+    from lava.magma.compiler.channels.watchdog import NoOPWatchdog
+
+    dogs = [NoOPWatchdog(None)] * 4
+    memory = SimpleNamespace(smm=SharedMemory())
+    made = channel_class()(memory, "from", "to", shape, np.int32, slots, *dogs)
+    ends = made.src_port, made.dst_port
+    for end in ends:
+        end.start()
+    return ends
+
+
+def message(*values: int) -> np.ndarray:
+    return np.array(values, np.int32)
+
+
+@pytest.fixture
+def in_background() -> Iterator[Callable[[Callable[[], object]], Future[Any]]]:
+    """Starts calls in threads, which have to end with the test."""
+    with ThreadPoolExecutor() as pool:
+        yield pool.submit
+
+
+@pytest.mark.lava
+def test_a_channel_keeps_messages_in_order_and_holds_a_sender_when_it_is_full(
+    in_background: Callable[..., Future[Any]],
+) -> None:
+    sender, receiver = channel(slots=2)
+    assert sender.probe() and not receiver.probe() and not receiver.waits(0.01)
+    sent = message(1, 2)
+    sender.send(sent)
+    sent[:] = 0  # what was sent is a copy
+    sender.send(message(3, 4))
+    assert not sender.probe() and not sender.waits(0.01)
+    third = in_background(sender.send, message(5, 6))
+    assert not done_within(third, 0.05)
+    assert receiver.peek().tolist() == receiver.recv().tolist() == [1, 2]
+    third.result(10)
+    assert [receiver.recv().tolist() for _ in range(2)] == [[3, 4], [5, 6]]
+    assert sender.probe() and not receiver.probe()
+    with pytest.raises(AssertionError, match="Mismatch"):
+        sender.send(message(1))
+
+
+@pytest.mark.lava
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_selector_wakes_for_whichever_channel_has_a_message(
+    channels: int, in_background: Callable[..., Future[Any]]
+) -> None:
+    ends = [channel() for _ in range(channels)]
+    chooses = [
+        (receiver, lambda number=number: number) for number, (_, receiver) in enumerate(ends)
+    ]
+    selector = Selector()
+    for _ in range(3):
+        for number, (sender, receiver) in enumerate(ends):
+            chosen = in_background(selector.select, *chooses)
+            assert not done_within(chosen, 0.02)
+            sender.send(message(number, 0))
+            assert chosen.result(10) == number
+            assert selector.select(*chooses) == number  # it is still there
+            assert receiver.recv()[0] == number
+
+
+@pytest.mark.lava
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_selector_is_woken_from_another_process() -> None:
+    ends = [channel() for _ in range(2)]
+    child = os.fork()
+    if child == 0:
+        for turn in range(200):
+            ends[turn % 2][0].send(message(turn, 0))
+        os._exit(0)
+    found = []
+    while len(found) < 200:
+        receiver = Selector().select(*[(end, lambda end=end: end) for _, end in ends])
+        found.append(int(receiver.recv()[0]))
+    assert os.waitpid(child, 0)[1] == 0
+    for parity in (0, 1):
+        assert [turn for turn in found if turn % 2 == parity] == list(range(parity, 200, 2))
+
+
+def done_within(future: Future[Any], seconds: float) -> bool:
+    return bool(wait([future], seconds).done)

@@ -26,7 +26,7 @@ from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from neurodeploy.lava.channels import SharedMemory, channel_class
+from neurodeploy.lava.channels import Selector, SharedMemory, channel_class
 from neurodeploy.support.signals import die_with, libc, signals_deferred
 
 # How long a failed actor may take to say why, after others have noticed that it failed.
@@ -219,12 +219,22 @@ def _act(builder: Any, reports: Connection, parent: int) -> None:
     die_with(parent)
     # A collector that went through the parent's objects would copy every page that they lie in.
     gc.freeze()
+    _select_without_threads()
     try:
         actor = builder.build()
         reports.send(None)
         actor.start()
     except BaseException as error:  # SystemExit as well: whatever ends an actor early
         reports.send((traceback.format_exception_only(error)[-1].strip(), traceback.format_exc()))
+
+
+def _select_without_threads() -> None:
+    """Have Lava's actors, in this process, wait for several channels as ours need it."""
+    from lava.magma.core.model.py import model
+    from lava.magma.runtime.runtime_services import runtime_service
+
+    for module in (model, runtime_service):
+        vars(module)["CspSelector"] = Selector
 
 
 def _describe_failure(actor: Actor) -> str:

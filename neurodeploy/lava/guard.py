@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import os
-import queue
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -75,9 +74,8 @@ class _Port:
 
     def send(self, data: Any) -> None:
         """Send once the receiver has room."""
-        while not self._port._semaphore.acquire(timeout=_LOOK):
+        while not self._port.waits(_LOOK):
             self._look()
-        self._port._semaphore.release()  # it was only tried: send takes it itself
         self._port.send(data)
 
     def recv(self) -> Any:
@@ -88,11 +86,7 @@ class _Port:
 
     def comes_within(self, seconds: float) -> bool:
         """Wait for a message without taking it; return whether there is one."""
-        try:
-            self._port._queue.get(timeout=seconds, peek=True)
-        except queue.Empty:
-            return False
-        return True
+        return self._port.waits(seconds)
 
     def probe(self) -> bool:
         """Say whether the next ``send`` or ``recv`` would not wait."""
