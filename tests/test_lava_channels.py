@@ -6,14 +6,13 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 
-from neurodeploy.lava.channels import BLOCK, Selector, SharedMemory, channel_class
-from neurodeploy.lava.compat import require_lava
+from neurodeploy.lava.memory import BLOCK, SharedMemory
+from neurodeploy.lava.turns import Selector
+from support.lava_channel import channel, message
 
 
 def mappings() -> int:
@@ -62,24 +61,6 @@ def test_a_forked_process_shares_them() -> None:
     assert to_parent.acquire(timeout=10)
     assert piece[1] == 42
     assert os.waitpid(child, 0)[1] == 0
-
-
-def channel(slots: int = 1, shape: tuple[int, ...] = (2,)) -> tuple[Any, Any]:
-    """Both ends of a channel of Lava's in memory of ours, started."""
-    require_lava()
-    from lava.magma.compiler.channels.watchdog import NoOPWatchdog
-
-    dogs = [NoOPWatchdog(None)] * 4
-    memory = SimpleNamespace(smm=SharedMemory())
-    made = channel_class()(memory, "from", "to", shape, np.int32, slots, *dogs)
-    ends = made.src_port, made.dst_port
-    for end in ends:
-        end.start()
-    return ends
-
-
-def message(*values: int) -> np.ndarray:
-    return np.array(values, np.int32)
 
 
 @pytest.fixture

@@ -38,10 +38,22 @@ def children():
 """
 )
 
+IN_TURNS = """
+from functools import partial
+GuardedRuntime = partial(GuardedRuntime, in_turns=True)
+"""
+
 run = partial(run_program, prelude=PRELUDE)
+run_in_turns = partial(run_program, prelude=PRELUDE + IN_TURNS)
+
+EITHER = [pytest.param(run, id="processes"), pytest.param(run_in_turns, id="turns")]
+"""Programs whose Lava processes are processes of the system, or take turns in one."""
+
+EITHER_OR_SLOW = [EITHER[0], pytest.param(run_in_turns, id="turns", marks=pytest.mark.slow)]
 
 
-def test_runs_continue_each_other_in_the_same_processes():
+@pytest.mark.parametrize("run", EITHER)
+def test_runs_continue_each_other_in_the_same_processes(run: Callable):
     outcome = run("""
 sink = chain()
 with GuardedRuntime(sink, RUN_CONFIG, timeout=50) as runtime:
@@ -65,13 +77,15 @@ say(processes=children(), threads=threading.active_count(),
         None,
     ]
     started = outcome.said[0]["processes"]
-    assert len(started) == 4  # three processes and Lava's service; no manager, no tracker
+    # Three processes and Lava's service, or one of all; no manager, no tracker.
+    assert len(started) == (1 if run is run_in_turns else 4)
     assert all(said["processes"] == started for said in outcome.said[:-1])
     assert outcome.said[-1] == {"processes": [], "threads": 1, "sigterm": True}
     outcome.assert_nothing_left()
 
 
-def test_a_program_can_run_one_network_after_another_and_two_at_once():
+@pytest.mark.parametrize("run", EITHER)
+def test_a_program_can_run_one_network_after_another_and_two_at_once(run: Callable):
     outcome = run("""
 with GuardedRuntime(chain(), RUN_CONFIG) as runtime:
     runtime.run(2)
@@ -86,7 +100,8 @@ say(processes=children())
     outcome.assert_nothing_left()
 
 
-def test_a_network_that_has_ended_leaves_no_memory_files_or_processes_of_lava():
+@pytest.mark.parametrize("run", EITHER_OR_SLOW)
+def test_a_network_that_has_ended_leaves_no_memory_files_or_processes_of_lava(run: Callable):
     outcome = run("""
 import weakref
 def held():
@@ -158,9 +173,11 @@ for where in {where}:
         say(error=str(error), seconds=time.monotonic() - start, processes=children())
 """
 
+ALL_OF_THEM = "the one process of 3 Lava processes and their service"
 MODELS = {"first": "PySource", "middle": "PyRelay", "last": "PySink"}
 
 
+@pytest.mark.parametrize("run", EITHER)
 @pytest.mark.parametrize(
     ("fault", "at", "message"),
     [
@@ -187,25 +204,31 @@ MODELS = {"first": "PySource", "middle": "PyRelay", "last": "PySink"}
         ),
     ],
 )
-def test_a_failing_process_is_named_with_its_traceback(fault: str, at: int, message: str):
+def test_a_failing_process_is_named_with_its_traceback(
+    fault: str, at: int, message: str, run: Callable
+):
     outcome = run(FAILURES.format(where=list(MODELS), fault=fault, at=at, timeout=50))
     assert (outcome.code, outcome.stderr) == (0, "")  # the one message, and nothing of Lava's
     assert len(outcome.said) == 3
     for said, (where, model) in zip(outcome.said, MODELS.items(), strict=True):
-        assert said["error"].startswith(f"Lava process {where!r} ({model}) {message}")
+        named = f"Lava process {where!r} ({model})"
+        if run is run_in_turns and fault == "os._exit":
+            named = ALL_OF_THEM
+        assert said["error"].startswith(f"{named} {message}")
         if fault != "os._exit":
             assert "Traceback (most recent call last)" in said["error"]
             assert "in misbehave" in said["error"]
-        assert said["error"].count("Lava process") == 1
+        assert said["error"].count("Lava process ") == (named != ALL_OF_THEM)
         assert said["seconds"] < 5 * patience()
         assert said["processes"] == []
     outcome.assert_nothing_left()
 
 
+@pytest.mark.parametrize("run", EITHER)
 @pytest.mark.parametrize(
     ("fault", "at"), quick([("sleep", 4), ("spin", 4), ("sleep", 0)], ("sleep", 4), ("sleep", 0))
 )
-def test_the_time_limit_ends_a_process_that_never_answers(fault: str, at: int):
+def test_the_time_limit_ends_a_process_that_never_answers(fault: str, at: int, run: Callable):
     outcome = run(FAILURES.format(where=["middle"], fault=fault, at=at, timeout=1.5))
     assert (outcome.code, outcome.stderr) == (0, "")
     [said] = outcome.said
@@ -215,8 +238,11 @@ def test_the_time_limit_ends_a_process_that_never_answers(fault: str, at: int):
     outcome.assert_nothing_left()
 
 
+@pytest.mark.parametrize("run", EITHER)
 @pytest.mark.parametrize("fault", quick(["raise", "os._exit", "sleep"], "raise", "sleep"))
-def test_a_process_that_fails_while_being_stopped_delays_the_end_by_seconds_at_most(fault: str):
+def test_a_process_that_fails_while_being_stopped_delays_the_end_by_seconds_at_most(
+    fault: str, run: Callable
+):
     outcome = run(FAILURES.format(where=["middle"], fault=fault, at=-1, timeout=50))
     assert (outcome.code, outcome.stderr) == (0, "")
     [said] = outcome.said
@@ -225,8 +251,11 @@ def test_a_process_that_fails_while_being_stopped_delays_the_end_by_seconds_at_m
     outcome.assert_nothing_left()
 
 
+@pytest.mark.parametrize("run", EITHER)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_process_killed_from_outside_is_an_error_in_every_call(number: signal.Signals):
+def test_a_process_killed_from_outside_is_an_error_in_every_call(
+    number: signal.Signals, run: Callable
+):
     outcome = run(f"""
 import numpy as np
 for call in ("run", "get", "set", "exit"):
@@ -249,7 +278,11 @@ for call in ("run", "get", "set", "exit"):
     assert at_exit == {"error": None, "processes": []}
     for said in errors:
         # All were killed; the first look need not find all of them dead.
-        actor = r"Lava( process '\w+' \(Py\w+\)|'s runtime service)"
+        actor = (
+            ALL_OF_THEM
+            if run is run_in_turns
+            else r"Lava( process '\w+' \(Py\w+\)|'s runtime service)"
+        )
         assert re.match(f"{actor} was ended by {number.name}", said["error"])
         assert ("memory" in said["error"]) == (number == signal.SIGKILL)
         assert said["processes"] == []
@@ -304,7 +337,8 @@ runtime.close()
     outcome.assert_nothing_left()
 
 
-def test_a_process_that_asks_to_stop_before_the_last_step_is_an_error():
+@pytest.mark.parametrize("run", EITHER_OR_SLOW)
+def test_a_process_that_asks_to_stop_before_the_last_step_is_an_error(run: Callable):
     outcome = run(FAILURES.format(where=["middle"], fault="ask to stop", at=4, timeout=50))
     assert (outcome.code, outcome.stderr) == (0, "")
     [said] = outcome.said
@@ -337,9 +371,10 @@ FIRST_SITUATION_AND_SLOW_OTHERS = [
 ]
 
 
+@pytest.mark.parametrize("run", EITHER)
 @pytest.mark.parametrize(("where", "fault", "at"), SITUATIONS)
 def test_ctrl_c_ends_everything_without_a_word_from_the_processes(
-    where: str | None, fault: str | None, at: int
+    where: str | None, fault: str | None, at: int, run: Callable
 ):
     outcome = run(
         INTERRUPTED.format(where=where, fault=fault, at=at), disturb=to_group(signal.SIGINT)
@@ -351,10 +386,11 @@ def test_ctrl_c_ends_everything_without_a_word_from_the_processes(
     outcome.assert_nothing_left()
 
 
+@pytest.mark.parametrize("run", EITHER_OR_SLOW)
 @pytest.mark.parametrize(("where", "fault", "at"), FIRST_SITUATION_AND_SLOW_OTHERS)
 @pytest.mark.parametrize("send", [to_program, pytest.param(to_group, marks=pytest.mark.slow)])
 def test_sigterm_ends_everything_and_exits_with_143(
-    send: Callable, where: str | None, fault: str | None, at: int
+    send: Callable, where: str | None, fault: str | None, at: int, run: Callable
 ):
     outcome = run(INTERRUPTED.format(where=where, fault=fault, at=at), disturb=send(signal.SIGTERM))
     assert outcome.code == 143
@@ -365,10 +401,11 @@ def test_sigterm_ends_everything_and_exits_with_143(
     outcome.assert_nothing_left()
 
 
+@pytest.mark.parametrize("run", EITHER_OR_SLOW)
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of the death")
 @pytest.mark.parametrize(("where", "fault", "at"), FIRST_SITUATION_AND_SLOW_OTHERS)
 def test_the_processes_of_a_killed_program_die_with_it(
-    where: str | None, fault: str | None, at: int
+    where: str | None, fault: str | None, at: int, run: Callable
 ):
     outcome = run(
         INTERRUPTED.format(where=where, fault=fault, at=at), disturb=to_program(signal.SIGKILL)
@@ -378,8 +415,11 @@ def test_the_processes_of_a_killed_program_die_with_it(
     outcome.assert_nothing_left()
 
 
+@pytest.mark.parametrize("run", EITHER)
 @pytest.mark.parametrize("fault", [None, "sleep"])
-def test_a_forgotten_exit_hangs_neither_the_collection_nor_the_interpreter(fault: str | None):
+def test_a_forgotten_exit_hangs_neither_the_collection_nor_the_interpreter(
+    fault: str | None, run: Callable
+):
     outcome = run(f"""
 dropped, kept = chain(), chain("middle", {fault!r}, -1)
 runtime = GuardedRuntime(dropped, RUN_CONFIG)
@@ -393,7 +433,8 @@ forgotten.run(2)
 say(processes=len(children()))
 """)
     assert (outcome.code, outcome.stderr) == (0, "")
-    assert outcome.said == [{"processes": 4}, {"processes": 0}, {"processes": 4}]
+    some = 1 if run is run_in_turns else 4
+    assert outcome.said == [{"processes": some}, {"processes": 0}, {"processes": some}]
     outcome.assert_nothing_left()
 
 

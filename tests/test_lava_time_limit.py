@@ -74,7 +74,7 @@ def test_no_more_processes_start_once_the_time_is_over() -> None:
         if next(looks) == 3:
             raise SimulationError("over")
 
-    crew = Crew({}, look)
+    crew = Crew({}, look, in_turns=False)
     try:
         with pytest.raises(SimulationError, match="over"):
             for _ in range(10):

@@ -52,8 +52,8 @@ class Place:
     def cores(self, number: int) -> set[int]:
         """The cores of this machine that a worker keeps to, with all that it starts.
 
-        Lava's many processes that wait for one another take two thirds of the time on one core of
-        what they take where they move between two.
+        Lava's processes that wait for one another then take turns in one process, which is faster
+        for the work of a core than processes that move between two.
 
         Args:
             number: of the worker, from 0.

@@ -3,8 +3,10 @@
 ``Crew`` stands where Lava's ``MultiProcessing`` infrastructure stood. It differs in what
 happens when something goes wrong:
 
-- an actor (one Lava process, or Lava's service that clocks them) reports its failure as text
-  through a pipe of its own, and the end of that pipe tells of a death without a word;
+- an actor (one Lava process, or Lava's service that clocks them) is a process of its own, or all
+  of them take turns in one, as ``turns`` says;
+- it reports its failure as text through a pipe, and the end of that pipe tells of a death without
+  a word;
 - channels lie in a few blocks of anonymous shared memory (``channels``), freed with the last
   process that maps it, even after SIGKILL;
 - actors ignore Ctrl-C and the end of a terminal, which it sends to them too, and die with their
@@ -15,6 +17,7 @@ Nothing of Lava is imported here until an actor is built.
 
 from __future__ import annotations
 
+import functools
 import gc
 import multiprocessing
 import os
@@ -22,11 +25,13 @@ import signal
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, NamedTuple
 
-from neurodeploy.lava.channels import Selector, SharedMemory, channel_class
+from neurodeploy.lava.channels import channel_class
+from neurodeploy.lava.memory import SharedMemory
+from neurodeploy.lava.turns import Selector, run_in_turns
 from neurodeploy.support.signals import die_with, libc, signals_deferred
 
 # How long a failed actor may take to say why, after others have noticed that it failed.
@@ -36,15 +41,36 @@ _LAST_WORDS = 1.0
 _KILL = 5.0
 
 
-class Actor:
-    """One forked process that builds and runs ``builder``'s object."""
+class Part(NamedTuple):
+    """One Lava process, or Lava's service.
 
-    def __init__(self, label: str, builder: Any) -> None:
-        self.label = label
+    Attributes:
+        label: what to call it.
+        builder: Lava's, which makes the object.
+    """
+
+    label: str
+    builder: Any
+
+
+class Actor:
+    """One forked process, of one part or of several that take turns.
+
+    Attributes:
+        label: what to call it.
+        built: whether it has made all objects, and runs them.
+        failure: what went wrong, with the traceback.
+        ended: its end of the pipe is closed.
+    """
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        (self.label, _), *others = parts
+        if others:
+            self.label = f"the one process of {len(parts) - 1} Lava processes and their service"
         self.built = False
-        self.failure: tuple[str, str] | None = None  # the exception in a line, the traceback
-        self.ended = False  # its end of the pipe is closed
-        self._builder = builder
+        self.failure: str | None = None
+        self.ended = False
+        self._parts = parts
         self._reports: Any = None
         self._process: Any = None
 
@@ -54,7 +80,7 @@ class Actor:
         libc()  # loaded before the fork: the loader's lock may be held in a forked child
         self._process = multiprocessing.get_context("fork").Process(
             target=_act,
-            args=(self._builder, reports, os.getpid()),
+            args=(self._parts, reports, os.getpid()),
             name=self.label,
             # If all else fails, multiprocessing ends its daemons when the interpreter exits.
             daemon=True,
@@ -113,19 +139,27 @@ class Actor:
             self._reports.close()
         if self.join(0) and self._process is not None:
             self._process.close()
-        self._process = self._builder = None
+        self._process = None
+        self._parts = ()
         self.ended = True
 
 
 class Crew:
     """All actors and channels of one simulation, in the shape Lava's runtime expects."""
 
-    def __init__(self, labels: Mapping[int, str], look: Callable[[], None]) -> None:
-        """Take what to call each actor, by the ``id`` of its builder.
+    def __init__(
+        self, labels: Mapping[int, str], look: Callable[[], None], *, in_turns: bool
+    ) -> None:
+        """Start none yet.
 
-        ``look`` is called after each start, and may raise to make it the last.
+        Args:
+            labels: what to call each Lava process, by the ``id`` of its builder.
+            look: called after each start, and may raise to make it the last.
+            in_turns: all in one process, which ``start_turns`` starts.
         """
         self.actors: list[Actor] = []
+        self._in_turns = in_turns
+        self._parts: list[Part] = []
         self._labels = labels
         self._look = look
         self._memory = SharedMemory()
@@ -146,15 +180,26 @@ class Crew:
     def start(self) -> None:
         """Do nothing: there is no manager process to start."""
 
-    def build_actor(self, target: Any, builder: Any, exceptions: Any = None) -> Actor:
+    def build_actor(self, target: Any, builder: Any, exceptions: Any = None) -> None:
         """Fork an actor for ``builder``; Lava's own target and exception queue go unused."""
         del target, exceptions
-        actor = Actor(self._labels.get(id(builder), "Lava's runtime service"), builder)
+        part = Part(self._labels.get(id(builder), "Lava's runtime service"), builder)
+        if self._in_turns:
+            self._parts.append(part)
+        else:
+            self._start([part])
+
+    def start_turns(self) -> None:
+        """Fork the one process of all that were to be built, if they are to take turns."""
+        if self._in_turns:
+            self._start(self._parts)
+
+    def _start(self, parts: Sequence[Part]) -> None:
+        actor = Actor(parts)
         self.actors.append(actor)
         with signals_deferred():
             actor.start()
         self._look()
-        return actor
 
     def read_reports(self, seconds: float) -> None:
         """Take in the actors' reports, waiting up to ``seconds`` for the first."""
@@ -176,7 +221,7 @@ class Crew:
         while True:
             failed = [actor for actor in self.actors if actor.failure is not None]
             if failed:
-                return "\n\n".join(map(_describe_failure, failed))
+                return "\n\n".join(str(actor.failure) for actor in failed)
             ended = [actor for actor in self.actors if actor.ended]
             dead = [actor for actor in ended if actor.exit_code()]
             if dead:
@@ -211,8 +256,8 @@ class Crew:
             actor.release()
 
 
-def _act(builder: Any, reports: Connection, parent: int) -> None:
-    """Build and run one actor, in its own process; report None when built, text on failure."""
+def _act(parts: Sequence[Part], reports: Connection, parent: int) -> None:
+    """Build and run actors, in their own process; report None when built, text on failure."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -220,12 +265,31 @@ def _act(builder: Any, reports: Connection, parent: int) -> None:
     # A collector that went through the parent's objects would copy every page that they lie in.
     gc.freeze()
     _select_without_threads()
+    objects = [
+        _reporting(reports, f"{part.label} could not be built", part.builder.build)
+        for part in parts
+    ]
+    if None in objects:
+        return
+    reports.send(None)
+    runs = [
+        functools.partial(_reporting, reports, f"{part.label} failed", actor.start)
+        for part, actor in zip(parts, objects, strict=True)
+    ]
+    if len(runs) == 1:
+        runs[0]()
+    else:
+        run_in_turns(runs)
+
+
+def _reporting(reports: Connection, what: str, call: Callable[[], Any]) -> Any:
+    """Return what a call returns, or report that it failed and return None."""
     try:
-        actor = builder.build()
-        reports.send(None)
-        actor.start()
+        return call()
     except BaseException as error:  # SystemExit as well: whatever ends an actor early
-        reports.send((traceback.format_exception_only(error)[-1].strip(), traceback.format_exc()))
+        line = traceback.format_exception_only(error)[-1].strip()
+        reports.send(f"{what}: {line}\n{traceback.format_exc().rstrip()}")
+        return None
 
 
 def _select_without_threads() -> None:
@@ -235,13 +299,6 @@ def _select_without_threads() -> None:
 
     for module in (model, runtime_service):
         vars(module)["CspSelector"] = Selector
-
-
-def _describe_failure(actor: Actor) -> str:
-    assert actor.failure is not None
-    exception, trace = actor.failure
-    what = "failed" if actor.built else "could not be built"
-    return f"{actor.label} {what}: {exception}\n{trace.rstrip()}"
 
 
 def _describe_death(actor: Actor) -> str:

@@ -18,6 +18,7 @@ from neurodeploy.ir.quantized import QuantizedNetwork
 from neurodeploy.lava.compat import require_lava
 from neurodeploy.lava.guard import Budget
 from neurodeploy.lava.runtime import GuardedRuntime
+from neurodeploy.lava.turns import best_in_turns
 from neurodeploy.simulation.trace import Overflow, PopulationTrace, SampleBatch, SpikeTrace
 from neurodeploy.support.partial import temporary_folder
 from neurodeploy.support.system import give_back_freed_memory
@@ -33,6 +34,7 @@ class LavaNetwork:
     Args:
         tag: of the models that Lava is to choose, ``fixed_pt`` or ``floating_pt``.
         timeout: wall-clock seconds that all of it may take, or None.
+        in_turns: whether its processes take turns in one; see ``lava.turns``.
 
     Attributes:
         elapsed: Lava time steps since the start.
@@ -41,9 +43,11 @@ class LavaNetwork:
         MissingDependencyError: Lava is not installed.
     """
 
-    def __init__(self, *, tag: str = "fixed_pt", timeout: float | None) -> None:
+    def __init__(
+        self, *, tag: str = "fixed_pt", timeout: float | None, in_turns: bool = True
+    ) -> None:
         require_lava()
-        self.tag, self.timeout = tag, timeout
+        self.tag, self.timeout, self.in_turns = tag, timeout, in_turns
         self.elapsed = 0
         self._held = ExitStack()
         self._runtime: GuardedRuntime | None = None
@@ -72,7 +76,9 @@ class LavaNetwork:
         # Every process starts as a copy of this one.
         give_back_freed_memory()
         chosen = Loihi2SimCfg(select_tag=self.tag)
-        runtime = GuardedRuntime(root, chosen, timeout=self.timeout, used=used)
+        runtime = GuardedRuntime(
+            root, chosen, timeout=self.timeout, used=used, in_turns=self.in_turns
+        )
         with warnings.catch_warnings():
             # Lava clips sparse weights in a way that scipy calls slow, and its allocator takes an
             # array of one for a number; its processes inherit this.
@@ -123,7 +129,7 @@ class LavaEngineBase(ABC):
         self.state = state
         # Lava's processes do not report wraps and saturations; the reference counts them.
         self.overflow = Overflow()
-        self._lava = LavaNetwork(timeout=timeout)
+        self._lava = LavaNetwork(timeout=timeout, in_turns=self._in_turns)
         self._static = False
 
     def run(
@@ -173,6 +179,11 @@ class LavaEngineBase(ABC):
     def _start(self, static: bool) -> None:
         self._static = static
         self._lava.start(lambda folder: self._build(folder, static))
+
+    @property
+    def _in_turns(self) -> bool:
+        """Whether Lava's processes share one process of the system."""
+        return best_in_turns(self.network)
 
     @property
     def _sizes(self) -> dict[str, int]:

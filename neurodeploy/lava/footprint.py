@@ -18,6 +18,7 @@ from neurodeploy.ir.schedule import depths, guard_steps, pipeline_delay
 from neurodeploy.lava.shared import Timetable
 from neurodeploy.lava.stock import held_by_lava
 from neurodeploy.lava.synapses import COLUMNS, column_values
+from neurodeploy.lava.turns import best_in_turns
 from neurodeploy.simulation.footprint import recorded, sizes_of
 
 LAVA = 60 * 2**20
@@ -62,7 +63,9 @@ def stock_bytes(network: QuantizedNetwork, capacity: int, *, state: bool) -> int
     slots = 4 * min(SLOTS, length)
     decoded = network.output if network.contract.decode != "spike_count" else None
     with_state = [name for name in sizes if state or name == decoded]
-    processes = 2 + 2 * len(sizes) + len(with_state) + len(network.projections)
+    processes = 2
+    if not best_in_turns(network):
+        processes += 2 * len(sizes) + len(with_state) + len(network.projections)
     sent = sum(sizes.values()) + sum(_ends(network.projections))
     sent += 2 * sum(sizes[name] for name in with_state)
     neurons = NEURON * sum(sizes.values())

@@ -31,6 +31,10 @@ class FusedLavaEngine(LavaEngineBase):
 
     name = "lava-fused"
 
+    @property
+    def _in_turns(self) -> bool:
+        return True  # with Lava's service, which has nothing to do while it computes
+
     def _build(self, folder: Path, static: bool) -> Any:
         from neurodeploy.lava.fused_processes.process import FusedNetwork
 

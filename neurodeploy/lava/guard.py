@@ -109,7 +109,7 @@ class Guard:
     service_to_runtime: list[Any]
     exception_q: list[Any]
 
-    def __init__(self, executable: Any, budget: Budget) -> None:
+    def __init__(self, executable: Any, budget: Budget, *, in_turns: bool) -> None:
         from lava.magma.core.process.message_interface_enum import ActorType
 
         lava: Any = super()
@@ -124,6 +124,7 @@ class Guard:
                 for process, builder in executable.proc_builders.items()
             },
             budget.check,
+            in_turns=in_turns,
         )
         self._arranged = exit_on(signal.SIGTERM)
 
@@ -136,8 +137,11 @@ class Guard:
             lava._messaging_infrastructure = self._crew
             lava._build_channels()
             lava._build_sync_channels()
+            for port in (*self.runtime_to_service, *self.service_to_runtime):
+                port.leads_outside()
             lava._build_processes()
             lava._build_runtime_services()
+            self._crew.start_turns()
             self.exception_q.clear()  # our actors report through their own pipes
             lava._start_ports()
             self.runtime_to_service = [_Port(p, self._look) for p in self.runtime_to_service]

@@ -47,6 +47,7 @@ class GuardedRuntime:
         *,
         timeout: float | None = None,
         used: float = 0.0,
+        in_turns: bool = False,
     ) -> None:
         """Prepare to run ``process`` and all that it is connected to; starts nothing.
 
@@ -56,12 +57,16 @@ class GuardedRuntime:
             timeout: seconds that starting, all runs, and reading and setting Vars may take
                 together; the caller's own time in between is free. None for no limit.
             used: seconds of ``timeout`` that have passed.
+            in_turns: all Lava processes share one process of the system, in which they take turns;
+                not for networks with Lava's Injector or Extractor, or that wait for one another by
+                other means than channels.
         """
         if timeout is not None and not timeout > 0:
             raise InputError(Text(Setting("timeout", str(timeout)), ": needs seconds above 0"))
         self._process = process
         self._run_config = run_config
         self._timeout, self._used = timeout, used
+        self._in_turns = in_turns
         self._runtime: Any = None
 
     def __enter__(self) -> GuardedRuntime:
@@ -80,7 +85,7 @@ class GuardedRuntime:
                 # networkx 2.8 says so of every graph; with warnings as errors it ends here.
                 warnings.filterwarnings("ignore", "(pandas|scipy) not found", ImportWarning)
                 executable: Any = self._process.compile(self._run_config)
-            runtime = guarded_runtime_class()(executable, budget)
+            runtime = guarded_runtime_class()(executable, budget, in_turns=self._in_turns)
             # For a GuardedRuntime that is dropped, or forgotten until the interpreter exits.
             weakref.finalize(self, runtime.stop)
             self._runtime = runtime

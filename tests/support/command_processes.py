@@ -60,7 +60,7 @@ def catches(process: int, number: int) -> bool:
 
 def wait_until_lava_runs(process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 60
-    while len(members(process.pid)) < 6:
+    while len(members(process.pid)) < 2:  # small networks take turns in one
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline, "Lava did not start"
         time.sleep(0.05)
