@@ -164,3 +164,25 @@ def test_a_confusion_matrix_shades_by_label() -> None:
     np.testing.assert_array_equal(np.ma.getmaskarray(shown)[:, 0], [False, True, False])
     np.testing.assert_allclose(np.ma.filled(shown, -1)[0], [0.75, 0.25, 0])
     assert sorted(text.get_text() for text in axes.texts) == ["1", "1", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float64])
+@pytest.mark.parametrize("shape", [(1, 1, 3), (300, 7, 2, 3), (2, 600, 5), (3, 4, 0)])
+@pytest.mark.parametrize("layout", ["samples first", "steps first", "static"])
+def test_events_of_each_neuron_are_counted(
+    dtype: type, shape: tuple[int, ...], layout: str
+) -> None:
+    rng = np.random.default_rng(len(shape) + shape[0])
+    s = rng.integers(0, 2, shape).astype(dtype)
+    if dtype is not np.uint8:
+        s *= rng.integers(-300, 300, shape).astype(dtype)
+    s[0] = 1  # so that some counts leave 8 bits
+    if layout == "steps first":
+        s = np.ascontiguousarray(s.swapaxes(0, 1)).swapaxes(0, 1)
+    elif layout == "static":
+        s = np.broadcast_to(s[:, :1], shape)
+    record = PopulationTrace(s)
+    found = record.events_of_each()
+    assert found.dtype == np.int64 and found.shape == shape[2:]
+    assert np.array_equal(found, np.count_nonzero(s, axis=(0, 1)))
+    assert found.sum() == record.events

@@ -138,12 +138,13 @@ class ActivityCount:
         self.samples = 0
         self._spikes: dict[str, np.ndarray] = {}
 
-    def add(self, trace: SpikeTrace) -> None:
-        """Count a batch."""
-        for name, record in trace.populations.items():
-            spikes = np.count_nonzero(record.s, axis=(0, 1))
+    def add(self, trace: SpikeTrace) -> dict[str, np.ndarray]:
+        """Count a batch; returns its own spikes of every neuron."""
+        found = {name: record.events_of_each() for name, record in trace.populations.items()}
+        for name, spikes in found.items():
             self._spikes[name] = self._spikes.get(name, 0) + spikes
         self.samples += len(next(iter(trace.populations.values())).s)
+        return found
 
     @property
     def spikes(self) -> dict[str, np.ndarray]:

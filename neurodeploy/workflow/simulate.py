@@ -181,12 +181,11 @@ def simulate(
             counted = _on_workers(place, work, rest, samples, tally, bar)
         with closing(counted):
             for records in counted:
-                with bar.paused():
-                    if writer is None:
-                        kept.keep_now_and_then(tally, bar.seconds)
-                        continue
-                    for record in records:
-                        writer.add(record if trace_state else record.without_state())
+                if writer is None:
+                    kept.keep_now_and_then(tally, bar.seconds)
+                    continue
+                for record in records:
+                    writer.add(record if trace_state else record.without_state())
         seconds = bar.seconds
         if writer:
             writer.finish(outcome.predictions())
@@ -233,13 +232,12 @@ def _here(
         start = tally.activity.samples
         batches = samples.batches(batch_size(deployment.network), start)
         for batch, record in engine.run(batches, state=settings.state):
+            overflow.add(batch)
             # Counts are those of whole batches, whatever interrupts.
-            with bar.paused():
-                overflow.add(batch)
-                with signals_deferred():
-                    tally.add(record, batch)
-                    tally.overflow = overflow.found.copy()
-                    bar.update(len(batch))
+            with signals_deferred():
+                tally.add(record, batch)
+                tally.overflow = overflow.found.copy()
+                bar.update(len(batch))
             yield (record,)
         tally.overflow = overflow.found
     finally:

@@ -58,10 +58,12 @@ class Tally:
     def add(self, trace: SpikeTrace, batch: SampleBatch) -> None:
         """Count a batch."""
         until_end = trace.until(batch.lengths)
-        for name, record in until_end.populations.items():
-            self.events[name] = self.events.get(name, 0) + record.events
-            self.values[name] = self.values.get(name, 0) + int(record.s.sum(dtype=np.int64))
-        self.activity.add(until_end)
+        for name, spikes in self.activity.add(until_end).items():
+            s, events = until_end.populations[name].s, int(spikes.sum())
+            # Spikes, in 8 bits, are ones.
+            values = events if s.dtype == np.uint8 else int(s.sum(dtype=np.int64))
+            self.events[name] = self.events.get(name, 0) + events
+            self.values[name] = self.values.get(name, 0) + values
         if self.reader:
             self.exits.append(self.reader.read(trace, batch.lengths))
             self.until_exit.add(trace.until(self.exits[-1].steps))
