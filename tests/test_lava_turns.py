@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from neurodeploy.errors import MissingDependencyError
 from neurodeploy.lava.memory import SharedMemory
 from neurodeploy.lava.turns import Selector, give, run_in_turns, take
 from support.lava_channel import channel, message
@@ -107,9 +105,3 @@ def test_nothing_is_left_of_the_turns() -> None:
     run_in_turns([lambda: sender.send(message(1, 2))])
     sender.send(message(3, 4))
     assert np.array_equal([receiver.recv(), receiver.recv()], [[1, 2], [3, 4]])
-
-
-def test_without_greenlet_a_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "greenlet", None)
-    with pytest.raises(MissingDependencyError, match="pip install greenlet"):
-        run_in_turns([])

@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 
 from neurodeploy.lava.channels import channel_class
 from neurodeploy.lava.memory import SharedMemory
-from neurodeploy.lava.turns import Selector, require_greenlet, run_in_turns
+from neurodeploy.lava.turns import Selector, run_in_turns
 from neurodeploy.support.signals import die_with, libc, signals_deferred
 
 # How long a failed actor may take to say why, after others have noticed that it failed.
@@ -190,13 +190,8 @@ class Crew:
             self._start([part])
 
     def start_turns(self) -> None:
-        """Fork the one process of all that were to be built, if they are to take turns.
-
-        Raises:
-            MissingDependencyError: greenlet is not installed.
-        """
+        """Fork the one process of all that were to be built, if they are to take turns."""
         if self._in_turns:
-            _ = require_greenlet()
             self._start(self._parts)
 
     def _start(self, parts: Sequence[Part]) -> None:

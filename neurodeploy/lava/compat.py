@@ -115,13 +115,14 @@ def require_lava() -> None:
                 importlib.import_module(_VAR_MODEL)
             for name in _AFTER_VAR_MODEL:
                 importlib.import_module(name)
+            importlib.import_module("greenlet")  # ours, for processes that take turns
             _reshape_by_our_own_name()
             _look_for_models_once()
     # A package that Lava is too old for shows itself as an AttributeError: names are gone from it.
     except (ImportError, AttributeError) as error:
         raise MissingDependencyError(
             f"Lava {lava_version()} is installed but cannot be imported ({error}); it needs "
-            "numpy, scipy, networkx<=2.8.7, asteval<0.10 and scikit-learn beside "
+            "numpy, scipy, networkx<=2.8.7, asteval<0.10, scikit-learn and greenlet beside "
             f"`{INSTALL_COMMAND}`",
             fix=_WITHOUT_LAVA,
         ) from error

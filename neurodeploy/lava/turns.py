@@ -14,8 +14,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from neurodeploy.errors import MissingDependencyError
-
 if TYPE_CHECKING:
     from neurodeploy.ir.quantized import QuantizedNetwork
     from neurodeploy.lava.memory import Semaphore
@@ -30,22 +28,6 @@ def best_in_turns(network: QuantizedNetwork) -> bool:
     return connections <= MOST_CONNECTIONS or len(os.sched_getaffinity(0)) == 1
 
 
-def require_greenlet() -> tuple[Any, Any]:
-    """The library's ``getcurrent`` and ``greenlet``.
-
-    Raises:
-        MissingDependencyError: it is not installed, as where neurodeploy has been since before it
-            took turns.
-    """
-    try:
-        from greenlet import getcurrent, greenlet
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"Lava needs greenlet ({error}); install it with `pip install greenlet`"
-        ) from error
-    return getcurrent, greenlet
-
-
 class Turns:
     """Runs actors in this process until the last has ended."""
 
@@ -55,7 +37,8 @@ class Turns:
 
     def run(self, actors: Sequence[Callable[[], object]]) -> None:
         """Run all of them; one that raises ends by itself, and must have said so."""
-        getcurrent, greenlet = require_greenlet()
+        from greenlet import getcurrent, greenlet
+
         self._current, self._host = getcurrent, getcurrent()
         for actor in actors:
             self._ready.append(greenlet(actor))
