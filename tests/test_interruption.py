@@ -84,7 +84,9 @@ def test_memory_follows_the_batch_not_the_samples(workspace: Path, engine: str) 
     )
     peaks = []
     for count in (512, 8192):
+        # Of one process: of many samples the reference would start more.
         options = ["simulate", "--engine", engine, "--random", str(count), "--json"]
+        options += ["--workers", "1"]
         done = subprocess.run(
             [sys.executable, "-c", code, *options],
             cwd=workspace, capture_output=True, text=True, check=True,

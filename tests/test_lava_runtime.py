@@ -157,6 +157,31 @@ say(threads=threading.active_count())
     outcome.assert_nothing_left()
 
 
+def test_two_domains_with_a_service_each_take_turns():
+    outcome = run_in_turns("""
+import numpy as np
+from lava.magma.core.run_configs import Loihi2SimCfg
+from lava.magma.core.sync.domain import SyncDomain
+from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+from support.lava_faulty.chain import PyRelay, PySink, PySource, Relay, Sink, Source
+first, last = Source(name="first"), Sink(name="last")
+first.out.connect(last.inp)
+domains = [
+    SyncDomain(f"domain {process.name}", LoihiProtocol(), [process]) for process in (first, last)
+]
+models = {Source: PySource, Sink: PySink}
+config = Loihi2SimCfg(custom_sync_domains=domains, exception_proc_model_map=models)
+with GuardedRuntime(last, config, timeout=50) as runtime:
+    runtime.run(3)
+    say(total=last.total.get().tolist())
+    runtime.run(2)
+    say(total=last.total.get().tolist())
+""")
+    assert (outcome.code, outcome.stderr) == (0, "")
+    assert outcome.said == [{"total": [3] * 4}, {"total": [5] * 4}]
+    outcome.assert_nothing_left()
+
+
 # ---- the runtime: a process fails
 
 FAILURES = """

@@ -97,23 +97,25 @@ class Actor:
         """The pipe to watch for reports, None when there is nothing to come."""
         return None if self.ended else self._reports
 
-    def read_report(self) -> None:
-        """Take in one report from ``pipe``, which must have one."""
+    def read_reports(self) -> None:
+        """Take in all reports that ``pipe`` has, which must be one at least."""
         try:
-            report = self._reports.recv()
+            while True:
+                report = self._reports.recv()
+                if report is None:
+                    self.built = True
+                else:
+                    self.failure = f"{self.failure}\n\n{report}" if self.failure else report
+                if not self._reports.poll():
+                    return
         except (EOFError, OSError):
             self.ended = True
-            return
-        if report is None:
-            self.built = True
-        else:
-            self.failure = report
 
     def notice_end(self) -> None:
         """See an end that the pipe does not show: a fork elsewhere may hold it open."""
         if not self.ended and self.join(0):
-            while not self.ended and self._reports.poll():
-                self.read_report()
+            if self._reports.poll():
+                self.read_reports()
             self.ended = True
 
     def exit_code(self) -> int | None:
@@ -192,7 +194,8 @@ class Crew:
     def start_turns(self) -> None:
         """Fork the one process of all that were to be built, if they are to take turns."""
         if self._in_turns:
-            self._start(self._parts)
+            parts, self._parts = self._parts, []
+            self._start(parts)
 
     def _start(self, parts: Sequence[Part]) -> None:
         actor = Actor(parts)
@@ -207,7 +210,7 @@ class Crew:
             actor.pipe: actor for actor in self.actors if actor.pipe is not None
         }
         for pipe in wait(list(pipes), seconds):
-            pipes[pipe].read_report()
+            pipes[pipe].read_reports()
         for actor in self.actors:
             actor.notice_end()
 

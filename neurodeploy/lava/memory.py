@@ -100,7 +100,7 @@ class Bell:
     def __init__(self, memory: SharedMemory) -> None:
         self.own = memory.semaphore()
         self._rung = memory.take(8).cast("q")
-        self._lock: Any = None
+        self._known: tuple[int, Any] = (0, None)
 
     def becomes(self, bell: Semaphore) -> None:
         """Have this one rung, from now on."""
@@ -110,6 +110,6 @@ class Bell:
         """Ring the receiver's bell, where it has one."""
         address = self._rung[0]
         if address:
-            if self._lock is None:
-                self._lock = _at(address)
-            self._lock.release()
+            if self._known[0] != address:
+                self._known = address, _at(address)
+            self._known[1].release()

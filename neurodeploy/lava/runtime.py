@@ -59,7 +59,7 @@ class GuardedRuntime:
             used: seconds of ``timeout`` that have passed.
             in_turns: all Lava processes share one process of the system, in which they take turns;
                 not for networks with Lava's Injector or Extractor, or that wait for one another by
-                other means than channels.
+                other means than taking messages from channels.
         """
         if timeout is not None and not timeout > 0:
             raise InputError(Text(Setting("timeout", str(timeout)), ": needs seconds above 0"))

@@ -3,7 +3,8 @@
 A message between two processes costs a switch of processes, tens of microseconds where both share a
 core. Actors that run in one process, each as a greenlet, hand over to one another in a microsecond:
 whoever has to wait lets another one go on. What they compute and what they send is the same, in
-whatever order they take their turns, since they share nothing but channels.
+whatever order they take their turns, since each has a state of its own and hears of others over
+channels alone.
 """
 
 from __future__ import annotations
@@ -26,6 +27,13 @@ def best_in_turns(network: QuantizedNetwork) -> bool:
     """Whether Lava's processes are faster in one: of a small network, or on one core."""
     connections = sum(projection.operator.connections for projection in network.projections)
     return connections <= MOST_CONNECTIONS or len(os.sched_getaffinity(0)) == 1
+
+
+_LOOK = 0.05
+"""Seconds after which a process looks again for a message that it was not told of."""
+
+_SHORT = 0.001
+"""Seconds to wait for one of several processes before another."""
 
 
 class Turns:
@@ -69,9 +77,11 @@ class Turns:
         if not outside and self._waiting:
             # One has failed, and said so. Whoever started this process is about to end it.
             signal.pause()
+        # Of several, as the services of several domains have, whichever comes first.
+        seconds = None if len(outside) == 1 else _SHORT
         for semaphore in outside:
-            semaphore.waits()
-            self.released(semaphore)
+            if semaphore.waits(seconds):
+                self.released(semaphore)
 
 
 _turns: Turns | None = None
@@ -125,8 +135,8 @@ class Selector:
         bell: Semaphore = ports[0].bell.own
         for port in ports:
             port.bell.becomes(bell)
-        # What has rung before is seen by the look that follows; acquiring also orders the two.
-        while bell.acquire(block=False):
+        while bell.acquire(block=False):  # what has rung before is seen by the look that follows
             pass
         if not any(port.probe() for port in ports):
-            bell.acquire()
+            # A sender on another core may not see yet whose bell it is to ring, the first time.
+            bell.acquire(timeout=_LOOK)
