@@ -105,9 +105,10 @@ def check(code: int, said: str, place: Path, *others: Path) -> None:
     """Work or a line, and nothing half-done; a training goes on where it was."""
     assert code in (0, 2), said
     assert "Traceback" not in said
-    lines = [line for line in said.splitlines() if not line.startswith("Warning: ")]
-    assert len(lines) == (1 if code else 0), said
-    assert all(line.startswith("Error: ") for line in lines)
+    # Before it, a line for each stage that was reached.
+    lines = said.splitlines()
+    errors = [line for line in lines if line.startswith("Error: ")]
+    assert errors == (lines[-1:] if code else []), said
     assert not [path for folder in (place, *others) for path in folder.rglob(".*")]
     for path in (place / "deployments").iterdir():
         read_deployment(path)
