@@ -7,7 +7,7 @@ happens when something goes wrong:
   of them take turns in one, as ``turns`` says;
 - it reports its failure as text through a pipe, and the end of that pipe tells of a death without
   a word;
-- channels lie in a few blocks of anonymous shared memory (``channels``), freed with the last
+- channels lie in a few blocks of anonymous shared memory (``memory``), freed with the last
   process that maps it, even after SIGKILL;
 - actors ignore Ctrl-C and the end of a terminal, which it sends to them too, and die with their
   parent.
